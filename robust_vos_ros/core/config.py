@@ -1,0 +1,171 @@
+"""Every setting of the engine, defined once: type, default, unit, range and description.
+
+YAML files, the command line and ROS parameters are all made from these models. Unknown keys are
+errors. `dynamic` settings may change while tracking; the others need a restart of the engine.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import pydantic
+import yaml
+
+from robust_vos_ros.core.errors import ConfigError
+
+T = TypeVar('T', bound='Settings')
+
+
+class Settings(pydantic.BaseModel):
+    """Base of all settings: immutable, and unknown keys are errors."""
+
+    model_config = pydantic.ConfigDict(extra='forbid', frozen=True, validate_default=True)
+
+
+def setting(
+    default: Any, description: str, *, unit: str = '', dynamic: bool = False, **bounds: Any
+) -> Any:
+    """Declare one setting.
+
+    Args:
+        default: Default value.
+        description: One sentence for users.
+        unit: Physical unit, empty for pure numbers and choices.
+        dynamic: Whether it may change while the node is active.
+        bounds: `ge`, `gt`, `le`, `lt` of pydantic.
+    """
+    extra = {'unit': unit, 'dynamic': dynamic}
+    return pydantic.Field(default, description=description, json_schema_extra=extra, **bounds)
+
+
+class ModelSettings(Settings):
+    """Which network runs, and where."""
+
+    name: str = setting('nano', 'Model: a file name in config/models without its ending.')
+    checkpoint: str = setting(
+        '', 'Path of a checkpoint; empty = the shipped file or the cache of `robust-vos weights`.'
+    )
+    device: str = setting('auto', 'Torch device: auto (cuda when present, else cpu), cpu, cuda:N.')
+    precision: Literal['auto', 'fp32', 'bf16'] = setting(
+        'auto', 'Arithmetic: auto = bf16 where the hardware has it, fp32 elsewhere.'
+    )
+    num_threads: int = setting(
+        0, 'CPU threads of torch; 0 = as many as torch chooses.', ge=0, le=256
+    )
+
+
+class TrackerSettings(Settings):
+    """How objects are remembered and judged."""
+
+    max_objects: int = setting(16, 'Objects tracked at the same time.', ge=1, le=64)
+    max_prompted_entries: int = setting(
+        4, 'Prompted frames remembered per object: the first and the newest ones.', ge=1, le=16
+    )
+    prompt_buffer_s: float = setting(
+        2.0, 'How far back in time a prompt may be applied.', unit='s', ge=0.0, le=30.0
+    )
+    visible_on: float = setting(
+        0.6, 'An unseen object counts as visible again at this existence probability.',
+        dynamic=True, ge=0.0, le=1.0,
+    )
+    visible_off: float = setting(
+        0.5, 'A visible object counts as unseen below this existence probability; at most '
+        'visible_on. Below 0.5 the network gives no mask, so lower values change nothing.',
+        dynamic=True, ge=0.0, le=1.0,
+    )
+    tracked_on: float = setting(
+        0.6, 'An object becomes TRACKED at this confidence.', dynamic=True, ge=0.0, le=1.0
+    )
+    tracked_off: float = setting(
+        0.45, 'A TRACKED object becomes UNCERTAIN below this confidence; at most tracked_on.',
+        dynamic=True, ge=0.0, le=1.0,
+    )
+    confirm_after_s: float = setting(
+        0.2, 'An object stays INITIALIZING at least this long after its prompt.',
+        unit='s', dynamic=True, ge=0.0, le=10.0,
+    )
+    occluded_after_s: float = setting(
+        0.15, 'An object unseen for this long becomes OCCLUDED; until then it is UNCERTAIN.',
+        unit='s', dynamic=True, ge=0.0, le=10.0,
+    )
+    lost_after_s: float = setting(
+        3.0, 'An object unseen for this long becomes LOST.', unit='s', dynamic=True, ge=0.0, le=3600.0
+    )
+    remove_lost_after_s: float = setting(
+        0.0, 'An object LOST for this long is removed; 0 = never.',
+        unit='s', dynamic=True, ge=0.0, le=86400.0,
+    )
+    max_coverage: float = setting(
+        0.95, 'A mask covering more than this share of the image is vetoed as a failure, unless '
+        'the prompt covered as much.', dynamic=True, ge=0.1, le=1.0,
+    )
+    area_jump_ratio: float = setting(
+        3.0, 'Growth or shrinkage of the mask area from frame to frame that raises AREA_JUMP.',
+        dynamic=True, ge=1.1, le=100.0,
+    )
+
+    @pydantic.model_validator(mode='after')
+    def _check_hysteresis(self) -> TrackerSettings:
+        for low, high in (('visible_off', 'visible_on'), ('tracked_off', 'tracked_on')):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f'{low} must be at most {high}')
+        return self
+
+
+def parse_settings(cls: type[T], values: dict[str, Any]) -> T:
+    """Validate a dictionary.
+
+    Raises:
+        ConfigError: A key is unknown or a value is out of range; names each of them.
+    """
+    try:
+        return cls(**values)
+    except pydantic.ValidationError as error:
+        lines = [
+            f'{".".join(map(str, item["loc"])) or cls.__name__}: {item["msg"]}'
+            + (f', got {item["input"]!r}' if item['type'] != 'value_error' else '')
+            for item in error.errors()
+        ]
+        raise ConfigError('; '.join(lines)) from None
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        ConfigError: The file is missing, not YAML or not a mapping.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise ConfigError(f'cannot read {path}: {error.strerror}') from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f'{path} is not valid YAML: {error}') from error
+    if not isinstance(data, dict):
+        raise ConfigError(f'{path} must hold a mapping of settings, got {type(data).__name__}')
+    return data
+
+
+def config_dir() -> Path:
+    """Return the folder `config/` of the source tree, or of the installation around this file.
+
+    Raises:
+        ConfigError: Neither exists: the installation is incomplete.
+    """
+    here = Path(__file__).resolve()
+    candidates = [here.parents[2] / 'config']
+    candidates += [parent / 'share' / 'robust_vos' / 'config' for parent in here.parents]
+    for candidate in candidates:
+        if (candidate / 'models').is_dir():
+            return candidate
+    raise ConfigError(f'no config/models next to or above {here}; install the package again')
+
+
+def cache_dir() -> Path:
+    """Return the folder for downloaded weights (ROBUST_VOS_CACHE, else XDG, else ~/.cache)."""
+    override = os.environ.get('ROBUST_VOS_CACHE')
+    if override:
+        return Path(override)
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'robust_vos'

@@ -1,0 +1,60 @@
+"""Every error robust_vos raises on purpose.
+
+RobustVosError
+├── ConfigError             a setting, a model file or a command line is wrong
+├── WeightsError            a checkpoint is missing, truncated or belongs to another model
+├── ImageError              an image cannot be used (encoding, step, size, data)
+└── PromptError             a prompt cannot be used
+    ├── NoFrameError        there is no frame to apply the prompt to
+    ├── StampTooOldError    the frame with that stamp has left the buffer
+    ├── StampInFutureError  the frame with that stamp has not arrived
+    ├── DuplicateIdError    the object_id is already tracked
+    ├── UnknownIdError      no live object has that object_id
+    └── CapacityError       max_objects would be exceeded
+
+Texts say what was expected, what came and what to do.
+"""
+
+
+class RobustVosError(Exception):
+    """Base of all errors raised on purpose by robust_vos."""
+
+
+class ConfigError(RobustVosError):
+    """A setting, a model file or a command line is wrong."""
+
+
+class WeightsError(RobustVosError):
+    """A checkpoint is missing, truncated or belongs to another model."""
+
+
+class ImageError(RobustVosError):
+    """An image cannot be used."""
+
+
+class PromptError(RobustVosError):
+    """A prompt cannot be used."""
+
+
+class NoFrameError(PromptError):
+    """There is no frame to apply the prompt to."""
+
+
+class StampTooOldError(PromptError):
+    """The frame with the prompt's stamp has left the buffer."""
+
+
+class StampInFutureError(PromptError):
+    """The frame with the prompt's stamp has not arrived."""
+
+
+class DuplicateIdError(PromptError):
+    """The object_id is already tracked."""
+
+
+class UnknownIdError(PromptError):
+    """No live object has that object_id."""
+
+
+class CapacityError(PromptError):
+    """max_objects would be exceeded."""

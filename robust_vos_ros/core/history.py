@@ -1,0 +1,102 @@
+"""The frames a prompt may still refer to, small enough to keep: at the model's resolution."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+
+import cv2
+import numpy as np
+import torch
+
+from robust_vos_ros.core.errors import NoFrameError, StampInFutureError, StampTooOldError
+from robust_vos_ros.core.types import Frame
+
+# Bounds the memory whatever the frame rate: 256 frames are 50 MB at 256 px.
+_MAX_FRAMES = 256
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """One processed frame as the model sees it.
+
+    Attributes:
+        image: (image_size, image_size, 3) uint8, RGB.
+        size_hw: Height and width of the camera image.
+    """
+
+    image: torch.Tensor
+    size_hw: tuple[int, int]
+    stamp_ns: int
+    frame_id: str
+    frame_index: int
+
+
+def make_record(frame: Frame, image_size: int, frame_index: int) -> Record:
+    """Resize a camera image to the model's square input, without keeping its aspect ratio."""
+    shrinks = min(frame.size_hw) > image_size
+    resized = cv2.resize(
+        frame.rgb,
+        (image_size, image_size),
+        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
+    )
+    # A copy also when nothing was resized: the caller's buffer may be reused.
+    image = torch.from_numpy(resized.copy() if np.shares_memory(resized, frame.rgb) else resized)
+    return Record(image, frame.size_hw, frame.stamp_ns, frame.frame_id, frame_index)
+
+
+class FrameHistory:
+    """Processed frames of the last `seconds`, oldest first; always the newest one."""
+
+    def __init__(self, seconds: float) -> None:
+        self._span_ns = int(seconds * 1e9)
+        self._records: collections.deque[Record] = collections.deque(maxlen=_MAX_FRAMES)
+
+    def append(self, record: Record) -> None:
+        """Add the newest frame and drop those that are too old, or newer because time jumped."""
+        if self._records and record.stamp_ns < self._records[-1].stamp_ns:
+            self._records.clear()
+        self._records.append(record)
+        while record.stamp_ns - self._records[0].stamp_ns > self._span_ns:
+            self._records.popleft()
+
+    def clear(self) -> None:
+        """Forget all frames."""
+        self._records.clear()
+
+    def newest(self) -> Record:
+        """Return the newest frame.
+
+        Raises:
+            NoFrameError: There is none.
+        """
+        if not self._records:
+            raise NoFrameError('no frame has been processed yet; send an image first')
+        return self._records[-1]
+
+    def at(self, stamp_ns: int) -> tuple[int, list[Record]]:
+        """Find where a past frame belongs.
+
+        Args:
+            stamp_ns: Stamp of the frame.
+
+        Returns:
+            The frame index to give it, and the processed frames newer than it.
+
+        Raises:
+            NoFrameError, StampTooOldError, StampInFutureError: It is outside the history.
+        """
+        newest, oldest = self.newest(), self._records[0]
+        if stamp_ns > newest.stamp_ns:
+            raise StampInFutureError(
+                f'stamp {stamp_ns} ns is {(stamp_ns - newest.stamp_ns) / 1e9:.3f} s newer than the '
+                'newest processed frame; use the stamp of a published image, or 0 for the newest'
+            )
+        if stamp_ns < oldest.stamp_ns:
+            raise StampTooOldError(
+                f'stamp {stamp_ns} ns is {(newest.stamp_ns - stamp_ns) / 1e9:.3f} s old, the '
+                f'history reaches back {(newest.stamp_ns - oldest.stamp_ns) / 1e9:.3f} s; prompt '
+                'sooner or raise tracking.prompt_buffer_s'
+            )
+        index = max(r.frame_index for r in self._records if r.stamp_ns <= stamp_ns)
+        return index, [r for r in self._records if r.stamp_ns > stamp_ns]

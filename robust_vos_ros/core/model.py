@@ -1,0 +1,391 @@
+"""The SAM 2 seam: the only file that knows the `sam2` package.
+
+Private parts of sam2 1.1.0 used here, besides the public modules of `SAM2Base`: the parameters
+`no_mem_embed`, `maskmem_tpos_enc`, `no_obj_ptr`, `no_obj_embed_spatial`, the modules `obj_ptr_proj`,
+`obj_ptr_tpos_proj`, `mask_downsample`, and the configuration attributes read in `Model.__init__`.
+
+The formulas follow SAM 2 (Ravi et al., 2024). `SAM2Base._track_step` gives the pointer of the best
+mask only and no IoU; the decoder is called here so that every candidate has its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.resources
+from collections.abc import Iterator
+from typing import Any
+
+import pooch
+import torch
+import torch.nn.functional as F
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
+from sam2.modeling.sam2_utils import get_1d_sine_pe
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from robust_vos_ros.core import attention, weights
+from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.memory import MemoryView
+from robust_vos_ros.core.model_spec import ModelSpec, load_spec
+
+# Mean and standard deviation of ImageNet, RGB, for images in [0, 1].
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+# What `build_sam2_video_predictor` of sam2 sets on top of the packaged configurations.
+_POSTPROCESSING = {
+    'binarize_mask_from_pts_for_mem_enc': True,
+    'sam_mask_decoder_extra_args': {
+        'dynamic_multimask_via_stability': True,
+        'dynamic_multimask_stability_delta': 0.05,
+        'dynamic_multimask_stability_thresh': 0.98,
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Features:
+    """One encoded image, shared by all objects.
+
+    Attributes:
+        pix: (1, C, h, w) features at stride 16.
+        pos: (1, h*w, C) their position encoding.
+        high_res: (1, C/8, 4h, 4w) and (1, C/4, 2h, 2w) features for the mask decoder.
+    """
+
+    pix: torch.Tensor
+    pos: torch.Tensor
+    high_res: tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Clicks:
+    """Point prompts of a batch of objects, in pixels of the model's image.
+
+    Attributes:
+        coords: (B, P, 2) float32, (x, y).
+        labels: (B, P) int32: 1 on the object, 0 not on it, 2 and 3 corners of a box.
+    """
+
+    coords: torch.Tensor
+    labels: torch.Tensor
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidates:
+    """M candidate masks for each of B objects.
+
+    Attributes:
+        mask_logits: (B, M, 4h, 4w) float32, above 0 is object.
+        ious: (B, M) float32, predicted IoU in [0, 1].
+        object_scores: (B,) float32 logits, above 0 the object is visible.
+        pointers: (B, M, C) float32 object pointers.
+    """
+
+    mask_logits: torch.Tensor
+    ious: torch.Tensor
+    object_scores: torch.Tensor
+    pointers: torch.Tensor
+
+    def best(self) -> Candidates:
+        """Keep the candidate of the highest predicted IoU of each object (M = 1)."""
+        if self.ious.shape[1] == 1:
+            return self
+        index = self.ious.argmax(dim=1)
+        rows = torch.arange(len(index), device=index.device)
+        return Candidates(
+            self.mask_logits[rows, index].unsqueeze(1),
+            self.ious[rows, index].unsqueeze(1),
+            self.object_scores,
+            self.pointers[rows, index].unsqueeze(1),
+        )
+
+
+class Model:
+    """A SAM 2 network cut into the steps of online tracking.
+
+    Attributes:
+        image_size: Side of the square input image in pixels.
+        mask_size: Side of the mask logits (stride 4).
+        grid_size: Side of the feature grid (stride 16).
+    """
+
+    def __init__(
+        self, net: SAM2Base, *, name: str, weights_hash: str, device: torch.device, precision: str
+    ) -> None:
+        self.net = net
+        self.name = name
+        self.weights_hash = weights_hash
+        self.device = device
+        self.precision = precision
+        self.image_size: int = net.image_size
+        self.mask_size = self.image_size // 4
+        self.grid_size = self.image_size // net.backbone_stride
+        self.hidden_dim: int = net.hidden_dim
+        self.memory_dim: int = net.mem_dim
+        self.num_recent: int = net.num_maskmem - 1
+        self.num_pointers: int = net.max_obj_ptrs_in_encoder
+        self._mean = torch.tensor(_MEAN, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(_STD, device=device).view(1, 3, 1, 1)
+        self._memory_pos = self._memory_position()
+
+    @contextlib.contextmanager
+    def inference(self) -> Iterator[None]:
+        """Enter the mode that tracking runs in: no gradients, the model's precision."""
+        bf16 = self.precision == 'bf16'
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, bf16):
+            yield
+
+    def encode(self, image: torch.Tensor) -> Features:
+        """Encode one image.
+
+        Args:
+            image: (image_size, image_size, 3) uint8, RGB.
+        """
+        x = image.to(self.device).permute(2, 0, 1).unsqueeze(0).float() / 255.0
+        x = ((x - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+        out = self.net.forward_image(x)
+        fine, middle, coarse = out['backbone_fpn'][-3:]
+        pos = out['vision_pos_enc'][-1].flatten(2).transpose(1, 2)
+        return Features(coarse, pos, (fine, middle))
+
+    def attend(self, features: Features, view: MemoryView | None) -> torch.Tensor:
+        """Condition the image on what each object remembers.
+
+        Args:
+            features: The encoded image.
+            view: Memory of B objects; None = no memory, as on a first prompt.
+
+        Returns:
+            (B, C, h, w); B = 1 without memory.
+        """
+        if view is None:
+            return features.pix + self.net.no_mem_embed.view(1, -1, 1, 1)
+        tokens = features.pix.flatten(2).transpose(1, 2)
+        out = attention.attend(self.net.memory_attention, tokens, features.pos, self._memory(view))
+        return out.transpose(1, 2).unflatten(2, (self.grid_size, self.grid_size))
+
+    def decode(
+        self,
+        features: Features,
+        pix: torch.Tensor,
+        clicks: Clicks | None = None,
+        previous_logits: torch.Tensor | None = None,
+        *,
+        multimask: bool | None = None,
+    ) -> Candidates:
+        """Predict candidate masks.
+
+        Args:
+            features: The encoded image.
+            pix: (B, C, h, w) from `attend`.
+            clicks: Prompts of the B objects, or None while tracking.
+            previous_logits: (B, 1, 4h, 4w) mask to correct by the clicks, or None.
+            multimask: Three candidates or one; None = three for at most one click, as SAM 2 does.
+        """
+        net = self.net
+        if clicks is None:
+            coords = torch.zeros(len(pix), 1, 2, device=self.device)
+            labels = -torch.ones(len(pix), 1, dtype=torch.int32, device=self.device)
+            num_clicks = 0
+        else:
+            coords, labels, num_clicks = clicks.coords, clicks.labels, clicks.labels.shape[1]
+        if multimask is None:
+            low, high = net.multimask_min_pt_num, net.multimask_max_pt_num
+            multimask = net.multimask_output_in_sam and low <= num_clicks <= high
+        sparse, dense = net.sam_prompt_encoder((coords, labels), None, previous_logits)
+        logits, ious, tokens, scores = net.sam_mask_decoder(
+            image_embeddings=pix,
+            image_pe=net.sam_prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask,
+            repeat_image=False,
+            high_res_features=list(features.high_res),
+        )
+        visible = scores.float() > 0
+        logits = torch.where(visible[:, :, None, None], logits.float(), NO_OBJ_SCORE)
+        pointers = net.obj_ptr_proj(tokens).float()
+        pointers = torch.where(visible[:, :, None], pointers, net.no_obj_ptr)
+        pointers = pointers.expand(-1, ious.shape[1], -1)
+        return Candidates(logits, ious.float(), scores.float()[:, 0], pointers)
+
+    def from_masks(self, features: Features, masks: torch.Tensor) -> Candidates:
+        """Take given masks as they are, with pointers made by the decoder.
+
+        Args:
+            features: The encoded image.
+            masks: (B, 1, image_size, image_size) float32, 0 or 1.
+        """
+        size = (self.mask_size, self.mask_size)
+        logits = F.interpolate(masks * 20.0 - 10.0, size, mode='bilinear', antialias=True)
+        pix = features.pix.expand(len(masks), -1, -1, -1)
+        prompt = self.net.mask_downsample(masks)
+        decoded = self.decode(features, pix, None, prompt, multimask=False)
+        present = masks.flatten(1).any(dim=1)
+        pointers = torch.where(present[:, None, None], decoded.pointers, self.net.no_obj_ptr)
+        scores = torch.where(present, 10.0, -10.0)
+        return Candidates(logits, torch.ones_like(scores)[:, None], scores, pointers)
+
+    def remember(
+        self,
+        features: Features,
+        mask_logits: torch.Tensor,
+        object_scores: torch.Tensor,
+        *,
+        prompted: bool,
+    ) -> torch.Tensor:
+        """Encode masks into memory.
+
+        Args:
+            features: The encoded image.
+            mask_logits: (B, 1, 4h, 4w) float32.
+            object_scores: (B,) float32.
+            prompted: Whether the masks come from a user; they are then binarized.
+
+        Returns:
+            (B, h*w, memory_dim) bfloat16.
+        """
+        net = self.net
+        size = (self.image_size, self.image_size)
+        masks = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False)
+        binarize = prompted and net.binarize_mask_from_pts_for_mem_enc
+        masks = (masks > 0).float() if binarize else masks.sigmoid()
+        masks = masks * net.sigmoid_scale_for_mem_enc + net.sigmoid_bias_for_mem_enc
+        out = net.memory_encoder(features.pix, masks, skip_mask_sigmoid=True)['vision_features']
+        absent = (object_scores <= 0).float()[:, None, None, None]
+        out = out + absent * net.no_obj_embed_spatial[..., None, None]
+        return out.flatten(2).transpose(1, 2).to(torch.bfloat16)
+
+    def warm_up(self) -> None:
+        """Run every step once, so that the first frame is not slower than the others."""
+        side = self.image_size
+        with self.inference():
+            features = self.encode(torch.zeros(side, side, 3, dtype=torch.uint8))
+            masks = torch.zeros(1, 1, side, side, device=self.device)
+            masks[..., : side // 2, : side // 2] = 1.0
+            kept = self.from_masks(features, masks)
+            spatial = self.remember(features, kept.mask_logits, kept.object_scores, prompted=True)
+            age = torch.zeros(1, 1, dtype=torch.long, device=self.device)
+            view = MemoryView(spatial[:, None], age, kept.pointers, age.float(), None)
+            self.decode(features, self.attend(features, view)).best()
+
+    def _memory(self, view: MemoryView) -> attention.Memory:
+        """Add position encodings to a memory view (SAM2Base._prepare_memory_conditioned_features)."""
+        net = self.net
+        spatial = view.spatial.float()
+        time = net.maskmem_tpos_enc[:, 0, 0][view.spatial_age].unsqueeze(2)
+        tokens_per_pointer = self.hidden_dim // self.memory_dim
+        pointers = view.pointers.unflatten(2, (tokens_per_pointer, self.memory_dim)).flatten(1, 2)
+        width = self.hidden_dim if net.proj_tpos_enc_in_obj_ptrs else self.memory_dim
+        pointer_time = get_1d_sine_pe(view.pointer_age / (self.num_pointers - 1), dim=width)
+        pointer_time = net.obj_ptr_tpos_proj(pointer_time).float()
+        pointer_time = pointer_time.repeat_interleave(tokens_per_pointer, dim=1)
+        mask = None
+        if view.valid is not None:
+            spatial_valid, pointer_valid = view.valid
+            mask = torch.cat(
+                [
+                    spatial_valid.repeat_interleave(spatial.shape[2], dim=1),
+                    pointer_valid.repeat_interleave(tokens_per_pointer, dim=1),
+                ],
+                dim=1,
+            ).unsqueeze(1)
+        return attention.Memory(
+            spatial, spatial + self._memory_pos + time, pointers, pointers + pointer_time, mask
+        )
+
+    def _memory_position(self) -> torch.Tensor:
+        blank = torch.zeros(1, self.memory_dim, self.grid_size, self.grid_size, device=self.device)
+        return self.net.memory_encoder.position_encoding(blank).flatten(2).transpose(1, 2)
+
+
+def load_model(settings: ModelSettings) -> Model:
+    """Build a network and load its weights.
+
+    Raises:
+        ConfigError: The model, device or precision is not available.
+        WeightsError: The weights are missing or do not fit.
+    """
+    spec = load_spec(settings.name)
+    device = _device(settings.device)
+    precision = _precision(settings.precision, device)
+    if settings.num_threads:
+        torch.set_num_threads(settings.num_threads)
+    path = weights.find_weights(spec, settings.checkpoint)
+    net = build_network(spec)
+    state = weights.read_state_dict(path)
+    weights.check_keys(path, spec.name, state, net.state_dict())
+    net.load_state_dict(state, strict=True)
+    _optimize(net.eval().requires_grad_(False), precision)
+    net.to(device, memory_format=torch.channels_last)
+    return Model(
+        net, name=spec.name, weights_hash=pooch.file_hash(path), device=device, precision=precision
+    )
+
+
+def build_network(spec: ModelSpec, *, target: str = '') -> SAM2Base:
+    """Build an untrained network.
+
+    Args:
+        spec: The model file.
+        target: Dotted class to build instead of `SAM2Base`, with the same configuration.
+
+    Raises:
+        ConfigError: The model file names something that does not exist in sam2.
+    """
+    path = importlib.resources.files('sam2') / spec.base
+    try:
+        config = OmegaConf.load(str(path)).model
+        OmegaConf.set_struct(config, False)
+        for section in spec.replace:
+            OmegaConf.update(config, section, OmegaConf.create({}), merge=False)
+        config = OmegaConf.merge(config, _POSTPROCESSING, spec.overrides)
+        config.compile_image_encoder = False
+        if target:
+            config._target_ = target
+        net: Any = instantiate(config, _recursive_=True)
+    except Exception as error:  # omegaconf and hydra raise many types here
+        raise ConfigError(f'model {spec.name} cannot be built from {path}: {error}') from error
+    return net
+
+
+def _optimize(net: nn.Module, precision: str) -> None:
+    """Make inference faster without changing results beyond rounding."""
+    for module in list(net.modules()):
+        if not isinstance(module, nn.Sequential):
+            continue
+        for index in range(len(module) - 1):
+            conv, norm = module[index], module[index + 1]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                module[index], module[index + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    if precision == 'bf16':
+        # Autocast would convert these weights again for every frame.
+        for module in net.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                module.to(torch.bfloat16)
+
+
+def _device(name: str) -> torch.device:
+    if name == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f'device {name!r} is not available on this machine ({error}); use auto or cpu'
+        ) from error
+    return device
+
+
+def _precision(name: str, device: torch.device) -> str:
+    if name != 'auto':
+        return name
+    if device.type == 'cuda':
+        return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp32'
+    return 'bf16' if torch.ops.mkldnn._is_mkldnn_bf16_supported() else 'fp32'

@@ -1,0 +1,118 @@
+"""The live objects: who they are (`object_id`) and where they sit in the batch (`slot`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Iterator
+
+import numpy as np
+
+from robust_vos_ros.core.errors import CapacityError, DuplicateIdError, UnknownIdError
+from robust_vos_ros.core.types import ObjectFlag, ObjectState
+
+
+@dataclasses.dataclass(slots=True)
+class LiveObject:
+    """What is known of one object besides its memory; changes with every frame."""
+
+    object_id: str
+    uuid: uuid.UUID
+    class_id: str
+    slot: int
+    added_ns: int
+    prompted_ns: int
+    last_seen_ns: int
+    prompted_coverage: float = 0.0
+    state: ObjectState = ObjectState.INITIALIZING
+    visible: bool = True
+    confirmed: bool = False
+    existence: float = 1.0
+    quality: float = float('nan')
+    confidence: float = 0.0
+    coverage: float = 0.0
+    flags: ObjectFlag = ObjectFlag.NONE
+    frames_since_seen: int = 0
+    memory_updated: bool = True
+
+    @property
+    def label(self) -> int:
+        """Pixel value in the label mask."""
+        return self.slot + 1
+
+
+class ObjectTable:
+    """Live objects by id, each with a slot of its own below `capacity`."""
+
+    def __init__(self, capacity: int, session: uuid.UUID) -> None:
+        self._capacity = capacity
+        self._session = session
+        self._num_added = 0
+        self._objects: dict[str, LiveObject] = {}
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __iter__(self) -> Iterator[LiveObject]:
+        return iter(self._objects.values())
+
+    def get(self, object_id: str) -> LiveObject:
+        """Return a live object.
+
+        Raises:
+            UnknownIdError: No live object has that id.
+        """
+        try:
+            return self._objects[object_id]
+        except KeyError:
+            live = ', '.join(map(repr, self._objects)) or 'none'
+            raise UnknownIdError(
+                f'no live object is called {object_id!r}; live objects: {live}'
+            ) from None
+
+    def check_room(self, object_ids: list[str], *, replace_existing: bool) -> None:
+        """Check that objects could be added.
+
+        Raises:
+            DuplicateIdError: An id is named twice, or is live and may not be replaced.
+            CapacityError: There would be more objects than slots.
+        """
+        repeated = {name for name in object_ids if object_ids.count(name) > 1}
+        if repeated:
+            raise DuplicateIdError(f'expected one prompt per object, got several for {repeated}')
+        live = [name for name in object_ids if name in self._objects]
+        if live and not replace_existing:
+            raise DuplicateIdError(
+                f'already tracked: {", ".join(map(repr, live))}; choose other ids, refine them, '
+                'or set replace_existing'
+            )
+        total = len(self._objects) + len(object_ids) - len(live)
+        if total > self._capacity:
+            raise CapacityError(
+                f'{total} objects would exceed max_objects = {self._capacity}; remove some'
+            )
+
+    def add(self, object_id: str, class_id: str, stamp_ns: int) -> LiveObject:
+        """Add an object; `check_room` was asked before."""
+        taken = {item.slot for item in self}
+        slot = next(i for i in range(self._capacity) if i not in taken)
+        self._num_added += 1
+        # Derived, not random, so that the same input gives the same bits.
+        identity = uuid.uuid5(self._session, f'{self._num_added}/{object_id}')
+        item = LiveObject(object_id, identity, class_id, slot, stamp_ns, stamp_ns, stamp_ns)
+        self._objects[object_id] = item
+        return item
+
+    def remove(self, object_id: str) -> LiveObject:
+        """Remove a live object.
+
+        Raises:
+            UnknownIdError: No live object has that id.
+        """
+        item = self.get(object_id)
+        del self._objects[object_id]
+        return item
+
+    def slots(self) -> np.ndarray:
+        """Return the (N,) int64 slots of all live objects, in order of their ids' arrival."""
+        return np.array([item.slot for item in self], np.int64)

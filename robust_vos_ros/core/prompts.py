@@ -1,0 +1,124 @@
+"""Check prompts and bring them to the model's image."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from robust_vos_ros.core.errors import PromptError
+from robust_vos_ros.core.model import Clicks
+from robust_vos_ros.core.types import Prompt
+
+# Far more than people click; bounds the size of a request.
+MAX_POINTS = 64
+_BOX_CORNERS = (2, 3)  # SAM's labels of a box's top left and bottom right corner
+
+
+def check_prompt(prompt: Prompt, size_hw: tuple[int, int]) -> Prompt:
+    """Return a prompt with canonical types, if it can be applied to an image of this size.
+
+    Raises:
+        PromptError: It is empty, contradictory, not finite or outside the image.
+    """
+    height, width = size_hw
+    name = f'prompt for {prompt.object_id!r}'
+    if not prompt.object_id:
+        raise PromptError('a prompt needs a non-empty object_id')
+    if prompt.mask is not None:
+        if len(prompt.points) or prompt.box is not None:
+            raise PromptError(f'{name}: expected a mask alone, or points and box; got both')
+        return dataclasses.replace(prompt, mask=_check_mask(prompt.mask, size_hw, name))
+    if not len(prompt.points) and prompt.box is None:
+        raise PromptError(f'{name}: expected points, a box or a mask; got none')
+    points = np.asarray(prompt.points, np.float32).reshape(-1, 2)
+    labels = np.asarray(prompt.point_labels, np.int32)
+    _check_points(points, labels, size_hw, name)
+    box = prompt.box
+    if box is not None:
+        box = np.asarray(box, np.float32)
+        if box.shape != (4,) or not np.isfinite(box).all():
+            raise PromptError(f'{name}: expected a box of 4 finite numbers, got {box.tolist()}')
+        x0, y0, x1, y1 = box.tolist()
+        if x1 <= x0 or y1 <= y0 or x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+            raise PromptError(
+                f'{name}: expected a box with area inside {width}x{height}, '
+                f'got x {x0:g}..{x1:g}, y {y0:g}..{y1:g}'
+            )
+    elif not (labels == 1).any():
+        raise PromptError(f'{name}: expected at least one point on the object (label 1), or a box')
+    return dataclasses.replace(prompt, points=points, point_labels=labels, box=box)
+
+
+def to_clicks(
+    prompts: list[Prompt], size_hw: tuple[int, int], image_size: int, device: torch.device
+) -> Clicks:
+    """Stack checked point and box prompts with equally many points.
+
+    Args:
+        prompts: B prompts in pixels of the image.
+        size_hw: Height and width of that image.
+        image_size: Side of the model's square image.
+        device: Where the result goes.
+
+    Returns:
+        Points in pixels of the model's image; a box comes first, as two corners.
+    """
+    coords, labels = [], []
+    for prompt in prompts:
+        box = np.zeros((0, 2), np.float32) if prompt.box is None else prompt.box.reshape(2, 2)
+        corners = () if prompt.box is None else _BOX_CORNERS
+        coords.append(np.concatenate([box, prompt.points]))
+        labels.append(np.concatenate([np.array(corners, np.int32), prompt.point_labels]))
+    scale = image_size / np.array([size_hw[1], size_hw[0]], np.float32)
+    return Clicks(
+        torch.from_numpy(np.stack(coords) * scale).to(device),
+        torch.from_numpy(np.stack(labels)).to(device),
+    )
+
+
+def to_mask_batch(prompts: list[Prompt], image_size: int, device: torch.device) -> torch.Tensor:
+    """Bring checked mask prompts to (B, 1, image_size, image_size) float32, 0 or 1."""
+    resized = []
+    for prompt in prompts:
+        mask = torch.from_numpy(prompt.mask).to(device)[None, None].float()
+        size = (image_size, image_size)
+        mask = F.interpolate(mask, size, mode='bilinear', antialias=True)
+        resized.append((mask >= 0.5).float())
+    return torch.cat(resized)
+
+
+def _check_points(
+    points: np.ndarray, labels: np.ndarray, size_hw: tuple[int, int], name: str
+) -> None:
+    height, width = size_hw
+    if len(labels) != len(points) or not np.isin(labels, (0, 1)).all():
+        raise PromptError(
+            f'{name}: expected one label, 0 or 1, for each of {len(points)} points, '
+            f'got {labels.tolist()}'
+        )
+    if len(points) > MAX_POINTS:
+        raise PromptError(f'{name}: expected at most {MAX_POINTS} points, got {len(points)}')
+    inside = np.isfinite(points).all(axis=1) & (points >= 0).all(axis=1)
+    inside &= (points[:, 0] < width) & (points[:, 1] < height)
+    if not inside.all():
+        raise PromptError(
+            f'{name}: expected points inside {width}x{height}, got {points[~inside][0].tolist()}; '
+            'send pixels (x right, y down) of the image'
+        )
+
+
+def _check_mask(mask: np.ndarray, size_hw: tuple[int, int], name: str) -> np.ndarray:
+    if mask.shape != size_hw:
+        raise PromptError(
+            f'{name}: expected a mask of the image size {size_hw[1]}x{size_hw[0]}, '
+            f'got shape {mask.shape}'
+        )
+    mask = np.ascontiguousarray(mask.astype(bool))
+    if not mask.any():
+        raise PromptError(f'{name}: expected a mask with at least one object pixel, got none')
+    if mask.all():
+        raise PromptError(f'{name}: expected a mask of an object, got one covering the whole image')
+    return mask

@@ -1,0 +1,78 @@
+"""Make the published result of one frame from what is known of each object."""
+
+from __future__ import annotations
+
+import torch
+
+from robust_vos_ros.core import masks
+from robust_vos_ros.core.history import Record
+from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.types import ObjectFlag, TrackedObject, TrackEvent, TrackResult
+
+
+def make_result(
+    items: list[LiveObject],
+    logits: torch.Tensor,
+    record: Record,
+    events: list[TrackEvent],
+    engine_ns: int,
+) -> TrackResult:
+    """Let the visible objects compete for pixels and measure what each one got.
+
+    Args:
+        items: N live objects.
+        logits: (N, h, w) float32 mask logits, in the order of `items`.
+        record: The frame.
+        events: What happened in it.
+        engine_ns: Time spent so far; the time of this function is added.
+    """
+    shown = [row for row, item in enumerate(items) if item.visible]
+    label_mask = masks.to_label_mask(
+        logits[shown], [items[row].label for row in shown], record.size_hw
+    )
+    objects = tuple(
+        _tracked_object(
+            item,
+            masks.measure(label_mask, item.label) if item.visible else masks.EMPTY_SHAPE,
+            record.stamp_ns,
+        )
+        for item in items
+    )
+    return TrackResult(
+        stamp_ns=record.stamp_ns,
+        frame_id=record.frame_id,
+        frame_index=record.frame_index,
+        label_mask=label_mask,
+        mask_logits=logits,
+        objects=objects,
+        events=tuple(events),
+        engine_ns=engine_ns,
+    )
+
+
+def _tracked_object(item: LiveObject, shape: masks.Shape, stamp_ns: int) -> TrackedObject:
+    flags = item.flags
+    if shape.touches_border:
+        flags |= ObjectFlag.TOUCHES_BORDER
+    if shape.fragmented:
+        flags |= ObjectFlag.FRAGMENTED
+    return TrackedObject(
+        object_id=item.object_id,
+        uuid=item.uuid,
+        label=item.label,
+        class_id=item.class_id,
+        state=item.state,
+        confidence=item.confidence,
+        existence_probability=item.existence,
+        mask_quality=item.quality,
+        gate_activity=float('nan'),
+        memory_updated=item.memory_updated,
+        path_switched=False,
+        last_seen_ns=item.last_seen_ns,
+        age_ns=max(0, stamp_ns - item.added_ns),
+        frames_since_seen=item.frames_since_seen,
+        flags=flags,
+        box_xywh=shape.box_xywh,
+        centroid_xy=shape.centroid_xy,
+        area_px=shape.area_px,
+    )
