@@ -1,0 +1,154 @@
+"""The command `robust-vos`. Heavy imports are inside the commands, so that --help is quick."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from robust_vos_ros.core.errors import RobustVosError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help='Video object segmentation for robots.',
+)
+weights_app = typer.Typer(no_args_is_help=True, help='List and download model weights.')
+app.add_typer(weights_app, name='weights')
+
+
+def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn the errors we raise on purpose into one sentence and exit code 1."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except RobustVosError as error:
+            typer.echo(f'error: {error}', err=True)
+            raise typer.Exit(1) from None
+
+    return wrapper
+
+
+@app.command()
+@reports_errors
+def demo(
+    video: Annotated[
+        Path | None, typer.Option(help='Video to track in; default: a generated clip.')
+    ] = None,
+    box: Annotated[
+        str, typer.Option(help='Box around an object in the first frame: x0,y0,x1,y1 in pixels.')
+    ] = '',
+    clicks: Annotated[
+        str, typer.Option(help='Clicks on one more object: "x,y;x,y" in pixels.')
+    ] = '',
+    out: Annotated[Path, typer.Option(help='Folder for the results.')] = Path('out/demo'),
+    model: Annotated[str, typer.Option(help='Model to run.')] = 'nano',
+    rate: Annotated[float, typer.Option(help='Frames per second of the camera.')] = 15.0,
+    max_frames: Annotated[int, typer.Option(help='Play at most so many frames.')] = 300,
+    compressed: Annotated[bool, typer.Option(help='Send JPEG instead of raw images.')] = False,
+) -> None:
+    """Run the node and a camera as two processes, track, and show what came out."""
+    from robust_vos_ros.demo.run import DemoOptions, run_demo
+
+    options = DemoOptions(
+        video=video, box=box, clicks=clicks, out=out, model=model,
+        rate_hz=rate, max_frames=max_frames, compressed=compressed,
+    )
+    raise typer.Exit(run_demo(options))
+
+
+@app.command()
+@reports_errors
+def bench(
+    model: Annotated[str, typer.Option(help='Model to measure.')] = 'nano',
+    size: Annotated[str, typer.Option(help='Frame size, WIDTHxHEIGHT in pixels.')] = '640x480',
+    objects: Annotated[str, typer.Option(help='Numbers of objects, separated by commas.')] = '1,4,8',
+    frames: Annotated[int, typer.Option(min=1, help='Measured frames.')] = 100,
+    device: Annotated[str, typer.Option(help='Torch device.')] = 'auto',
+    precision: Annotated[str, typer.Option(help='auto, fp32 or bf16.')] = 'auto',
+    threads: Annotated[int, typer.Option(min=0, help='CPU threads; 0 = all.')] = 0,
+    as_json: Annotated[bool, typer.Option('--json', help='Print JSON.')] = False,
+) -> None:
+    """Measure the engine: time per frame and memory, without ROS."""
+    from rich.progress import Progress
+
+    from robust_vos_ros.core.config import ModelSettings, parse_settings
+    from robust_vos_ros.core.model import load_model
+    from robust_vos_ros.eval import speed
+
+    width, height = _numbers(size, 'x', 2, '--size', 'WIDTHxHEIGHT, such as 640x480')
+    counts = _numbers(objects, ',', None, '--objects', 'numbers such as 1,4,8')
+    settings = {'name': model, 'device': device, 'precision': precision, 'num_threads': threads}
+    network = load_model(parse_settings(ModelSettings, settings))
+    network.warm_up()
+    runs = []
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        for count in counts:
+            task = progress.add_task(f'{count} objects', total=frames + speed.WARM_UP_FRAMES)
+            runs.append(
+                speed.measure(
+                    network, size_hw=(height, width), num_objects=count, num_frames=frames,
+                    on_frame=functools.partial(progress.advance, task),
+                )
+            )
+    about = {**speed.machine(network), 'size': f'{width}x{height}', 'frames': frames}
+    rows = [{name: getattr(run, name) for name in run.__slots__} for run in runs]
+    if as_json:
+        typer.echo(json.dumps({**about, 'runs': rows}, indent=2))
+        return
+    table = Table(title=', '.join(f'{key} {value}' for key, value in about.items()))
+    for name in rows[0]:
+        table.add_column(name, justify='right')
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    Console().print(table)
+
+
+@weights_app.command('list')
+@reports_errors
+def list_weights() -> None:
+    """List the models and where their weights are."""
+    from robust_vos_ros.core.errors import WeightsError
+    from robust_vos_ros.core.model_spec import load_spec, model_names
+    from robust_vos_ros.core.weights import find_weights
+
+    for name in model_names():
+        spec = load_spec(name)
+        try:
+            where = str(find_weights(spec))
+        except WeightsError:
+            megabytes = spec.size_bytes / 1e6
+            where = f'not here; robust-vos weights fetch {name} ({megabytes:.0f} MB)'
+        typer.echo(f'{name}\n  {spec.description}\n  licence: {spec.license}\n  weights: {where}')
+
+
+@weights_app.command('fetch')
+@reports_errors
+def fetch(name: Annotated[str, typer.Argument(help='Model, see `robust-vos weights list`.')]) -> None:
+    """Download the weights of a model into the cache."""
+    from robust_vos_ros.core.model_spec import load_spec
+    from robust_vos_ros.core.weights import fetch_weights
+
+    typer.echo(fetch_weights(load_spec(name)))
+
+
+def _numbers(text: str, separator: str, count: int | None, option: str, form: str) -> list[int]:
+    parts = text.split(separator)
+    if not all(part.strip().isdigit() and int(part) > 0 for part in parts) or (
+        count is not None and len(parts) != count
+    ):
+        raise typer.BadParameter(f'expected {form}, got {text!r}', param_hint=option)
+    return [int(part) for part in parts]
+
+
+if __name__ == '__main__':
+    app()

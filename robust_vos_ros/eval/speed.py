@@ -1,0 +1,145 @@
+"""How fast the engine is on this machine, and how much memory it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+import torch
+
+from robust_vos_ros.core.config import TrackerSettings
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.types import Frame, Prompt
+
+WARM_UP_FRAMES = 20
+_STEP_NS = 33_333_333
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Speed:
+    """Measures of one run.
+
+    Attributes:
+        median_ms: Median time of `VideoTracker.step`, which is all of the engine's work on a frame.
+        p95_ms: 95th percentile of the same.
+        fps: 1000 / median_ms.
+        rss_mib: Resident memory of the process after the last frame.
+        rss_growth_mib: Its growth over the measured frames.
+    """
+
+    objects: int
+    median_ms: float
+    p95_ms: float
+    fps: float
+    rss_mib: float
+    rss_growth_mib: float
+
+
+def measure(
+    model: Model,
+    *,
+    size_hw: tuple[int, int],
+    num_objects: int,
+    num_frames: int = 100,
+    on_frame: Callable[[], None] = lambda: None,
+) -> Speed:
+    """Track discs over a panning texture and time every step after the first 20.
+
+    Args:
+        model: The network.
+        size_hw: Height and width of the frames in pixels.
+        num_objects: Objects tracked at the same time.
+        num_frames: Measured frames.
+        on_frame: Called after every frame, for a progress bar.
+    """
+    process = psutil.Process()
+    tracker = VideoTracker(model, TrackerSettings(max_objects=max(16, num_objects)))
+    scene = _Scene(size_hw, num_objects)
+    tracker.step(scene.frame(0))
+    tracker.add(scene.prompts())
+    times_ms, rss_before = [], 0
+    for index in range(1, WARM_UP_FRAMES + num_frames + 1):
+        frame = scene.frame(index)
+        start_ns = time.perf_counter_ns()
+        tracker.step(frame)
+        times_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
+        if index == WARM_UP_FRAMES:
+            rss_before = process.memory_info().rss
+        on_frame()
+    measured = np.array(times_ms[WARM_UP_FRAMES:])
+    rss = process.memory_info().rss
+    median = float(np.median(measured))
+    return Speed(
+        objects=num_objects,
+        median_ms=round(median, 2),
+        p95_ms=round(float(np.percentile(measured, 95)), 2),
+        fps=round(1000.0 / median, 1),
+        rss_mib=round(rss / 2**20, 1),
+        rss_growth_mib=round((rss - rss_before) / 2**20, 2),
+    )
+
+
+def machine(model: Model) -> dict[str, Any]:
+    """Return what the numbers were measured on."""
+    on_gpu = model.device.type == 'cuda'
+    return {
+        'model': model.name,
+        'device': torch.cuda.get_device_name(model.device) if on_gpu else _cpu_name(),
+        'precision': model.precision,
+        'torch_threads': torch.get_num_threads(),
+        'torch': torch.__version__,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as file:  # noqa: PTH123 (not a path of ours)
+            names = [line.split(':')[1].strip() for line in file if line.startswith('model name')]
+        return names[0]
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()
+
+
+class _Scene:
+    """Seeded textured discs on a textured background that pans by one pixel per frame."""
+
+    def __init__(self, size_hw: tuple[int, int], num_objects: int) -> None:
+        rng = np.random.default_rng(0)
+        self._height, self._width = size_hw
+        coarse = rng.normal(size=(self._height // 8, self._width // 4, 3)).astype(np.float32)
+        smooth = cv2.resize(coarse, (2 * self._width, self._height))
+        self._background = np.clip(90 + 45 * smooth, 0, 255).astype(np.uint8)
+        columns = int(np.ceil(np.sqrt(num_objects)))
+        cell = (self._width / columns, self._height / int(np.ceil(num_objects / columns)))
+        self._radius = int(0.35 * min(cell))
+        self._discs = [
+            (
+                int(cell[0] * (index % columns + 0.5)),
+                int(cell[1] * (index // columns + 0.5)),
+                tuple(int(value) for value in rng.integers(0, 255, 3)),
+            )
+            for index in range(num_objects)
+        ]
+
+    def frame(self, index: int) -> Frame:
+        offset = index % self._width
+        rgb = self._background[:, offset : offset + self._width].copy()
+        for x, y, color in self._discs:
+            cv2.circle(rgb, (x, y), self._radius, color, -1, cv2.LINE_AA)
+            cv2.circle(rgb, (x, y), self._radius // 2, color[::-1], -1, cv2.LINE_AA)
+        return Frame(rgb, index * _STEP_NS)
+
+    def prompts(self) -> Sequence[Prompt]:
+        prompts = []
+        for index, (x, y, _) in enumerate(self._discs):
+            mask = np.zeros((self._height, self._width), np.uint8)
+            cv2.circle(mask, (x, y), self._radius, 1, -1)
+            prompts.append(Prompt(f'disc_{index}', mask=mask.astype(bool)))
+        return prompts

@@ -1,0 +1,101 @@
+import uuid
+
+import pytest
+
+from robust_vos_ros.core import confidence
+from robust_vos_ros.core.config import TrackerSettings
+from robust_vos_ros.core.confidence import Observation
+from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.types import EventType, ObjectFlag, ObjectState
+
+SEEN = Observation(6.0, 0.9, 0.1)
+WEAK = Observation(6.0, 0.5, 0.1)  # between tracked_off and tracked_on
+BAD = Observation(6.0, 0.2, 0.1)
+GONE = Observation(-5.0, 0.9, 0.0)
+SETTINGS = TrackerSettings()
+STEP_NS = 100_000_000
+
+
+def run(*observations, settings=SETTINGS, prompted=SEEN):
+    """Feed observations 0.1 s apart; returns the object and (states, events) by frame."""
+    item = LiveObject('it', uuid.UUID(int=1), '', 0, 0, 0, 0)
+    confidence.start(item, prompted, 0)
+    states, events = [], []
+    for index, observation in enumerate(observations, start=1):
+        events.append(confidence.update(item, observation, index * STEP_NS, settings))
+        states.append(item.state)
+    return item, states, events
+
+
+def test_an_object_is_confirmed_after_a_while():
+    _, states, events = run(SEEN, SEEN, SEEN)
+    assert states == [ObjectState.INITIALIZING, ObjectState.TRACKED, ObjectState.TRACKED]
+    assert events == [[], [EventType.CONFIRMED], []]
+
+
+def test_between_the_two_thresholds_the_state_stays():
+    _, states, _ = run(SEEN, SEEN, WEAK, BAD, WEAK, SEEN)
+    assert states[1:] == [
+        ObjectState.TRACKED,
+        ObjectState.TRACKED,  # weak is good enough to stay
+        ObjectState.UNCERTAIN,
+        ObjectState.UNCERTAIN,  # but not good enough to come back
+        ObjectState.TRACKED,
+    ]
+
+
+def test_an_unseen_object_goes_from_uncertain_to_occluded_to_lost_and_back():
+    item, states, events = run(SEEN, SEEN, *[GONE] * 31, SEEN)
+    assert states[2] == ObjectState.UNCERTAIN  # 0.1 s
+    assert states[3] == ObjectState.OCCLUDED  # 0.2 s
+    assert states[30] == ObjectState.OCCLUDED  # 2.9 s
+    assert states[31] == ObjectState.LOST  # 3.0 s
+    assert states[33] == ObjectState.TRACKED
+    kinds = [kind for frame in events for kind in frame]
+    assert kinds == [
+        EventType.CONFIRMED, EventType.UNCERTAIN, EventType.OCCLUDED, EventType.LOST,
+        EventType.REACQUIRED,
+    ]  # fmt: skip
+    assert item.frames_since_seen == 0
+
+
+def test_confidence_is_existence_times_predicted_iou_and_zero_when_unseen():
+    item, _, _ = run(SEEN)
+    assert item.confidence == pytest.approx(item.existence * 0.9)
+    item, _, _ = run(SEEN, GONE)
+    assert item.confidence == 0.0
+    assert item.existence < 0.01
+    assert item.quality != item.quality  # NaN: there is no mask to judge
+
+
+def test_an_unseen_object_needs_more_evidence_than_a_seen_one():
+    hint = Observation(0.2, 0.9, 0.1)  # existence 0.55: above visible_off, below visible_on
+    item, _, _ = run(SEEN, hint)
+    assert item.visible
+    item, _, _ = run(GONE, hint)
+    assert not item.visible
+
+
+@pytest.mark.parametrize(
+    ('prompted', 'coverage', 'vetoed'),
+    [
+        (0.1, 0.99, True),  # a lost object swallows the image
+        (0.1, 0.9, False),  # a near object may fill most of it
+        (0.99, 0.985, False),  # the user said it fills the image
+    ],
+)
+def test_masks_of_the_whole_image_are_vetoed(prompted, coverage, vetoed):
+    item, _, _ = run(Observation(6.0, 0.9, coverage), prompted=Observation(6.0, 0.9, prompted))
+    assert item.visible is not vetoed
+    assert bool(item.flags & ObjectFlag.COVERS_IMAGE) is vetoed
+
+
+@pytest.mark.parametrize(('ratio', 'flagged'), [(1.5, False), (3.5, True), (0.5, False), (0.2, True)])
+def test_sudden_changes_of_area_are_flagged(ratio, flagged):
+    item, _, _ = run(SEEN, Observation(6.0, 0.9, 0.1 * ratio))
+    assert bool(item.flags & ObjectFlag.AREA_JUMP) is flagged
+
+
+def test_extreme_scores_do_not_overflow():
+    item, _, _ = run(Observation(-1e6, 0.9, 0.0), Observation(1e6, 0.9, 0.1))
+    assert item.existence == pytest.approx(1.0)

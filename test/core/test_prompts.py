@@ -1,0 +1,86 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from robust_vos_ros.core.errors import PromptError
+from robust_vos_ros.core.prompts import MAX_POINTS, check_prompt, to_clicks, to_mask_batch
+from robust_vos_ros.core.types import Prompt
+
+SIZE_HW = (48, 64)
+INSIDE = {'points': np.array([[3.0, 4.0]]), 'point_labels': np.array([1])}
+
+
+def mask_of(*rows):
+    mask = np.zeros(SIZE_HW, bool)
+    mask[list(rows)] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ('fields', 'message'),
+    [
+        ({}, 'got none'),  # nothing to go by
+        ({'points': np.array([[np.nan, 1.0]]), 'point_labels': np.array([1])}, 'inside 64x48'),
+        ({'points': np.array([[64.0, 1.0]]), 'point_labels': np.array([1])}, 'inside'),  # one right
+        ({'points': np.array([[1.0, -0.5]]), 'point_labels': np.array([1])}, 'inside'),  # above
+        ({'points': np.array([[1.0, 1.0]]), 'point_labels': np.array([0])}, 'label 1'),  # only "not"
+        ({'points': np.array([[1.0, 1.0]]), 'point_labels': np.array([2])}, '0 or 1'),  # SAM's corner
+        ({'points': np.array([[1.0, 1.0]]), 'point_labels': np.array([], int)}, 'one label'),
+        (
+            {'points': np.ones((MAX_POINTS + 1, 2)), 'point_labels': np.ones(MAX_POINTS + 1, int)},
+            'at most',
+        ),  # a request must stay small
+        ({'box': np.array([5.0, 5.0, 5.0, 9.0])}, 'with area'),  # no width
+        ({'box': np.array([9.0, 5.0, 5.0, 9.0])}, 'with area'),  # corners swapped
+        ({'box': np.array([5.0, 5.0, 65.0, 9.0])}, 'inside 64x48'),
+        ({'box': np.array([np.inf, 5.0, 6.0, 9.0])}, 'finite'),
+        ({'box': np.array([5.0, 5.0])}, '4 finite'),
+        ({'mask': np.zeros((10, 10), bool)}, 'image size'),
+        ({'mask': mask_of()}, 'at least one'),  # empty
+        ({'mask': mask_of(*range(48))}, 'whole image'),
+        ({'mask': mask_of(1), **INSIDE}, 'got both'),
+        ({'object_id': '', **INSIDE}, 'object_id'),
+    ],
+)
+def test_unusable_prompts_are_refused(fields, message):
+    with pytest.raises(PromptError, match=message):
+        check_prompt(Prompt(**{'object_id': 'it', **fields}), SIZE_HW)
+
+
+@pytest.mark.parametrize(
+    'fields',
+    [
+        {'points': [[0, 0], [63, 47]], 'point_labels': [1, 0]},  # the corners belong to the image
+        {'box': np.array([0, 0, 64, 48])},  # the whole image as a box is a fair prompt
+        {'box': np.array([3, 3, 9, 9]), 'points': [[4, 4]], 'point_labels': [0]},
+        {'mask': mask_of(3).astype(np.uint8)},
+    ],
+)
+def test_usable_prompts_get_canonical_types(fields):
+    checked = check_prompt(Prompt('it', **fields), SIZE_HW)
+    assert checked.points.dtype == np.float32
+    assert checked.points.shape[1] == 2
+    assert checked.point_labels.dtype == np.int32
+    assert checked.mask is None or checked.mask.dtype == bool
+
+
+def test_a_box_becomes_two_corners_before_the_points():
+    prompt = Prompt(
+        'it',
+        points=np.array([[32.0, 24.0]], np.float32),
+        point_labels=np.array([1], np.int32),
+        box=np.array([0, 12, 64, 48], np.float32),
+    )
+    clicks = to_clicks([prompt], SIZE_HW, 256, torch.device('cpu'))
+    assert clicks.coords.tolist() == [[[0, 64], [256, 256], [128, 128]]]
+    assert clicks.labels.tolist() == [[2, 3, 1]]
+
+
+def test_masks_keep_their_place_when_resized():
+    prompt = Prompt('it', mask=mask_of(*range(24)))
+    batch = to_mask_batch([prompt, dataclasses.replace(prompt)], 256, torch.device('cpu'))
+    assert batch.shape == (2, 1, 256, 256)
+    assert batch[0, 0, :128].all()
+    assert not batch[0, 0, 128:].any()

@@ -1,0 +1,321 @@
+import gc
+import itertools
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from robust_vos_ros.core.config import TrackerSettings
+from robust_vos_ros.core.errors import (
+    CapacityError,
+    DuplicateIdError,
+    NoFrameError,
+    PromptError,
+    StampInFutureError,
+    StampTooOldError,
+    UnknownIdError,
+)
+from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.types import EventType, Frame, ObjectState, Prompt
+
+
+def iou(ours, truth):
+    return (ours & truth).sum() / max(1, (ours | truth).sum())
+
+
+def prompt_mask(scene, disc, frame=0, name=None):
+    return Prompt(name or f'disc_{disc}', mask=scene.masks(frame)[disc])
+
+
+def points(*coords, labels=None):
+    coords = np.array(coords, np.float32)
+    labels = np.ones(len(coords), np.int32) if labels is None else np.array(labels, np.int32)
+    return {'points': coords, 'point_labels': labels}
+
+
+def center(mask):
+    ys, xs = np.nonzero(mask)
+    return float(xs.mean()), float(ys.mean())
+
+
+def box_of(mask):
+    ys, xs = np.nonzero(mask)
+    return np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
+
+
+def started(tracker, scene, *discs):
+    tracker.step(scene.frame(0))
+    tracker.add([prompt_mask(scene, disc) for disc in discs])
+    return tracker
+
+
+def fingerprint(result, object_id):
+    row = [item.object_id for item in result.objects].index(object_id)
+    return result.mask_logits[row].clone()
+
+
+@pytest.mark.parametrize('kind', ['mask', 'box', 'point', 'points', 'box and points'])
+def test_every_kind_of_prompt_finds_and_follows_the_object(tracker, scene, kind):
+    truth = scene.masks(0)[0]
+    x, y = center(truth)
+    outside = (x, min(y + 60, 230.0))
+    prompt = {
+        'mask': {'mask': truth},
+        'box': {'box': box_of(truth)},
+        'point': points((x, y)),
+        'points': points((x, y), (x + 8, y), outside, labels=[1, 1, 0]),
+        'box and points': {'box': box_of(truth), **points((x, y), outside, labels=[1, 0])},
+    }[kind]
+    tracker.step(scene.frame(0))
+    result = tracker.add([Prompt('it', **prompt)])
+    assert iou(result.mask('it'), truth) > 0.5
+    for index in range(1, 12):
+        result = tracker.step(scene.frame(index))
+    assert iou(result.mask('it'), scene.masks(11)[0]) > 0.5
+    assert result.objects[0].state == ObjectState.TRACKED
+    assert result.objects[0].confidence > 0.6
+
+
+def test_results_have_the_size_and_stamp_of_the_frame(tracker, scene):
+    result = started(tracker, scene, 0, 1).last_result
+    assert result.label_mask.shape == scene.size_hw
+    assert result.label_mask.dtype == np.uint8
+    result = tracker.step(scene.frame(5))
+    assert (result.stamp_ns, result.frame_id, result.frame_index) == (
+        scene.frame(5).stamp_ns, 'camera', 1,
+    )  # fmt: skip
+    for item in result.objects:
+        x, y, width, height = item.box_xywh
+        mask = result.mask(item.object_id)
+        assert mask.sum() == item.area_px
+        assert mask[y : y + height, x : x + width].sum() == item.area_px
+        assert item.centroid_xy == pytest.approx(center(mask))
+
+
+def test_objects_do_not_overlap(tracker, scene):
+    same = scene.masks(0)[0]
+    tracker.step(scene.frame(0))
+    result = tracker.add([Prompt('a', mask=same), Prompt('b', mask=same)])
+    assert not (result.mask('a') & result.mask('b')).any()
+
+
+def test_other_objects_are_not_disturbed(model, make_scene):
+    """Adding, refining and removing objects leaves the others' logits as they would have been."""
+    scene = make_scene(3)
+    alone = started(VideoTracker(model, TrackerSettings()), scene, 0)
+    shared = started(VideoTracker(model, TrackerSettings()), scene, 0)
+    actions = {
+        3: lambda: shared.add([prompt_mask(scene, 1, 3), prompt_mask(scene, 2, 3)]),
+        6: lambda: shared.refine(prompt_mask(scene, 1, 6)),
+        9: lambda: shared.remove(['disc_1']),
+    }
+    for index in range(1, 14):
+        expected = alone.step(scene.frame(index))
+        shared.step(scene.frame(index))
+        actions.get(index, lambda: None)()
+        difference = fingerprint(expected, 'disc_0') - fingerprint(shared.last_result, 'disc_0')
+        assert difference.abs().max() < 0.02, f'frame {index}'
+
+
+def test_the_same_input_gives_the_same_bits(model, scene):
+    def run():
+        tracker = started(VideoTracker(model, TrackerSettings()), scene, 0, 1)
+        return [tracker.step(scene.frame(index)) for index in range(1, 10)]
+
+    for first, second in zip(run(), run(), strict=True):
+        assert torch.equal(first.mask_logits, second.mask_logits)
+        assert np.array_equal(first.label_mask, second.label_mask)
+        assert [o.uuid for o in first.objects] == [o.uuid for o in second.objects]
+
+
+def test_clicks_correct_a_live_object(tracker, scene):
+    """A prompt that took both discs is corrected by a click that says "not this one"."""
+    left, right = scene.masks(0)
+    tracker.step(scene.frame(0))
+    tracker.add([Prompt('it', mask=left | right)])
+    for index in range(1, 5):
+        result = tracker.step(scene.frame(index))
+    left, right = scene.masks(4)
+    before = iou(result.mask('it'), left)
+    result = tracker.refine(Prompt('it', mask=left))
+    assert iou(result.mask('it'), left) > max(before, 0.8)
+    for index in range(5, 10):
+        result = tracker.step(scene.frame(index))
+    left, right = scene.masks(9)
+    assert iou(result.mask('it'), left) > 0.7
+    assert (result.mask('it') & right).sum() < 0.2 * right.sum()
+
+
+def test_refining_with_clicks_starts_from_the_present_mask(tracker, scene):
+    started(tracker, scene, 0)
+    for index in range(1, 5):
+        tracker.step(scene.frame(index))
+    truth = scene.masks(4)[0]
+    result = tracker.refine(Prompt('disc_0', **points(center(truth))))
+    assert iou(result.mask('disc_0'), truth) > 0.7
+
+
+def test_a_prompt_on_a_past_frame_is_tracked_forward(model, scene):
+    direct = VideoTracker(model, TrackerSettings())
+    late = VideoTracker(model, TrackerSettings())
+    for index in range(10):
+        direct.step(scene.frame(index))
+        late.step(scene.frame(index))
+        if index == 3:
+            direct.add([prompt_mask(scene, 0, 3)])
+    result = late.add([prompt_mask(scene, 0, 3)], frame=scene.frame(3))
+    assert result.stamp_ns == scene.frame(9).stamp_ns
+    assert torch.equal(
+        fingerprint(result, 'disc_0'), fingerprint(direct.last_result, 'disc_0')
+    )
+    after = late.step(scene.frame(10))
+    assert torch.equal(
+        fingerprint(after, 'disc_0'), fingerprint(direct.step(scene.frame(10)), 'disc_0')
+    )
+
+
+def test_a_prompt_on_a_frame_that_was_never_processed_works(tracker, scene):
+    for index in (0, 2, 4, 6):
+        tracker.step(scene.frame(index))
+    result = tracker.add([prompt_mask(scene, 0, 3)], frame=scene.frame(3))
+    assert iou(result.mask('disc_0'), scene.masks(6)[0]) > 0.7
+
+
+@pytest.mark.parametrize(
+    ('stamp_s', 'error'),
+    [(-3.0, StampTooOldError), (9.0, StampInFutureError)],
+)
+def test_frames_outside_the_history_are_refused(tracker, scene, stamp_s, error):
+    tracker.step(scene.frame(0))
+    frame = Frame(scene.frame(0).rgb, int(stamp_s * 1e9))
+    with pytest.raises(error, match='stamp'):
+        tracker.add([prompt_mask(scene, 0)], frame=frame)
+
+
+def test_bad_requests_change_nothing(tracker, scene):
+    with pytest.raises(NoFrameError):
+        tracker.add([prompt_mask(scene, 0)])
+    started(tracker, scene, 0)
+    good, again = prompt_mask(scene, 1, name='new'), prompt_mask(scene, 0)
+    bad = Prompt('bad', **points((9999.0, 1.0)))
+    many = [prompt_mask(scene, 1, name=str(number)) for number in range(8)]
+    for prompts, error in [
+        ([good, bad], PromptError),
+        ([good, again], DuplicateIdError),
+        ([good, good], DuplicateIdError),
+        (many, CapacityError),
+    ]:
+        with pytest.raises(error):
+            tracker.add(prompts)
+    with pytest.raises(UnknownIdError, match='disc_0'):
+        tracker.remove(['disc_0', 'nobody'])
+    with pytest.raises(UnknownIdError):
+        tracker.refine(good)
+    assert [item.object_id for item in tracker.step(scene.frame(1)).objects] == ['disc_0']
+
+
+def test_replacing_gives_the_object_a_new_uuid(tracker, scene):
+    before = started(tracker, scene, 0).last_result.objects[0]
+    result = tracker.add([prompt_mask(scene, 0)], replace_existing=True)
+    assert [event.type for event in result.events] == [EventType.REMOVED, EventType.ADDED]
+    assert result.objects[0].uuid != before.uuid
+    assert len(result.objects) == 1
+
+
+def test_removing_and_resetting(tracker, scene):
+    started(tracker, scene, 0, 1)
+    events = tracker.remove(['disc_0'])
+    assert [(event.type, event.object_id) for event in events] == [(EventType.REMOVED, 'disc_0')]
+    assert [item.object_id for item in tracker.last_result.objects] == ['disc_1']
+    assert not (tracker.last_result.label_mask == 1).any()
+    events = tracker.reset()
+    assert [event.type for event in events] == [EventType.REMOVED, EventType.RESET]
+    with pytest.raises(NoFrameError):
+        tracker.add([prompt_mask(scene, 0)])
+    assert tracker.step(scene.frame(0)).frame_index == 0
+
+
+def test_an_object_that_disappears_becomes_occluded_then_lost(model, scene):
+    tracker = started(VideoTracker(model, TrackerSettings(lost_after_s=1.0)), scene, 0)
+    for index in range(1, 8):
+        tracker.step(scene.frame(index))
+    empty = np.full((*scene.size_hw, 3), 128, np.uint8)
+    states = []
+    for index in range(8, 40):
+        result = tracker.step(Frame(empty, scene.frame(index).stamp_ns))
+        states.append(result.objects[0].state)
+        if states[-1] in (ObjectState.OCCLUDED, ObjectState.LOST):
+            assert result.objects[0].area_px == 0
+            assert not result.label_mask.any()
+    order = [state for state, _ in itertools.groupby(states)]
+    assert order[-2:] == [ObjectState.OCCLUDED, ObjectState.LOST]
+    assert result.objects[0].frames_since_seen > 10
+
+
+def test_long_lost_objects_are_removed_when_asked(model, scene):
+    settings = TrackerSettings(lost_after_s=0.5, remove_lost_after_s=0.5)
+    tracker = started(VideoTracker(model, settings), scene, 0)
+    empty = np.full((*scene.size_hw, 3), 128, np.uint8)
+    kinds = []
+    for index in range(1, 40):
+        result = tracker.step(Frame(empty, scene.frame(index).stamp_ns))
+        kinds += [event.type for event in result.events]
+    assert kinds[-1] == EventType.REMOVED
+    assert not result.objects
+
+
+def test_resetting_the_memory_keeps_the_objects(tracker, scene):
+    started(tracker, scene, 0)
+    for index in range(1, 9):
+        tracker.step(scene.frame(index))
+    tracker.reset_memory()
+    result = tracker.step(scene.frame(1))  # time jumped back
+    assert iou(result.mask('disc_0'), scene.masks(1)[0]) > 0.7
+
+
+def test_the_image_may_change_its_size(tracker, scene):
+    started(tracker, scene, 0)
+    small = scene.frame(1).rgb[::2, ::2].copy()
+    result = tracker.step(Frame(small, scene.frame(1).stamp_ns))
+    assert result.label_mask.shape == small.shape[:2]
+    assert iou(result.mask('disc_0'), scene.masks(1)[0][::2, ::2]) > 0.7
+
+
+def test_segmenting_once_touches_no_track(model, scene):
+    tracker = started(VideoTracker(model, TrackerSettings()), scene, 0)
+    other = started(VideoTracker(model, TrackerSettings()), scene, 0)
+    once = tracker.segment_once(scene.frame(4), [prompt_mask(scene, 1, 4, name='disc_0')])
+    assert iou(once.mask('disc_0'), scene.masks(4)[1]) > 0.8
+    assert torch.equal(
+        tracker.step(scene.frame(1)).mask_logits, other.step(scene.frame(1)).mask_logits
+    )
+
+
+def test_a_full_tracker_holds_64_objects(model, make_scene):
+    scene = make_scene(1)
+    tracker = VideoTracker(model, TrackerSettings(max_objects=64))
+    tracker.step(scene.frame(0))
+    boxes = [np.array([x, y, x + 30, y + 25], np.float32) for x in range(0, 290, 36) for y in range(0, 200, 25)]
+    tracker.add([Prompt(str(i), box=box) for i, box in enumerate(boxes[:64])])
+    result = tracker.step(scene.frame(1))
+    assert len(result.objects) == 64
+    assert len({item.label for item in result.objects}) == 64
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_time(model, make_scene):
+    """Between frame 200 and frame 2000 the process stays the same size."""
+    scene = make_scene(2)
+    frames = [scene.frame(index) for index in range(40)]
+    tracker = VideoTracker(model, TrackerSettings(prompt_buffer_s=1.0))
+    tracker.step(frames[0])
+    tracker.add([prompt_mask(scene, disc) for disc in range(2)])
+    process, sizes = psutil.Process(), {}
+    for index in range(1, 2001):
+        frame = frames[index % len(frames)]
+        tracker.step(Frame(frame.rgb, index * 33_333_333))
+        if index in (200, 2000):
+            gc.collect()
+            sizes[index] = process.memory_info().rss
+    assert sizes[2000] - sizes[200] < 4 * 2**20
