@@ -17,6 +17,9 @@ import torch.nn.functional as F
 from torch import nn
 
 
+_MAX_SCORES_BYTES = 2 * 2**20
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Memory:
     """What the objects of one batch remember, with position encodings added to `*_keys`.
@@ -51,7 +54,8 @@ def attend(
         (B, N, C), in the order of `memory`.
     """
     x_BNC = tokens_BNC + 0.1 * pos_1NC if module.pos_enc_at_input else tokens_BNC
-    values_BKM = torch.cat([memory.spatial_BSNM.flatten(1, 2), memory.pointer_BKM], dim=1)
+    spatial_BKM = memory.spatial_BSNM.flatten(1, 2)
+    values_BKM = torch.cat([spatial_BKM, memory.pointer_BKM.to(spatial_BKM.dtype)], dim=1)
     for layer in module.layers:
         attention = layer.self_attn
         normed = layer.norm1(x_BNC)
@@ -85,16 +89,30 @@ def _cross_attention(
     spatial = memory.spatial_keys_BSNM if with_pos else memory.spatial_BSNM
     pointers = memory.pointer_keys_BKM if with_pos else memory.pointer_BKM
     rotation = _rotation(attention, query.shape[1], query.device)
-    # Spatial keys are rotated by their place in the grid, pointers have none.
-    keys = _rotate(attention.k_proj(spatial), rotation).flatten(1, 2)
-    keys = torch.cat([keys, attention.k_proj(pointers)], dim=1)
-    attended = _attention(
-        _rotate(attention.q_proj(query), rotation),
-        keys,
-        attention.v_proj(values_BKM),
-        memory.mask_B1K,
-    )
-    return attention.out_proj(attended)
+    query = _rotate(attention.q_proj(query), rotation).expand(len(spatial), -1, -1)
+    blocks = []
+    for block in _blocks(query, values_BKM):
+        # Spatial keys are rotated by their place in the grid, pointers have none.
+        keys = _rotate(attention.k_proj(spatial[block]), rotation).flatten(1, 2)
+        keys = torch.cat([keys, attention.k_proj(pointers[block])], dim=1)
+        values = attention.v_proj(values_BKM[block])
+        mask = None if memory.mask_B1K is None else memory.mask_B1K[block]
+        blocks.append(_attention(query[block], keys, values, mask))
+    return attention.out_proj(torch.cat(blocks))
+
+
+def _blocks(query: torch.Tensor, values: torch.Tensor) -> list[slice]:
+    """Cut the batch so that a CPU's scores stay small; a GPU takes it whole.
+
+    From about 8 MB on, malloc returns such tensors to the system after every frame, and getting
+    them back costs more than the attention itself.
+    """
+    num = len(query)
+    if query.device.type != 'cpu':
+        return [slice(0, num)]
+    scores_bytes = query.shape[1] * values.shape[1] * query.element_size()
+    size = max(1, _MAX_SCORES_BYTES // scores_bytes)
+    return [slice(start, start + size) for start in range(0, num, size)]
 
 
 def _rotation(attention: nn.Module, num_tokens: int, device: torch.device) -> torch.Tensor:
@@ -118,15 +136,14 @@ def _rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
 def _attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask_B1K: torch.Tensor | None
 ) -> torch.Tensor:
-    """Single-head attention of (B or 1, N, C) queries over (B, K, C) keys."""
+    """Single-head attention of (B, N, C) queries over (B, K, C) keys."""
     if query.device.type == 'cpu' and query.dtype == torch.bfloat16:
         # Two bf16 matrix products are 3.5 times faster than torch's CPU flash kernel,
         # which multiplies in fp32.
-        scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
         if mask_B1K is not None:
             scores = scores.masked_fill(~mask_B1K, float('-inf'))
         return scores.softmax(-1) @ value
-    query = query.expand(key.shape[0], -1, -1)
     mask = None if mask_B1K is None else mask_B1K.unsqueeze(1)
     return F.scaled_dot_product_attention(
         query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1), attn_mask=mask

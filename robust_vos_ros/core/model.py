@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
-from sam2.modeling.sam2_utils import get_1d_sine_pe
+from sam2.modeling.sam2_utils import LayerNorm2d, get_1d_sine_pe
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -122,6 +122,7 @@ class Model:
         self.weights_hash = weights_hash
         self.device = device
         self.precision = precision
+        self._dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         self.image_size: int = net.image_size
         self.mask_size = self.image_size // 4
         self.grid_size = self.image_size // net.backbone_stride
@@ -252,9 +253,10 @@ class Model:
         """
         net = self.net
         size = (self.image_size, self.image_size)
-        masks = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False)
+        masks = mask_logits.to(self._dtype)
+        masks = F.interpolate(masks, size, mode='bilinear', align_corners=False)
         binarize = prompted and net.binarize_mask_from_pts_for_mem_enc
-        masks = (masks > 0).float() if binarize else masks.sigmoid()
+        masks = (masks > 0).to(masks.dtype) if binarize else masks.sigmoid()
         masks = masks * net.sigmoid_scale_for_mem_enc + net.sigmoid_bias_for_mem_enc
         out = net.memory_encoder(features.pix, masks, skip_mask_sigmoid=True)['vision_features']
         absent = (object_scores <= 0).float()[:, None, None, None]
@@ -277,8 +279,9 @@ class Model:
     def _memory(self, view: MemoryView) -> attention.Memory:
         """Add position encodings to a memory view (SAM2Base._prepare_memory_conditioned_features)."""
         net = self.net
-        spatial = view.spatial.float()
-        time = net.maskmem_tpos_enc[:, 0, 0][view.spatial_age].unsqueeze(2)
+        spatial = view.spatial.to(self._dtype)
+        place_and_time = (net.maskmem_tpos_enc[:, 0] + self._memory_pos).to(self._dtype)
+        place_and_time = place_and_time[view.spatial_age]
         tokens_per_pointer = self.hidden_dim // self.memory_dim
         pointers = view.pointers.unflatten(2, (tokens_per_pointer, self.memory_dim)).flatten(1, 2)
         width = self.hidden_dim if net.proj_tpos_enc_in_obj_ptrs else self.memory_dim
@@ -296,7 +299,7 @@ class Model:
                 dim=1,
             ).unsqueeze(1)
         return attention.Memory(
-            spatial, spatial + self._memory_pos + time, pointers, pointers + pointer_time, mask
+            spatial, spatial + place_and_time, pointers, pointers + pointer_time, mask
         )
 
     def _memory_position(self) -> torch.Tensor:
@@ -354,9 +357,32 @@ def build_network(spec: ModelSpec, *, target: str = '') -> SAM2Base:
     return net
 
 
+_FEW_CHANNELS = 16
+
+
+class _ChannelNorm(nn.Module):
+    """sam2's LayerNorm2d (over the channels of (B, C, H, W)), faster."""
+
+    def __init__(self, norm: LayerNorm2d) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[1] < _FEW_CHANNELS:  # layer_norm is slow for many short rows
+            x = x.contiguous().float()
+            x = x - x.mean(dim=1, keepdim=True)
+            x = x * (x.square().mean(dim=1, keepdim=True) + self.eps).rsqrt()
+            return torch.addcmul(self.bias[:, None, None], x, self.weight[:, None, None])
+        x = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
 def _optimize(net: nn.Module, precision: str) -> None:
     """Make inference faster without changing results beyond rounding."""
     for module in list(net.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, LayerNorm2d):
+                setattr(module, name, _ChannelNorm(child))
         if not isinstance(module, nn.Sequential):
             continue
         for index in range(len(module) - 1):

@@ -27,16 +27,13 @@ def make_result(
         engine_ns: Time spent so far; the time of this function is added.
     """
     shown = [row for row, item in enumerate(items) if item.visible]
-    label_mask = masks.to_label_mask(
+    label_mask, shapes = masks.compose(
         logits[shown], [items[row].label for row in shown], record.size_hw
     )
+    shape_of = dict(zip(shown, shapes, strict=True))
     objects = tuple(
-        _tracked_object(
-            item,
-            masks.measure(label_mask, item.label) if item.visible else masks.EMPTY_SHAPE,
-            record.stamp_ns,
-        )
-        for item in items
+        _tracked_object(item, shape_of.get(row, masks.EMPTY_SHAPE), record.stamp_ns)
+        for row, item in enumerate(items)
     )
     return TrackResult(
         stamp_ns=record.stamp_ns,
