@@ -60,8 +60,14 @@ def demo(
     from robust_vos_ros.demo.run import DemoOptions, run_demo
 
     options = DemoOptions(
-        video=video, box=box, clicks=clicks, out=out, model=model,
-        rate_hz=rate, max_frames=max_frames, compressed=compressed,
+        video=video,
+        box=box,
+        clicks=clicks,
+        out=out,
+        model=model,
+        rate_hz=rate,
+        max_frames=max_frames,
+        compressed=compressed,
     )
     raise typer.Exit(run_demo(options))
 
@@ -71,7 +77,9 @@ def demo(
 def bench(
     model: Annotated[str, typer.Option(help='Model to measure.')] = 'nano',
     size: Annotated[str, typer.Option(help='Frame size, WIDTHxHEIGHT in pixels.')] = '640x480',
-    objects: Annotated[str, typer.Option(help='Numbers of objects, separated by commas.')] = '1,4,8',
+    objects: Annotated[
+        str, typer.Option(help='Numbers of objects, separated by commas.')
+    ] = '1,4,8',
     frames: Annotated[int, typer.Option(min=1, help='Measured frames.')] = 100,
     device: Annotated[str, typer.Option(help='Torch device.')] = 'auto',
     precision: Annotated[str, typer.Option(help='auto, fp32 or bf16.')] = 'auto',
@@ -82,7 +90,7 @@ def bench(
     from rich.progress import Progress
 
     from robust_vos_ros.core.config import ModelSettings, parse_settings
-    from robust_vos_ros.core.model import load_model
+    from robust_vos_ros.core.network import load_model
     from robust_vos_ros.eval import speed
 
     width, height = _numbers(size, 'x', 2, '--size', 'WIDTHxHEIGHT, such as 640x480')
@@ -96,7 +104,10 @@ def bench(
             task = progress.add_task(f'{count} objects', total=frames + speed.WARM_UP_FRAMES)
             runs.append(
                 speed.measure(
-                    network, size_hw=(height, width), num_objects=count, num_frames=frames,
+                    network,
+                    size_hw=(height, width),
+                    num_objects=count,
+                    num_frames=frames,
                     on_frame=functools.partial(progress.advance, task),
                 )
             )
@@ -133,7 +144,9 @@ def list_weights() -> None:
 
 @weights_app.command('fetch')
 @reports_errors
-def fetch(name: Annotated[str, typer.Argument(help='Model, see `robust-vos weights list`.')]) -> None:
+def fetch(
+    name: Annotated[str, typer.Argument(help='Model, see `robust-vos weights list`.')],
+) -> None:
     """Download the weights of a model into the cache."""
     from robust_vos_ros.core.model_spec import load_spec
     from robust_vos_ros.core.weights import fetch_weights

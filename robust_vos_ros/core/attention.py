@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-
 
 _MAX_SCORES_BYTES = 2 * 2**20
 
@@ -40,7 +39,7 @@ class Memory:
 
 
 def attend(
-    module: nn.Module, tokens_BNC: torch.Tensor, pos_1NC: torch.Tensor, memory: Memory
+    module: Any, tokens_BNC: torch.Tensor, pos_1NC: torch.Tensor, memory: Memory
 ) -> torch.Tensor:
     """Condition image tokens on memory.
 
@@ -75,7 +74,7 @@ def attend(
 
 
 def _cross_attention(
-    layer: nn.Module,
+    layer: Any,
     x_BNC: torch.Tensor,
     pos_1NC: torch.Tensor,
     memory: Memory,
@@ -115,7 +114,7 @@ def _blocks(query: torch.Tensor, values: torch.Tensor) -> list[slice]:
     return [slice(start, start + size) for start in range(0, num, size)]
 
 
-def _rotation(attention: nn.Module, num_tokens: int, device: torch.device) -> torch.Tensor:
+def _rotation(attention: Any, num_tokens: int, device: torch.device) -> torch.Tensor:
     """Return the (N, C/2) complex rotation of axial RoPE, kept on the module."""
     if attention.num_heads != 1:
         raise NotImplementedError('memory attention with several heads is not used by SAM 2')

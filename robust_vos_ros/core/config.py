@@ -36,7 +36,7 @@ def setting(
         dynamic: Whether it may change while the node is active.
         bounds: `ge`, `gt`, `le`, `lt` of pydantic.
     """
-    extra = {'unit': unit, 'dynamic': dynamic}
+    extra: dict[str, Any] = {'unit': unit, 'dynamic': dynamic}
     return pydantic.Field(default, description=description, json_schema_extra=extra, **bounds)
 
 
@@ -67,43 +67,76 @@ class TrackerSettings(Settings):
         2.0, 'How far back in time a prompt may be applied.', unit='s', ge=0.0, le=30.0
     )
     visible_on: float = setting(
-        0.6, 'An unseen object counts as visible again at this existence probability.',
-        dynamic=True, ge=0.0, le=1.0,
+        0.6,
+        'An unseen object counts as visible again at this existence probability.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
     )
     visible_off: float = setting(
-        0.5, 'A visible object counts as unseen below this existence probability; at most '
+        0.5,
+        'A visible object counts as unseen below this existence probability; at most '
         'visible_on. Below 0.5 the network gives no mask, so lower values change nothing.',
-        dynamic=True, ge=0.0, le=1.0,
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
     )
     tracked_on: float = setting(
         0.6, 'An object becomes TRACKED at this confidence.', dynamic=True, ge=0.0, le=1.0
     )
     tracked_off: float = setting(
-        0.45, 'A TRACKED object becomes UNCERTAIN below this confidence; at most tracked_on.',
-        dynamic=True, ge=0.0, le=1.0,
+        0.45,
+        'A TRACKED object becomes UNCERTAIN below this confidence; at most tracked_on.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
     )
     confirm_after_s: float = setting(
-        0.2, 'An object stays INITIALIZING at least this long after its prompt.',
-        unit='s', dynamic=True, ge=0.0, le=10.0,
+        0.2,
+        'An object stays INITIALIZING at least this long after its prompt.',
+        unit='s',
+        dynamic=True,
+        ge=0.0,
+        le=10.0,
     )
     occluded_after_s: float = setting(
-        0.15, 'An object unseen for this long becomes OCCLUDED; until then it is UNCERTAIN.',
-        unit='s', dynamic=True, ge=0.0, le=10.0,
+        0.15,
+        'An object unseen for this long becomes OCCLUDED; until then it is UNCERTAIN.',
+        unit='s',
+        dynamic=True,
+        ge=0.0,
+        le=10.0,
     )
     lost_after_s: float = setting(
-        3.0, 'An object unseen for this long becomes LOST.', unit='s', dynamic=True, ge=0.0, le=3600.0
+        3.0,
+        'An object unseen for this long becomes LOST.',
+        unit='s',
+        dynamic=True,
+        ge=0.0,
+        le=3600.0,
     )
     remove_lost_after_s: float = setting(
-        0.0, 'An object LOST for this long is removed; 0 = never.',
-        unit='s', dynamic=True, ge=0.0, le=86400.0,
+        0.0,
+        'An object LOST for this long is removed; 0 = never.',
+        unit='s',
+        dynamic=True,
+        ge=0.0,
+        le=86400.0,
     )
     max_coverage: float = setting(
-        0.95, 'A mask covering more than this share of the image is vetoed as a failure, unless '
-        'the prompt covered as much.', dynamic=True, ge=0.1, le=1.0,
+        0.95,
+        'A mask covering more than this share of the image is vetoed as a failure, unless '
+        'the prompt covered as much.',
+        dynamic=True,
+        ge=0.1,
+        le=1.0,
     )
     area_jump_ratio: float = setting(
-        3.0, 'Growth or shrinkage of the mask area from frame to frame that raises AREA_JUMP.',
-        dynamic=True, ge=1.1, le=100.0,
+        3.0,
+        'Growth or shrinkage of the mask area from frame to frame that raises AREA_JUMP.',
+        dynamic=True,
+        ge=1.1,
+        le=100.0,
     )
 
     @pydantic.model_validator(mode='after')

@@ -89,8 +89,8 @@ class FrameHistory:
         newest, oldest = self.newest(), self._records[0]
         if stamp_ns > newest.stamp_ns:
             raise StampInFutureError(
-                f'stamp {stamp_ns} ns is {(stamp_ns - newest.stamp_ns) / 1e9:.3f} s newer than the '
-                'newest processed frame; use the stamp of a published image, or 0 for the newest'
+                f'stamp {stamp_ns} ns is {(stamp_ns - newest.stamp_ns) / 1e9:.3f} s newer than '
+                'the newest processed frame; use the stamp of a published image, or 0'
             )
         if stamp_ns < oldest.stamp_ns:
             raise StampTooOldError(

@@ -73,7 +73,7 @@ def compose(
 
 @functools.lru_cache(maxsize=8)
 def _enlargement(size: int, low_res: int) -> torch.Tensor:
-    """Return the (size, low_res) float32 matrix of bilinear interpolation between pixel centres."""
+    """Return the (size, low_res) float32 matrix of bilinear interpolation at pixel centres."""
     identity = torch.eye(low_res)[None, None]
     return F.interpolate(identity, (size, low_res), mode='bilinear', align_corners=False)[0, 0]
 

@@ -92,9 +92,11 @@ class ObjectMemory:
         """
         first = self._num_prompted
         place = first + self._spatial_frame[slots, first:].argmin(axis=1)
-        self._write(self._spatial, self._spatial_frame, slots, place, frame_index, spatial)
+        self._spatial[self._to(slots), self._to(place)] = spatial
+        self._spatial_frame[slots, place] = frame_index
         place = first + self._pointer_frame[slots, first:].argmin(axis=1)
-        self._write(self._pointers, self._pointer_frame, slots, place, frame_index, pointers)
+        self._pointers[self._to(slots), self._to(place)] = pointers
+        self._pointer_frame[slots, place] = frame_index
 
     def write_prompted(
         self, slots: np.ndarray, frame_index: int, spatial: torch.Tensor, pointers: torch.Tensor
@@ -105,8 +107,9 @@ class ObjectMemory:
         """
         frames = self._spatial_frame[slots, : self._num_prompted]
         place = np.array([_prompted_place(row, frame_index) for row in frames])
-        self._write(self._spatial, self._spatial_frame, slots, place, frame_index, spatial)
-        self._write(self._pointers, self._pointer_frame, slots, place, frame_index, pointers)
+        self._spatial[self._to(slots), self._to(place)] = spatial
+        self._pointers[self._to(slots), self._to(place)] = pointers
+        self._spatial_frame[slots, place] = self._pointer_frame[slots, place] = frame_index
 
     def view(self, slots: np.ndarray, frame_index: int) -> MemoryView | None:
         """Return what some objects remember of the frames before `frame_index`.
@@ -145,18 +148,6 @@ class ObjectMemory:
     def num_bytes(self) -> int:
         """Return the size of the preallocated entries in bytes."""
         return self._spatial.nbytes + self._pointers.nbytes
-
-    def _write(
-        self,
-        entries: torch.Tensor,
-        frames: np.ndarray,
-        slots: np.ndarray,
-        place: np.ndarray,
-        frame_index: int,
-        values: torch.Tensor,
-    ) -> None:
-        entries[self._to(slots), self._to(place)] = values
-        frames[slots, place] = frame_index
 
     def _to(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._spatial.device)

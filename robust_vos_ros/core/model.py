@@ -1,8 +1,8 @@
 """The SAM 2 seam: the only file that knows the `sam2` package.
 
 Private parts of sam2 1.1.0 used here, besides the public modules of `SAM2Base`: the parameters
-`no_mem_embed`, `maskmem_tpos_enc`, `no_obj_ptr`, `no_obj_embed_spatial`, the modules `obj_ptr_proj`,
-`obj_ptr_tpos_proj`, `mask_downsample`, and the configuration attributes read in `Model.__init__`.
+`no_mem_embed`, `maskmem_tpos_enc`, `no_obj_ptr` and `no_obj_embed_spatial`, the modules
+`obj_ptr_proj`, `obj_ptr_tpos_proj` and `mask_downsample`, and configuration attributes.
 
 The formulas follow SAM 2 (Ravi et al., 2024). `SAM2Base._track_step` gives the pointer of the best
 mask only and no IoU; the decoder is called here so that every candidate has its own.
@@ -12,39 +12,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.resources
 from collections.abc import Iterator
-from typing import Any
 
-import pooch
 import torch
 import torch.nn.functional as F
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
-from sam2.modeling.sam2_utils import LayerNorm2d, get_1d_sine_pe
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from sam2.modeling.sam2_utils import get_1d_sine_pe
 
-from robust_vos_ros.core import attention, weights
-from robust_vos_ros.core.config import ModelSettings
-from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core import attention
 from robust_vos_ros.core.memory import MemoryView
-from robust_vos_ros.core.model_spec import ModelSpec, load_spec
 
 # Mean and standard deviation of ImageNet, RGB, for images in [0, 1].
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
-
-# What `build_sam2_video_predictor` of sam2 sets on top of the packaged configurations.
-_POSTPROCESSING = {
-    'binarize_mask_from_pts_for_mem_enc': True,
-    'sam_mask_decoder_extra_args': {
-        'dynamic_multimask_via_stability': True,
-        'dynamic_multimask_stability_delta': 0.05,
-        'dynamic_multimask_stability_thresh': 0.98,
-    },
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -277,7 +257,7 @@ class Model:
             self.decode(features, self.attend(features, view)).best()
 
     def _memory(self, view: MemoryView) -> attention.Memory:
-        """Add position encodings to a memory view (SAM2Base._prepare_memory_conditioned_features)."""
+        """Add position encodings, as SAM2Base._prepare_memory_conditioned_features does."""
         net = self.net
         spatial = view.spatial.to(self._dtype)
         place_and_time = (net.maskmem_tpos_enc[:, 0] + self._memory_pos).to(self._dtype)
@@ -305,113 +285,3 @@ class Model:
     def _memory_position(self) -> torch.Tensor:
         blank = torch.zeros(1, self.memory_dim, self.grid_size, self.grid_size, device=self.device)
         return self.net.memory_encoder.position_encoding(blank).flatten(2).transpose(1, 2)
-
-
-def load_model(settings: ModelSettings) -> Model:
-    """Build a network and load its weights.
-
-    Raises:
-        ConfigError: The model, device or precision is not available.
-        WeightsError: The weights are missing or do not fit.
-    """
-    spec = load_spec(settings.name)
-    device = _device(settings.device)
-    precision = _precision(settings.precision, device)
-    if settings.num_threads:
-        torch.set_num_threads(settings.num_threads)
-    path = weights.find_weights(spec, settings.checkpoint)
-    net = build_network(spec)
-    state = weights.read_state_dict(path)
-    weights.check_keys(path, spec.name, state, net.state_dict())
-    net.load_state_dict(state, strict=True)
-    _optimize(net.eval().requires_grad_(False), precision)
-    net.to(device, memory_format=torch.channels_last)
-    return Model(
-        net, name=spec.name, weights_hash=pooch.file_hash(path), device=device, precision=precision
-    )
-
-
-def build_network(spec: ModelSpec, *, target: str = '') -> SAM2Base:
-    """Build an untrained network.
-
-    Args:
-        spec: The model file.
-        target: Dotted class to build instead of `SAM2Base`, with the same configuration.
-
-    Raises:
-        ConfigError: The model file names something that does not exist in sam2.
-    """
-    path = importlib.resources.files('sam2') / spec.base
-    try:
-        config = OmegaConf.load(str(path)).model
-        OmegaConf.set_struct(config, False)
-        for section in spec.replace:
-            OmegaConf.update(config, section, OmegaConf.create({}), merge=False)
-        config = OmegaConf.merge(config, _POSTPROCESSING, spec.overrides)
-        config.compile_image_encoder = False
-        if target:
-            config._target_ = target
-        net: Any = instantiate(config, _recursive_=True)
-    except Exception as error:  # omegaconf and hydra raise many types here
-        raise ConfigError(f'model {spec.name} cannot be built from {path}: {error}') from error
-    return net
-
-
-_FEW_CHANNELS = 16
-
-
-class _ChannelNorm(nn.Module):
-    """sam2's LayerNorm2d (over the channels of (B, C, H, W)), faster."""
-
-    def __init__(self, norm: LayerNorm2d) -> None:
-        super().__init__()
-        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.shape[1] < _FEW_CHANNELS:  # layer_norm is slow for many short rows
-            x = x.contiguous().float()
-            x = x - x.mean(dim=1, keepdim=True)
-            x = x * (x.square().mean(dim=1, keepdim=True) + self.eps).rsqrt()
-            return torch.addcmul(self.bias[:, None, None], x, self.weight[:, None, None])
-        x = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps)
-        return x.permute(0, 3, 1, 2)
-
-
-def _optimize(net: nn.Module, precision: str) -> None:
-    """Make inference faster without changing results beyond rounding."""
-    for module in list(net.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, LayerNorm2d):
-                setattr(module, name, _ChannelNorm(child))
-        if not isinstance(module, nn.Sequential):
-            continue
-        for index in range(len(module) - 1):
-            conv, norm = module[index], module[index + 1]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                module[index], module[index + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-    if precision == 'bf16':
-        # Autocast would convert these weights again for every frame.
-        for module in net.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-                module.to(torch.bfloat16)
-
-
-def _device(name: str) -> torch.device:
-    if name == 'auto':
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f'device {name!r} is not available on this machine ({error}); use auto or cpu'
-        ) from error
-    return device
-
-
-def _precision(name: str, device: torch.device) -> str:
-    if name != 'auto':
-        return name
-    if device.type == 'cuda':
-        return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp32'
-    return 'bf16' if torch.ops.mkldnn._is_mkldnn_bf16_supported() else 'fp32'

@@ -31,8 +31,8 @@ class ModelSpec(Settings):
     url: str = ''
     sha256: str = ''
     size_bytes: int = pydantic.Field(0, ge=0)
-    overrides: dict[str, Any] = {}
-    replace: list[str] = []
+    overrides: dict[str, Any] = pydantic.Field(default_factory=dict)
+    replace: list[str] = pydantic.Field(default_factory=list)
 
 
 def model_names() -> list[str]:

@@ -120,5 +120,7 @@ def _check_mask(mask: np.ndarray, size_hw: tuple[int, int], name: str) -> np.nda
     if not mask.any():
         raise PromptError(f'{name}: expected a mask with at least one object pixel, got none')
     if mask.all():
-        raise PromptError(f'{name}: expected a mask of an object, got one covering the whole image')
+        raise PromptError(
+            f'{name}: expected a mask of an object, got one covering the whole image'
+        )
     return mask

@@ -11,15 +11,22 @@ import numpy as np
 import torch
 
 from robust_vos_ros.core import confidence
-from robust_vos_ros.core.config import TrackerSettings
 from robust_vos_ros.core.confidence import Observation
+from robust_vos_ros.core.config import TrackerSettings
 from robust_vos_ros.core.history import FrameHistory, Record, make_record
 from robust_vos_ros.core.memory import ObjectMemory
 from robust_vos_ros.core.model import Candidates, Features, Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable
 from robust_vos_ros.core.prompts import check_prompt, to_clicks, to_mask_batch
 from robust_vos_ros.core.results import make_result
-from robust_vos_ros.core.types import EventType, Frame, ObjectState, Prompt, TrackEvent, TrackResult
+from robust_vos_ros.core.types import (
+    EventType,
+    Frame,
+    ObjectState,
+    Prompt,
+    TrackEvent,
+    TrackResult,
+)
 
 # SAM 2 clamps a previous mask fed back to the decoder to this logit.
 _MAX_FEEDBACK_LOGIT = 32.0
@@ -232,7 +239,7 @@ class VideoTracker:
     def _context(
         self, features: Features, record: Record, correct: LiveObject | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return what a click is judged by: features, with the memory and mask of a live object."""
+        """Return what clicks are judged by: features, with memory and mask of a live object."""
         if correct is None:
             return self.model.attend(features, None), None
         view = self._memory.view(_slots([correct]), record.frame_index)

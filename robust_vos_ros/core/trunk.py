@@ -6,6 +6,7 @@ residual blocks made of a depth-wise 5x5 and a point-wise bottleneck, batch norm
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -63,7 +64,7 @@ class ConvTrunk(nn.Module):
         self.dn = nn.ModuleList([nn.Identity()])
         self.dn.extend(
             nn.Sequential(_conv_bn(narrow, wide, kernel=3, stride=2), nn.GELU())
-            for narrow, wide in zip(channels[:-1], channels[1:], strict=True)
+            for narrow, wide in itertools.pairwise(channels)
         )
         # Coarsest first, as SAM 2's FpnNeck expects.
         self.channel_list = list(reversed(channels))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pooch
@@ -52,8 +51,8 @@ def fetch_weights(spec: ModelSpec, *, progress: bool = True) -> Path:
         )
     except ValueError as error:
         raise WeightsError(
-            f'{spec.url} did not deliver the expected file: {error}; try again, or put {spec.file} '
-            f'with sha256 {spec.sha256} into {cache_dir()}'
+            f'{spec.url} did not deliver the expected file: {error}; try again, or put '
+            f'{spec.file} with sha256 {spec.sha256} into {cache_dir()}'
         ) from error
     except (requests.RequestException, OSError) as error:
         raise WeightsError(
@@ -119,4 +118,4 @@ def _shipped(spec: ModelSpec) -> Path:
 
 
 def _megabytes(path: Path) -> str:
-    return f'{os.path.getsize(path) / 1e6:.1f} MB' if path.exists() else 'missing'
+    return f'{path.stat().st_size / 1e6:.1f} MB' if path.exists() else 'missing'

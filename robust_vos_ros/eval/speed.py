@@ -27,7 +27,7 @@ class Speed:
     """Measures of one run.
 
     Attributes:
-        median_ms: Median time of `VideoTracker.step`, which is all of the engine's work on a frame.
+        median_ms: Median time of `VideoTracker.step`, all of the engine's work on a frame.
         p95_ms: 95th percentile of the same.
         fps: 1000 / median_ms.
         rss_mib: Resident memory of the process after the last frame.

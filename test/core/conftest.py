@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from robust_vos_ros.core.config import ModelSettings, TrackerSettings
-from robust_vos_ros.core.model import load_model
+from robust_vos_ros.core.network import load_model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import Frame
 
@@ -39,7 +39,9 @@ class Scene:
             self._discs.append(
                 {
                     'texture': _texture(rng, 240, 320, base=color, contrast=25),
-                    'center': np.array([60 + 200 * ((index + 0.5) / num_discs), 60 + 90 * (index % 2)]),
+                    'center': np.array(
+                        [60 + 200 * ((index + 0.5) / num_discs), 60 + 90 * (index % 2)]
+                    ),
                     'velocity': rng.uniform(-1.2, 1.2, 2),
                     'radius': 18 + 4 * (index % 3),
                 }

@@ -3,8 +3,8 @@ import uuid
 import pytest
 
 from robust_vos_ros.core import confidence
-from robust_vos_ros.core.config import TrackerSettings
 from robust_vos_ros.core.confidence import Observation
+from robust_vos_ros.core.config import TrackerSettings
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.types import EventType, ObjectFlag, ObjectState
 
@@ -90,7 +90,9 @@ def test_masks_of_the_whole_image_are_vetoed(prompted, coverage, vetoed):
     assert bool(item.flags & ObjectFlag.COVERS_IMAGE) is vetoed
 
 
-@pytest.mark.parametrize(('ratio', 'flagged'), [(1.5, False), (3.5, True), (0.5, False), (0.2, True)])
+@pytest.mark.parametrize(
+    ('ratio', 'flagged'), [(1.5, False), (3.5, True), (0.5, False), (0.2, True)]
+)
 def test_sudden_changes_of_area_are_flagged(ratio, flagged):
     item, _, _ = run(SEEN, Observation(6.0, 0.9, 0.1 * ratio))
     assert bool(item.flags & ObjectFlag.AREA_JUMP) is flagged

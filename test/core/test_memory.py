@@ -74,9 +74,9 @@ def test_ages_are_those_of_sam2(memory):
         memory.write_recent(BOTH[:1], frame, *entry(frame))
     view = memory.view(BOTH[:1], 10)
     # A prompted entry has the last row of the table, recent ones their distance minus one.
-    assert dict(zip(view.spatial[0, :, 0, 0].int().tolist(), view.spatial_age[0].tolist())) == {
-        0: 3, 7: 2, 8: 1, 9: 0,
-    }  # fmt: skip
+    frames = view.spatial[0, :, 0, 0].int().tolist()
+    rows = dict(zip(frames, view.spatial_age[0].tolist(), strict=True))
+    assert rows == {0: 3, 7: 2, 8: 1, 9: 0}
     assert sorted(view.pointer_age[0].tolist()) == [1, 2, 3, 10]
 
 

@@ -23,10 +23,19 @@ def mask_of(*rows):
     [
         ({}, 'got none'),  # nothing to go by
         ({'points': np.array([[np.nan, 1.0]]), 'point_labels': np.array([1])}, 'inside 64x48'),
-        ({'points': np.array([[64.0, 1.0]]), 'point_labels': np.array([1])}, 'inside'),  # one right
+        (
+            {'points': np.array([[64.0, 1.0]]), 'point_labels': np.array([1])},
+            'inside',
+        ),  # one right
         ({'points': np.array([[1.0, -0.5]]), 'point_labels': np.array([1])}, 'inside'),  # above
-        ({'points': np.array([[1.0, 1.0]]), 'point_labels': np.array([0])}, 'label 1'),  # only "not"
-        ({'points': np.array([[1.0, 1.0]]), 'point_labels': np.array([2])}, '0 or 1'),  # SAM's corner
+        (
+            {'points': np.array([[1.0, 1.0]]), 'point_labels': np.array([0])},
+            'label 1',
+        ),  # only "not"
+        (
+            {'points': np.array([[1.0, 1.0]]), 'point_labels': np.array([2])},
+            '0 or 1',
+        ),  # SAM's corner
         ({'points': np.array([[1.0, 1.0]]), 'point_labels': np.array([], int)}, 'one label'),
         (
             {'points': np.ones((MAX_POINTS + 1, 2)), 'point_labels': np.ones(MAX_POINTS + 1, int)},

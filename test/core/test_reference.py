@@ -7,8 +7,8 @@ import torch
 from robust_vos_ros.core import weights
 from robust_vos_ros.core.config import TrackerSettings
 from robust_vos_ros.core.history import make_record
-from robust_vos_ros.core.model import build_network
 from robust_vos_ros.core.model_spec import load_spec
+from robust_vos_ros.core.network import build_network
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import Prompt
 

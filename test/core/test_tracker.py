@@ -166,9 +166,7 @@ def test_a_prompt_on_a_past_frame_is_tracked_forward(model, scene):
             direct.add([prompt_mask(scene, 0, 3)])
     result = late.add([prompt_mask(scene, 0, 3)], frame=scene.frame(3))
     assert result.stamp_ns == scene.frame(9).stamp_ns
-    assert torch.equal(
-        fingerprint(result, 'disc_0'), fingerprint(direct.last_result, 'disc_0')
-    )
+    assert torch.equal(fingerprint(result, 'disc_0'), fingerprint(direct.last_result, 'disc_0'))
     after = late.step(scene.frame(10))
     assert torch.equal(
         fingerprint(after, 'disc_0'), fingerprint(direct.step(scene.frame(10)), 'disc_0')
@@ -296,7 +294,11 @@ def test_a_full_tracker_holds_64_objects(model, make_scene):
     scene = make_scene(1)
     tracker = VideoTracker(model, TrackerSettings(max_objects=64))
     tracker.step(scene.frame(0))
-    boxes = [np.array([x, y, x + 30, y + 25], np.float32) for x in range(0, 290, 36) for y in range(0, 200, 25)]
+    boxes = [
+        np.array([x, y, x + 30, y + 25], np.float32)
+        for x in range(0, 290, 36)
+        for y in range(0, 200, 25)
+    ]
     tracker.add([Prompt(str(i), box=box) for i, box in enumerate(boxes[:64])])
     result = tracker.step(scene.frame(1))
     assert len(result.objects) == 64

@@ -1,0 +1,51 @@
+# Every target sets up what it needs (scripts/setup_env.py) and then runs in that environment
+# (scripts/env.sh). `make help` lists the targets.
+
+PYTHON ?= python3
+DISTRO ?=
+ARGS ?=
+export DISTRO
+
+# Options of `make demo`, given only when set: make demo VIDEO=drive.mp4 BOX=10,20,110,90
+demo_options = $(if $(VIDEO),--video '$(VIDEO)') $(if $(BOX),--box '$(BOX)') \
+  $(if $(CLICKS),--clicks '$(CLICKS)') $(if $(OUT),--out '$(OUT)')
+
+in_env = scripts/env.sh
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench format clean
+
+help:  ## list the targets
+	@echo 'usage: make TARGET [VARIABLE=VALUE...]'
+	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' Makefile | expand -t 12
+	@echo 'variables:'
+	@echo '  PYTHON    Python 3.10-3.14 to set up with (python3)'
+	@echo '  DISTRO    ROS 2 wheels to use: jazzy or kilted (a sourced ROS 2, else jazzy)'
+	@echo '  ARGS      more options for the command of demo, test and bench'
+
+setup:  ## only set up: virtual environment, ROS 2, messages
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo 'set-up failed: no $(PYTHON) found; install Python 3.10 to 3.14.' >&2; exit 1; }
+	@$(PYTHON) scripts/setup_env.py
+
+demo: setup  ## track an object in a video through the node [VIDEO= BOX=x0,y0,x1,y1 CLICKS= OUT=]
+	@$(in_env) robust-vos demo $(demo_options) $(ARGS)
+
+test: setup  ## run the tests [ARGS='-k memory']
+	@$(in_env) python -m pytest $(ARGS)
+
+check: setup  ## check format, lint and types
+	@$(in_env) ruff format --check .
+	@$(in_env) ruff check .
+	@$(in_env) mypy
+
+bench: setup  ## measure the speed of the shipped model as JSON
+	@$(in_env) robust-vos bench --model nano --size 640x480 --objects 1,4,8 --json $(ARGS)
+
+format: setup  ## format the code and fix what the linter can fix
+	@$(in_env) ruff check --fix-only .
+	@$(in_env) ruff format .
+
+clean:  ## remove all that the set-up and the tools made
+	rm -rf .venv .venv-* build install log *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,146 @@
+"""Build the network a model file describes, load its weights and make it fast."""
+
+from __future__ import annotations
+
+import importlib.resources
+from typing import Any
+
+import pooch
+import torch
+import torch.nn.functional as F
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from robust_vos_ros.core import weights
+from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.model_spec import ModelSpec, load_spec
+
+# What `build_sam2_video_predictor` of sam2 sets on top of the packaged configurations.
+_POSTPROCESSING = {
+    'binarize_mask_from_pts_for_mem_enc': True,
+    'sam_mask_decoder_extra_args': {
+        'dynamic_multimask_via_stability': True,
+        'dynamic_multimask_stability_delta': 0.05,
+        'dynamic_multimask_stability_thresh': 0.98,
+    },
+}
+
+
+def load_model(settings: ModelSettings) -> Model:
+    """Build a network and load its weights.
+
+    Raises:
+        ConfigError: The model, device or precision is not available.
+        WeightsError: The weights are missing or do not fit.
+    """
+    spec = load_spec(settings.name)
+    device = _device(settings.device)
+    precision = _precision(settings.precision, device)
+    if settings.num_threads:
+        torch.set_num_threads(settings.num_threads)
+    path = weights.find_weights(spec, settings.checkpoint)
+    net = build_network(spec)
+    state = weights.read_state_dict(path)
+    weights.check_keys(path, spec.name, state, net.state_dict())
+    net.load_state_dict(state, strict=True)
+    _optimize(net.eval().requires_grad_(False), precision)
+    net.to(device, memory_format=torch.channels_last)
+    return Model(
+        net, name=spec.name, weights_hash=pooch.file_hash(path), device=device, precision=precision
+    )
+
+
+def build_network(spec: ModelSpec, *, target: str = '') -> Any:
+    """Build an untrained network.
+
+    Args:
+        spec: The model file.
+        target: Dotted class to build instead of `SAM2Base`, with the same configuration.
+
+    Returns:
+        A `SAM2Base`, or a `target`.
+
+    Raises:
+        ConfigError: The model file names something that does not exist in sam2.
+    """
+    path = importlib.resources.files('sam2') / spec.base
+    try:
+        config = OmegaConf.load(str(path)).model
+        OmegaConf.set_struct(config, False)
+        for section in spec.replace:
+            OmegaConf.update(config, section, OmegaConf.create({}), merge=False)
+        config = OmegaConf.merge(config, _POSTPROCESSING, spec.overrides)
+        config.compile_image_encoder = False
+        if target:
+            config._target_ = target
+        net: Any = instantiate(config, _recursive_=True)
+    except Exception as error:  # omegaconf and hydra raise many types here
+        raise ConfigError(f'model {spec.name} cannot be built from {path}: {error}') from error
+    return net
+
+
+_FEW_CHANNELS = 16
+
+
+class _ChannelNorm(nn.Module):
+    """sam2's LayerNorm2d (over the channels of (B, C, H, W)), faster."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[1] < _FEW_CHANNELS:  # layer_norm is slow for many short rows
+            x = x.contiguous().float()
+            x = x - x.mean(dim=1, keepdim=True)
+            x = x * (x.square().mean(dim=1, keepdim=True) + self.eps).rsqrt()
+            return torch.addcmul(self.bias[:, None, None], x, self.weight[:, None, None])
+        x = F.layer_norm(
+            x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps
+        )
+        return x.permute(0, 3, 1, 2)
+
+
+def _optimize(net: nn.Module, precision: str) -> None:
+    """Make inference faster without changing results beyond rounding."""
+    for module in list(net.modules()):
+        for name, child in module.named_children():
+            if type(child).__name__ == 'LayerNorm2d':  # only model.py imports sam2
+                setattr(module, name, _ChannelNorm(child))
+        if not isinstance(module, nn.Sequential):
+            continue
+        for index in range(len(module) - 1):
+            conv, norm = module[index], module[index + 1]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                module[index], module[index + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    if precision == 'bf16':
+        # Autocast would convert these weights again for every frame.
+        for module in net.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                module.to(torch.bfloat16)
+
+
+def _device(name: str) -> torch.device:
+    if name == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f'device {name!r} is not available on this machine ({error}); use auto or cpu'
+        ) from error
+    return device
+
+
+def _precision(name: str, device: torch.device) -> str:
+    if name != 'auto':
+        return name
+    if device.type == 'cuda':
+        return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp32'
+    native = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001 (torch has no other)
+    return 'bf16' if native else 'fp32'

@@ -1,0 +1,103 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from pycocotools import mask as coco_mask
+
+from robust_vos_ros.core import masks
+
+
+def blobs(num, size=64, seed=0):
+    """Smooth random logits, a few per cent of them positive."""
+    rng = np.random.default_rng(seed)
+    coarse = torch.from_numpy(rng.normal(-1.0, 1.0, (num, 1, 8, 8)).astype(np.float32))
+    return F.interpolate(coarse, (size, size), mode='bicubic')[:, 0] * 8.0
+
+
+@pytest.mark.parametrize('size_hw', [(480, 640), (64, 64), (37, 53), (1080, 1920)])
+def test_pixels_go_to_the_highest_enlarged_logit(size_hw):
+    logits = blobs(4)
+    label_mask, _ = masks.compose(logits, [3, 1, 7, 2], size_hw)
+    full = F.interpolate(logits[:, None], size_hw, mode='bilinear', align_corners=False)[:, 0]
+    best, winner = full.max(dim=0)
+    expected = np.where(best > 0, np.array([3, 1, 7, 2])[winner], 0)
+    undecided = (best.abs() < 1e-3).numpy()  # rounding may decide there
+    top = full.topk(2, dim=0).values
+    undecided |= (top[0] - top[1] < 1e-3).numpy()
+    assert undecided.mean() < 0.01
+    assert np.array_equal(label_mask[~undecided], expected[~undecided])
+
+
+def test_shapes_are_those_of_the_label_mask():
+    label_mask, shapes = masks.compose(blobs(3), [1, 2, 3], (480, 640))
+    for label, shape in zip([1, 2, 3], shapes, strict=True):
+        ys, xs = np.nonzero(label_mask == label)
+        assert shape.area_px == len(ys)
+        assert shape.box_xywh == (
+            xs.min(), ys.min(), xs.max() - xs.min() + 1, ys.max() - ys.min() + 1,
+        )  # fmt: skip
+        assert shape.centroid_xy == pytest.approx((xs.mean(), ys.mean()))
+        on_border = xs.min() == 0 or ys.min() == 0 or xs.max() == 639 or ys.max() == 479
+        assert shape.touches_border == on_border
+
+
+def discs(*circles):
+    image = np.full((64, 64), -5.0, np.float32)
+    for x, y, radius in circles:
+        cv2.circle(image, (x, y), radius, 5.0, -1)
+    return torch.from_numpy(image)[None]
+
+
+@pytest.mark.parametrize(
+    ('circles', 'fragmented'),
+    [
+        ([(20, 20, 8)], False),  # one part
+        ([(15, 20, 8), (45, 20, 8)], True),  # two equal parts
+        ([(15, 20, 10), (50, 50, 2)], False),  # a crumb is no part
+    ],
+)
+def test_masks_in_parts_are_fragmented(circles, fragmented):
+    _, (shape,) = masks.compose(discs(*circles), [1], (128, 128))
+    assert shape.fragmented is fragmented
+
+
+def test_an_object_without_pixels_has_no_shape():
+    strong = discs((32, 32, 20))
+    label_mask, shapes = masks.compose(torch.cat([strong, strong - 4.0]), [1, 2], (100, 100))
+    assert shapes[1] == masks.EMPTY_SHAPE or not (label_mask == 2).any()
+    assert shapes[1].area_px == 0
+    label_mask, shapes = masks.compose(torch.full((1, 64, 64), -3.0), [1], (100, 100))
+    assert not label_mask.any()
+    assert shapes[0].area_px == 0
+
+
+def test_no_objects_make_an_empty_mask():
+    label_mask, shapes = masks.compose(torch.zeros(0, 64, 64), [], (30, 40))
+    assert label_mask.shape == (30, 40)
+    assert not label_mask.any()
+    assert shapes == []
+
+
+# pycocotools 2.0 decodes into an array type that NumPy 2 warns about.
+@pytest.mark.filterwarnings('ignore:__array__ implementation')
+def test_rle_is_that_of_coco():
+    mask = masks.compose(blobs(1), [1], (48, 64))[0] == 1
+    decoded = coco_mask.decode({'size': [48, 64], 'counts': masks.encode_rle(mask)})
+    assert np.array_equal(decoded.astype(bool), mask)
+
+
+def test_overlays_paint_objects_only():
+    rgb = np.full((48, 64, 3), 90, np.uint8)
+    label_mask = np.zeros((48, 64), np.uint8)
+    label_mask[10:20, 10:20] = 2
+    painted = masks.overlay(rgb, label_mask)
+    assert (painted[label_mask == 0] == 90).all()
+    assert (painted[label_mask > 0] != 90).any(axis=-1).all()
+    assert np.array_equal(painted[10, 10], masks.label_colors(3)[2])  # the outline is solid
+
+
+def test_colors_of_many_labels_differ():
+    colors = masks.label_colors(65)
+    assert len({tuple(color) for color in colors.tolist()}) > 60
+    assert not colors[0].any()

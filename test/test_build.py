@@ -1,0 +1,162 @@
+"""The set-up scripts, the packaging, and what the build installs."""
+
+import ast
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Return a copy of the files that the set-up and pip read, without any environment."""
+    target = tmp_path / 'tree'
+    folders = ('config', 'msg', 'srv', 'launch', 'requirements', 'robust_vos_ros', 'scripts')
+    for folder in folders:
+        shutil.copytree(
+            ROOT / folder, target / folder, ignore=shutil.ignore_patterns('__pycache__')
+        )
+    for name in ('CMakeLists.txt', 'LICENSE', 'package.xml', 'pyproject.toml', 'setup.py'):
+        shutil.copy(ROOT / name, target)
+    return target
+
+
+def run_set_up(tree, **env):
+    command = [sys.executable, tree / 'scripts' / 'setup_env.py']
+    return subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_set_up_can_tell_an_old_python_that_it_is_too_old():
+    source = (ROOT / 'scripts' / 'setup_env.py').read_text(encoding='utf-8')
+    ast.parse(source, feature_version=(3, 6))
+
+
+@pytest.mark.parametrize(
+    ('present', 'env', 'message'),
+    [
+        # the messages cannot be compiled
+        ([], {}, 'No c++ found, and the messages must be compiled; install it'),
+        (['c++'], {}, 'No cc found'),
+        (['c++', 'cc'], {}, 'No cmake found'),
+        # a misspelt choice must not become the default
+        ([], {'DISTRO': 'jazy'}, "DISTRO must be one of jazzy, kilted, got 'jazy'"),
+    ],
+)
+def test_set_up_says_in_one_sentence_what_is_missing(tree, tmp_path, present, env, message):
+    programs = tmp_path / 'bin'
+    programs.mkdir()
+    for name in present:
+        (programs / name).touch(mode=0o755)
+    result = run_set_up(tree, PATH=str(programs), **env)
+    assert result.returncode == 1
+    assert result.stderr.startswith('set-up failed: ')
+    assert message in result.stderr
+    assert result.stderr.count('\n') == 1
+    assert not (tree / '.venv').exists()
+
+
+def test_a_python_that_is_too_new_or_old_is_named(tree):
+    script = tree / 'scripts' / 'setup_env.py'
+    text = script.read_text(encoding='utf-8')
+    script.write_text(text.replace('((3, 10), (3, 14))', '((3, 7), (3, 8))'), encoding='utf-8')
+    result = run_set_up(tree, PATH=os.environ['PATH'])
+    assert result.returncode == 1
+    assert 'needs Python 3.7 to 3.8' in result.stderr
+    assert sys.executable in result.stderr
+
+
+def test_every_failed_step_ends_in_a_sentence(tree):
+    # No index, no wheels: pip fails at once, offline too.
+    env = {'PIP_NO_INDEX': '1', 'PIP_CONFIG_FILE': os.devnull, 'PATH': os.environ['PATH']}
+    result = run_set_up(tree, **env)
+    assert result.returncode == 1
+    assert 'set-up failed: pip could not install the packages' in result.stderr
+    assert str(tree / '.venv' / 'setup.log') in result.stderr
+
+
+def test_repair_replaces_build_time_folders_once(tmp_path):
+    export = tmp_path / 'share' / 'x' / 'cmake' / 'export_xExport.cmake'
+    export.parent.mkdir(parents=True)
+    export.write_text(
+        'INTERFACE_INCLUDE_DIRECTORIES "${_IMPORT_PREFIX}/include;'
+        '/opt/python/cp311-cp311/include/python3.11;'
+        '/opt/python/cp311-cp311/lib/python3.11/site-packages/numpy/_core/include"\n'
+    )
+    command = [sys.executable, ROOT / 'scripts' / 'repair_ros_wheels.py', tmp_path]
+    outputs = [
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert outputs == ['1 files repaired\n', '0 files repaired\n']
+    folders = export.read_text().split('"')[1].split(';')
+    assert folders[0] == '${_IMPORT_PREFIX}/include'
+    assert Path(folders[1], 'Python.h').is_file()
+    assert Path(folders[2], 'numpy', 'arrayobject.h').is_file()
+
+
+def test_pip_installs_the_engine_with_its_data_and_nothing_named_robust_vos(tree, tmp_path):
+    command = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation']
+    subprocess.run([*command, '-w', tmp_path, tree], check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob('*.whl')
+    version = ET.parse(ROOT / 'package.xml').getroot().findtext('version')
+    assert wheel.name == f'robust_vos_ros-{version}-py3-none-any.whl'
+    names = zipfile.ZipFile(wheel).namelist()
+    stem = f'robust_vos_ros-{version}'
+    assert {name.split('/')[0] for name in names} == {
+        'robust_vos_ros',
+        f'{stem}.data',
+        f'{stem}.dist-info',
+    }
+    packaged = {name for name in names if name.endswith(('.py', '.safetensors'))}
+    source = [*ROOT.glob('robust_vos_ros/**/*.py'), *ROOT.glob('robust_vos_ros/weights/*')]
+    assert packaged == {str(path.relative_to(ROOT)) for path in source if path.is_file()}
+    config = {name.partition('share/robust_vos/')[2] for name in names if '.data/' in name}
+    assert config == {str(path.relative_to(ROOT)) for path in ROOT.glob('config/**/*.yaml')}
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    'path', [*ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv')], ids=lambda path: path.stem
+)
+def test_every_interface_is_generated(path):
+    pytest.importorskip('rclpy')
+    kind = path.suffix[1:]
+    assert hasattr(importlib.import_module(f'robust_vos.{kind}'), path.stem)
+
+
+@pytest.mark.ros
+def test_the_build_installs_the_programs_and_the_files_that_launch_needs():
+    index = pytest.importorskip('ament_index_python.packages')
+    prefix = Path(index.get_package_prefix('robust_vos'))
+    for program in (
+        'lib/robust_vos/robust_vos_node',
+        'lib/robust_vos/robust-vos',
+        'bin/robust-vos',
+    ):
+        assert os.access(prefix / program, os.X_OK), program
+    share = prefix / 'share' / 'robust_vos'
+    for pattern in ('config/**/*.yaml', 'launch/*.py'):
+        source = {path.relative_to(ROOT) for path in ROOT.glob(pattern)}
+        assert source == {path.relative_to(share) for path in share.glob(pattern)}
+
+
+@pytest.mark.skipif(not (ROOT / '.venv').exists(), reason='not set up by make')
+def test_sourcing_the_environment_twice_adds_nothing():
+    show = 'echo "$AMENT_PREFIX_PATH $PATH $PYTHONPATH $LD_LIBRARY_PATH"'
+    script = f'source scripts/env.sh && {show} && source scripts/env.sh && {show}'
+    result = subprocess.run(
+        ['bash', '-c', script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    once, twice = result.stdout.splitlines()
+    assert once == twice
+    assert once.startswith(f'{ROOT}/')
