@@ -115,6 +115,21 @@ def run(layout, title, command, failure, env=None):
         raise SetupError('{} (all output: {}).'.format(failure, layout.log))
 
 
+def tool_env(layout, **more):
+    """Return the environment for pip and colcon: this one, without what would mislead them."""
+    # The flags of the make that called us would tell the inner build to use one core.
+    env = {
+        key: value for key, value in os.environ.items() if 'MAKE' not in key and key != 'MFLAGS'
+    }
+    if layout.wheels:  # no other ROS beside the one in the virtual environment
+        for key in ('PYTHONPATH', 'LD_LIBRARY_PATH', '_ROS_WHEELS_BOOTSTRAP_COMPLETE'):
+            env.pop(key, None)
+        env['AMENT_PREFIX_PATH'] = env['CMAKE_PREFIX_PATH'] = str(layout.venv)
+    env['PATH'] = '{}:{}'.format(layout.venv / 'bin', env['PATH'])
+    env.update(more)
+    return env
+
+
 def make_venv(layout):
     """Create the virtual environment, replacing one of another Python, place or ROS."""
     # Together with the build: its CMake cache names the old one.
@@ -132,7 +147,7 @@ def make_venv(layout):
 
 def install_packages(layout):
     """Install the dependencies in pyproject.toml, the ROS wheels and sam2."""
-    env = dict(os.environ, SAM2_BUILD_CUDA='0', PIP_DISABLE_PIP_VERSION_CHECK='1')
+    env = tool_env(layout, SAM2_BUILD_CUDA='0', PIP_DISABLE_PIP_VERSION_CHECK='1')
     pip = [layout.python, '-m', 'pip', 'install', '-q', '--progress-bar', 'off']
     failure = 'pip could not install the packages, for the reason in the lines above'
     build_tools = ['setuptools>=77,<80', 'wheel', 'ninja~=1.13']  # below 80: a condition of colcon
@@ -151,19 +166,15 @@ def install_packages(layout):
     run(layout, 'sam2', pip + sam2, failure, env)
     if layout.wheels:
         repair = [layout.python, ROOT / 'scripts' / 'repair_ros_wheels.py', layout.venv]
-        run(layout, 'repair of the ROS wheels', repair, 'The ROS wheels could not be repaired')
+        failure = 'The ROS wheels could not be repaired'
+        run(layout, 'repair of the ROS wheels', repair, failure, env)
 
 
 def list_constraints(layout):
     """Return pip options that keep the NumPy a sourced distribution was compiled for."""
-    version = subprocess.run(
-        [sys.executable, '-c', 'import numpy; print(numpy.__version__)'],
-        stdout=subprocess.PIPE,
-        universal_newlines=True,
-        check=True,
-    ).stdout.strip()
+    command = [sys.executable, '-c', 'import numpy; print("numpy==" + numpy.__version__)']
     constraints = layout.venv / 'constraints.txt'
-    constraints.write_text('numpy=={}\n'.format(version))
+    constraints.write_bytes(subprocess.check_output(command))
     return ['-c', constraints]
 
 
@@ -173,17 +184,7 @@ def build(layout):
     Raises:
         SetupError: colcon is missing or failed.
     """
-    # The flags of the make that called us would tell the inner make to use one core.
-    env = {
-        key: value for key, value in os.environ.items() if 'MAKE' not in key and key != 'MFLAGS'
-    }
-    # The wheels put their own copy of these variables together when Python starts.
-    for key in ('LD_LIBRARY_PATH', '_ROS_WHEELS_BOOTSTRAP_COMPLETE') if layout.wheels else ():
-        env.pop(key, None)
-    env['PATH'] = '{}:{}'.format(layout.venv / 'bin', env['PATH'])
-    if layout.wheels:
-        env.pop('PYTHONPATH', None)
-        env['AMENT_PREFIX_PATH'] = env['CMAKE_PREFIX_PATH'] = str(layout.venv)
+    env = tool_env(layout)
     colcon = shutil.which('colcon', path=env['PATH'])
     if not colcon:
         raise SetupError(
@@ -223,7 +224,7 @@ def hash_build(layout):
     # Links are installed for these, so a changed content needs no build, but a new name does.
     names = []
     for folder in ('config', 'launch', 'robust_vos_ros'):
-        for pattern in ('*.py', '*.yaml', '*.safetensors'):
+        for pattern in ('*.py', '*.yaml', '*.rviz', '*.safetensors'):
             names += sorted(str(path) for path in (ROOT / folder).rglob(pattern))
     return hash_files(paths, layout.identity + '\n'.join(names))
 

@@ -92,16 +92,25 @@ class Model:
         image_size: Side of the square input image in pixels.
         mask_size: Side of the mask logits (stride 4).
         grid_size: Side of the feature grid (stride 16).
+        coarse_prompts: Whether points and boxes are to be given also as a coarse mask.
     """
 
     def __init__(
-        self, net: SAM2Base, *, name: str, weights_hash: str, device: torch.device, precision: str
+        self,
+        net: SAM2Base,
+        *,
+        name: str,
+        weights_hash: str,
+        device: torch.device,
+        precision: str,
+        coarse_prompts: bool = False,
     ) -> None:
         self.net = net
         self.name = name
         self.weights_hash = weights_hash
         self.device = device
         self.precision = precision
+        self.coarse_prompts = coarse_prompts
         self._dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         self.image_size: int = net.image_size
         self.mask_size = self.image_size // 4

@@ -20,6 +20,7 @@ class ModelSpec(Settings):
         file: File name of the weights, in the package's `weights/` or in the cache.
         url: Where to download them; empty for shipped weights.
         sha256: Their checksum; empty for shipped weights.
+        coarse_prompts: The network was trained to get points and boxes also as a coarse mask.
         license: Terms of the weights, for users.
     """
 
@@ -30,6 +31,7 @@ class ModelSpec(Settings):
     license: str
     url: str = ''
     sha256: str = ''
+    coarse_prompts: bool = False
     size_bytes: int = pydantic.Field(0, ge=0)
     overrides: dict[str, Any] = pydantic.Field(default_factory=dict)
     replace: list[str] = pydantic.Field(default_factory=list)

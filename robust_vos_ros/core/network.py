@@ -50,7 +50,12 @@ def load_model(settings: ModelSettings) -> Model:
     _optimize(net.eval().requires_grad_(False), precision)
     net.to(device, memory_format=torch.channels_last)
     return Model(
-        net, name=spec.name, weights_hash=pooch.file_hash(path), device=device, precision=precision
+        net,
+        name=spec.name,
+        weights_hash=pooch.file_hash(path),
+        device=device,
+        precision=precision,
+        coarse_prompts=spec.coarse_prompts,
     )
 
 

@@ -17,7 +17,12 @@ from robust_vos_ros.core.history import FrameHistory, Record, make_record
 from robust_vos_ros.core.memory import ObjectMemory
 from robust_vos_ros.core.model import Candidates, Features, Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable
-from robust_vos_ros.core.prompts import check_prompt, to_clicks, to_mask_batch
+from robust_vos_ros.core.prompts import (
+    check_prompt,
+    to_clicks,
+    to_coarse_masks,
+    to_mask_batch,
+)
 from robust_vos_ros.core.results import make_result
 from robust_vos_ros.core.types import (
     EventType,
@@ -228,6 +233,8 @@ class VideoTracker:
             else:
                 clicks = to_clicks(batch, record.size_hw, size, device)
                 pix, previous = self._context(features, record, correct)
+                if previous is None and self.model.coarse_prompts:
+                    previous = to_coarse_masks(clicks, size, self.model.mask_size)
                 pix = pix.expand(len(rows), -1, -1, -1)
                 kept = self.model.decode(features, pix, clicks, previous).best()
             spatial = self.model.remember(

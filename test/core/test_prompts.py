@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from robust_vos_ros.core.errors import PromptError
-from robust_vos_ros.core.prompts import MAX_POINTS, check_prompt, to_clicks, to_mask_batch
+from robust_vos_ros.core.prompts import (
+    MAX_POINTS,
+    check_prompt,
+    to_clicks,
+    to_coarse_masks,
+    to_mask_batch,
+)
 from robust_vos_ros.core.types import Prompt
 
 SIZE_HW = (48, 64)
@@ -93,3 +99,24 @@ def test_masks_keep_their_place_when_resized():
     assert batch.shape == (2, 1, 256, 256)
     assert batch[0, 0, :128].all()
     assert not batch[0, 0, 128:].any()
+
+
+def test_coarse_masks_show_where_a_prompt_is():
+    prompt = Prompt(
+        'it',
+        points=np.array([[20.0, 40.0]], np.float32),
+        point_labels=np.array([0], np.int32),
+        box=np.array([16, 12, 32, 48], np.float32),
+    )
+    clicks = to_clicks([prompt], (64, 64), 64, torch.device('cpu'))
+    coarse = to_coarse_masks(clicks, 64, 16)[0, 0]
+    assert coarse[3, 4] == pytest.approx(6.0, abs=0.1)  # y 12..16, x 16..20: in the box
+    assert coarse[3, 3] == pytest.approx(-6.0, abs=0.1)  # left of it
+    assert coarse[10, 5] < -5.0  # in the box, but at the point not on the object
+    points = np.array([[22.0, 42.0]], np.float32)
+    point = Prompt('it', points=points, point_labels=np.array([1], np.int32))
+    clicks = to_clicks([point, point], (64, 64), 64, torch.device('cpu'))
+    coarse = to_coarse_masks(clicks, 64, 16)
+    assert coarse.shape == (2, 1, 16, 16)
+    assert coarse[0, 0].argmax() == 10 * 16 + 5
+    assert coarse.min() >= 0.0
