@@ -50,6 +50,7 @@ def update(
     else:
         item.quality, item.confidence = float('nan'), 0.0
         item.frames_since_seen += 1
+    item.memory_updated = not vetoed and item.confidence >= settings.memory_min_confidence
     return _change_state(item, _next_state(item, stamp_ns, settings))
 
 

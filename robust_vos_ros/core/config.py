@@ -123,6 +123,14 @@ class TrackerSettings(Settings):
         ge=0.0,
         le=86400.0,
     )
+    memory_min_confidence: float = setting(
+        0.65,
+        'A frame enters the memory of an object only at this confidence or more; 0 = always, as '
+        'SAM 2 does. Keeps what is seen during an occlusion from being taken for the object.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
     max_coverage: float = setting(
         0.95,
         'A mask covering more than this share of the image is vetoed as a failure, unless '

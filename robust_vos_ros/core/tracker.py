@@ -274,7 +274,6 @@ class VideoTracker:
         self._logits[torch.from_numpy(slots)] = kept.mask_logits[:, 0]
         events = []
         for item, observation in zip(items, _observe(kept), strict=True):
-            item.memory_updated = not confidence.covers_image(item, observation, self.settings)
             kinds = confidence.update(item, observation, record.stamp_ns, self.settings)
             events += [_event(kind, item, _detail(item)) for kind in kinds]
         spatial = self.model.remember(

@@ -31,19 +31,19 @@ class Scene:
 
     def __init__(self, num_discs=2, seed=3):
         rng = np.random.default_rng(seed)
-        self._background = _texture(rng, 400, 640, base=(70, 90, 60), contrast=50)
+        self._background = _texture(rng, 400, 640, base=(70, 90, 60), contrast=18)
         self._discs = []
         for index in range(num_discs):
             color = rng.integers(90, 255, 3)
             color[index % 3] = 20
             self._discs.append(
                 {
-                    'texture': _texture(rng, 240, 320, base=color, contrast=25),
+                    'texture': _texture(rng, 240, 320, base=color, contrast=15),
                     'center': np.array(
                         [60 + 200 * ((index + 0.5) / num_discs), 60 + 90 * (index % 2)]
                     ),
                     'velocity': rng.uniform(-1.2, 1.2, 2),
-                    'radius': 18 + 4 * (index % 3),
+                    'radius': 27 + 3 * (index % 3),
                 }
             )
 
@@ -70,7 +70,7 @@ class Scene:
 def _texture(rng, height, width, *, base, contrast):
     import cv2
 
-    coarse = rng.normal(size=(height // 8, width // 8, 3)).astype(np.float32)
+    coarse = rng.normal(size=(height // 32, width // 32, 3)).astype(np.float32)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.clip(np.asarray(base) + contrast * smooth, 0, 255).astype(np.uint8)
 

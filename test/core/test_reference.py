@@ -14,6 +14,7 @@ from robust_vos_ros.core.types import Prompt
 
 NUM_FRAMES = 30
 LOGIT_TOLERANCE = 1e-3
+AS_SAM2 = TrackerSettings(memory_min_confidence=0.0)  # which remembers every frame
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def reference_logits(predictor, tmp_path, frames, mask):
 def track(model, scene, num_objects):
     """Run the engine; (num_objects, T, h, w) logits and the frames."""
     frames = [scene.frame(index) for index in range(NUM_FRAMES)]
-    tracker = VideoTracker(model, TrackerSettings())
+    tracker = VideoTracker(model, AS_SAM2)
     tracker.step(frames[0])
     prompts = [Prompt(str(i), mask=mask) for i, mask in enumerate(scene.masks(0))]
     results = [tracker.add(prompts[:num_objects])]
@@ -107,7 +108,7 @@ def test_an_object_added_later_equals_its_own_reference_run(
     scene = make_scene(2)
     frames = [scene.frame(index) for index in range(NUM_FRAMES)]
     late = 11  # the older object has a full memory by then, the younger one none
-    tracker = VideoTracker(model, TrackerSettings())
+    tracker = VideoTracker(model, AS_SAM2)
     tracker.step(frames[0])
     tracker.add([Prompt('early', mask=scene.masks(0)[0])])
     for frame in frames[1 : late + 1]:
