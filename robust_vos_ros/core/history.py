@@ -52,6 +52,9 @@ class FrameHistory:
         self._span_ns = int(seconds * 1e9)
         self._records: collections.deque[Record] = collections.deque(maxlen=_MAX_FRAMES)
 
+    def __len__(self) -> int:
+        return len(self._records)
+
     def append(self, record: Record) -> None:
         """Add the newest frame and drop those that are too old, or newer because time jumped."""
         if self._records and record.stamp_ns < self._records[-1].stamp_ns:

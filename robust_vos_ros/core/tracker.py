@@ -161,7 +161,7 @@ class VideoTracker:
         for object_id in ids:
             self._objects.get(object_id)
         items = [self._objects.remove(object_id) for object_id in ids]
-        if self.last_result is not None and items:
+        if len(self._history) and items:
             self._finish([], time.perf_counter_ns())
         return tuple(_event(EventType.REMOVED, item, 'removed by request') for item in items)
 
@@ -198,7 +198,7 @@ class VideoTracker:
                 logits[rows] = kept.mask_logits[:, 0]
                 for row, observation in zip(rows, _observe(kept), strict=True):
                     confidence.start(items[row], observation, record.stamp_ns)
-        return make_result(items, logits, record, [], time.perf_counter_ns() - start_ns)
+        return make_result(items, logits, record, [], start_ns=start_ns)
 
     def _locate(self, frame: Frame | None) -> tuple[Record, list[Record]]:
         """Return the frame to prompt on and the processed frames after it."""
@@ -301,7 +301,7 @@ class VideoTracker:
             self._logits[torch.from_numpy(_slots(items))],
             self._history.newest(),
             events,
-            time.perf_counter_ns() - start_ns,
+            start_ns=start_ns,
         )
         return self.last_result
 

@@ -272,6 +272,13 @@ def test_resetting_the_memory_keeps_the_objects(tracker, scene):
     assert iou(result.mask('disc_0'), scene.masks(1)[0]) > 0.7
 
 
+def test_objects_can_be_removed_after_a_memory_reset(tracker, scene):
+    started(tracker, scene, 0)
+    tracker.reset_memory()
+    assert len(tracker.remove()) == 1
+    assert not tracker.step(scene.frame(1)).objects
+
+
 def test_the_image_may_change_its_size(tracker, scene):
     started(tracker, scene, 0)
     small = scene.frame(1).rgb[::2, ::2].copy()

@@ -1,0 +1,149 @@
+"""Start the node robust_vos, and record its results if asked to.
+
+    ros2 launch robust_vos robust_vos.launch.py image_topic:=/camera/image_raw record:=true
+
+Every argument is listed by `ros2 launch robust_vos robust_vos.launch.py --show-args`.
+"""
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+BOOLEAN = ['true', 'false']
+
+
+def declare_arguments() -> list[DeclareLaunchArgument]:
+    """Return the arguments, named as those of nav2_bringup where it has the same."""
+    default_params = PathJoinSubstitution([FindPackageShare('robust_vos'), 'config'])
+    return [
+        DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node.'),
+        DeclareLaunchArgument(
+            'params_file',
+            default_value=PathJoinSubstitution([default_params, 'robust_vos.yaml']),
+            description='Parameter file; the default one explains every parameter. use_sim_time, '
+            'autostart and transport below override it.',
+        ),
+        DeclareLaunchArgument(
+            'use_sim_time',
+            default_value='false',
+            choices=BOOLEAN,
+            description='Take the time from /clock: for simulators and `ros2 bag play --clock`.',
+        ),
+        DeclareLaunchArgument(
+            'autostart',
+            default_value='true',
+            choices=BOOLEAN,
+            description='Configure and activate the node; false leaves it to a lifecycle manager.',
+        ),
+        DeclareLaunchArgument(
+            'use_respawn',
+            default_value='false',
+            choices=BOOLEAN,
+            description='Start the node again two seconds after it died.',
+        ),
+        DeclareLaunchArgument(
+            'log_level', default_value='info', description='debug, info, warn, error or fatal.'
+        ),
+        DeclareLaunchArgument(
+            'image_topic',
+            default_value='image',
+            description='Image topic, without /compressed.',
+        ),
+        DeclareLaunchArgument(
+            'transport',
+            default_value='raw',
+            choices=['raw', 'compressed'],
+            description='Subscribe to <image_topic>, or to <image_topic>/compressed.',
+        ),
+        DeclareLaunchArgument(
+            'record',
+            default_value='false',
+            choices=BOOLEAN,
+            description='Record image, objects, masks, events and diagnostics with ros2 bag.',
+        ),
+        DeclareLaunchArgument(
+            'bag_path',
+            default_value='',
+            description='Folder for the recording; empty = rosbag2_<date> in the current folder.',
+        ),
+        DeclareLaunchArgument(
+            'rviz', default_value='false', choices=BOOLEAN, description='Show the result in RViz.'
+        ),
+    ]
+
+
+def resolve(namespace: str, topic: str) -> str:
+    """Return an absolute topic name: ros2 bag knows nothing of our namespace."""
+    if topic.startswith('/'):
+        return topic
+    parts = [part.strip('/') for part in (namespace, topic)]
+    return '/' + '/'.join(part for part in parts if part)
+
+
+def record(context: LaunchContext) -> list[ExecuteProcess]:
+    """Return the recorder of the node's input and outputs."""
+    values = context.launch_configurations
+    namespace = values['namespace']
+    image = resolve(namespace, values['image_topic'])
+    if values['transport'] == 'compressed':
+        image += '/compressed'
+    outputs = [
+        resolve(namespace, f'robust_vos/{name}')
+        for name in ('objects', 'label_mask/compressed', 'events')
+    ]
+    command = ['ros2', 'bag', 'record', '-s', 'mcap']
+    if values['bag_path']:
+        command += ['-o', values['bag_path']]
+    if values['use_sim_time'] == 'true':
+        command.append('--use-sim-time')
+    # Topics by position: every distribution understands that, --topics only the newer ones.
+    command += [image, *outputs, '/diagnostics']
+    # SIGINT lets the recorder close its file; give it time before SIGTERM.
+    return [ExecuteProcess(cmd=command, output='screen', sigterm_timeout='20')]
+
+
+def generate_launch_description() -> LaunchDescription:
+    image_topic = LaunchConfiguration('image_topic')
+    node = Node(
+        package='robust_vos',
+        executable='robust_vos_node',
+        name='robust_vos',
+        namespace=LaunchConfiguration('namespace'),
+        output='screen',
+        emulate_tty=True,
+        respawn=LaunchConfiguration('use_respawn'),
+        respawn_delay=2.0,
+        parameters=[
+            ParameterFile(LaunchConfiguration('params_file'), allow_substs=True),
+            {
+                'use_sim_time': ParameterValue(
+                    LaunchConfiguration('use_sim_time'), value_type=bool
+                ),
+                'autostart': ParameterValue(LaunchConfiguration('autostart'), value_type=bool),
+                'input.transport': LaunchConfiguration('transport'),
+            },
+        ],
+        remappings=[
+            ('image', image_topic),
+            ('image/compressed', [image_topic, '/compressed']),
+        ],
+        arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
+    )
+    rviz = Node(
+        package='rviz2',
+        executable='rviz2',
+        namespace=LaunchConfiguration('namespace'),
+        arguments=[
+            '-d',
+            PathJoinSubstitution([FindPackageShare('robust_vos'), 'config', 'robust_vos.rviz']),
+        ],
+        condition=IfCondition(LaunchConfiguration('rviz')),
+    )
+    recorder = OpaqueFunction(
+        function=record, condition=IfCondition(LaunchConfiguration('record'))
+    )
+    return LaunchDescription([*declare_arguments(), node, rviz, recorder])

@@ -1,0 +1,204 @@
+"""A camera that plays a clip: `python -m robust_vos_ros.demo.camera [--video FILE] [--autoplay]`.
+
+Without `--autoplay` it waits for two services, so that a client can prompt on the first frame:
+`~/show_first` publishes that frame alone, `~/play` the rest. It reports the header of every image
+it publishes on `~/sent`, and the number of images on `~/finished` when the clip has ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header, UInt32
+from std_srvs.srv import Trigger
+
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.demo.clip import Clip, ClipFrame, generated_clip, video_clip
+
+FRAME_ID = 'camera_optical_frame'
+JPEG_QUALITY = 95
+# More reports than a clip has frames; a late listener gets all of them.
+REPORT_QOS = QoSProfile(depth=10_000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# Reliable, for a subscriber that asks for it; a best-effort subscriber is served all the same.
+_IMAGE_QOS = QoSProfile(depth=5)
+_SPIN_TIMEOUT_S = 0.2
+
+
+def encode_jpeg(rgb: np.ndarray) -> bytes:
+    """Return a JPEG file of an (H, W, 3) uint8 RGB image."""
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return data.tobytes()
+
+
+def to_image(rgb: np.ndarray, header: Header) -> Image:
+    """Make a message of an (H, W, 3) uint8 RGB image."""
+    height, width, _ = rgb.shape
+    message = Image(header=header, height=height, width=width, encoding='rgb8', step=3 * width)
+    message.data = _to_array(np.ascontiguousarray(rgb))
+    return message
+
+
+def to_compressed_image(rgb: np.ndarray, header: Header) -> CompressedImage:
+    """Make a JPEG message of an (H, W, 3) uint8 RGB image."""
+    message = CompressedImage(header=header, format='rgb8; jpeg compressed bgr8')
+    message.data = _to_array(encode_jpeg(rgb))
+    return message
+
+
+def _to_array(data: np.ndarray | bytes) -> array.array[int]:
+    # Any other type is copied or checked byte by byte when assigned to a message.
+    out = array.array('B')
+    out.frombytes(memoryview(data).cast('B'))
+    return out
+
+
+class Camera(Node):
+    """Publish a clip once, at a fixed rate, with the time of publishing as stamp.
+
+    Args:
+        clip: What to play.
+        topic: Topic of the images; `/compressed` is appended for JPEG.
+        rate_hz: Images per second.
+        compressed: Publish JPEG instead of raw images.
+        autoplay: Play as soon as somebody subscribes, without waiting for the services.
+        context: ROS context; None = the default one.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        *,
+        topic: str,
+        rate_hz: float,
+        compressed: bool = False,
+        autoplay: bool = False,
+        context: rclpy.Context | None = None,
+    ) -> None:
+        super().__init__('camera', context=context, start_parameter_services=False)
+        self._frames: Iterator[ClipFrame] = clip.frames()
+        self._first = next(self._frames).rgb
+        self._first_header: Header | None = None
+        self._next: Image | CompressedImage | None = None
+        self._convert = to_compressed_image if compressed else to_image
+        kind = CompressedImage if compressed else Image
+        name = f'{topic}/compressed' if compressed else topic
+        self._images = self.create_publisher(kind, name, _IMAGE_QOS)
+        self._sent = self.create_publisher(Header, '~/sent', REPORT_QOS)
+        self._finished = self.create_publisher(UInt32, '~/finished', REPORT_QOS)
+        self._num_sent = 0
+        self._timer = self.create_timer(1.0 / rate_hz, self._tick)
+        if not autoplay:
+            self._timer.cancel()
+        self.create_service(Trigger, '~/show_first', self._on_show_first)
+        self.create_service(Trigger, '~/play', self._on_play)
+
+    def _on_show_first(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._images.get_subscription_count() > 0
+        response.message = 'published' if response.success else 'nobody has subscribed yet'
+        if response.success:
+            self._show_first()
+        return response
+
+    def _on_play(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._first_header is not None
+        response.message = 'playing' if response.success else 'call show_first before play'
+        if response.success:
+            self._timer.reset()
+        return response
+
+    def _show_first(self) -> None:
+        """Publish the first frame; shown again it keeps its stamp, and counts once."""
+        if self._first_header is None:
+            self._first_header = self._stamped()
+            self._report(self._first_header)
+        self._images.publish(self._convert(self._first, self._first_header))
+
+    def _tick(self) -> None:
+        if self._first_header is None:
+            if self._images.get_subscription_count():
+                self._show_first()
+            return
+        # The image was made after the last tick: no decoding between the clock and the wire.
+        message = self._next or self._make_next()
+        if message is None:
+            self._timer.cancel()
+            self._finished.publish(UInt32(data=self._num_sent))
+            self.get_logger().info(f'played {self._num_sent} images')
+            return
+        message.header = self._stamped()
+        self._images.publish(message)
+        self._report(message.header)
+        self._next = self._make_next()
+
+    def _make_next(self) -> Image | CompressedImage | None:
+        frame = next(self._frames, None)
+        return None if frame is None else self._convert(frame.rgb, Header())
+
+    def _stamped(self) -> Header:
+        return Header(stamp=self.get_clock().now().to_msg(), frame_id=FRAME_ID)
+
+    def _report(self, header: Header) -> None:
+        self._num_sent += 1
+        self._sent.publish(header)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a camera until it is stopped; return the exit code."""
+    parser = argparse.ArgumentParser(prog='camera', description=__doc__.splitlines()[0])
+    # Text, because a launch file can only pass an empty one for none.
+    parser.add_argument('--video', default='', help='video file; empty = a generated clip')
+    parser.add_argument('--rate', type=float, default=15.0, help='images per second')
+    parser.add_argument('--max-frames', type=int, default=300, help='images at most')
+    parser.add_argument('--topic', default='/camera/image_raw', help='topic of the images')
+    parser.add_argument(
+        '--compressed', action='store_true', help='publish JPEG on TOPIC/compressed'
+    )
+    parser.add_argument('--autoplay', action='store_true', help='play to the first subscriber')
+    given = sys.argv[1:] if args is None else args
+    options = parser.parse_args(remove_ros_args(['camera', *given])[1:])
+    try:
+        if options.video:
+            limits = {'rate_hz': options.rate, 'max_frames': options.max_frames}
+            clip = video_clip(Path(options.video), **limits)
+        else:
+            clip = generated_clip(options.max_frames)
+    except ConfigError as error:
+        parser.error(str(error))
+    rclpy.init(args=['camera', *given], signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    camera = Camera(
+        clip,
+        topic=options.topic,
+        rate_hz=options.rate,
+        compressed=options.compressed,
+        autoplay=options.autoplay,
+    )
+    try:
+        while rclpy.ok():
+            # With a timeout, because Python sees a signal only between two waits.
+            rclpy.spin_once(camera, timeout_sec=_SPIN_TIMEOUT_S)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        camera.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

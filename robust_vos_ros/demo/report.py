@@ -1,0 +1,216 @@
+"""What came out of a demo run, in numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+from rich.table import Table
+
+from robust_vos_ros.demo.clip import Clip, Truth
+from robust_vos_ros.demo.records import FrameRecord, ObjectRecord, Recording
+
+# A mask counts as one of the object from this overlap on; `confidence` is about the same event.
+MIN_IOU = 0.5
+MIN_COVERED = 0.9
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ObjectScore:
+    """How one object was tracked; NaN where there is nothing to average.
+
+    Attributes:
+        final_state: State in the last processed frame.
+        mean_confidence: Over the frames with a mask.
+        mask_share: Share of the frames in which it is visible that carry a mask of it: with truth
+            a mask that overlaps it by `MIN_IOU`, without truth any mask in any frame.
+        mean_iou: Overlap with the truth where it is visible; NaN without truth.
+        absent_share: Share of the frames in which none of it can be seen that carry no mask of it.
+    """
+
+    object_id: str
+    final_state: str
+    mean_confidence: float
+    mask_share: float
+    mean_iou: float
+    absent_share: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Summary:
+    """A run in numbers.
+
+    Attributes:
+        processed: Frames with published objects, the first one included.
+        dropped: Frames the node replaced by newer ones.
+        lost: Frames that never reached the node.
+        latency_ms_p50: From receiving an image to publishing its objects; `p95` likewise.
+        overhead_ms_p50: Latency without the time inside the engine.
+        hidden: Indices of the processed frames in which none of some object can be seen.
+        covered_share: Share of the processed frames with visible objects in which each of them has
+            a mask; without truth, share of those in which any object has one.
+    """
+
+    clip: str
+    sent: int
+    processed: int
+    dropped: int
+    lost: int
+    latency_ms_p50: float
+    latency_ms_p95: float
+    engine_ms_p50: float
+    overhead_ms_p50: float
+    covered_share: float
+    hidden: tuple[int, ...]
+    objects: tuple[ObjectScore, ...]
+
+    @property
+    def failure(self) -> str:
+        """One sentence when the run is not good enough, else empty."""
+        if not self.objects:
+            return 'no frame was processed after the prompt'
+        if self.covered_share >= MIN_COVERED:
+            return ''
+        return (
+            f'only {self.covered_share:.0%} of the processed frames carry a mask of what is '
+            f'visible, expected at least {MIN_COVERED:.0%}'
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Sight:
+    """One object in one processed frame.
+
+    Attributes:
+        known: Whether the truth is known; without it the object counts as visible.
+        visible: A fair share of it can be seen.
+        hidden: None of it can be seen.
+        iou: NaN without truth.
+    """
+
+    found: ObjectRecord
+    known: bool = False
+    visible: bool = True
+    hidden: bool = False
+    iou: float = math.nan
+
+    @property
+    def masked(self) -> bool:
+        return self.found.area_px > 0 and not self.iou < MIN_IOU
+
+
+def summarize(recording: Recording, clip: Clip) -> Summary:
+    """Compute the numbers of a run; walks through the clip for its truth."""
+    after = recording.frames[1:]  # the first frame was published before the prompts
+    sights = list(_sights(after, clip))
+    covered = []
+    for frame in sights:
+        seen = [sight.masked for sight in frame if sight.visible]
+        if seen:
+            covered.append(all(seen) if frame[0].known else any(seen))
+    latency = np.array([frame.latency_ms for frame in after])
+    engine = np.array([frame.engine_ms for frame in after])
+    sent, processed = len(recording.sent_ns), len(recording.frames)
+    ids = [item.object_id for item in after[-1].objects] if after else []
+    return Summary(
+        clip=clip.name,
+        sent=sent,
+        processed=processed,
+        dropped=recording.num_dropped,
+        lost=sent - processed - recording.num_dropped,
+        latency_ms_p50=_percentile(latency, 50),
+        latency_ms_p95=_percentile(latency, 95),
+        engine_ms_p50=_percentile(engine, 50),
+        overhead_ms_p50=_percentile(latency - engine, 50),
+        covered_share=_mean(covered),
+        hidden=tuple(
+            frame.index
+            for frame, seen in zip(after, sights, strict=True)
+            if any(sight.hidden for sight in seen)
+        ),
+        objects=tuple(_score(object_id, sights) for object_id in ids),
+    )
+
+
+def _sights(frames: Sequence[FrameRecord], clip: Clip) -> Iterator[list[_Sight]]:
+    by_index = {frame.index: frame for frame in frames}
+    for index, shown in enumerate(clip.frames()):
+        frame = by_index.get(index)
+        if frame is None:
+            continue
+        labels = None
+        if frame.label_png is not None and shown.truth is not None:
+            labels = cv2.imdecode(np.frombuffer(frame.label_png, np.uint8), cv2.IMREAD_UNCHANGED)
+        yield [_sight(item, labels, shown.truth) for item in frame.objects]
+
+
+def _sight(item: ObjectRecord, labels: np.ndarray | None, truth: Truth | None) -> _Sight:
+    if truth is None or item.object_id not in truth.masks:
+        return _Sight(item)
+    true = truth.masks[item.object_id]
+    mask = np.zeros_like(true) if labels is None else labels == item.label
+    iou = float((mask & true).sum() / max((mask | true).sum(), 1))
+    visible = item.object_id in truth.visible
+    return _Sight(item, known=True, visible=visible, hidden=not true.any(), iou=iou)
+
+
+def _score(object_id: str, sights: list[list[_Sight]]) -> ObjectScore:
+    mine = [sight for frame in sights for sight in frame if sight.found.object_id == object_id]
+    visible = [sight for sight in mine if sight.visible]
+    hidden = [sight for sight in mine if sight.hidden]
+    ious = [sight.iou for sight in visible if sight.known]
+    return ObjectScore(
+        object_id,
+        mine[-1].found.state.name,
+        _mean([sight.found.confidence for sight in mine if sight.found.area_px]),
+        _mean([sight.masked for sight in visible]),
+        _mean(ious),
+        _mean([sight.found.area_px == 0 for sight in hidden]),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else math.nan
+
+
+def _percentile(values: np.ndarray, percent: float) -> float:
+    return float(np.percentile(values, percent)) if len(values) else math.nan
+
+
+def make_tables(summary: Summary) -> tuple[Table, Table]:
+    """Return the tables of the run and of its objects."""
+    run = Table(title=f'Run of clip {summary.clip}', title_justify='left', show_header=False)
+    run.add_column(justify='left')
+    run.add_column(justify='right')
+    for name, value in (
+        ('frames sent', str(summary.sent)),
+        ('frames processed', str(summary.processed)),
+        ('frames dropped for newer ones', str(summary.dropped)),
+        ('frames lost on the way', str(summary.lost)),
+        ('latency p50', f'{summary.latency_ms_p50:.1f} ms'),
+        ('latency p95', f'{summary.latency_ms_p95:.1f} ms'),
+        ('engine p50', f'{summary.engine_ms_p50:.1f} ms'),
+        ('node overhead p50', f'{summary.overhead_ms_p50:.1f} ms'),
+        ('frames with a mask of all that is visible', _share(summary.covered_share)),
+    ):
+        run.add_row(name, value)
+    objects = Table(title='Objects', title_justify='left')
+    objects.add_column('object')
+    objects.add_column('final state')
+    for name in ('mean confidence', 'masked when visible', 'mean IoU', 'unmasked when hidden'):
+        objects.add_column(name, justify='right')
+    for item in summary.objects:
+        numbers = (_number(item.mean_confidence), _share(item.mask_share), _number(item.mean_iou))
+        objects.add_row(item.object_id, item.final_state, *numbers, _share(item.absent_share))
+    return run, objects
+
+
+def _share(value: float) -> str:
+    return '-' if math.isnan(value) else f'{value:.0%}'
+
+
+def _number(value: float) -> str:
+    return '-' if math.isnan(value) else f'{value:.2f}'

@@ -1,0 +1,278 @@
+"""The demo: node and camera as two processes, an operator, and a report of what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import random
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import rclpy
+from rclpy.serialization import serialize_message
+from rclpy.signals import SignalHandlerOptions
+from rich.console import Console
+
+from robust_vos_ros.bags.writer import BagWriter
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.demo.camera import FRAME_ID, to_compressed_image
+from robust_vos_ros.demo.clip import Clip, generated_clip, video_clip
+from robust_vos_ros.demo.operator import IMAGE_TOPIC, Operator, to_header
+from robust_vos_ros.demo.pictures import make_contact_sheet, write_video
+from robust_vos_ros.demo.processes import ChildProcess, Deadline, find_free_domain
+from robust_vos_ros.demo.records import RawMessage, Recording
+from robust_vos_ros.demo.report import Summary, make_tables, summarize
+from robust_vos_ros.demo.transport import make_room_for_images
+
+_START_TIMEOUT_S = 120.0  # weights and warm-up of a large model on a slow machine
+_FIRST_FRAME_TIMEOUT_S = 60.0
+_END_TIMEOUT_S = 60.0
+_NUM_BOX, _INTERRUPTED = 4, 130
+_JPEG_TYPE = 'sensor_msgs/msg/CompressedImage'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What the demo shall do.
+
+    Attributes:
+        video: Video file to play; None = a generated clip.
+        box: Box around an object in the video's first frame, 'x0,y0,x1,y1' in pixels.
+        clicks: Clicks on another object, 'x,y;x,y' in pixels; 'x,y,0' is a click beside it.
+        out: Folder for the results.
+        rate_hz: Images per second of the camera.
+        model: Model the node runs.
+        max_frames: Images of a clip at most.
+        compressed: Send JPEG images instead of raw ones.
+    """
+
+    video: Path | None = None
+    box: str = ''
+    clicks: str = ''
+    out: Path = Path('out/demo')
+    rate_hz: float = 15.0
+    model: str = 'nano'
+    max_frames: int = 300
+    compressed: bool = False
+
+
+def run_demo(options: DemoOptions) -> int:
+    """Run the demo and print what came out; return the exit code.
+
+    Raises:
+        RobustVosError: An option is wrong, or the run could not be finished.
+    """
+    console = Console()
+    clip = open_clip(options)
+    prepare_folder(options.out)
+    try:
+        with _terminated_as_interrupted():
+            recording = _record(options, clip, console)
+    except KeyboardInterrupt:
+        console.print('interrupted; node and camera are stopped')
+        return _INTERRUPTED
+    summary = summarize(recording, clip)
+    write_results(options, clip, recording, summary)
+    for table in make_tables(summary):
+        console.print(table)
+    console.print(
+        f'Results are in {options.out}: demo.mp4, contact_sheet.png, demo_bag, summary.json'
+    )
+    if summary.failure:
+        console.print(f'[red]failed:[/red] {summary.failure}')
+        return 1
+    return 0
+
+
+def open_clip(options: DemoOptions) -> Clip:
+    """Return the clip to play, with its prompts.
+
+    Raises:
+        ConfigError: An option is wrong; says what to pass.
+    """
+    if options.rate_hz <= 0 or options.max_frames < 2:
+        raise ConfigError(
+            f'expected a rate above 0 and at least 2 frames, got {options.rate_hz:g} Hz and '
+            f'{options.max_frames} frames'
+        )
+    if options.video is None:
+        if options.box or options.clicks:
+            raise ConfigError('--box and --clicks point at objects of a video; pass --video too')
+        return generated_clip(options.max_frames)
+    if not options.box and not options.clicks:
+        raise ConfigError(
+            f'say what to track in the first frame of {options.video}: pass '
+            '--box x0,y0,x1,y1 (pixels) around an object, or --clicks "x,y;x,y" on one'
+        )
+    return video_clip(
+        options.video,
+        box=parse_box(options.box) if options.box else None,
+        clicks=parse_clicks(options.clicks) if options.clicks else (),
+        rate_hz=options.rate_hz,
+        max_frames=options.max_frames,
+    )
+
+
+def parse_box(text: str) -> tuple[float, float, float, float]:
+    """Parse 'x0,y0,x1,y1'.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    values = _parse_numbers(text)
+    if len(values) != _NUM_BOX:
+        raise ConfigError(f'expected --box x0,y0,x1,y1 with four numbers (pixels), got {text!r}')
+    x0, y0, x1, y1 = values
+    return x0, y0, x1, y1
+
+
+def parse_clicks(text: str) -> tuple[tuple[float, float, int], ...]:
+    """Parse 'x,y;x,y' with an optional third number, 1 on the object and 0 beside it.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    clicks = []
+    for part in text.split(';'):
+        values = _parse_numbers(part)
+        if len(values) not in {2, 3} or (len(values) == 3 and values[2] not in {0, 1}):
+            raise ConfigError(
+                'expected --clicks "x,y;x,y" in pixels, with x,y,0 for a click beside the object, '
+                f'got {text!r}'
+            )
+        clicks.append((values[0], values[1], int(values[2]) if len(values) == 3 else 1))
+    return tuple(clicks)
+
+
+def _parse_numbers(text: str) -> list[float]:
+    """Return the numbers of a comma-separated list; empty when one is none."""
+    try:
+        return [float(part) for part in text.split(',')]
+    except ValueError:
+        return []
+
+
+def prepare_folder(out: Path) -> None:
+    """Make the folder for the results and remove those of an earlier run.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in ('demo.mp4', 'contact_sheet.png', 'summary.json', 'node.log', 'camera.log'):
+            (out / name).unlink(missing_ok=True)
+        if (out / 'demo_bag').is_dir():
+            shutil.rmtree(out / 'demo_bag')
+    except OSError as error:
+        raise ConfigError(
+            f'cannot write to {out}: {error.strerror}; pass another --out'
+        ) from error
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C: what was started must be stopped."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _ros_context(out: Path) -> Iterator[rclpy.Context]:
+    """Yield a ROS context in a domain of its own, which child processes inherit."""
+    if 'ROS_DOMAIN_ID' not in os.environ:
+        os.environ['ROS_DOMAIN_ID'] = str(find_free_domain(random.Random()))  # noqa: S311
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    make_room_for_images(out / 'fastdds.xml')
+    context = rclpy.Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        yield context
+    finally:
+        rclpy.try_shutdown(context=context)
+
+
+def _record(options: DemoOptions, clip: Clip, console: Console) -> Recording:
+    """Start node and camera, point at the objects, play the clip, stop all."""
+    playing_s = 2.0 * options.max_frames / options.rate_hz + _END_TIMEOUT_S
+    deadline = Deadline(_START_TIMEOUT_S + 2 * _FIRST_FRAME_TIMEOUT_S + playing_s)
+    with contextlib.ExitStack() as stack:
+        context = stack.enter_context(_ros_context(options.out))
+        out, domain = options.out, os.environ['ROS_DOMAIN_ID']
+        console.print(f'starting node and camera in ROS domain {domain}, logs in {out}')
+        children = [
+            stack.enter_context(child) for child in (_make_node(options), _make_camera(options))
+        ]
+
+        def check() -> None:
+            deadline.check()
+            for child in children:
+                child.check()
+
+        operator = Operator(context, compressed=options.compressed, check=check)
+        stack.callback(operator.close)
+        operator.wait_for_node(_START_TIMEOUT_S)
+        stamp_ns = operator.show_first_frame(_FIRST_FRAME_TIMEOUT_S)
+        operator.add_objects(clip.prompts, stamp_ns, clip.size_hw)
+        names = ', '.join(prompt.object_id for prompt in clip.prompts)
+        console.print(f'tracking {names}; playing {clip.name} at {options.rate_hz:g} Hz')
+        return operator.play(playing_s)
+
+
+def _make_node(options: DemoOptions) -> ChildProcess:
+    transport = 'compressed' if options.compressed else 'raw'
+    arguments = ['--ros-args', '-r', f'image:={IMAGE_TOPIC}', '-p', f'model.name:={options.model}']
+    arguments += ['-r', f'image/compressed:={IMAGE_TOPIC}/compressed']
+    arguments += ['-p', f'input.transport:={transport}']
+    module = 'robust_vos_ros.node.lifecycle_node'
+    return ChildProcess('node', module, arguments, options.out / 'node.log')
+
+
+def _make_camera(options: DemoOptions) -> ChildProcess:
+    arguments = ['--topic', IMAGE_TOPIC, '--rate', str(options.rate_hz)]
+    arguments += ['--max-frames', str(options.max_frames)]
+    arguments += ['--video', str(options.video)] if options.video else []
+    arguments += ['--compressed'] if options.compressed else []
+    module = 'robust_vos_ros.demo.camera'
+    return ChildProcess('camera', module, arguments, options.out / 'camera.log')
+
+
+def write_results(
+    options: DemoOptions, clip: Clip, recording: Recording, summary: Summary
+) -> None:
+    """Write video, contact sheet, bag and numbers to the folder for the results."""
+    out, frames = options.out, recording.frames
+    num_sent = len(recording.sent_ns)
+    if any(frame.overlay_jpeg for frame in frames):
+        write_video(out / 'demo.mp4', frames, num_sent=num_sent, rate_hz=options.rate_hz)
+        sheet = make_contact_sheet(frames, summary.hidden)
+        cv2.imwrite(str(out / 'contact_sheet.png'), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    write_bag(out / 'demo_bag', clip, recording)
+    text = json.dumps({**dataclasses.asdict(summary), 'failure': summary.failure}, indent=2)
+    (out / 'summary.json').write_text(text + '\n', encoding='utf-8')
+
+
+def write_bag(path: Path, clip: Clip, recording: Recording) -> None:
+    """Write the camera's images and the node's results, in order of time."""
+    messages = iter(recording.messages)
+    waiting: RawMessage | None = next(messages, None)
+    with BagWriter(path) as bag:
+        for stamp_ns, frame in zip(recording.sent_ns, clip.frames(), strict=False):
+            image = to_compressed_image(frame.rgb, to_header(stamp_ns, FRAME_ID))
+            bag.write(f'{IMAGE_TOPIC}/compressed', _JPEG_TYPE, serialize_message(image), stamp_ns)
+            while waiting is not None and waiting.stamp_ns <= stamp_ns:
+                bag.write(waiting.topic, waiting.msgtype, waiting.cdr, waiting.stamp_ns)
+                waiting = next(messages, None)

@@ -1,0 +1,163 @@
+"""The node's health on /diagnostics: numbers with their unit, a level and a sentence."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import time
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.types import ObjectState
+from robust_vos_ros.node.pipeline import Pipeline
+from robust_vos_ros.node.settings import NodeSettings
+from robust_vos_ros.node.statistics import Counts, Snapshot
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Health:
+    """Level (of DiagnosticStatus) and what it means."""
+
+    level: bytes
+    message: str
+
+
+def judge(
+    lifecycle_state: str, problem: str, snapshot: Snapshot | None, settings: NodeSettings
+) -> Health:
+    """Decide how the node is.
+
+    Args:
+        lifecycle_state: `unconfigured`, `inactive`, `active`, ...
+        problem: Why the last transition failed, empty when it did not.
+        snapshot: Statistics of the activation, None when not active.
+        settings: Limits.
+    """
+    if problem:
+        return Health(DiagnosticStatus.ERROR, problem)
+    if snapshot is None:
+        return Health(DiagnosticStatus.OK, f'{lifecycle_state}, not processing')
+    limits, since_frame_s = settings.diagnostics, snapshot.since_frame_s
+    findings = (  # the first that is true
+        (
+            _recent(snapshot.since_error_s, limits.error_hold_s),
+            Health(DiagnosticStatus.ERROR, f'failed: {snapshot.error}'),
+        ),
+        (
+            since_frame_s is None,
+            Health(DiagnosticStatus.WARN, 'no image received since activation'),
+        ),
+        (
+            not _recent(since_frame_s, limits.stale_after_s),
+            Health(DiagnosticStatus.STALE, f'no image received for {since_frame_s or 0:.1f} s'),
+        ),
+        (
+            _recent(snapshot.since_invalid_s, limits.error_hold_s),
+            Health(DiagnosticStatus.WARN, f'image rejected: {snapshot.error}'),
+        ),
+        (
+            not settings.enabled,
+            Health(DiagnosticStatus.OK, 'disabled, tracks are kept'),
+        ),
+        (True, Health(DiagnosticStatus.OK, 'tracking')),
+    )
+    return next(health for found, health in findings if found)
+
+
+def _recent(since_s: float | None, limit_s: float) -> bool:
+    return since_s is not None and since_s <= limit_s
+
+
+class Reporter:
+    """Makes the diagnostic status; keeps the last counters for the rates."""
+
+    def __init__(self) -> None:
+        """Start without a past."""
+        self._last: tuple[float, Counts] | None = None
+
+    def report(
+        self,
+        name: str,
+        *,
+        lifecycle_state: str,
+        problem: str,
+        model: Model | None,
+        pipeline: Pipeline | None,
+        settings: NodeSettings,
+    ) -> DiagnosticStatus:
+        """Return the status of the node now.
+
+        Args:
+            name: Of the node.
+            lifecycle_state: `unconfigured`, `inactive`, `active`, ...
+            problem: Why the last transition failed, empty when it did not.
+            model: The loaded model, None when unconfigured.
+            pipeline: None when unconfigured.
+            settings: Of the node.
+        """
+        active = pipeline is not None and pipeline.worker is not None
+        snapshot = pipeline.statistics.snapshot() if pipeline is not None and active else None
+        health = judge(lifecycle_state, problem, snapshot, settings)
+        values: dict[str, Any] = {'lifecycle state': lifecycle_state}
+        if model is not None:
+            values |= {
+                'model': model.name,
+                'device': model.device,
+                'precision': model.precision,
+                'weights hash': model.weights_hash,
+            }
+        if snapshot is not None and pipeline is not None:
+            values |= self._rates(snapshot.counts)
+            values |= _measures(snapshot, pipeline)
+        return DiagnosticStatus(
+            level=health.level,
+            name=f'{name}: tracker',
+            message=health.message,
+            hardware_id='' if model is None else str(model.device),
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )
+
+    def _rates(self, counts: Counts) -> dict[str, str]:
+        now = time.monotonic()
+        before, self._last = self._last, (now, counts)
+        if before is None or before[1].received > counts.received:  # a new activation
+            return {'input rate (Hz)': '', 'processed rate (Hz)': ''}
+        span_s = max(now - before[0], 1e-3)
+        received = (counts.received - before[1].received) / span_s
+        processed = (counts.processed - before[1].processed) / span_s
+        return {
+            'input rate (Hz)': f'{received:.2f}',
+            'processed rate (Hz)': f'{processed:.2f}',
+        }
+
+
+def _measures(snapshot: Snapshot, pipeline: Pipeline) -> dict[str, Any]:
+    counts, worker = snapshot.counts, pipeline.worker
+    p50, p95 = (
+        np.percentile(snapshot.latencies_ms, (50, 95)) if snapshot.latencies_ms.size else ('', '')
+    )
+    since = snapshot.since_frame_s
+    result = pipeline.last_result
+    states = collections.Counter(item.state for item in result.objects) if result else {}
+    return {
+        'frames received': counts.received,
+        'frames processed': counts.processed,
+        'frames dropped': pipeline.num_dropped,
+        'frames waiting': worker.counts.pending if worker else 0,
+        'frames ignored while disabled': counts.ignored,
+        'frames invalid': counts.invalid,
+        'frames failed': counts.failed,
+        'latency p50 (ms)': f'{p50:.1f}' if p50 != '' else '',
+        'latency p95 (ms)': f'{p95:.1f}' if p95 != '' else '',
+        'time since last frame (s)': '' if since is None else f'{since:.2f}',
+        **{f'objects {state.name.lower()}': states.get(state, 0) for state in ObjectState},
+        'requests served': counts.requests_served,
+        'requests failed': counts.requests_failed,
+        'time jumps': counts.time_jumps,
+        'resolution changes': counts.resolution_changes,
+        'frame_id changes': counts.frame_id_changes,
+        'last error': snapshot.error,
+    }

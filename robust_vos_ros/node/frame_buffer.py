@@ -1,0 +1,90 @@
+"""Received images that a prompt with a past stamp may refer to."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+from robust_vos_ros.core.errors import NoFrameError, StampInFutureError, StampTooOldError
+from robust_vos_ros.node.conversions import NS_PER_S, stamp_to_ns
+
+
+class FrameBuffer:
+    """Image messages of the last seconds, oldest first, bounded in time and bytes.
+
+    Messages are kept as they came, and only decoded when a prompt asks for one. The newest one is
+    always kept. Used by one thread only.
+    """
+
+    def __init__(self, *, max_age_s: float, max_bytes: int) -> None:
+        """Create an empty buffer."""
+        self._max_age_ns = int(max_age_s * NS_PER_S)
+        self._max_bytes = max_bytes
+        self._messages: collections.deque[tuple[int, Any]] = collections.deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        """Number of messages held."""
+        return len(self._messages)
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the image data held."""
+        return self._bytes
+
+    def append(self, msg: Any) -> None:
+        """Add the newest message and drop what is too old or too much."""
+        stamp_ns = stamp_to_ns(msg.header.stamp)
+        self._messages.append((stamp_ns, msg))
+        self._bytes += len(msg.data)
+        while len(self._messages) > 1 and (
+            self._bytes > self._max_bytes or stamp_ns - self._messages[0][0] > self._max_age_ns
+        ):
+            self._bytes -= len(self._messages.popleft()[1].data)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._messages.clear()
+        self._bytes = 0
+
+    def newest(self) -> Any:
+        """Return the newest message.
+
+        Raises:
+            NoFrameError: The buffer is empty.
+        """
+        if not self._messages:
+            raise NoFrameError('no image has been received yet; check the image topic')
+        return self._messages[-1][1]
+
+    def find(self, stamp_ns: int) -> Any:
+        """Return the newest message with exactly this stamp.
+
+        Raises:
+            NoFrameError: The buffer is empty.
+            StampInFutureError: The stamp is newer than the newest message.
+            StampTooOldError: The stamp is older than the oldest message, or no message has it.
+        """
+        self.newest()
+        for stamp, msg in reversed(self._messages):
+            if stamp == stamp_ns:
+                return msg
+        stamps = [stamp for stamp, _ in self._messages]
+        oldest, newest = min(stamps), max(stamps)
+        span = f'the buffer holds {_text(oldest)} to {_text(newest)}'
+        if stamp_ns > newest:
+            raise StampInFutureError(f'stamp {_text(stamp_ns)} has not arrived yet; {span}')
+        if stamp_ns < oldest:
+            raise StampTooOldError(
+                f'stamp {_text(stamp_ns)} has left the buffer; {span}. Prompt sooner, or raise '
+                'tracking.prompt_buffer_s and input.prompt_buffer_mb'
+            )
+        nearest = min(stamps, key=lambda stamp: abs(stamp - stamp_ns))
+        raise StampTooOldError(
+            f'no image with exactly the stamp {_text(stamp_ns)} was received; {span}, the nearest '
+            f'is {_text(nearest)}'
+        )
+
+
+def _text(stamp_ns: int) -> str:
+    return f'{stamp_ns // NS_PER_S}.{stamp_ns % NS_PER_S:09d}'

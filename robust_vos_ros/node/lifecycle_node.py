@@ -1,0 +1,287 @@
+"""The node `robust_vos`: its life cycle, and the wiring of its parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import sys
+import uuid
+from typing import Any
+
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+
+from robust_vos_ros.core.errors import RobustVosError
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.node.clicks import Clicks
+from robust_vos_ros.node.diagnostics import Reporter
+from robust_vos_ros.node.parameters import NodeParameters
+from robust_vos_ros.node.pipeline import Pipeline
+from robust_vos_ros.node.program import run
+from robust_vos_ros.node.publishers import Publishers
+from robust_vos_ros.node.receiver import Receiver
+from robust_vos_ros.node.services import Services
+from robust_vos_ros.node.settings import NodeSettings
+
+NAME = 'robust_vos'
+DIAGNOSTICS_PERIOD_S = 1.0
+# How long to wait for the frame in work: when deactivating, and when the process has to end within
+# two seconds of a signal.
+DEACTIVATE_TIMEOUT_S, CLOSE_TIMEOUT_S = 10.0, 1.0
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Configured:
+    """What exists from configure to clean-up."""
+
+    model: Model
+    publishers: Publishers
+    pipeline: Pipeline
+    services: Services
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Activated:
+    """What exists from activate to deactivate, besides the worker."""
+
+    receiver: Receiver
+    clicks: Clicks
+
+
+class RobustVosNode(LifecycleNode):
+    """Tracks objects in an image topic and publishes their masks and confidences.
+
+    - configure: parameters, publishers, services, weights, warm-up
+    - activate: worker thread, subscriptions
+    - deactivate: stops both, keeps all objects and their memory
+    - cleanup: frees the device
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Create the node, unconfigured.
+
+        Args:
+            options: Of rclpy's Node, e.g. `context` and `parameter_overrides`.
+
+        Raises:
+            ConfigError: A parameter is unknown, out of range or of the wrong type.
+        """
+        super().__init__(NAME, automatically_declare_parameters_from_overrides=True, **options)
+        # Names must differ from the private ones of rclpy's Node (_parameters, _services, ...).
+        self._ros_settings = NodeParameters(self, is_unconfigured=lambda: self._configured is None)
+        self._configured: Configured | None = None
+        self._activated: Activated | None = None
+        self._guard_transitions()
+        self._problem = ''
+        self._lifecycle = 'unconfigured'
+        self._reporter = Reporter()
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self.create_timer(
+            DIAGNOSTICS_PERIOD_S,
+            self._publish_diagnostics,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        self._jump_handle = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1)),
+            post_callback=self._on_clock_jump,
+        )
+
+    @property
+    def settings(self) -> NodeSettings:
+        """The settings now."""
+        return self._ros_settings.settings
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """The pipeline, None while unconfigured."""
+        return None if self._configured is None else self._configured.pipeline
+
+    def start(self) -> None:
+        """Configure and activate as far as that succeeds, unless `autostart` is off."""
+        if not self.settings.autostart:
+            self.get_logger().info('autostart is off: waiting to be configured and activated')
+        elif self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and create publishers and services."""
+        try:
+            self._configure()
+        except Exception as error:  # rclpy would swallow it without a word
+            self._report_problem('cannot configure', error)
+            self._release()
+            _free_device()
+            return FAILURE
+        self._problem, self._lifecycle = '', 'inactive'
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start the worker and subscribe."""
+        result = super().on_activate(state)
+        if result != SUCCESS:
+            return result
+        try:
+            self._activate()
+        except Exception as error:
+            self._report_problem('cannot activate', error)
+            self._deactivate()
+            return FAILURE
+        self._problem, self._lifecycle = '', 'active'
+        return SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop receiving and working; keep the objects and their memory."""
+        self._deactivate()
+        self._lifecycle = 'inactive'
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget everything and free the device."""
+        self._release()
+        _free_device()
+        self._lifecycle = 'unconfigured'
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop for good."""
+        self._deactivate()
+        self._release()
+        _free_device()
+        self._lifecycle = 'finalized'
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Go back to unconfigured."""
+        self._deactivate()
+        self._release()
+        _free_device()
+        self._lifecycle = 'unconfigured'
+        return super().on_error(state)
+
+    def close(self) -> bool:
+        """Stop everything; False when the worker still hangs in a computation."""
+        ended = self._deactivate(CLOSE_TIMEOUT_S)
+        self._release()
+        self._jump_handle.unregister()
+        self.destroy_node()
+        return ended
+
+    def _guard_transitions(self) -> None:
+        """Answer impossible transitions, for which rclpy raises and leaves the caller alone."""
+        (service,) = (item for item in self.services if item.srv_type is ChangeState)
+        change_state = service.callback
+
+        def guarded(request: Any, response: Any) -> Any:
+            try:
+                return change_state(request, response)
+            except Exception as error:
+                self.get_logger().warning(f'transition refused: {error}')
+                response.success = False
+                return response
+
+        service.callback = guarded
+
+    def _configure(self) -> None:
+        settings = self.settings
+        self.get_logger().info(f'loading model {settings.model.name}')
+        model = load_model(settings.model)
+        model.warm_up()
+        publishers = Publishers(self)
+        pipeline = Pipeline(
+            VideoTracker(model, settings.tracking, session=uuid.uuid4()),
+            publishers,
+            settings=lambda: self.settings,
+            now_ns=lambda: self.get_clock().now().nanoseconds,
+            logger=self.get_logger(),
+        )
+        services = Services(
+            self,
+            pipeline,
+            timeout_s=lambda: self.settings.prompt_timeout_s,
+            set_enabled=self._set_enabled,
+        )
+        self._configured = Configured(model, publishers, pipeline, services)
+        self.get_logger().info(f'model {model.name} ready on {model.device} ({model.precision})')
+
+    def _activate(self) -> None:
+        assert self._configured is not None
+        pipeline, services = self._configured.pipeline, self._configured.services
+        pipeline.activate()
+        receiver = Receiver(self, pipeline)
+        services.frames = receiver.frames
+        image_topic = receiver.topic.removesuffix('/compressed')
+        clicks = Clicks(self, pipeline, services, image_topic=image_topic)
+        self._activated = Activated(receiver, clicks)
+        self.get_logger().info(f'waiting for images on {receiver.topic}')
+
+    def _deactivate(self, timeout_s: float = DEACTIVATE_TIMEOUT_S) -> bool:
+        """Stop receiving and working; False when the frame in work does not end in time."""
+        activated, self._activated = self._activated, None
+        if activated is not None:
+            activated.receiver.destroy()
+            activated.clicks.destroy()
+        if self._configured is None:
+            return True
+        self._configured.services.frames = None
+        ended = self._configured.pipeline.deactivate(timeout_s)
+        if not ended:
+            self.get_logger().error(
+                f'the worker is busy for more than {timeout_s:g} s; it ends with its current frame'
+            )
+        return ended
+
+    def _release(self) -> None:
+        configured, self._configured = self._configured, None
+        if configured is not None:
+            configured.services.destroy()
+            configured.publishers.destroy()
+
+    def _report_problem(self, what: str, error: Exception) -> None:
+        self._problem = f'{what}: {error}'
+        if not isinstance(error, RobustVosError):
+            self._problem = f'{what}: unexpected {type(error).__name__}: {error}'
+        self.get_logger().error(self._problem)
+
+    def _set_enabled(self, enabled: bool) -> None:
+        self.set_parameters([Parameter('enabled', value=enabled)])
+
+    def _on_clock_jump(self, _jump: Any) -> None:
+        if self._configured is not None and self._activated is not None:
+            self._activated.receiver.frames.clear()
+            self._configured.pipeline.notify_clock_jump()
+
+    def _publish_diagnostics(self) -> None:
+        status = self._reporter.report(
+            self.get_fully_qualified_name().lstrip('/'),
+            lifecycle_state=self._lifecycle,
+            problem=self._problem,
+            model=None if self._configured is None else self._configured.model,
+            pipeline=self.pipeline,
+            settings=self.settings,
+        )
+        msg = DiagnosticArray(status=[status])
+        msg.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(msg)
+
+
+def _free_device() -> None:
+    gc.collect()  # reference cycles would keep device memory
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; return the exit code."""
+    return run(RobustVosNode, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""The hand-over to the worker: a slot for the newest image, a bounded queue of requests."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import threading
+from typing import Generic, TypeVar
+
+Image = TypeVar('Image')
+Request = TypeVar('Request')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MailboxCounts:
+    """Images since the mailbox was made; offered = taken + dropped + pending, always.
+
+    Attributes:
+        dropped: Replaced by a newer image before anybody took them.
+        pending: 1 while an image waits, else 0.
+    """
+
+    offered: int
+    taken: int
+    dropped: int
+    pending: int
+
+
+class Mailbox(Generic[Image, Request]):
+    """Any thread offers, one thread takes. A newer image replaces the waiting one."""
+
+    def __init__(self, max_requests: int) -> None:
+        """Create an open, empty mailbox that holds at most `max_requests` requests."""
+        self._max_requests = max_requests
+        self._requests: collections.deque[Request] = collections.deque()
+        self._image: Image | None = None
+        self._offered = self._taken = self._dropped = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def offer_image(self, image: Image) -> None:
+        """Leave an image; a closed mailbox counts it as dropped."""
+        with self._changed:
+            self._offered += 1
+            if self._closed:
+                self._dropped += 1
+                return
+            self._dropped += self._image is not None
+            self._image = image
+            self._changed.notify()
+
+    def offer_request(self, request: Request) -> bool:
+        """Queue a request; False when the queue is full or the mailbox closed."""
+        with self._changed:
+            if self._closed or len(self._requests) >= self._max_requests:
+                return False
+            self._requests.append(request)
+            self._changed.notify()
+            return True
+
+    def wait(self) -> bool:
+        """Block until there is something to take; False once the mailbox is closed."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or self._requests or self._image is not None
+            )
+            return not self._closed
+
+    def take_image(self) -> Image | None:
+        """Take the waiting image, if any, without blocking."""
+        with self._changed:
+            image, self._image = self._image, None
+            self._taken += image is not None
+            return image
+
+    def take_request(self) -> Request | None:
+        """Take the oldest request, if any, without blocking."""
+        with self._changed:
+            return self._requests.popleft() if self._requests else None
+
+    def close(self) -> list[Request]:
+        """Refuse everything from now on, drop the image, return the requests nobody took."""
+        with self._changed:
+            self._closed = True
+            self._dropped += self._image is not None
+            self._image = None
+            requests = list(self._requests)
+            self._requests.clear()
+            self._changed.notify_all()
+            return requests
+
+    @property
+    def counts(self) -> MailboxCounts:
+        """A consistent snapshot of the counters."""
+        with self._changed:
+            pending = int(self._image is not None)
+            return MailboxCounts(self._offered, self._taken, self._dropped, pending)

@@ -1,0 +1,134 @@
+"""ROS parameters made from NodeSettings: declared, read back, and checked when they change."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from robust_vos_ros.core.config import parse_settings
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.node.settings import Leaf, NodeSettings, flatten, leaves, nest
+
+# Declared by rclpy itself, or by it on behalf of a subscription.
+FOREIGN = ('use_sim_time', 'start_type_description_service', 'qos_overrides')
+
+
+class NodeParameters:
+    """The settings of a node, kept in step with its ROS parameters.
+
+    The node must have been created with `automatically_declare_parameters_from_overrides=True`:
+    only so can keys that match nothing be found and named.
+
+    Attributes:
+        settings: The current settings; replaced as a whole, so any thread may read it.
+    """
+
+    def __init__(self, node: Node, *, is_unconfigured: Callable[[], bool]) -> None:
+        """Declare every setting as a parameter.
+
+        Args:
+            node: Gets the parameters.
+            is_unconfigured: Tells whether settings that are not dynamic may change now.
+
+        Raises:
+            ConfigError: A given value is out of range, of the wrong type, or its name unknown.
+        """
+        self._node = node
+        self._is_unconfigured = is_unconfigured
+        self._leaves = {leaf.name: leaf for leaf in leaves()}
+        self._check_names()
+        given = {
+            name: _lenient(node.get_parameter(name).value, leaf)
+            for name, leaf in self._leaves.items()
+            if node.has_parameter(name)
+        }
+        self.settings = parse_settings(NodeSettings, nest(given))
+        for name, value in flatten(self.settings).items():
+            if node.has_parameter(name):  # declared from an override, without a descriptor
+                node.undeclare_parameter(name)
+            node.declare_parameter(
+                name, value, descriptor(self._leaves[name]), ignore_override=True
+            )
+        node.add_on_set_parameters_callback(self._check)
+        node.add_post_set_parameters_callback(self._apply)
+
+    def _check_names(self) -> None:
+        groups = {name.split('.')[0] for name in self._leaves if '.' in name}
+        for name in self._node.get_parameters_by_prefix(''):
+            group = name.split('.')[0]
+            if name in self._leaves or group in FOREIGN:
+                continue
+            close = difflib.get_close_matches(name, self._leaves, n=1, cutoff=0.8)
+            hint = f'; did you mean {close[0]}?' if close else ''
+            if group in groups or close:
+                raise ConfigError(f'there is no parameter {name}{hint}')
+            # A file for `/**` may hold parameters of other nodes: worth a word, not a failure.
+            self._node.get_logger().warning(f'parameter {name} is not one of mine, ignored')
+
+    def _changed(self, parameters: Sequence[Parameter]) -> dict[str, Any]:
+        old = flatten(self.settings)
+        return {
+            parameter.name: parameter.value
+            for parameter in parameters
+            if parameter.name in old and parameter.value != old[parameter.name]
+        }
+
+    def _check(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        changed = self._changed(parameters)
+        frozen = [name for name in changed if not self._leaves[name].dynamic]
+        if frozen and not self._is_unconfigured():
+            reason = (
+                f'{", ".join(frozen)} can only change while the node is unconfigured: '
+                'deactivate and clean up first (ros2 lifecycle set)'
+            )
+            return SetParametersResult(successful=False, reason=reason)
+        try:
+            parse_settings(NodeSettings, nest(flatten(self.settings) | changed))
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _apply(self, parameters: Sequence[Parameter]) -> None:
+        changed = self._changed(parameters)
+        if changed:
+            self.settings = parse_settings(NodeSettings, nest(flatten(self.settings) | changed))
+
+
+def descriptor(leaf: Leaf) -> ParameterDescriptor:
+    """Return the ROS description of a setting: text, unit, choices and range."""
+    result = ParameterDescriptor(description=leaf.description)
+    if leaf.unit:
+        result.description += f' Unit: {leaf.unit}.'
+    notes = [leaf.range_text, '' if leaf.dynamic else 'only while unconfigured']
+    result.additional_constraints = '; '.join(note for note in notes if note)
+    if leaf.lower is not None and leaf.upper is not None:
+        if leaf.type is int:
+            span = IntegerRange(from_value=int(leaf.lower), to_value=int(leaf.upper), step=1)
+            result.integer_range = [span]
+        elif leaf.type is float:
+            result.floating_point_range = [
+                FloatingPointRange(from_value=float(leaf.lower), to_value=float(leaf.upper))
+            ]
+    return result
+
+
+def _lenient(value: Any, leaf: Leaf) -> Any:
+    """Accept `lost_after_s: 3` in a file, where ROS sees an integer; refuse other types."""
+    if leaf.type is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if leaf.type in (int, float) and isinstance(value, bool | str):
+        # pydantic would take '3' and true for numbers; ROS users expect a type error.
+        raise ConfigError(f'{leaf.name}: expected {leaf.type.__name__}, got {value!r}')
+    if leaf.type in (bool, str) and not isinstance(value, leaf.type):
+        raise ConfigError(f'{leaf.name}: expected {leaf.type.__name__}, got {value!r}')
+    return value

@@ -1,0 +1,262 @@
+"""Everything the worker thread does: one image, or one request, at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from rclpy.impl.rcutils_logger import RcutilsLogger
+from std_msgs.msg import Header
+
+from robust_vos_ros.core.errors import ImageError, NoFrameError, RobustVosError
+from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.types import EventType, Frame, Prompt, TrackResult
+from robust_vos_ros.node.changes import Action, Previous, find_changes
+from robust_vos_ros.node.conversions import NS_PER_S, stamp_to_ns, to_frame
+from robust_vos_ros.node.publishers import Publishers
+from robust_vos_ros.node.settings import NodeSettings
+from robust_vos_ros.node.statistics import Statistics
+from robust_vos_ros.node.worker import Worker
+
+THROTTLE_S = 5.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReceivedImage:
+    """An image message and the time.monotonic_ns() of its arrival."""
+
+    msg: Any
+    received_ns: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of a request.
+
+    Attributes:
+        header: Of the frame the prompts were applied to.
+        result: Of the newest frame, or of the segmented image.
+    """
+
+    header: Header
+    result: TrackResult
+
+
+class Pipeline:
+    """Image messages and requests through the tracker to the publishers.
+
+    `process` and the requests (`add` to `segment_once`) run on the worker thread only; everything
+    else on the executor's thread.
+
+    Attributes:
+        worker: The running worker, None while inactive.
+        statistics: Of this activation, or of the last one.
+    """
+
+    def __init__(
+        self,
+        tracker: VideoTracker,
+        publishers: Publishers,
+        *,
+        settings: Callable[[], NodeSettings],
+        now_ns: Callable[[], int],
+        logger: RcutilsLogger,
+    ) -> None:
+        """Create an inactive pipeline.
+
+        Args:
+            tracker: Keeps the objects.
+            publishers: Where results go.
+            settings: Returns the current settings.
+            now_ns: Returns the time of the node's clock.
+            logger: Of the node.
+        """
+        self.worker: Worker | None = None
+        self._last_worker: Worker | None = None
+        self.statistics = Statistics()
+        self._tracker = tracker
+        self._publishers = publishers
+        self._settings = settings
+        self._now_ns = now_ns
+        self._logger = logger
+        self._previous: Previous | None = None
+        self._newest: Any | None = None
+        self._clock_jumped = threading.Event()
+
+    def activate(self) -> None:
+        """Start the worker, with statistics from zero.
+
+        Raises:
+            RobustVosError: The worker of the last activation has not ended yet.
+        """
+        if self._last_worker is not None and not self._last_worker.stop(0.0):
+            raise RobustVosError('the last frame is still being worked on; activate again later')
+        self.statistics = Statistics()
+        self._newest = None
+        self.worker = Worker(
+            self.process,
+            max_requests=self.settings.max_pending_requests,
+            on_error=self._fail,
+        )
+        self.worker.start()
+
+    def deactivate(self, timeout_s: float) -> bool:
+        """Stop the worker; False when it did not end in time."""
+        if self.worker is None:
+            return True
+        self._last_worker, self.worker = self.worker, None
+        return self._last_worker.stop(timeout_s)
+
+    @property
+    def settings(self) -> NodeSettings:
+        """The settings now."""
+        return self._settings()
+
+    @property
+    def last_result(self) -> TrackResult | None:
+        """Of the newest processed frame; immutable, so any thread may read it."""
+        return self._tracker.last_result
+
+    @property
+    def num_dropped(self) -> int:
+        """Frames received but not processed since activation: replaced by newer ones, or stale."""
+        replaced = 0 if self.worker is None else self.worker.counts.dropped
+        return replaced + self.statistics.counts.stale
+
+    def notify_clock_jump(self) -> None:
+        """Note that the ROS clock went backwards; the next frame starts a new time."""
+        self._clock_jumped.set()
+
+    def process(self, image: ReceivedImage) -> None:
+        """Track all objects into an image and publish the result."""
+        settings = self.settings
+        msg = image.msg
+        if not settings.enabled:
+            self.statistics.add(ignored=1)
+            return
+        if self._is_stale(msg, settings.input.max_frame_age_s):
+            self.statistics.add(stale=1)
+            return
+        try:
+            frame = to_frame(msg)
+        except ImageError as error:
+            self.reject(error)
+            return
+        self._tracker.settings = settings.tracking
+        self._handle_changes(frame, msg.header, settings)
+        result = self._tracker.step(frame)
+        self._previous = Previous(frame.stamp_ns, frame.size_hw, frame.frame_id)
+        self._newest = msg
+        self.statistics.add(processed=1)
+        latency_ns = self._publishers.publish_result(
+            result,
+            msg.header,
+            frame.rgb,
+            settings.publish,
+            received_ns=image.received_ns,
+            frames_dropped=self.num_dropped,
+        )
+        self.statistics.add_latency(latency_ns)
+
+    def reject(self, error: ImageError) -> None:
+        """Count and report an image that cannot be used; safe from any thread."""
+        self.statistics.add_invalid(str(error))
+        self._logger.warning(f'image rejected: {error}', throttle_duration_sec=THROTTLE_S)
+
+    def _fail(self, error: Exception) -> None:
+        """Count and report an image that raised an unexpected error."""
+        self.statistics.add_error(f'{type(error).__name__}: {error}', failed=1)
+        if isinstance(error, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
+        self._logger.error(
+            f'frame failed, going on with the next: {type(error).__name__}: {error}',
+            throttle_duration_sec=THROTTLE_S,
+        )
+
+    def _is_stale(self, msg: Any, max_age_s: float) -> bool:
+        age_ns = self._now_ns() - stamp_to_ns(msg.header.stamp)
+        return max_age_s > 0 and age_ns > max_age_s * NS_PER_S
+
+    def _handle_changes(self, frame: Frame, header: Header, settings: NodeSettings) -> None:
+        clock_jumped = self._clock_jumped.is_set()
+        self._clock_jumped.clear()
+        changes = find_changes(self._previous, frame, settings, clock_jumped=clock_jumped)
+        if not changes:
+            return
+        for change in changes:
+            self.statistics.add(**{change.counter: 1})
+            self._logger.warning(
+                f'{change.text}: {change.action.name}', throttle_duration_sec=THROTTLE_S
+            )
+        action = max(change.action for change in changes)
+        if action == Action.reset_memory:
+            self._tracker.reset_memory()
+        elif action == Action.remove_objects:
+            self._publishers.publish_events(self._tracker.reset(), header)
+
+    def add(self, prompts: Sequence[Prompt], msg: Any | None, *, replace: bool) -> Applied:
+        """Start tracking objects.
+
+        Args:
+            prompts: One per object.
+            msg: The received image the prompts were made on; None = the newest processed one.
+            replace: Replace live objects of the same id.
+
+        Raises:
+            PromptError: And all that `VideoTracker.add` raises.
+        """
+        frame, header = self._frame_of(msg)
+        result = self._tracker.add(prompts, frame=frame, replace_existing=replace)
+        self._publishers.publish_events(result.events, header)
+        return Applied(header, result)
+
+    def refine(self, prompt: Prompt, msg: Any | None) -> Applied:
+        """Correct a live object; arguments and errors as in `add`."""
+        frame, header = self._frame_of(msg)
+        result = self._tracker.refine(prompt, frame=frame)
+        self._publishers.publish_events(result.events, header)
+        return Applied(header, result)
+
+    def remove(self, object_ids: Sequence[str]) -> list[str]:
+        """Stop tracking objects, all when no id is given; return the ids."""
+        events = self._tracker.remove(object_ids)
+        self._publishers.publish_events(events, self._newest_header())
+        return [event.object_id for event in events if event.type == EventType.REMOVED]
+
+    def reset(self) -> None:
+        """Forget all objects and frames."""
+        self._publishers.publish_events(self._tracker.reset(), self._newest_header())
+        self._previous = None
+
+    def segment_once(self, prompts: Sequence[Prompt], msg: Any | None) -> Applied:
+        """Segment objects in an image without tracking them.
+
+        Args:
+            prompts: One per object.
+            msg: The image.
+        """
+        frame = to_frame(msg)
+        return Applied(msg.header, self._tracker.segment_once(frame, prompts))
+
+    def _newest_header(self) -> Header:
+        return Header() if self._newest is None else self._newest.header
+
+    def _frame_of(self, msg: Any | None) -> tuple[Frame | None, Header]:
+        """Return the frame to prompt on (None = the newest processed one) and its header."""
+        stamp_ns = None if msg is None else stamp_to_ns(msg.header.stamp)
+        if self._newest is None or (stamp_ns or 0) > stamp_to_ns(self._newest.header.stamp):
+            self._process_waiting_image()
+        if self._newest is None:
+            raise NoFrameError('no image has been processed since activation; check the topic')
+        if self._tracker.last_result is None:  # a reset forgot the frame, but it still is there
+            self._tracker.step(to_frame(self._newest))
+        if stamp_ns is None or stamp_ns == stamp_to_ns(self._newest.header.stamp):
+            return None, self._newest.header
+        return to_frame(msg), msg.header
+
+    def _process_waiting_image(self) -> None:
+        if self.worker is not None:
+            self.worker.process_waiting_image()

@@ -1,0 +1,139 @@
+"""The topics the node publishes, cheap and important ones first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from robust_vos.msg import TrackedObjectArray
+from robust_vos.msg import TrackEvent as TrackEventMsg
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from robust_vos_ros.core.types import TrackEvent, TrackResult
+from robust_vos_ros.node import messages
+from robust_vos_ros.node.settings import PublishSettings
+
+
+class Publishers:
+    """Publishes results; called by the worker thread only."""
+
+    def __init__(self, node: LifecycleNode) -> None:
+        """Create the publishers, reliable: a reliable publisher serves every subscriber."""
+        self._node = node
+        self._all: list[Any] = []
+        try:
+            self._create_all()
+        except Exception:  # a QoS override that makes no sense
+            self.destroy()
+            raise
+
+    def _create_all(self) -> None:
+        create = self._create
+        self._objects = create(TrackedObjectArray, '~/objects', 10)
+        self._events = create(TrackEventMsg, '~/events', 50)
+        self._label_mask = create(Image, '~/label_mask', 2)
+        self._label_png = create(CompressedImage, '~/label_mask/compressed', 2)
+        self._confidence_mask = create(Image, '~/confidence_mask', 2)
+        self._overlay = create(Image, '~/overlay', 2)
+        self._detections = None
+        if messages.Detection2DArray is not None:
+            self._detections = create(messages.Detection2DArray, '~/detections', 10)
+
+    def _create(self, kind: Any, topic: str, depth: int) -> Any:
+        publisher = self._node.create_lifecycle_publisher(
+            kind,
+            topic,
+            QoSProfile(depth=depth),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._all.append(publisher)
+        return publisher
+
+    def destroy(self) -> None:
+        """Destroy the publishers."""
+        for publisher in self._all:
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._all.clear()
+
+    def publish_events(self, events: Iterable[TrackEvent], header: Header) -> None:
+        """Publish a message per event."""
+        for msg in messages.to_events(events, header):
+            self._events.publish(msg)
+
+    def publish_result(
+        self,
+        result: TrackResult,
+        header: Header,
+        rgb: np.ndarray,
+        settings: PublishSettings,
+        *,
+        received_ns: int,
+        frames_dropped: int,
+    ) -> int:
+        """Publish a processed frame: always its objects and events, images where wanted.
+
+        Args:
+            result: What the engine found.
+            header: Of the source image, for every message.
+            rgb: (H, W, 3) uint8, the source image.
+            settings: What to publish.
+            received_ns: time.monotonic_ns() when the image arrived.
+            frames_dropped: Since activation.
+
+        Returns:
+            The latency of the objects message in nanoseconds.
+        """
+        latency_ns = time.monotonic_ns() - received_ns
+        self._objects.publish(
+            messages.to_object_array(
+                result,
+                header,
+                latency_ns=latency_ns,
+                frames_dropped=frames_dropped,
+                rle=settings.rle,
+            )
+        )
+        self.publish_events(result.events, header)
+        self._publish_extras(result, header, rgb, settings)
+        return latency_ns
+
+    def _publish_extras(
+        self, result: TrackResult, header: Header, rgb: np.ndarray, settings: PublishSettings
+    ) -> None:
+        """Publish what is switched on and has subscribers, cheap messages first."""
+        extras: tuple[tuple[bool, Any, Callable[[], Any]], ...] = (
+            (
+                settings.detections,
+                self._detections,
+                lambda: messages.to_detections(result, header),
+            ),
+            (
+                settings.label_mask,
+                self._label_mask,
+                lambda: messages.to_label_mask(result, header),
+            ),
+            (
+                settings.label_mask_compressed,
+                self._label_png,
+                lambda: messages.to_label_png(result, header, level=settings.png_level),
+            ),
+            (
+                settings.confidence_mask,
+                self._confidence_mask,
+                lambda: messages.to_confidence_mask(result, header),
+            ),
+            (
+                settings.overlay,
+                self._overlay,
+                lambda: messages.to_overlay(result, rgb, header),
+            ),
+        )
+        for wanted, publisher, make in extras:
+            if wanted and publisher is not None and publisher.get_subscription_count():
+                publisher.publish(make())

@@ -1,0 +1,250 @@
+"""Every parameter of the node, defined once, and the commented YAML file made from it.
+
+`python -m robust_vos_ros.node.settings > config/robust_vos.yaml` writes that file again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import textwrap
+import typing
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic.fields import FieldInfo
+
+from robust_vos_ros.core.config import ModelSettings, Settings, TrackerSettings, setting
+
+WIDTH = 99
+HEADER = """\
+# Parameters of the node robust_vos, with their default values.
+# Made by `python -m robust_vos_ros.node.settings`: change robust_vos_ros/node/settings.py or
+# robust_vos_ros/core/config.py, not this copy. For a robot, copy the keys you change to a file
+# of your own and pass it as params_file:= to robust_vos.launch.py.
+# `live` values may change at any time (ros2 param set); the others while the node is unconfigured.
+"""
+
+
+class InputSettings(Settings):
+    """Which images come in."""
+
+    transport: Literal['raw', 'compressed'] = setting(
+        'raw', 'raw subscribes to sensor_msgs/Image on `image`, compressed to '
+        'sensor_msgs/CompressedImage on `image/compressed`.',
+    )  # fmt: skip
+    reliability: Literal['best_effort', 'reliable'] = setting(
+        'best_effort', 'Of the image subscription. best_effort receives from every publisher; '
+        'reliable from reliable ones only, but loses no large images on a busy machine.',
+    )  # fmt: skip
+    max_frame_age_s: float = setting(
+        0.0, 'A frame whose stamp is older than this when its turn comes is dropped; 0 = off.',
+        unit='s', dynamic=True, ge=0.0, le=3600.0,
+    )  # fmt: skip
+    prompt_buffer_mb: int = setting(
+        256, 'Most memory for received images that prompts with a past stamp may refer to.',
+        unit='MB', ge=0, le=16384,
+    )  # fmt: skip
+
+
+class PublishSettings(Settings):
+    """What is published besides `~/objects` and `~/events`; images only while somebody listens."""
+
+    label_mask: bool = setting(True, 'Publish ~/label_mask.', dynamic=True)
+    label_mask_compressed: bool = setting(
+        True, 'Publish ~/label_mask/compressed, a PNG.', dynamic=True
+    )
+    confidence_mask: bool = setting(
+        True, 'Publish ~/confidence_mask: the confidence of the object at each pixel times 255.',
+        dynamic=True,
+    )  # fmt: skip
+    overlay: bool = setting(True, 'Publish ~/overlay: the image with the masks.', dynamic=True)
+    detections: bool = setting(
+        True, 'Publish ~/detections (vision_msgs/Detection2DArray) if vision_msgs is installed.',
+        dynamic=True,
+    )  # fmt: skip
+    rle: bool = setting(
+        False, 'Fill TrackedObject.rle with the mask as compressed COCO RLE.', dynamic=True
+    )
+    png_level: int = setting(
+        1,
+        'Effort of the PNG compression: 0 = none, 1 = fast, 9 = small.',
+        dynamic=True,
+        ge=0,
+        le=9,
+    )
+
+
+class DiagnosticsSettings(Settings):
+    """When /diagnostics raises the alarm."""
+
+    stale_after_s: float = setting(
+        2.0, 'The input counts as stale when no image came for this long.',
+        unit='s', dynamic=True, ge=0.1, le=3600.0,
+    )  # fmt: skip
+    error_hold_s: float = setting(
+        5.0, 'An error or a rejected image shows in the level for this long.',
+        unit='s', dynamic=True, ge=0.0, le=3600.0,
+    )  # fmt: skip
+
+
+ChangePolicy = Literal['keep', 'reset_memory', 'remove_objects']
+POLICIES = (
+    'keep = go on, reset_memory = keep the objects and their prompts but forget recent frames, '
+    'remove_objects = start over.'
+)
+
+
+class NodeSettings(Settings):
+    """All settings of the node."""
+
+    autostart: bool = setting(True, 'Configure and activate the node when the program starts.')
+    enabled: bool = setting(
+        True, 'Process images; ~/set_enabled changes it. Disabled, tracks are kept.', dynamic=True
+    )
+    prompt_timeout_s: float = setting(
+        10.0, 'A service request not answered by the tracker within this time gets TIMEOUT.',
+        unit='s', dynamic=True, ge=0.1, le=600.0,
+    )  # fmt: skip
+    max_pending_requests: int = setting(
+        32, 'Service requests that may wait for the tracker; more get QUEUE_FULL.', ge=1, le=1000
+    )
+    on_time_jump: ChangePolicy = setting(
+        'reset_memory', 'What to do when time goes backwards (a bag starts again): ' + POLICIES,
+        dynamic=True,
+    )  # fmt: skip
+    time_jump_tolerance_s: float = setting(
+        0.2, 'Stamps may step back by this much (clock corrections) without being a time jump.',
+        unit='s', dynamic=True, ge=0.0, le=60.0,
+    )  # fmt: skip
+    on_resolution_change: ChangePolicy = setting(
+        'keep', 'What to do when the image size changes: ' + POLICIES, dynamic=True
+    )
+    on_frame_id_change: ChangePolicy = setting(
+        'reset_memory', 'What to do when header.frame_id changes (another camera): ' + POLICIES,
+        dynamic=True,
+    )  # fmt: skip
+    click_object_prefix: str = setting(
+        'click', 'Objects added by clicks in a viewer are named <prefix>_1, <prefix>_2, ...',
+        dynamic=True, min_length=1,
+    )  # fmt: skip
+    input: InputSettings = InputSettings()
+    model: ModelSettings = ModelSettings()
+    tracking: TrackerSettings = TrackerSettings()
+    publish: PublishSettings = PublishSettings()
+    diagnostics: DiagnosticsSettings = DiagnosticsSettings()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Leaf:
+    """One setting, flat.
+
+    Attributes:
+        name: Dotted name, as of the ROS parameter.
+        type: bool, int, float or str.
+        choices: Allowed values, empty when any.
+        lower: Least value or None; `upper` likewise.
+    """
+
+    name: str
+    type: type
+    default: Any
+    description: str
+    unit: str
+    dynamic: bool
+    choices: tuple[str, ...]
+    lower: float | None
+    upper: float | None
+
+    @property
+    def range_text(self) -> str:
+        """Allowed values for people."""
+        if self.choices:
+            return 'one of ' + ', '.join(self.choices)
+        if self.type is bool:
+            return 'true or false'
+        if self.lower is None and self.upper is None:
+            return ''
+        return f'{self.lower} to {self.upper}' + (f' {self.unit}' if self.unit else '')
+
+
+def leaves(cls: type[Settings] = NodeSettings, prefix: str = '') -> Iterator[Leaf]:
+    """Yield every setting of a component and of those inside it, in order of definition."""
+    for name, field in cls.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, Settings):
+            yield from leaves(annotation, f'{prefix}{name}.')
+        else:
+            yield _leaf(prefix + name, field)
+
+
+def _leaf(name: str, field: FieldInfo) -> Leaf:
+    choices = typing.get_args(field.annotation)
+    lower = upper = None
+    for bound in field.metadata:  # annotated_types.Ge, Gt, Le and Lt name their value so
+        lower = getattr(bound, 'ge', getattr(bound, 'gt', lower))
+        upper = getattr(bound, 'le', getattr(bound, 'lt', upper))
+    extra = typing.cast(dict[str, Any], field.json_schema_extra)
+    return Leaf(
+        name=name,
+        type=str if choices else typing.cast(type, field.annotation),
+        default=field.default,
+        description=field.description or '',
+        unit=extra['unit'],
+        dynamic=extra['dynamic'],
+        choices=choices,
+        lower=lower,
+        upper=upper,
+    )
+
+
+def nest(values: dict[str, Any]) -> dict[str, Any]:
+    """Turn {'tracking.visible_on': 0.5} into {'tracking': {'visible_on': 0.5}}."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        *groups, key = name.split('.')
+        node = result
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[key] = value
+    return result
+
+
+def flatten(settings: Settings) -> dict[str, Any]:
+    """Turn settings into {'tracking.visible_on': 0.5, ...}."""
+    result: dict[str, Any] = {}
+    for leaf in leaves(type(settings)):
+        value: Any = settings
+        for part in leaf.name.split('.'):
+            value = getattr(value, part)
+        result[leaf.name] = value
+    return result
+
+
+def to_yaml() -> str:
+    """Return the parameter file: every setting with its default, description, unit and range."""
+    lines = [HEADER.rstrip(), '/**:', '  ros__parameters:']
+    group: list[str] = []
+    for leaf in leaves():
+        *groups, key = leaf.name.split('.')
+        if groups != group:
+            same = sum(1 for old, new in zip(group, groups, strict=False) if old == new)
+            lines.append('')
+            lines += [
+                f'{" " * (4 + 2 * depth)}{groups[depth]}:' for depth in range(same, len(groups))
+            ]
+            group = groups
+        indent = ' ' * (4 + 2 * len(groups))
+        notes = [leaf.range_text, 'live' if leaf.dynamic else '']
+        text = f'{leaf.description} [{"; ".join(note for note in notes if note)}]'
+        comment = text.removesuffix(' []')
+        lines += textwrap.wrap(
+            comment, WIDTH, initial_indent=f'{indent}# ', subsequent_indent=f'{indent}# '
+        )
+        lines.append(f'{indent}{key}: {json.dumps(leaf.default)}')
+    return '\n'.join(lines) + '\n'
+
+
+if __name__ == '__main__':
+    sys.stdout.write(to_yaml())

@@ -1,0 +1,122 @@
+"""What happened since activation: counters and latencies, written by two threads."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import threading
+import time
+
+import numpy as np
+
+_LATENCIES = 512  # the newest ones: enough for a steady 95th percentile
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Counts:
+    """Totals since activation.
+
+    Of the received frames some are invalid or ignored at once and the rest goes to the mailbox;
+    those the mailbox does not drop end as processed, stale, invalid, ignored or failed.
+
+    Attributes:
+        received: Images that arrived.
+        ignored: Arrived or had their turn while processing was disabled.
+        invalid: Rejected: malformed or damaged.
+        stale: Older than input.max_frame_age_s when their turn came.
+        failed: Raised an error inside the engine.
+        processed: Tracked and published.
+    """
+
+    received: int = 0
+    ignored: int = 0
+    invalid: int = 0
+    stale: int = 0
+    failed: int = 0
+    processed: int = 0
+    time_jumps: int = 0
+    resolution_changes: int = 0
+    frame_id_changes: int = 0
+    requests_served: int = 0
+    requests_failed: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All statistics at one moment.
+
+    Attributes:
+        latencies_ms: (N,) float, newest last: from receiving an image to publishing its objects.
+        since_frame_s: Time since the newest image arrived, None before the first.
+        since_error_s: Time since the newest error, None without one.
+        error: Text of that error.
+    """
+
+    counts: Counts
+    latencies_ms: np.ndarray
+    since_frame_s: float | None
+    since_error_s: float | None
+    since_invalid_s: float | None
+    error: str
+
+
+class Statistics:
+    """Counters behind one lock."""
+
+    def __init__(self) -> None:
+        """Start from zero."""
+        self._lock = threading.Lock()
+        self._counts = Counts()
+        self._latencies_ns: collections.deque[int] = collections.deque(maxlen=_LATENCIES)
+        self._frame_ns: int | None = None
+        self._error_ns: int | None = None
+        self._invalid_ns: int | None = None
+        self._error = ''
+
+    def add(self, **increments: int) -> None:
+        """Increase counters: `add(processed=1)`."""
+        with self._lock:
+            changed = {
+                name: getattr(self._counts, name) + number for name, number in increments.items()
+            }
+            self._counts = dataclasses.replace(self._counts, **changed)
+
+    def add_received(self, received_ns: int) -> None:
+        """Count an image that arrived at a time of time.monotonic_ns()."""
+        self.add(received=1)
+        self._frame_ns = received_ns
+
+    def add_latency(self, latency_ns: int) -> None:
+        """Note the time from receiving an image to publishing its objects."""
+        with self._lock:
+            self._latencies_ns.append(latency_ns)
+
+    def add_invalid(self, text: str) -> None:
+        """Count a rejected image."""
+        self.add(invalid=1)
+        with self._lock:
+            self._error, self._invalid_ns = text, time.monotonic_ns()
+
+    def add_error(self, text: str, **increments: int) -> None:
+        """Note an unexpected error, and increase counters."""
+        self.add(**increments)
+        with self._lock:
+            self._error, self._error_ns = text, time.monotonic_ns()
+
+    @property
+    def counts(self) -> Counts:
+        """The counters now."""
+        return self._counts
+
+    def snapshot(self) -> Snapshot:
+        """Return all statistics now."""
+        now = time.monotonic_ns()
+        with self._lock:
+            since_frame, since_error, since_invalid = (
+                None if then is None else (now - then) / 1e9
+                for then in (self._frame_ns, self._error_ns, self._invalid_ns)
+            )
+            latencies_ms = np.array(self._latencies_ns, np.float64) / 1e6
+            return Snapshot(
+                self._counts, latencies_ms, since_frame, since_error, since_invalid, self._error
+            )

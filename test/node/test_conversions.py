@@ -1,0 +1,305 @@
+"""Image and prompt messages to core types: golden pixels, and every way to be wrong."""
+
+import array
+import tracemalloc
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('sensor_msgs')
+from geometry_msgs.msg import Point
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
+
+from robust_vos_ros.core.errors import ImageError, PromptError
+from robust_vos_ros.node.conversions import ENCODINGS, to_frame, to_mask, to_prompt
+
+pytestmark = pytest.mark.ros
+
+HEIGHT, WIDTH = 6, 8
+COLOR = (200, 100, 50)
+
+
+def make_image(encoding, rows, *, height=HEIGHT, width=WIDTH, padding=0, extra=0, big=False):
+    """Make a message from rows of bytes, each followed by padding."""
+    rows = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
+    step = rows.shape[1] + padding
+    padded = np.full((len(rows), step), 0xAB, np.uint8)
+    padded[:, : rows.shape[1]] = rows
+    msg = Image(height=height, width=width, encoding=encoding, step=step, is_bigendian=int(big))
+    msg.data = array.array('B', padded.tobytes() + b'\xcd' * extra)
+    msg.header.stamp.sec, msg.header.stamp.nanosec, msg.header.frame_id = 7, 9, 'camera'
+    return msg
+
+
+def gradient():
+    """An RGB image in which every pixel is another one."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    return np.stack([10 * x + y, 100 + 10 * y + x, 200 - 3 * x - 7 * y], axis=-1).astype(np.uint8)
+
+
+def flat():
+    return np.broadcast_to(np.array(COLOR, np.uint8), (HEIGHT, WIDTH, 3)).copy()
+
+
+def mosaic(order, dtype=np.uint8):
+    """What a Bayer sensor sees of a uniform colour; `order` names the first 2 x 2 pixels."""
+    value = dict(zip('rgb', COLOR, strict=True))
+    block = np.array([[value[order[0]], value[order[1]]], [value[order[2]], value[order[3]]]])
+    return np.tile(block, (HEIGHT // 2, WIDTH // 2)).astype(dtype)
+
+
+def yuv_of(color):
+    """BT.601, limited range, as cameras send it."""
+    r, g, b = (value / 255 for value in color)
+    y = 16 + 65.481 * r + 128.553 * g + 24.966 * b
+    u = 128 - 37.797 * r - 74.203 * g + 112.0 * b
+    v = 128 + 112.0 * r - 93.786 * g - 18.214 * b
+    return tuple(round(value) for value in (y, u, v))
+
+
+def packed(order):
+    """Rows of 4:2:2 with two pixels per four bytes in the given order."""
+    y, u, v = yuv_of(COLOR)
+    pair = [{'y': y, 'u': u, 'v': v}[letter] for letter in order]
+    return np.tile(np.array(pair, np.uint8), (HEIGHT, WIDTH // 2))
+
+
+def semi_planar(order):
+    y, u, v = yuv_of(COLOR)
+    luma = np.full((HEIGHT, WIDTH), y, np.uint8)
+    pair = [{'u': u, 'v': v}[letter] for letter in order]
+    return np.concatenate([luma, np.tile(np.array(pair, np.uint8), (HEIGHT // 2, WIDTH // 2))])
+
+
+def gray_of(values):
+    return np.repeat(values[..., None], 3, axis=-1)
+
+
+RGB = gradient()
+GRAY = RGB[..., 0]
+GRAY16 = (GRAY.astype(np.uint16) << 8) + 77
+ALPHA = np.full((HEIGHT, WIDTH, 1), 17, np.uint8)
+GOLDEN = [  # encoding, rows, expected pixels, tolerance
+    ('rgb8', RGB, RGB, 0),
+    ('bgr8', RGB[..., ::-1], RGB, 0),
+    ('rgba8', np.concatenate([RGB, ALPHA], -1), RGB, 0),
+    ('bgra8', np.concatenate([RGB[..., ::-1], ALPHA], -1), RGB, 0),
+    ('8UC3', RGB[..., ::-1], RGB, 0),
+    ('8UC4', np.concatenate([RGB[..., ::-1], ALPHA], -1), RGB, 0),
+    ('mono8', GRAY, gray_of(GRAY), 0),
+    ('8UC1', GRAY, gray_of(GRAY), 0),
+    ('mono16', GRAY16, gray_of(GRAY), 0),
+    ('16UC1', GRAY16, gray_of(GRAY), 0),
+    *[(f'bayer_{order}8', mosaic(order), flat(), 0) for order in ('rggb', 'bggr', 'gbrg', 'grbg')],
+    *[
+        (f'bayer_{order}16', mosaic(order, np.uint16) << 8, flat(), 0)
+        for order in ('rggb', 'bggr', 'gbrg', 'grbg')
+    ],
+    ('yuv422', packed('uyvy'), flat(), 3),
+    ('uyvy', packed('uyvy'), flat(), 3),
+    ('yuv422_yuy2', packed('yuyv'), flat(), 3),
+    ('yuyv', packed('yuyv'), flat(), 3),
+    ('nv12', semi_planar('uv'), flat(), 3),
+    ('nv21', semi_planar('vu'), flat(), 3),
+]
+
+
+def test_every_encoding_has_a_golden_row():
+    assert {row[0] for row in GOLDEN} == set(ENCODINGS)
+
+
+@pytest.mark.parametrize('extra', [0, 5], ids=['exact', 'longer buffer'])
+@pytest.mark.parametrize('padding', [0, 6], ids=['packed', 'padded step'])
+@pytest.mark.parametrize('row', GOLDEN, ids=[row[0] for row in GOLDEN])
+def test_encoding(row, padding, extra):
+    encoding, rows, expected, tolerance = row
+    frame = to_frame(make_image(encoding, rows, padding=padding, extra=extra))
+    assert frame.rgb.shape == (HEIGHT, WIDTH, 3)
+    difference = np.abs(frame.rgb.astype(int) - expected.astype(int))
+    assert difference.max() <= tolerance
+    assert (frame.stamp_ns, frame.frame_id) == (7_000_000_009, 'camera')
+
+
+@pytest.mark.parametrize('encoding', ['mono16', '16UC1', 'bayer_rggb16'])
+def test_big_endian(encoding):
+    rows = mosaic('rggb', np.uint16) << 8 if 'bayer' in encoding else GRAY16
+    little = to_frame(make_image(encoding, rows.astype('<u2'), padding=2))
+    big = to_frame(make_image(encoding, rows.astype('>u2'), padding=2, big=True))
+    np.testing.assert_array_equal(big.rgb, little.rgb)
+
+
+@pytest.mark.parametrize('padding', [0, 9])
+def test_rgb8_is_not_copied(padding):
+    msg = make_image('rgb8', RGB, padding=padding)
+    assert np.shares_memory(to_frame(msg).rgb, np.frombuffer(msg.data, np.uint8))
+
+
+def change(**fields):
+    def apply(msg):
+        for name, value in fields.items():
+            setattr(msg, name, value)
+
+    return apply
+
+
+def cut(count):
+    def apply(msg):
+        msg.data = msg.data[:-count]
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'spoil', 'words'),
+    [
+        ('rgb8', change(encoding='32FC1'), '32FC1.*not supported.*rgb8'),  # names what is
+        ('rgb8', change(encoding=''), 'not supported'),  # never filled in
+        ('rgb8', change(height=0), '8 x 0 pixels'),
+        ('rgb8', change(width=0), '0 x 6 pixels'),
+        ('rgb8', change(step=0), 'step is 0.*24 bytes'),  # cv_bridge returns garbage here
+        ('rgb8', change(step=23), 'step is 23.*24 bytes'),  # one byte short: skewed
+        ('rgb8', change(width=9), 'step is 24.*27 bytes'),  # wider than the rows
+        ('rgb8', change(height=7), 'need 168; the image is cut off'),
+        ('rgb8', change(height=2**32 - 1), 'the image is cut off'),  # must not allocate
+        ('rgb8', change(width=2**32 - 1), 'step is 24'),
+        ('rgb8', cut(1), '143 bytes'),
+        ('rgb8', change(data=array.array('B')), '0 bytes'),
+        ('rgb8', change(encoding='rgba8'), 'step is 24.*32 bytes'),  # another depth than declared
+        ('mono8', change(encoding='mono16'), 'step is 8.*16 bytes'),
+        ('nv12', change(encoding='nv21', height=5), 'even width and height'),
+        ('nv12', cut(1), '9 rows of step 8 need 72'),  # the chroma plane counts
+        ('yuv422', change(width=7), 'even width'),
+    ],
+)
+def test_malformed_images(encoding, spoil, words):
+    msg = make_image(encoding, {row[0]: row[1] for row in GOLDEN}[encoding])
+    spoil(msg)
+    tracemalloc.start()
+    with pytest.raises(ImageError, match=words):
+        to_frame(msg)
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
+def compress(extension, pixels, form, options=()):
+    ok, data = cv2.imencode(extension, pixels, list(options))
+    assert ok
+    return CompressedImage(format=form, data=array.array('B', data.tobytes()))
+
+
+def smooth():
+    """An image JPEG keeps well."""
+    y, x = np.mgrid[:48, :64]
+    return np.stack([3 * x, 4 * y, 120 + x // 2], axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ('extension', 'pixels', 'form', 'expected', 'tolerance'),
+    [
+        ('.png', RGB[..., ::-1], 'png', RGB, 0),
+        ('.png', RGB[..., ::-1], 'bgr8; png compressed bgr8', RGB, 0),  # image_transport
+        ('.png', RGB[..., ::-1], 'rgb8; png compressed bgr8', RGB, 0),  # camera was RGB
+        ('.png', RGB, 'rgb8; png compressed rgb8', RGB, 0),  # compressed without swapping
+        ('.png', GRAY, 'mono8; png compressed ', gray_of(GRAY), 0),
+        ('.png', GRAY16, '16UC1; png compressed ', gray_of(GRAY), 0),
+        ('.png', RGB[..., ::-1].astype(np.uint16) << 8, 'png', RGB, 0),  # 48-bit colour
+        ('.png', np.concatenate([RGB[..., ::-1], ALPHA], -1), 'bgra8; png', RGB, 0),
+        ('.png', mosaic('gbrg'), 'bayer_gbrg8; png compressed ', flat(), 0),
+        ('.jpg', smooth()[..., ::-1], 'jpeg', smooth(), 12),
+        ('.jpg', smooth()[..., ::-1], 'rgb8; jpeg compressed bgr8', smooth(), 12),
+        ('.jpg', smooth()[..., 0], 'mono8; jpeg compressed mono8', gray_of(smooth()[..., 0]), 4),
+        ('.jpg', smooth()[..., ::-1], '', smooth(), 12),  # cameras forget the format
+    ],
+)
+def test_compressed(extension, pixels, form, expected, tolerance):
+    quality = (cv2.IMWRITE_JPEG_QUALITY, 98) if extension == '.jpg' else ()
+    frame = to_frame(compress(extension, pixels, form, quality))
+    assert np.abs(frame.rgb.astype(int) - expected.astype(int)).max() <= tolerance
+
+
+def test_jpeg_with_padding_after_its_end():
+    msg = compress('.jpg', smooth(), 'jpeg')
+    whole = to_frame(msg).rgb
+    msg.data.extend(bytes(700))
+    np.testing.assert_array_equal(to_frame(msg).rgb, whole)
+
+
+@pytest.mark.parametrize(
+    ('extension', 'spoil', 'words'),
+    [
+        ('.jpg', lambda data: data[: len(data) // 2], 'cut off'),  # OpenCV would fill up with grey
+        ('.jpg', lambda data: data[:2] + b'\xff\xd9', 'damaged'),  # nothing between the markers
+        ('.jpg', lambda _: b'', 'without data'),
+        ('.jpg', lambda _: b'not an image at all', 'damaged or not an image'),
+        ('.png', lambda data: data[:40], 'damaged'),
+        ('.png', lambda data: b'\0' * 12 + data, 'damaged'),  # compressedDepth has such a header
+    ],
+)
+def test_damaged_compressed_images(extension, spoil, words):
+    msg = compress(extension, smooth(), 'bgr8; something')
+    msg.data = array.array('B', spoil(msg.data.tobytes()))
+    with pytest.raises(ImageError, match=words):
+        to_frame(msg)
+
+
+def make_prompt(**fields):
+    from robust_vos.msg import ObjectPrompt
+
+    return ObjectPrompt(object_id='cup', class_id='thing', **fields)
+
+
+def test_prompt_of_points_and_box():
+    box = RegionOfInterest(x_offset=2, y_offset=3, width=10, height=20)
+    msg = make_prompt(points=[Point(x=1.5, y=2.5), Point(x=3.0, y=4.0)], box=[box])
+    msg.point_labels = [1, 0]
+    prompt = to_prompt(msg)
+    assert (prompt.object_id, prompt.class_id, prompt.mask) == ('cup', 'thing', None)
+    np.testing.assert_array_equal(prompt.points, [[1.5, 2.5], [3, 4]])
+    np.testing.assert_array_equal(prompt.point_labels, [1, 0])
+    np.testing.assert_array_equal(prompt.box, [2, 3, 12, 23])
+
+
+def test_points_without_labels_are_on_the_object():
+    prompt = to_prompt(make_prompt(points=[Point(), Point()]))
+    np.testing.assert_array_equal(prompt.point_labels, [1, 1])
+
+
+def test_empty_prompt_is_left_to_the_engine():
+    prompt = to_prompt(make_prompt())
+    assert prompt.points.shape == (0, 2)
+    assert prompt.box is None
+
+
+def test_labels_must_match_points():
+    msg = make_prompt(points=[Point()], point_labels=[1, 1])
+    with pytest.raises(PromptError, match="'cup': 1 points but 2 point_labels"):
+        to_prompt(msg)
+
+
+def test_points_beyond_float32_become_infinite():
+    assert np.isinf(to_prompt(make_prompt(points=[Point(x=1e300)])).points[0, 0])
+
+
+@pytest.mark.parametrize('encoding', ['mono8', '8UC1', 'mono16', '16UC1'])
+def test_mask(encoding):
+    values = np.zeros((HEIGHT, WIDTH), np.uint16 if '16' in encoding else np.uint8)
+    values[2:4, 3:5] = 1  # in 16 bits too small to survive a conversion to 8
+    mask = to_mask(make_image(encoding, values, padding=2))
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(mask, values > 0)
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'spoil', 'words'),
+    [
+        ('rgb8', change(), "one of mono8, 8UC1, mono16, 16UC1, got 'rgb8'"),
+        ('mono8', change(step=0), 'mask: step is 0'),
+        ('mono8', cut(1), 'cut off'),
+    ],
+)
+def test_bad_masks(encoding, spoil, words):
+    msg = make_image(encoding, {row[0]: row[1] for row in GOLDEN}[encoding])
+    spoil(msg)
+    with pytest.raises(PromptError, match=words):
+        to_mask(msg)

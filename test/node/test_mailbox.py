@@ -1,0 +1,97 @@
+"""The hand-over between threads: newest wins, nothing is lost uncounted."""
+
+import threading
+
+import pytest
+
+from robust_vos_ros.node.mailbox import Mailbox
+
+
+def test_newest_image_wins():
+    box = Mailbox(max_requests=1)
+    for image in 'abc':
+        box.offer_image(image)
+    assert box.take_image() == 'c'
+    assert box.take_image() is None
+    counts = box.counts
+    assert (counts.offered, counts.taken, counts.dropped, counts.pending) == (3, 1, 2, 0)
+
+
+def test_requests_are_served_in_order_and_bounded():
+    box = Mailbox(max_requests=2)
+    assert [box.offer_request(number) for number in range(3)] == [True, True, False]
+    assert [box.take_request() for _ in range(3)] == [0, 1, None]
+
+
+def test_images_do_not_push_out_requests():
+    box = Mailbox(max_requests=1)
+    box.offer_request('r')
+    box.offer_image('a')
+    assert (box.take_request(), box.take_image()) == ('r', 'a')
+
+
+def test_closing_gives_back_requests_and_refuses_more():
+    box = Mailbox(max_requests=3)
+    box.offer_request('r')
+    box.offer_image('a')
+    assert box.close() == ['r']
+    assert not box.offer_request('s')
+    box.offer_image('b')
+    assert not box.wait()
+    assert box.take_image() is None
+    counts = box.counts
+    assert (counts.offered, counts.taken, counts.dropped, counts.pending) == (2, 0, 2, 0)
+
+
+@pytest.mark.parametrize('wake', ['image', 'request', 'close'])
+def test_wait_ends_when_something_happens(wake):
+    box = Mailbox(max_requests=1)
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(box.wait()))
+    thread.start()
+    actions = {
+        'image': lambda: box.offer_image('a'),
+        'request': lambda: box.offer_request('r'),
+        'close': box.close,
+    }
+    actions[wake]()
+    thread.join(10)
+    assert answers == [wake != 'close']
+
+
+def test_counters_are_exact_between_threads():
+    box = Mailbox(max_requests=1)
+    num_threads, num_images = 3, 2000
+    taken = []
+    bad = []
+
+    def offer(base):
+        for number in range(num_images):
+            box.offer_image((base, number))
+            counts = box.counts
+            if counts.offered != counts.taken + counts.dropped + counts.pending:
+                bad.append(counts)
+
+    def take():
+        while box.wait():
+            image = box.take_image()
+            if image is not None:
+                taken.append(image)
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    threads = [threading.Thread(target=offer, args=(base,)) for base in range(num_threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    box.close()
+    taker.join(10)
+    assert not bad
+    counts = box.counts
+    assert counts.offered == num_threads * num_images
+    assert counts.taken == len(taken)
+    assert counts.offered == counts.taken + counts.dropped
+    for base in range(num_threads):  # never an older image after a newer one
+        numbers = [number for who, number in taken if who == base]
+        assert numbers == sorted(numbers)

@@ -1,0 +1,204 @@
+"""The node as a program: signals, exit codes, what it says when it cannot start."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+pytest.importorskip('rclpy')
+from lifecycle_msgs.srv import GetState
+from robust_vos.msg import TrackedObjectArray
+from robust_vos.srv import AddObjects
+from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool
+
+pytestmark = pytest.mark.ros
+
+START = 'import sys; from robust_vos_ros.node.lifecycle_node import main; sys.exit(main(sys.argv))'
+# A device that hangs: the engine does not come back from the first frame.
+HANG = """
+import threading
+from robust_vos_ros.core.tracker import VideoTracker
+
+def hang(*_):
+    print('hanging', flush=True)
+    threading.Event().wait()
+
+VideoTracker.step = hang
+"""
+
+
+class Program:
+    """The node in its own process, and what it wrote so far."""
+
+    def __init__(self, domain, parameters, extra=(), before=''):
+        arguments = ['--ros-args', *extra]
+        for name, value in parameters.items():
+            arguments += ['-p', f'{name}:={value}']
+        env = dict(os.environ, ROS_DOMAIN_ID=str(domain), PYTHONUNBUFFERED='1')
+        self.process = subprocess.Popen(
+            [sys.executable, '-c', f'{before}\n{START}', *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=env,
+        )
+        self.lines = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        self.lines.extend(iter(self.process.stdout.readline, ''))
+
+    @property
+    def text(self):
+        return ''.join(self.lines)
+
+    def wait_for(self, words, timeout_s=60.0):
+        end = time.monotonic() + timeout_s
+        while words not in self.text:
+            assert self.process.poll() is None, f'ended: {self.text}'
+            assert time.monotonic() < end, f'no {words!r} in: {self.text}'
+            time.sleep(0.01)
+
+    def signal_and_time(self, number):
+        """Send a signal; return the exit code and how long it took."""
+        start = time.monotonic()
+        self.process.send_signal(number)
+        code = self.process.wait(20)
+        self._reader.join(10)
+        return code, time.monotonic() - start
+
+
+@pytest.fixture
+def start(helpers):
+    programs = []
+    with helpers.reserved_domain() as domain:
+
+        def make(parameters=None, **options):
+            program = Program(domain, {**helpers.FAST, **(parameters or {})}, **options)
+            program.domain = domain
+            programs.append(program)
+            return program
+
+        yield make
+        for program in programs:
+            program.process.kill()
+            program.process.wait(10)
+            program.process.stdout.close()
+
+
+@pytest.fixture
+def client(start, helpers):
+    clients = []
+
+    def make(program):
+        clients.append(helpers.Client(program.domain))
+        return clients[-1]
+
+    yield make
+    for item in clients:
+        item.close()
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signal_during_inference(start, client, helpers, number):
+    program = start()
+    program.wait_for('waiting for images on /image')
+    talker = client(program)
+    objects = talker.listen(TrackedObjectArray, '/robust_vos/objects')
+    publish = talker.talk(Image, '/image')
+    while not objects:  # the node may not know this publisher yet
+        publish(helpers.make_image(1))
+        talker.executor.spin_once(timeout_sec=0.05)
+    prompts = [helpers.make_box_prompt(f'object {number}') for number in range(16)]
+    assert talker.call(AddObjects, '/robust_vos/add_objects', prompts=prompts).success
+    for index in range(2, 12):  # the worker is busy all the time
+        publish(helpers.make_image(index * 10**8))
+    talker.wait(lambda: len(objects) > 1, 'tracking')
+    code, seconds = program.signal_and_time(number)
+    assert code == 0, program.text
+    assert seconds < 2.0
+    assert 'Traceback' not in program.text
+    assert '[ERROR]' not in program.text
+
+
+def test_signal_while_the_device_hangs(start, client, helpers):
+    program = start(before=HANG)
+    program.wait_for('waiting for images on /image')
+    talker = client(program)
+    publish = talker.talk(Image, '/image')
+    while 'hanging' not in program.text:
+        publish(helpers.make_image(1))
+        talker.executor.spin_once(timeout_sec=0.05)
+    code, seconds = program.signal_and_time(signal.SIGTERM)
+    assert (code, 'Traceback' in program.text) == (0, False)
+    assert 'the worker is busy for more than 1 s' in program.text
+    assert seconds < 2.0
+
+
+def test_signal_while_the_model_is_loading(start):
+    program = start()
+    program.wait_for('loading model nano')
+    code, seconds = program.signal_and_time(signal.SIGINT)
+    assert code == 0, program.text
+    assert 'Traceback' not in program.text
+    assert seconds < 2.0
+
+
+def test_wrong_weights_leave_the_node_unconfigured(start, client, tmp_path):
+    program = start({'model.checkpoint': tmp_path / 'missing.pt'})
+    program.wait_for('cannot configure: ')
+    talker = client(program)
+    answer = talker.call(GetState, '/robust_vos/get_state')
+    assert answer.current_state.label == 'unconfigured'
+    assert 'missing.pt' in program.text
+    code, seconds = program.signal_and_time(signal.SIGTERM)
+    assert (code, 'Traceback' in program.text) == (0, False)
+    assert seconds < 2.0
+
+
+def test_without_autostart(start):
+    program = start({'autostart': 'false'})
+    program.wait_for('autostart is off')
+    code, _ = program.signal_and_time(signal.SIGTERM)
+    assert code == 0
+    assert 'model' not in program.text
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'words'),
+    [
+        ({'tracking.visible_on': 3.0}, 'tracking.visible_on'),
+        ({'tracking.lost_after': 3.0}, 'did you mean tracking.lost_after_s?'),
+        ({'model.num_threads': 'many'}, "expected int, got 'many'"),
+    ],
+)
+def test_wrong_parameters_end_the_program(start, parameters, words):
+    program = start(parameters)
+    assert program.process.wait(60) == 1
+    program._reader.join(10)
+    assert words in program.text
+    assert '[FATAL]' in program.text
+    assert 'Traceback' not in program.text
+
+
+def test_namespace_name_and_params_file(start, client, helpers, tmp_path):
+    """As nav2 users start it: another name and namespace, parameters from the shipped file."""
+    config = helpers.SOURCE / 'config' / 'robust_vos.yaml'
+    program = start(
+        extra=(
+            *('-r', '__ns:=/robot', '-r', '__node:=eyes', '-r', 'image:=camera/image_raw'),
+            *('--params-file', str(config)),
+        )
+    )
+    program.wait_for('waiting for images on /robot/camera/image_raw')
+    talker = client(program)
+    assert talker.call(SetBool, '/robot/eyes/set_enabled', data=True).success
+    topics = {name for name, _ in talker.node.get_topic_names_and_types()}
+    assert '/robot/camera/image_raw_mouse_left' in topics
+    assert program.signal_and_time(signal.SIGINT)[0] == 0

@@ -1,0 +1,152 @@
+"""The worker thread: order, errors, waking the executor, stopping."""
+
+import threading
+
+import pytest
+
+pytest.importorskip('rclpy')
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+
+from robust_vos_ros.node.worker import NotActiveError, QueueFullError, Worker
+
+pytestmark = pytest.mark.ros
+
+TIMEOUT_S = 20
+
+
+@pytest.fixture
+def executor():
+    context = Context()
+    context.init()
+    executor = SingleThreadedExecutor(context=context)
+    yield executor
+    executor.shutdown()
+    context.try_shutdown()
+
+
+class Gate:
+    """Lets a test hold the worker inside an item."""
+
+    def __init__(self):
+        self.entered, self.leave = threading.Event(), threading.Event()
+
+    def __call__(self, *_):
+        self.entered.set()
+        assert self.leave.wait(TIMEOUT_S)
+
+
+def make(process, *, max_requests=8):
+    errors = []
+    worker = Worker(process, max_requests=max_requests, on_error=errors.append)
+    worker.start()
+    return worker, errors
+
+
+def test_requests_go_first_but_do_not_starve_images(executor):
+    order = []
+    worker, _ = make(order.append)
+    gate = Gate()
+    worker.submit(gate, executor)
+    assert gate.entered.wait(TIMEOUT_S)
+    worker.offer('old image')
+    worker.offer('image')
+    done = threading.Event()
+    worker.submit(lambda: order.append('first'), executor)
+    worker.submit(lambda: order.append('second') or done.set(), executor)
+    gate.leave.set()
+    assert done.wait(TIMEOUT_S)
+    assert worker.stop(TIMEOUT_S)
+    # The image had its turn after the request that was running, and then the others went on.
+    assert order == ['image', 'first', 'second']
+
+
+def test_an_error_is_reported_and_the_next_image_processed():
+    done = threading.Event()
+
+    def process(image):
+        if image == 'bad':
+            raise MemoryError('no room')
+        done.set()
+
+    worker, errors = make(process)
+    worker.offer('bad')
+    while not errors:
+        assert worker._thread.is_alive()
+    worker.offer('good')
+    assert done.wait(TIMEOUT_S)
+    assert worker.stop(TIMEOUT_S)
+    assert [str(error) for error in errors] == ['no room']
+
+
+def test_the_awaiting_coroutine_is_woken(executor):
+    """rclpy blocks until something happens; settling a future alone does not wake it."""
+    worker, _ = make(lambda _: None)
+    gate = Gate()
+    answers = []
+
+    async def ask():
+        answers.append(await worker.submit(lambda: gate() or 'result', executor).future)
+
+    def fail():
+        raise KeyError('inside')
+
+    async def ask_for_failure():
+        answers.append(await worker.submit(fail, executor).future)
+
+    task = executor.create_task(ask)
+    # The executor sleeps in its wait set when the gate opens.
+    threading.Thread(target=lambda: gate.entered.wait(TIMEOUT_S) and gate.leave.set()).start()
+    executor.spin_until_future_complete(task, TIMEOUT_S)
+    executor.spin_until_future_complete(executor.create_task(ask_for_failure), TIMEOUT_S)
+    assert worker.stop(TIMEOUT_S)
+    assert answers[0] == ('result', None)
+    assert isinstance(answers[1][1], KeyError)
+
+
+def test_full_queue_is_refused(executor):
+    worker, _ = make(lambda _: None, max_requests=1)
+    gate = Gate()
+    worker.submit(gate, executor)
+    assert gate.entered.wait(TIMEOUT_S)
+    worker.submit(lambda: None, executor)
+    with pytest.raises(QueueFullError, match='too many requests'):
+        worker.submit(lambda: None, executor)
+    gate.leave.set()
+    assert worker.stop(TIMEOUT_S)
+
+
+def test_stop_answers_waiting_requests(executor):
+    worker, _ = make(lambda _: None)
+    gate = Gate()
+    running = worker.submit(gate, executor)
+    assert gate.entered.wait(TIMEOUT_S)
+    waiting = worker.submit(lambda: None, executor)
+    assert not worker.stop(0.01)  # still inside the gate
+    _, error = waiting.future.result()
+    assert isinstance(error, NotActiveError)
+    gate.leave.set()
+    assert worker.stop(TIMEOUT_S)
+    assert running.future.result() == (None, None)
+
+
+def test_settled_requests_are_not_run(executor):
+    worker, _ = make(lambda _: None)
+    gate = Gate()
+    worker.submit(gate, executor)
+    assert gate.entered.wait(TIMEOUT_S)
+    ran = []
+    request = worker.submit(lambda: ran.append(1), executor)
+    request.settle(error=TimeoutError())
+    gate.leave.set()
+    done = threading.Event()
+    worker.submit(done.set, executor)
+    assert done.wait(TIMEOUT_S)
+    assert worker.stop(TIMEOUT_S)
+    assert not ran
+    assert isinstance(request.future.result()[1], TimeoutError)
+
+
+def test_stopping_a_worker_that_never_started():
+    worker = Worker(lambda _: None, max_requests=1, on_error=lambda _: None)
+    assert worker.stop(1.0)
