@@ -1,1 +1,1 @@
-"""Video object segmentation for robots: SAM 2 with streaming per-object memory, as a ROS 2 package."""
+"""Video object segmentation for robots: SAM 2 with bounded per-object memory, as ROS 2 package."""

@@ -132,18 +132,23 @@ def overlay(rgb: np.ndarray, label_mask: np.ndarray, *, opacity: float = 0.45) -
 
     Args:
         rgb: (H, W, 3) uint8.
-        label_mask: (H, W) labels, 0 = background.
+        label_mask: (H, W) uint8 labels, 0 = background.
         opacity: Of the fill, in [0, 1].
 
     Returns:
         (H, W, 3) uint8.
     """
-    colors = label_colors(int(label_mask.max()) + 1)
-    painted = colors[label_mask]
-    out = np.where(
-        label_mask[..., None] > 0, cv2.addWeighted(rgb, 1 - opacity, painted, opacity, 0), rgb
-    )
-    edge = cv2.morphologyEx(label_mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    edge &= label_mask > 0
-    out[edge] = painted[edge]
+    out = rgb.copy()
+    x, y, width, height = cv2.boundingRect(label_mask)
+    if not width:
+        return out
+    window = (slice(max(0, y - 1), y + height + 1), slice(max(0, x - 1), x + width + 1))
+    labels = label_mask[window].astype(np.uint8)
+    table = np.zeros((256, 1, 3), np.uint8)
+    table[:, 0] = label_colors(256)
+    painted = cv2.LUT(cv2.merge([labels] * 3), table)
+    blended = cv2.addWeighted(rgb[window], 1 - opacity, painted, opacity, 0)
+    edge = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    crop = cv2.copyTo(blended, labels, np.ascontiguousarray(out[window]))
+    out[window] = cv2.copyTo(painted, cv2.min(edge, labels), crop)
     return out

@@ -242,8 +242,8 @@ class Model:
         """
         net = self.net
         size = (self.image_size, self.image_size)
-        masks = mask_logits.to(self._dtype)
-        masks = F.interpolate(masks, size, mode='bilinear', align_corners=False)
+        masks = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False)
+        masks = masks.to(self._dtype)
         binarize = prompted and net.binarize_mask_from_pts_for_mem_enc
         masks = (masks > 0).to(masks.dtype) if binarize else masks.sigmoid()
         masks = masks * net.sigmoid_scale_for_mem_enc + net.sigmoid_bias_for_mem_enc

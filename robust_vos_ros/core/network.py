@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from robust_vos_ros.core import weights
+from robust_vos_ros.core.allocator import keep_freed_memory
 from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.model import Model
@@ -40,6 +41,8 @@ def load_model(settings: ModelSettings) -> Model:
     spec = load_spec(settings.name)
     device = _device(settings.device)
     precision = _precision(settings.precision, device)
+    if device.type == 'cpu':
+        keep_freed_memory()
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
     path = weights.find_weights(spec, settings.checkpoint)

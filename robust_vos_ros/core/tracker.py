@@ -310,10 +310,9 @@ def _slots(items: Sequence[LiveObject]) -> np.ndarray:
     return np.array([item.slot for item in items], np.int64)
 
 
-def _form(prompt: Prompt) -> tuple[bool, int]:
-    """Prompts of equal form can share a batch: masks, or equally many points and corners."""
-    corners = 0 if prompt.box is None else 2
-    return prompt.mask is not None, len(prompt.points) + corners
+def _form(prompt: Prompt) -> tuple[bool, bool, int]:
+    """Prompts of equal form can share a batch: masks, or boxes and points of equal number."""
+    return prompt.mask is not None, prompt.box is not None, len(prompt.points)
 
 
 def _observe(kept: Candidates) -> list[Observation]:

@@ -120,7 +120,7 @@ def summarize(recording: Recording, clip: Clip) -> Summary:
         sent=sent,
         processed=processed,
         dropped=recording.num_dropped,
-        lost=sent - processed - recording.num_dropped,
+        lost=max(sent - processed - recording.num_dropped, 0),
         latency_ms_p50=_percentile(latency, 50),
         latency_ms_p95=_percentile(latency, 95),
         engine_ms_p50=_percentile(engine, 50),
@@ -185,6 +185,8 @@ def make_tables(summary: Summary) -> tuple[Table, Table]:
     run = Table(title=f'Run of clip {summary.clip}', title_justify='left', show_header=False)
     run.add_column(justify='left')
     run.add_column(justify='right')
+    known = any(not math.isnan(item.mean_iou) for item in summary.objects)
+    covered = 'frames with a mask of all that is visible' if known else 'frames with any mask'
     for name, value in (
         ('frames sent', str(summary.sent)),
         ('frames processed', str(summary.processed)),
@@ -194,7 +196,7 @@ def make_tables(summary: Summary) -> tuple[Table, Table]:
         ('latency p95', f'{summary.latency_ms_p95:.1f} ms'),
         ('engine p50', f'{summary.engine_ms_p50:.1f} ms'),
         ('node overhead p50', f'{summary.overhead_ms_p50:.1f} ms'),
-        ('frames with a mask of all that is visible', _share(summary.covered_share)),
+        (covered, _share(summary.covered_share)),
     ):
         run.add_row(name, value)
     objects = Table(title='Objects', title_justify='left')

@@ -8,10 +8,8 @@ import json
 import os
 import random
 import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import rclpy
@@ -25,7 +23,12 @@ from robust_vos_ros.demo.camera import FRAME_ID, to_compressed_image
 from robust_vos_ros.demo.clip import Clip, generated_clip, video_clip
 from robust_vos_ros.demo.operator import IMAGE_TOPIC, Operator, to_header
 from robust_vos_ros.demo.pictures import make_contact_sheet, write_video
-from robust_vos_ros.demo.processes import ChildProcess, Deadline, find_free_domain
+from robust_vos_ros.demo.processes import (
+    ChildProcess,
+    Deadline,
+    Interrupts,
+    find_free_domain,
+)
 from robust_vos_ros.demo.records import RawMessage, Recording
 from robust_vos_ros.demo.report import Summary, make_tables, summarize
 from robust_vos_ros.demo.transport import make_room_for_images
@@ -68,22 +71,20 @@ def run_demo(options: DemoOptions) -> int:
     Raises:
         RobustVosError: An option is wrong, or the run could not be finished.
     """
-    console = Console()
+    console = Console(soft_wrap=True)
     clip = open_clip(options)
     prepare_folder(options.out)
     try:
-        with _terminated_as_interrupted():
-            recording = _record(options, clip, console)
+        with Interrupts() as interrupts:
+            recording = _record(options, clip, console, interrupts)
+        summary = summarize(recording, clip)
+        write_results(options, clip, recording, summary)
     except KeyboardInterrupt:
         console.print('interrupted; node and camera are stopped')
         return _INTERRUPTED
-    summary = summarize(recording, clip)
-    write_results(options, clip, recording, summary)
     for table in make_tables(summary):
         console.print(table)
-    console.print(
-        f'Results are in {options.out}: demo.mp4, contact_sheet.png, demo_bag, summary.json'
-    )
+    console.print(f'demo.mp4, contact_sheet.png, demo_bag and summary.json are in {options.out}')
     if summary.failure:
         console.print(f'[red]failed:[/red] {summary.failure}')
         return 1
@@ -177,20 +178,6 @@ def prepare_folder(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C: what was started must be stopped."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
 def _ros_context(out: Path) -> Iterator[rclpy.Context]:
     """Yield a ROS context in a domain of its own, which child processes inherit."""
     if 'ROS_DOMAIN_ID' not in os.environ:
@@ -205,7 +192,9 @@ def _ros_context(out: Path) -> Iterator[rclpy.Context]:
         rclpy.try_shutdown(context=context)
 
 
-def _record(options: DemoOptions, clip: Clip, console: Console) -> Recording:
+def _record(
+    options: DemoOptions, clip: Clip, console: Console, interrupts: Interrupts
+) -> Recording:
     """Start node and camera, point at the objects, play the clip, stop all."""
     playing_s = 2.0 * options.max_frames / options.rate_hz + _END_TIMEOUT_S
     deadline = Deadline(_START_TIMEOUT_S + 2 * _FIRST_FRAME_TIMEOUT_S + playing_s)
@@ -218,6 +207,7 @@ def _record(options: DemoOptions, clip: Clip, console: Console) -> Recording:
         ]
 
         def check() -> None:
+            interrupts.check()
             deadline.check()
             for child in children:
                 child.check()

@@ -221,6 +221,22 @@ def test_replacing_gives_the_object_a_new_uuid(tracker, scene):
     assert len(result.objects) == 1
 
 
+def test_prompts_added_together_give_what_each_gives_alone(model, scene):
+    """Among them a box and two clicks, which have equally many coordinates."""
+    first, second = scene.masks(0)
+    x, y = center(second)
+    prompts = [
+        Prompt('box', box=box_of(first)),
+        Prompt('clicks', **points((x, y), (x + 8, y))),
+        Prompt('mask', mask=first),
+        Prompt('box and click', box=box_of(second), **points((x, y))),
+    ]
+    together = VideoTracker(model, TrackerSettings()).segment_once(scene.frame(0), prompts)
+    for row, prompt in enumerate(prompts):
+        alone = VideoTracker(model, TrackerSettings()).segment_once(scene.frame(0), [prompt])
+        assert (together.mask_logits[row] - alone.mask_logits[0]).abs().max() < 1e-3
+
+
 def test_removing_and_resetting(tracker, scene):
     started(tracker, scene, 0, 1)
     events = tracker.remove(['disc_0'])

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import socket
 import sys
 import textwrap
@@ -9,7 +10,13 @@ import time
 
 import pytest
 
-from robust_vos_ros.demo.processes import ChildProcess, Deadline, ProcessError, find_free_domain
+from robust_vos_ros.demo.processes import (
+    ChildProcess,
+    Deadline,
+    Interrupts,
+    ProcessError,
+    find_free_domain,
+)
 
 TIMEOUT_S = 20.0
 
@@ -78,11 +85,17 @@ def test_a_child_is_stopped_when_the_demo_fails(start):
         print(os.getpid(), flush=True)
         time.sleep(600)
         """)
-    with pytest.raises(RuntimeError, match='demo failed'), child:
-        wait_for(lambda: start.log.read_text().endswith('\n'))
-        pid = int(start.log.read_text())
-        raise RuntimeError('demo failed')
-    assert ended(pid)
+    pids = []
+
+    def fail():
+        with child:
+            wait_for(lambda: start.log.read_text().endswith('\n'))
+            pids.append(int(start.log.read_text()))
+            raise RuntimeError('demo failed')
+
+    with pytest.raises(RuntimeError, match='demo failed'):
+        fail()
+    assert ended(pids[0])
 
 
 def test_an_early_end_is_reported_with_the_log(start):
@@ -112,6 +125,17 @@ def test_domains_in_use_are_avoided():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(('', 7400 + 250 * number))
         assert find_free_domain(random.Random(1)) != number
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_asked_for(number):
+    before = signal.getsignal(number)
+    with Interrupts() as interrupts:
+        interrupts.check()
+        os.kill(os.getpid(), number)
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+    assert signal.getsignal(number) is before
 
 
 def test_the_deadline_passes():

@@ -1,0 +1,7 @@
+import platform
+
+from robust_vos_ros.core.allocator import keep_freed_memory
+
+
+def test_glibc_takes_the_settings():
+    assert keep_freed_memory() is (platform.libc_ver()[0] == 'glibc')
