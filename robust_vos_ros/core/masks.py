@@ -118,10 +118,11 @@ def encode_rle(mask: np.ndarray) -> bytes:
     return encoded
 
 
-def label_colors(num: int) -> np.ndarray:
-    """Return (num, 3) uint8 RGB colours, far apart for neighbouring labels; row 0 is black."""
-    hues = (np.arange(num) * 0.618034 * 180.0 + 10.0) % 180.0  # golden ratio: never close soon
-    hsv = np.stack([hues, np.full(num, 210.0), np.full(num, 255.0)], axis=1).astype(np.uint8)
+@functools.cache
+def label_colors() -> np.ndarray:
+    """Return (256, 3) uint8 RGB colours, far apart for neighbouring labels; row 0 is black."""
+    hues = (np.arange(256) * 0.618034 * 180.0 + 10.0) % 180.0  # golden ratio: never close soon
+    hsv = np.stack([hues, np.full(256, 210.0), np.full(256, 255.0)], axis=1).astype(np.uint8)
     colors = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
     colors[0] = 0
     return colors
@@ -144,9 +145,7 @@ def overlay(rgb: np.ndarray, label_mask: np.ndarray, *, opacity: float = 0.45) -
         return out
     window = (slice(max(0, y - 1), y + height + 1), slice(max(0, x - 1), x + width + 1))
     labels = label_mask[window].astype(np.uint8)
-    table = np.zeros((256, 1, 3), np.uint8)
-    table[:, 0] = label_colors(256)
-    painted = cv2.LUT(cv2.merge([labels] * 3), table)
+    painted = cv2.LUT(cv2.merge([labels] * 3), label_colors()[:, None])
     blended = cv2.addWeighted(rgb[window], 1 - opacity, painted, opacity, 0)
     edge = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     crop = cv2.copyTo(blended, labels, np.ascontiguousarray(out[window]))

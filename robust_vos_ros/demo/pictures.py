@@ -120,7 +120,7 @@ def _draw_tile(frame: FrameRecord, time_ns: int) -> np.ndarray:
     caption = np.full((_LINE_HEIGHT * (1 + len(frame.objects)) + 6, _TILE_WIDTH, 3), 32, np.uint8)
     title = f'frame {frame.index}   {time_ns / 1e9:.2f} s'
     _write(caption, title, (8, 19), (255, 255, 255))
-    colors = label_colors(1 + max((item.label for item in frame.objects), default=0))
+    colors = label_colors()
     for line, item in enumerate(frame.objects, start=1):
         y = line * _LINE_HEIGHT
         color = tuple(int(value) for value in colors[item.label])
