@@ -36,15 +36,15 @@ def update(
     """Bring one object to the present frame; returns the events of its state changing."""
     vetoed = covers_image(item, observation, settings)
     item.existence = 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, observation.object_score))))
+    item.confidence = 0.0 if vetoed else item.existence * observation.iou
     threshold = settings.visible_off if item.visible else settings.visible_on
-    item.visible = item.existence >= threshold and observation.coverage > 0.0 and not vetoed
+    item.visible = observation.coverage > 0.0 and item.confidence >= threshold and not vetoed
     item.flags = ObjectFlag.COVERS_IMAGE if vetoed else ObjectFlag.NONE
     if item.visible:
         ratio = observation.coverage / item.coverage if item.coverage else 1.0
         if max(ratio, 1.0 / ratio) > settings.area_jump_ratio:
             item.flags |= ObjectFlag.AREA_JUMP
         item.quality = observation.iou
-        item.confidence = item.existence * observation.iou
         item.coverage = observation.coverage
         item.last_seen_ns, item.frames_since_seen = stamp_ns, 0
     else:

@@ -67,16 +67,16 @@ class TrackerSettings(Settings):
         2.0, 'How far back in time a prompt may be applied.', unit='s', ge=0.0, le=30.0
     )
     visible_on: float = setting(
-        0.6,
-        'An unseen object counts as visible again at this existence probability.',
+        0.3,
+        'An unseen object counts as visible again at this confidence.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     visible_off: float = setting(
-        0.5,
-        'A visible object counts as unseen below this existence probability; at most '
-        'visible_on. Below 0.5 the network gives no mask, so lower values change nothing.',
+        0.2,
+        'A visible object counts as unseen, and has no mask, below this confidence; at most '
+        'visible_on.',
         dynamic=True,
         ge=0.0,
         le=1.0,

@@ -10,12 +10,15 @@ import cv2
 import numpy as np
 from rich.table import Table
 
+from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.demo.clip import Clip, Truth
 from robust_vos_ros.demo.records import FrameRecord, ObjectRecord, Recording
 
 # A mask counts as one of the object from this overlap on; `confidence` is about the same event.
 MIN_IOU = 0.5
 MIN_COVERED = 0.9
+# Without truth the node says what is visible; a node that sees nothing has failed.
+MIN_VISIBLE = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Summary:
         hidden: Indices of the processed frames in which none of some object can be seen.
         covered_share: Share of the processed frames with visible objects in which each of them has
             a mask; without truth, share of those in which any object has one.
+        visible_share: Share of the processed frames in which an object is visible.
     """
 
     clip: str
@@ -64,6 +68,7 @@ class Summary:
     engine_ms_p50: float
     overhead_ms_p50: float
     covered_share: float
+    visible_share: float
     hidden: tuple[int, ...]
     objects: tuple[ObjectScore, ...]
 
@@ -72,6 +77,11 @@ class Summary:
         """One sentence when the run is not good enough, else empty."""
         if not self.objects:
             return 'no frame was processed after the prompt'
+        if self.visible_share < MIN_VISIBLE:
+            return (
+                f'objects were visible in only {self.visible_share:.0%} of the processed frames, '
+                f'expected at least {MIN_VISIBLE:.0%}'
+            )
         if self.covered_share >= MIN_COVERED:
             return ''
         return (
@@ -85,7 +95,7 @@ class _Sight:
     """One object in one processed frame.
 
     Attributes:
-        known: Whether the truth is known; without it the object counts as visible.
+        known: Whether the truth is known; without it the state tells what is visible.
         visible: A fair share of it can be seen.
         hidden: None of it can be seen.
         iou: NaN without truth.
@@ -126,6 +136,7 @@ def summarize(recording: Recording, clip: Clip) -> Summary:
         engine_ms_p50=_percentile(engine, 50),
         overhead_ms_p50=_percentile(latency - engine, 50),
         covered_share=_mean(covered),
+        visible_share=len(covered) / len(after) if after else 0.0,
         hidden=tuple(
             frame.index
             for frame, seen in zip(after, sights, strict=True)
@@ -149,7 +160,8 @@ def _sights(frames: Sequence[FrameRecord], clip: Clip) -> Iterator[list[_Sight]]
 
 def _sight(item: ObjectRecord, labels: np.ndarray | None, truth: Truth | None) -> _Sight:
     if truth is None or item.object_id not in truth.masks:
-        return _Sight(item)
+        # Nobody knows better than the node, which must not call it hidden most of the time.
+        return _Sight(item, visible=item.state not in {ObjectState.OCCLUDED, ObjectState.LOST})
     true = truth.masks[item.object_id]
     mask = np.zeros_like(true) if labels is None else labels == item.label
     iou = float((mask & true).sum() / max((mask | true).sum(), 1))
@@ -186,7 +198,11 @@ def make_tables(summary: Summary) -> tuple[Table, Table]:
     run.add_column(justify='left')
     run.add_column(justify='right')
     known = any(not math.isnan(item.mean_iou) for item in summary.objects)
-    covered = 'frames with a mask of all that is visible' if known else 'frames with any mask'
+    covered = (
+        'frames with a mask of all that is visible'
+        if known
+        else 'frames with a mask of something visible'
+    )
     for name, value in (
         ('frames sent', str(summary.sent)),
         ('frames processed', str(summary.processed)),

@@ -10,7 +10,7 @@ from robust_vos_ros.core.types import EventType, ObjectFlag, ObjectState
 
 SEEN = Observation(6.0, 0.9, 0.1)
 WEAK = Observation(6.0, 0.5, 0.1)  # between tracked_off and tracked_on
-BAD = Observation(6.0, 0.2, 0.1)
+BAD = Observation(6.0, 0.35, 0.1)  # below tracked_off, but still a mask
 GONE = Observation(-5.0, 0.9, 0.0)
 SETTINGS = TrackerSettings()
 STEP_NS = 100_000_000
@@ -69,7 +69,7 @@ def test_confidence_is_existence_times_predicted_iou_and_zero_when_unseen():
 
 
 def test_an_unseen_object_needs_more_evidence_than_a_seen_one():
-    hint = Observation(0.2, 0.9, 0.1)  # existence 0.55: above visible_off, below visible_on
+    hint = Observation(6.0, 0.25, 0.1)  # above visible_off, below visible_on
     item, _, _ = run(SEEN, hint)
     assert item.visible
     item, _, _ = run(GONE, hint)

@@ -92,21 +92,33 @@ def test_dropped_and_lost_frames_are_told_apart(square_clip, make_frame, make_re
     assert summary.covered_share == 1.0
 
 
-def test_without_truth_any_mask_counts(square_clip, make_frame, make_recording):
+def test_without_truth_the_state_tells_what_is_visible(square_clip, make_frame, make_recording):
     def frames():
         yield from (ClipFrame(frame.rgb) for frame in square_clip.frames())
 
     clip = Clip('video.mp4', square_clip.size_hw, (), frames)
     found = [make_frame(0, objects=0), *(make_frame(index, BESIDE) for index in range(1, 8))]
-    found += [make_frame(index, None, state=ObjectState.LOST) for index in range(8, 10)]
+    found += [make_frame(8, None, state=ObjectState.UNCERTAIN)]
+    found += [make_frame(9, None, state=ObjectState.LOST)]
     summary = summarize(make_recording(found), clip)
-    assert summary.covered_share == pytest.approx(7 / 9)
+    assert summary.covered_share == pytest.approx(7 / 8)
+    assert summary.visible_share == pytest.approx(8 / 9)
     assert summary.hidden == ()
     (item,) = summary.objects
     assert item.final_state == 'LOST'
-    assert item.mask_share == pytest.approx(7 / 9)
+    assert item.mask_share == pytest.approx(7 / 8)
     assert math.isnan(item.mean_iou)
     assert math.isnan(item.absent_share)
+
+
+def test_a_node_that_sees_nothing_fails(square_clip, make_frame, make_recording):
+    def frames():
+        yield from (ClipFrame(frame.rgb) for frame in square_clip.frames())
+
+    clip = Clip('video.mp4', square_clip.size_hw, (), frames)
+    found = [make_frame(0, objects=0), make_frame(1, BESIDE)]
+    found += [make_frame(index, None, state=ObjectState.LOST) for index in range(2, 10)]
+    assert 'visible in only 11%' in summarize(make_recording(found), clip).failure
 
 
 def test_tables_fit_a_terminal_and_name_everything(square_clip, make_frame, make_recording):
