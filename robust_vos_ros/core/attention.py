@@ -16,8 +16,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-_MAX_SCORES_BYTES = 2 * 2**20
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Memory:
@@ -88,30 +86,13 @@ def _cross_attention(
     spatial = memory.spatial_keys_BSNM if with_pos else memory.spatial_BSNM
     pointers = memory.pointer_keys_BKM if with_pos else memory.pointer_BKM
     rotation = _rotation(attention, query.shape[1], query.device)
-    query = _rotate(attention.q_proj(query), rotation).expand(len(spatial), -1, -1)
-    blocks = []
-    for block in _blocks(query, values_BKM):
-        # Spatial keys are rotated by their place in the grid, pointers have none.
-        keys = _rotate(attention.k_proj(spatial[block]), rotation).flatten(1, 2)
-        keys = torch.cat([keys, attention.k_proj(pointers[block])], dim=1)
-        values = attention.v_proj(values_BKM[block])
-        mask = None if memory.mask_B1K is None else memory.mask_B1K[block]
-        blocks.append(_attention(query[block], keys, values, mask))
-    return attention.out_proj(torch.cat(blocks))
-
-
-def _blocks(query: torch.Tensor, values: torch.Tensor) -> list[slice]:
-    """Cut the batch so that a CPU's scores stay small; a GPU takes it whole.
-
-    From about 8 MB on, malloc returns such tensors to the system after every frame, and getting
-    them back costs more than the attention itself.
-    """
-    num = len(query)
-    if query.device.type != 'cpu':
-        return [slice(0, num)]
-    scores_bytes = query.shape[1] * values.shape[1] * query.element_size()
-    size = max(1, _MAX_SCORES_BYTES // scores_bytes)
-    return [slice(start, start + size) for start in range(0, num, size)]
+    # Spatial keys are rotated by their place in the grid, pointers have none.
+    keys = _rotate(attention.k_proj(spatial), rotation).flatten(1, 2)
+    keys = torch.cat([keys, attention.k_proj(pointers)], dim=1)
+    query = _rotate(attention.q_proj(query), rotation).expand(len(keys), -1, -1)
+    return attention.out_proj(
+        _attention(query, keys, attention.v_proj(values_BKM), memory.mask_B1K)
+    )
 
 
 def _rotation(attention: Any, num_tokens: int, device: torch.device) -> torch.Tensor:
