@@ -97,8 +97,7 @@ def _cross_attention(
 
 def _rotation(attention: Any, num_tokens: int, device: torch.device) -> torch.Tensor:
     """Return the (N, C/2) complex rotation of axial RoPE, kept on the module."""
-    if attention.num_heads != 1:
-        raise NotImplementedError('memory attention with several heads is not used by SAM 2')
+    assert attention.num_heads == 1, 'SAM 2 has one head in its memory attention'
     if attention.freqs_cis.shape[0] != num_tokens:
         side = math.isqrt(num_tokens)
         attention.freqs_cis = attention.compute_cis(end_x=side, end_y=side)
