@@ -1,4 +1,4 @@
-"""Every error robust_vos raises on purpose.
+"""The errors robust_vos raises on purpose; node/ and demo/ add a few under the same root.
 
 RobustVosError
 ├── ConfigError             a setting, a model file or a command line is wrong
