@@ -3,6 +3,7 @@
 RobustVosError
 ├── ConfigError             a setting, a model file or a command line is wrong
 ├── WeightsError            a checkpoint is missing, truncated or belongs to another model
+├── DatasetError            a data set on disk cannot be read as asked
 ├── ImageError              an image cannot be used (encoding, step, size, data)
 └── PromptError             a prompt cannot be used
     ├── NoFrameError        there is no frame to apply the prompt to
@@ -26,6 +27,10 @@ class ConfigError(RobustVosError):
 
 class WeightsError(RobustVosError):
     """A checkpoint is missing, truncated or belongs to another model."""
+
+
+class DatasetError(RobustVosError):
+    """A data set on disk cannot be read as asked."""
 
 
 class ImageError(RobustVosError):

@@ -22,6 +22,10 @@ from sam2.modeling.sam2_utils import get_1d_sine_pe
 from robust_vos_ros.core import attention
 from robust_vos_ros.core.memory import MemoryView
 
+# Mask logits of an object that is not there.
+ABSENT_LOGIT: float = NO_OBJ_SCORE
+# SAM 2 clamps a mask fed back to the decoder to this logit.
+_MAX_FEEDBACK_LOGIT = 32.0
 # Mean and standard deviation of ImageNet, RGB, for images in [0, 1].
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
@@ -29,12 +33,12 @@ _STD = (0.229, 0.224, 0.225)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Features:
-    """One encoded image, shared by all objects.
+    """Encoded images: one shared by all objects, or (in training) one per object.
 
     Attributes:
-        pix: (1, C, h, w) features at stride 16.
+        pix: (B, C, h, w) features at stride 16; B = 1 for a shared image.
         pos: (1, h*w, C) their position encoding.
-        high_res: (1, C/8, 4h, 4w) and (1, C/4, 2h, 2w) features for the mask decoder.
+        high_res: (B, C/8, 4h, 4w) and (B, C/4, 2h, 2w) features for the mask decoder.
     """
 
     pix: torch.Tensor
@@ -53,6 +57,10 @@ class Clicks:
 
     coords: torch.Tensor
     labels: torch.Tensor
+
+    def to(self, device: torch.device) -> Clicks:
+        """Return the same clicks on a device."""
+        return Clicks(self.coords.to(device), self.labels.to(device))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,6 +101,7 @@ class Model:
         mask_size: Side of the mask logits (stride 4).
         grid_size: Side of the feature grid (stride 16).
         coarse_prompts: Whether points and boxes are to be given also as a coarse mask.
+        previous_mask: Whether the decoder is to be given the mask of the frame before.
     """
 
     def __init__(
@@ -104,6 +113,7 @@ class Model:
         device: torch.device,
         precision: str,
         coarse_prompts: bool = False,
+        previous_mask: bool = False,
     ) -> None:
         self.net = net
         self.name = name
@@ -111,6 +121,7 @@ class Model:
         self.device = device
         self.precision = precision
         self.coarse_prompts = coarse_prompts
+        self.previous_mask = previous_mask
         self._dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         self.image_size: int = net.image_size
         self.mask_size = self.image_size // 4
@@ -130,17 +141,17 @@ class Model:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, bf16):
             yield
 
-    def encode(self, image: torch.Tensor) -> Features:
-        """Encode one image.
+    def encode(self, images: torch.Tensor) -> Features:
+        """Encode images.
 
         Args:
-            image: (image_size, image_size, 3) uint8, RGB.
+            images: (B, image_size, image_size, 3) uint8, RGB.
         """
-        x = image.to(self.device).permute(2, 0, 1).unsqueeze(0).float() / 255.0
+        x = images.to(self.device).permute(0, 3, 1, 2).float() / 255.0
         x = ((x - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
         out = self.net.forward_image(x)
         fine, middle, coarse = out['backbone_fpn'][-3:]
-        pos = out['vision_pos_enc'][-1].flatten(2).transpose(1, 2)
+        pos = out['vision_pos_enc'][-1][:1].flatten(2).transpose(1, 2)
         return Features(coarse, pos, (fine, middle))
 
     def attend(self, features: Features, view: MemoryView | None) -> torch.Tensor:
@@ -168,13 +179,30 @@ class Model:
         *,
         multimask: bool | None = None,
     ) -> Candidates:
-        """Predict candidate masks.
+        """Predict candidate masks; an object that is not there has none.
+
+        Arguments as in `predict`.
+        """
+        raw = self.predict(features, pix, clicks, previous_logits, multimask=multimask)
+        return self.hide_absent(raw, raw.object_scores > 0)
+
+    def predict(
+        self,
+        features: Features,
+        pix: torch.Tensor,
+        clicks: Clicks | None = None,
+        previous_logits: torch.Tensor | None = None,
+        *,
+        multimask: bool | None = None,
+    ) -> Candidates:
+        """Predict candidate masks, also of objects that are not there (training learns of them).
 
         Args:
             features: The encoded image.
             pix: (B, C, h, w) from `attend`.
             clicks: Prompts of the B objects, or None while tracking.
-            previous_logits: (B, 1, 4h, 4w) mask to correct by the clicks, or None.
+            previous_logits: (B, 1, 4h, 4w) mask to start from, or None: the mask that clicks
+                correct, a coarse mask, or that of the frame before. Clamped as in SAM 2.
             multimask: Three candidates or one; None = three for at most one click, as SAM 2 does.
         """
         net = self.net
@@ -187,6 +215,8 @@ class Model:
         if multimask is None:
             low, high = net.multimask_min_pt_num, net.multimask_max_pt_num
             multimask = net.multimask_output_in_sam and low <= num_clicks <= high
+        if previous_logits is not None:
+            previous_logits = previous_logits.clamp(-_MAX_FEEDBACK_LOGIT, _MAX_FEEDBACK_LOGIT)
         sparse, dense = net.sam_prompt_encoder((coords, labels), None, previous_logits)
         logits, ious, tokens, scores = net.sam_mask_decoder(
             image_embeddings=pix,
@@ -197,12 +227,19 @@ class Model:
             repeat_image=False,
             high_res_features=list(features.high_res),
         )
-        visible = scores.float() > 0
-        logits = torch.where(visible[:, :, None, None], logits.float(), NO_OBJ_SCORE)
-        pointers = net.obj_ptr_proj(tokens).float()
-        pointers = torch.where(visible[:, :, None], pointers, net.no_obj_ptr)
-        pointers = pointers.expand(-1, ious.shape[1], -1)
-        return Candidates(logits, ious.float(), scores.float()[:, 0], pointers)
+        pointers = net.obj_ptr_proj(tokens).float().expand(-1, ious.shape[1], -1)
+        return Candidates(logits.float(), ious.float(), scores.float()[:, 0], pointers)
+
+    def hide_absent(self, raw: Candidates, visible: torch.Tensor) -> Candidates:
+        """Replace masks and pointers of objects that are not there.
+
+        Args:
+            raw: From `predict`.
+            visible: (B,) bool.
+        """
+        logits = torch.where(visible[:, None, None, None], raw.mask_logits, ABSENT_LOGIT)
+        pointers = torch.where(visible[:, None, None], raw.pointers, self.net.no_obj_ptr)
+        return Candidates(logits, raw.ious, raw.object_scores, pointers)
 
     def from_masks(self, features: Features, masks: torch.Tensor) -> Candidates:
         """Take given masks as they are, with pointers made by the decoder.
@@ -256,7 +293,7 @@ class Model:
         """Run every step once, so that the first frame is not slower than the others."""
         side = self.image_size
         with self.inference():
-            features = self.encode(torch.zeros(side, side, 3, dtype=torch.uint8))
+            features = self.encode(torch.zeros(1, side, side, 3, dtype=torch.uint8))
             masks = torch.zeros(1, 1, side, side, device=self.device)
             masks[..., : side // 2, : side // 2] = 1.0
             kept = self.from_masks(features, masks)

@@ -21,6 +21,7 @@ class ModelSpec(Settings):
         url: Where to download them; empty for shipped weights.
         sha256: Their checksum; empty for shipped weights.
         coarse_prompts: The network was trained to get points and boxes also as a coarse mask.
+        previous_mask: The network was trained to get the mask of the frame before.
         license: Terms of the weights, for users.
     """
 
@@ -32,6 +33,7 @@ class ModelSpec(Settings):
     url: str = ''
     sha256: str = ''
     coarse_prompts: bool = False
+    previous_mask: bool = False
     size_bytes: int = pydantic.Field(0, ge=0)
     overrides: dict[str, Any] = pydantic.Field(default_factory=dict)
     replace: list[str] = pydantic.Field(default_factory=list)

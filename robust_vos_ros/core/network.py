@@ -39,7 +39,7 @@ def load_model(settings: ModelSettings) -> Model:
         WeightsError: The weights are missing or do not fit.
     """
     spec = load_spec(settings.name)
-    device = _device(settings.device)
+    device = find_device(settings.device)
     precision = _precision(settings.precision, device)
     if device.type == 'cpu':
         keep_freed_memory()
@@ -59,6 +59,7 @@ def load_model(settings: ModelSettings) -> Model:
         device=device,
         precision=precision,
         coarse_prompts=spec.coarse_prompts,
+        previous_mask=spec.previous_mask,
     )
 
 
@@ -113,12 +114,18 @@ class _ChannelNorm(nn.Module):
         return x.permute(0, 3, 1, 2)
 
 
-def _optimize(net: nn.Module, precision: str) -> None:
-    """Make inference faster without changing results beyond rounding."""
+def speed_up_norms(net: nn.Module) -> None:
+    """Replace sam2's LayerNorm2d by a faster one with the same parameters."""
     for module in list(net.modules()):
         for name, child in module.named_children():
             if type(child).__name__ == 'LayerNorm2d':  # only model.py imports sam2
                 setattr(module, name, _ChannelNorm(child))
+
+
+def _optimize(net: nn.Module, precision: str) -> None:
+    """Make inference faster without changing results beyond rounding."""
+    speed_up_norms(net)
+    for module in net.modules():
         if not isinstance(module, nn.Sequential):
             continue
         for index in range(len(module) - 1):
@@ -132,7 +139,12 @@ def _optimize(net: nn.Module, precision: str) -> None:
                 module.to(torch.bfloat16)
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """Return a torch device that works.
+
+    Raises:
+        ConfigError: It does not.
+    """
     if name == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     try:

@@ -79,7 +79,9 @@ def to_clicks(
     )
 
 
-def to_coarse_masks(clicks: Clicks, image_size: int, mask_size: int) -> torch.Tensor:
+def to_coarse_masks(
+    clicks: Clicks, image_size: int, mask_size: int, previous: torch.Tensor | None = None
+) -> torch.Tensor:
     """Draw points and boxes as coarse mask logits, for models trained with them.
 
     A small network learns where to look far sooner from a map than from coordinates alone.
@@ -88,10 +90,12 @@ def to_coarse_masks(clicks: Clicks, image_size: int, mask_size: int) -> torch.Te
         clicks: Prompts of B objects.
         image_size: Side of the image the prompts are in.
         mask_size: Side of the result.
+        previous: (B, 1, mask_size, mask_size) logits of a mask to correct, or None.
 
     Returns:
-        (B, 1, mask_size, mask_size) float32: +6 inside and -6 outside a box, plus a Gaussian of
-        height 12 around each point on the object, minus one around each point not on it.
+        (B, 1, mask_size, mask_size) float32: the previous mask clamped to +-6, or +6 inside and
+        -6 outside a box, plus a Gaussian of height 12 around each point on the object, minus one
+        around each point not on it.
     """
     at = (torch.arange(mask_size, device=clicks.coords.device) + 0.5) * (image_size / mask_size)
     coarse = torch.zeros(len(clicks.coords), mask_size, mask_size, device=at.device)
@@ -99,6 +103,8 @@ def to_coarse_masks(clicks: Clicks, image_size: int, mask_size: int) -> torch.Te
         low, high = clicks.coords[:, 0, :, None], clicks.coords[:, 1, :, None]
         inside = (at >= low) & (at <= high)
         coarse = (inside[:, 1, :, None] & inside[:, 0, None, :]) * 12.0 - 6.0
+    if previous is not None:
+        coarse = previous[:, 0].clamp(-6.0, 6.0)
     spread = image_size / 12
     for point, label in zip(clicks.coords.unbind(1), clicks.labels.unbind(1), strict=True):
         x, y = point[:, 0, None, None], point[:, 1, None, None]

@@ -15,7 +15,7 @@ from robust_vos_ros.core.confidence import Observation
 from robust_vos_ros.core.config import TrackerSettings
 from robust_vos_ros.core.history import FrameHistory, Record, make_record
 from robust_vos_ros.core.memory import ObjectMemory
-from robust_vos_ros.core.model import Candidates, Features, Model
+from robust_vos_ros.core.model import ABSENT_LOGIT, Candidates, Features, Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable
 from robust_vos_ros.core.prompts import (
     check_prompt,
@@ -33,8 +33,6 @@ from robust_vos_ros.core.types import (
     TrackResult,
 )
 
-# SAM 2 clamps a previous mask fed back to the decoder to this logit.
-_MAX_FEEDBACK_LOGIT = 32.0
 _DEFAULT_SESSION = uuid.UUID(int=0)
 
 
@@ -177,6 +175,7 @@ class VideoTracker:
     def reset_memory(self) -> None:
         """Keep objects and their prompted frames; forget recent memory and all frames."""
         self._memory.clear_recent(self._objects.slots())
+        self._logits.fill_(ABSENT_LOGIT)
         self._history.clear()
         self._features = None
 
@@ -210,7 +209,7 @@ class VideoTracker:
     def _encode(self, record: Record) -> Features:
         """Encode a frame, once as long as no other one is encoded."""
         if self._features is None or self._features[0] is not record:
-            self._features = (record, self.model.encode(record.image))
+            self._features = (record, self.model.encode(record.image[None]))
         return self._features[1]
 
     def _segment(
@@ -233,8 +232,8 @@ class VideoTracker:
             else:
                 clicks = to_clicks(batch, record.size_hw, size, device)
                 pix, previous = self._context(features, record, correct)
-                if previous is None and self.model.coarse_prompts:
-                    previous = to_coarse_masks(clicks, size, self.model.mask_size)
+                if self.model.coarse_prompts:
+                    previous = to_coarse_masks(clicks, size, self.model.mask_size, previous)
                 pix = pix.expand(len(rows), -1, -1, -1)
                 kept = self.model.decode(features, pix, clicks, previous).best()
             spatial = self.model.remember(
@@ -253,7 +252,6 @@ class VideoTracker:
         previous = None
         if record is self._history.newest() and correct.visible:
             previous = self._logits[correct.slot][None, None]
-            previous = previous.clamp(-_MAX_FEEDBACK_LOGIT, _MAX_FEEDBACK_LOGIT)
         return self.model.attend(features, view), previous
 
     def _start(
@@ -270,8 +268,11 @@ class VideoTracker:
         features = self._encode(record)
         slots = _slots(items)
         view = self._memory.view(slots, record.frame_index)
-        kept = self.model.decode(features, self.model.attend(features, view)).best()
-        self._logits[torch.from_numpy(slots)] = kept.mask_logits[:, 0]
+        rows = torch.from_numpy(slots)
+        previous = self._logits[rows].unsqueeze(1) if self.model.previous_mask else None
+        pix = self.model.attend(features, view)
+        kept = self.model.decode(features, pix, None, previous).best()
+        self._logits[rows] = kept.mask_logits[:, 0]
         events = []
         for item, observation in zip(items, _observe(kept), strict=True):
             kinds = confidence.update(item, observation, record.stamp_ns, self.settings)

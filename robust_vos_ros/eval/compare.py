@@ -1,0 +1,265 @@
+"""One table: networks, pointed at the object in three ways, and trackers without training."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from rich.table import Table
+
+from robust_vos_ros.core.config import TrackerSettings
+from robust_vos_ros.core.errors import ConfigError, DatasetError
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.model_spec import model_names
+from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.types import Frame, Prompt
+from robust_vos_ros.data.video_folder import VideoFolder, VideoSequence
+from robust_vos_ros.eval.baselines import BASELINES, Baseline
+from robust_vos_ros.eval.metrics import SequenceScore, score_sequence
+
+_OBJECT_ID = 'object'
+_STEP_NS = 66_666_667  # 15 frames per second
+_CLICK_MARGIN = 2.0  # px
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entrant:
+    """What is compared: a way to track the object that the first mask shows."""
+
+    name: str
+    track: Baseline
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """The result of one entrant.
+
+    Attributes:
+        fps: Frames per second of tracking alone, over all sequences.
+        sequences: Scores by the name of the sequence.
+    """
+
+    name: str
+    fps: float
+    sequences: dict[str, SequenceScore]
+
+    @property
+    def total(self) -> SequenceScore:
+        """Mean over the sequences."""
+        scores = self.sequences.values()
+        return SequenceScore(
+            float(np.mean([score.j for score in scores])),
+            float(np.mean([score.f for score in scores])),
+        )
+
+
+def parse_weights(text: str) -> tuple[str, str, str]:
+    """Split `NAME=[MODEL:][FILE]`.
+
+    Returns:
+        Name, model (nano if there is none) and file (empty = the model's own weights).
+
+    Raises:
+        ConfigError: The text has another form.
+    """
+    name, equals, source = text.partition('=')
+    if not name or not equals:
+        raise ConfigError(
+            'expected weights as NAME=FILE, NAME=MODEL:FILE, or NAME= for those of nano, '
+            f'got {text!r}'
+        )
+    model, colon, path = source.partition(':')
+    return (name, model, path) if colon and model in model_names() else (name, 'nano', source)
+
+
+def baselines() -> list[Entrant]:
+    """Return the trackers without training."""
+    return [Entrant(name, track) for name, track in BASELINES.items()]
+
+
+def network_entrants(name: str, model: Model) -> list[Entrant]:
+    """Return a network pointed at the first mask by the mask, by a box and by three clicks."""
+
+    def entrant(form: str, make_prompt: Callable[[np.ndarray], Prompt]) -> Entrant:
+        def track(images: Sequence[np.ndarray], first_mask: np.ndarray) -> list[np.ndarray]:
+            return _track(model, images, make_prompt(first_mask))
+
+        return Entrant(f'{name} {form}', track)
+
+    return [
+        entrant('mask', lambda mask: Prompt(_OBJECT_ID, mask=mask)),
+        entrant('box', lambda mask: Prompt(_OBJECT_ID, box=tight_box(mask))),
+        entrant('clicks', _three_clicks),
+    ]
+
+
+def compare(
+    entrants: Sequence[Entrant],
+    dataset: VideoFolder,
+    *,
+    on_track: Callable[[], None] = lambda: None,
+) -> list[Row]:
+    """Let everybody track every sequence, and score it as DAVIS does.
+
+    All objects of a sequence are taken as one, as in DAVIS-2016.
+
+    Args:
+        entrants: Who is compared.
+        dataset: Fully labelled sequences.
+        on_track: Called after every sequence of every entrant, for a progress bar.
+
+    Raises:
+        DatasetError: A sequence cannot be read, lacks masks or begins without an object.
+    """
+    scores: dict[str, dict[str, SequenceScore]] = {entrant.name: {} for entrant in entrants}
+    seconds = dict.fromkeys(scores, 0.0)
+    num_frames = 0
+    for sequence in dataset:
+        images = [sequence.image(i) for i in range(sequence.num_frames)]
+        true_masks, voids = _read_masks(sequence, images[0].shape[:2])
+        num_frames += len(images)
+        for entrant in entrants:
+            start_s = time.perf_counter()
+            masks = entrant.track(images, true_masks[0])
+            seconds[entrant.name] += time.perf_counter() - start_s
+            scores[entrant.name][sequence.name] = score_sequence(masks, true_masks, voids)
+            on_track()
+    return [Row(name, num_frames / seconds[name], scores[name]) for name in scores]
+
+
+def make_table(rows: Sequence[Row]) -> Table:
+    """Return scores in percent, with the J&F of every sequence."""
+    table = Table(title='J&F, J and F in percent; fps on this machine; J&F of every sequence')
+    table.add_column('')
+    for heading in ('J&F', 'J', 'F', 'fps'):
+        table.add_column(heading, justify='right')
+    for name in rows[0].sequences:
+        table.add_column(name.replace('-', '\n').replace('_', '\n'), justify='right')
+    for row in rows:
+        total = row.total
+        percents = [total.jf, total.j, total.f]
+        table.add_row(
+            row.name,
+            *(f'{100 * value:.1f}' for value in percents),
+            f'{row.fps:.1f}' if row.fps < 1000 else '> 1000',  # copying is no work
+            *(f'{100 * score.jf:.1f}' for score in row.sequences.values()),
+        )
+    return table
+
+
+def make_report(
+    rows: Sequence[Row], models: dict[str, Model], *, root: Path, split: str
+) -> dict[str, Any]:
+    """Return the same as the table for a JSON file, with what was compared and where."""
+    return {
+        'dataset': str(root),
+        'split': split,
+        'machine': platform.processor() or platform.machine(),
+        'torch': torch.__version__,
+        'torch_threads': torch.get_num_threads(),
+        'models': {
+            name: {
+                'model': model.name,
+                'weights_sha256': model.weights_hash,
+                'device': str(model.device),
+                'precision': model.precision,
+            }
+            for name, model in models.items()
+        },
+        'rows': [
+            {
+                'name': row.name,
+                **_percents(row.total),
+                'fps': round(row.fps, 2),
+                'sequences': {name: _percents(s) for name, s in row.sequences.items()},
+            }
+            for row in rows
+        ],
+    }
+
+
+def tight_box(mask: np.ndarray) -> np.ndarray:
+    """Return the (4,) float32 box (x0, y0, x1, y1) in pixels around an (H, W) bool mask."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return np.array([x, y, x + width, y + height], np.float32)
+
+
+def three_points(mask: np.ndarray) -> np.ndarray:
+    """Return three points of a mask: the deepest one, then twice the farthest from those before.
+
+    Args:
+        mask: (H, W) bool, not empty.
+
+    Returns:
+        (3, 2) float32, (x, y) in pixels. The points are at least 2 px inside of the mask if
+        anything is, and may repeat in a tiny mask.
+    """
+    # Beyond the image there is no object.
+    padded = np.pad(mask.astype(np.uint8), 1)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    y, x = np.nonzero(depth >= min(_CLICK_MARGIN, depth.max()))
+    inside = np.stack([x, y], axis=1).astype(np.float32)
+    chosen = [inside[np.argmax(depth[y, x])]]
+    nearest = np.full(len(inside), np.inf)
+    for _ in range(2):
+        nearest = np.minimum(nearest, np.linalg.norm(inside - chosen[-1], axis=1))
+        chosen.append(inside[np.argmax(nearest)])
+    return np.stack(chosen)
+
+
+def _three_clicks(mask: np.ndarray) -> Prompt:
+    return Prompt(_OBJECT_ID, points=three_points(mask), point_labels=np.ones(3, np.int32))
+
+
+def _track(model: Model, images: Sequence[np.ndarray], prompt: Prompt) -> list[np.ndarray]:
+    """Return the masks that the engine publishes."""
+    tracker = VideoTracker(model, TrackerSettings())
+    tracker.step(Frame(images[0], 0))
+    results = [tracker.add([prompt])]
+    for index, image in enumerate(images[1:], 1):
+        results.append(tracker.step(Frame(image, index * _STEP_NS)))
+    return [result.mask(_OBJECT_ID) for result in results]
+
+
+def _read_masks(
+    sequence: VideoSequence, size_hw: tuple[int, int]
+) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
+    """Return the (H, W) bool mask of all objects and the void pixels of every frame."""
+    masks = list(_united_masks(sequence, size_hw))
+    if not masks[0].any():
+        raise DatasetError(
+            f'{sequence.name}: expected an object in the first frame, which the others are '
+            'tracked from, got none'
+        )
+    return masks, [sequence.void(index) for index in range(sequence.num_frames)]
+
+
+def _united_masks(sequence: VideoSequence, size_hw: tuple[int, int]) -> Iterator[np.ndarray]:
+    for index in range(sequence.num_frames):
+        objects = sequence.masks(index)
+        if objects is None:
+            raise DatasetError(
+                f'{sequence.name}: expected a mask of every frame to compare with, got none of '
+                f'frame {index} ({sequence.frames[index].name})'
+            )
+        united = np.zeros(size_hw, bool)
+        for mask in objects.values():
+            if mask.shape != size_hw:
+                raise DatasetError(
+                    f'{sequence.name}: expected masks as high and wide as the first image, '
+                    f'{size_hw}, got {mask.shape} in frame {index}'
+                )
+            united |= mask
+        yield united
+
+
+def _percents(score: SequenceScore) -> dict[str, float]:
+    values = {'jf': score.jf, 'j': score.j, 'f': score.f}
+    return {name: round(100 * value, 2) for name, value in values.items()}

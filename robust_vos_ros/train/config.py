@@ -1,0 +1,114 @@
+"""Settings of training; `config/train/*.yaml` hold their values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from robust_vos_ros.core.config import Settings, load_yaml, parse_settings, setting
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.data.mixture import DataSettings
+
+
+class RolloutSettings(Settings):
+    """How a clip is prompted, tracked and judged."""
+
+    mask_prompts: float = setting(
+        0.6, 'Share of objects prompted by a mask; the others by a box or clicks.', ge=0.0, le=1.0
+    )
+    correction_share: float = setting(
+        0.3, 'Share of steps with a correction click.', ge=0.0, le=1.0
+    )
+    prompt_weight: float = setting(
+        0.5, 'Weight of the losses of prompted and corrected frames.', ge=0.0, le=10.0
+    )
+    deep_weight: float = setting(
+        1.0, 'Weight of the coarse mask read from memory-conditioned features.', ge=0.0, le=10.0
+    )
+    memory_dropout: float = setting(
+        0.15, 'Share of tracked frames that do not enter memory.', ge=0.0, lt=1.0
+    )
+    previous_dropout: float = setting(
+        0.1, 'Share of tracked frames whose previous mask is hidden.', ge=0.0, le=1.0
+    )
+    teacher_forcing: float = setting(
+        0.5, 'Share of true previous masks at the start; falls to 0.', ge=0.0, le=1.0
+    )
+    teacher_share: float = setting(
+        0.3, 'Share of the training after which no true previous mask is used.', gt=0.0, le=1.0
+    )
+
+
+class OptimizerSettings(Settings):
+    """AdamW with warm-up and cosine decay, and the moving average of the weights."""
+
+    learning_rate: float = setting(1e-3, 'Learning rate at its peak.', gt=0.0, le=1.0)
+    trunk_factor: float = setting(
+        0.1, 'Factor of the learning rate of the image trunk.', ge=0.0, le=1.0
+    )
+    warmup_steps: int = setting(200, 'Steps of linear warm-up.', ge=0)
+    final_factor: float = setting(0.02, 'Factor of the learning rate at the end.', ge=0.0, le=1.0)
+    weight_decay: float = setting(0.05, 'Weight decay of matrices.', ge=0.0, le=1.0)
+    max_grad_norm: float = setting(1.0, 'Gradients are clipped to this norm.', gt=0.0)
+    ema_decay: float = setting(
+        0.999, 'Decay of the moving average of the weights, per step.', ge=0.0, lt=1.0
+    )
+
+
+class TrainSettings(Settings):
+    """One training."""
+
+    model: str = setting('nano', 'Model: a file name in config/models without its ending.')
+    trunk_weights: str = setting(
+        '', 'MobileNetV2 checkpoint (torchvision layout) to start the trunk from; empty = random.'
+    )
+    weights: str = setting('', 'Weights of the whole model to start from; empty = random.')
+    frozen: list[str] = setting(
+        [], 'Parameters whose name starts with one of these are not trained.'
+    )
+    steps: int = setting(6000, 'Optimizer steps.', ge=1)
+    seed: int = setting(0, 'Seed of everything random.', ge=0)
+    device: str = setting('auto', 'Torch device: auto (cuda when present, else cpu), cpu, cuda:N.')
+    precision: Literal['fp32', 'bf16'] = setting('bf16', 'Arithmetic of forward and backward.')
+    num_threads: int = setting(0, 'CPU threads of torch; 0 = all.', ge=0, le=256)
+    num_workers: int = setting(
+        1, 'Processes that make clips; 0 = the training process does.', ge=0, le=64
+    )
+    save_every_s: float = setting(120.0, 'Time between checkpoints.', unit='s', ge=0.0)
+    max_seconds: float = setting(
+        0.0, 'Stop with a checkpoint after this time; 0 = at the last step.', unit='s', ge=0.0
+    )
+    log_every: int = setting(20, 'Steps between lines of the log.', ge=1)
+    data: DataSettings = DataSettings()
+    rollout: RolloutSettings = RolloutSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+
+
+def load_settings(path: Path, changes: list[str]) -> TrainSettings:
+    """Read a training file and change some of its values.
+
+    Args:
+        path: YAML file.
+        changes: `key=value` or `section.key=value`; values are YAML.
+
+    Raises:
+        ConfigError: The file or a change does not fit the settings.
+    """
+    values = load_yaml(path)
+    for change in changes:
+        key, separator, text = change.partition('=')
+        if not separator:
+            raise ConfigError(f'--set: expected key=value, got {change!r}')
+        section: dict[str, Any] = values
+        *parents, name = key.strip().split('.')
+        for parent in parents:
+            section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise ConfigError(f'--set {change}: {parent} is a value, not a section')
+        try:
+            section[name] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f'--set {change}: {text!r} is not YAML: {error}') from error
+    return parse_settings(TrainSettings, values)

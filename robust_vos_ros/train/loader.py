@@ -1,0 +1,85 @@
+"""Batches of clips for every step, made in worker processes.
+
+The batch of a step depends on the seed, the step and the rank alone: a resumed training sees what
+an uninterrupted one would, with any number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from robust_vos_ros.data.mixture import DataSettings, Mixture
+from robust_vos_ros.train.unroll import Batch
+
+
+def step_rng(seed: int, step: int, rank: int, purpose: int) -> np.random.Generator:
+    """Return the source of randomness of one step on one process, for one purpose."""
+    return np.random.default_rng((seed, step, rank, purpose))
+
+
+class Batches(IterableDataset):
+    """Batches of the steps from `first_step` to `num_steps`, in order.
+
+    Args:
+        settings: What to draw.
+        size: Side of the square images in pixels.
+        seed: Seed of the training.
+        rank: Index of this process among those that train together.
+        first_step: Step to begin with.
+        num_steps: Steps of the whole training.
+    """
+
+    def __init__(
+        self,
+        settings: DataSettings,
+        size: int,
+        *,
+        seed: int,
+        rank: int,
+        first_step: int,
+        num_steps: int,
+    ) -> None:
+        self._settings = settings
+        self._mixture = Mixture(settings, size)
+        self._seed, self._rank = seed, rank
+        self._steps = range(first_step, num_steps)
+        self._num_steps = num_steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield this worker's batches; the loader takes from the workers in turn."""
+        worker = get_worker_info()
+        if worker is not None:
+            cv2.setNumThreads(0)  # threads of OpenCV do not survive a fork
+        first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for step in self._steps[first::stride]:
+            yield self.draw(step)
+
+    def draw(self, step: int) -> Batch:
+        """Make the batch of one step."""
+        settings = self._settings
+        rng = step_rng(self._seed, step, self._rank, 0)
+        long = step >= (1.0 - settings.long_share) * self._num_steps
+        num_frames = settings.long_frames if long else settings.num_frames
+        images, truth, owner = [], [], []
+        for index in range(settings.batch_size):
+            clip, rows = self._mixture.draw(rng, num_frames, step / self._num_steps)
+            images.append(clip.images)
+            truth.append(clip.masks[rows])
+            owner += [index] * len(rows)
+        return Batch(
+            torch.from_numpy(np.stack(images)),
+            torch.from_numpy(np.concatenate(truth)),
+            torch.tensor(owner),
+        )
+
+
+def load_batches(batches: Batches, num_workers: int) -> Iterator[Batch]:
+    """Iterate over batches, made by `num_workers` processes ahead of time."""
+    if not num_workers:
+        return iter(batches)
+    return iter(DataLoader(batches, batch_size=None, num_workers=num_workers, prefetch_factor=8))

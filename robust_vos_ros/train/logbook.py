@@ -1,0 +1,89 @@
+"""The log of a training: JSON lines, and a picture of the curves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use('Agg')  # no window: training runs on machines without a screen
+from matplotlib import pyplot as plt
+
+_SMOOTH_LINES = 15
+
+
+class Logbook:
+    """Means of what training reports, one JSON line every few steps.
+
+    Args:
+        path: File to append to.
+        first_step: Lines of this step and later, left by a run that was cut off, are dropped.
+    """
+
+    def __init__(self, path: Path, first_step: int) -> None:
+        self._path = path
+        self._sums: dict[str, list[float]] = {}
+        kept = [line for line in read_log(path) if line['step'] <= first_step]
+        path.write_text(''.join(json.dumps(line) + '\n' for line in kept), encoding='utf-8')
+
+    def add(self, stats: dict[str, float]) -> None:
+        """Take the statistics of one step."""
+        for name, value in stats.items():
+            self._sums.setdefault(name, []).append(value)
+
+    def write(self, step: int, **more: float) -> dict[str, Any]:
+        """Write the means since the last line; returns the line."""
+        means = {name: round(float(np.mean(v)), 5) for name, v in sorted(self._sums.items())}
+        line = {'step': step, **{k: round(v, 6) for k, v in more.items()}, **means}
+        with self._path.open('a', encoding='utf-8') as file:
+            file.write(json.dumps(line) + '\n')
+        self._sums = {}
+        return line
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read the lines of a log; a last line cut off by a crash is left out."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text(encoding='utf-8').splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def plot_log(path: Path, picture: Path) -> None:
+    """Draw loss and J over the steps of a log."""
+    lines = read_log(path)
+    if not lines:
+        return
+    steps = np.array([line['step'] for line in lines])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout='constrained')
+    for axis, names, title in (
+        (left, ['loss'], 'loss'),
+        (right, sorted({k for line in lines for k in line if k.startswith('J')}), 'IoU'),
+    ):
+        for name in names:
+            values = np.array([line.get(name, np.nan) for line in lines], float)
+            (curve,) = axis.plot(steps, _smooth(values), label=name)
+            axis.plot(steps, values, color=curve.get_color(), alpha=0.2, linewidth=0.7)
+        axis.set(xlabel='step', title=title)
+        axis.grid(alpha=0.3)
+        axis.legend(loc='best', fontsize='small')
+    figure.savefig(picture, dpi=100)
+    plt.close(figure)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Return the running mean over the last lines, NaN where nothing was reported."""
+    out = np.full(len(values), np.nan)
+    for index in range(len(values)):
+        window = values[max(0, index - _SMOOTH_LINES + 1) : index + 1]
+        if np.isfinite(window).any():
+            out[index] = np.nanmean(window)
+    return out

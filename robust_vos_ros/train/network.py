@@ -1,0 +1,107 @@
+"""The network in training form, and where its weights start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from robust_vos_ros.core import weights
+from robust_vos_ros.core.allocator import keep_freed_memory
+from robust_vos_ros.core.errors import ConfigError, WeightsError
+from robust_vos_ros.core.mobilenet import MobileNetTrunk
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.model_spec import load_spec
+from robust_vos_ros.core.network import build_network, find_device, speed_up_norms
+from robust_vos_ros.train.config import TrainSettings
+
+_BATCH_NORM_EPS = 1e-5
+
+
+def build_model(settings: TrainSettings) -> Model:
+    """Build the network that is trained, in float32 on its device.
+
+    Raises:
+        ConfigError: The model or a frozen part does not exist.
+        WeightsError: A file to start from does not fit.
+    """
+    spec = load_spec(settings.model)
+    torch.manual_seed(settings.seed)
+    net = build_network(spec)
+    if settings.trunk_weights:
+        load_mobilenet(net.image_encoder.trunk, Path(settings.trunk_weights).expanduser())
+    if settings.weights:
+        path = Path(settings.weights).expanduser()
+        state = weights.read_state_dict(path)
+        weights.check_keys(path, spec.name, state, net.state_dict())
+        net.load_state_dict(state)
+    freeze(net, settings.frozen)
+    speed_up_norms(net)
+    device = find_device(settings.device)
+    if device.type == 'cpu':
+        keep_freed_memory()
+    net.train().to(device, memory_format=torch.channels_last)
+    return Model(
+        net,
+        name=spec.name,
+        weights_hash='',
+        device=device,
+        precision=settings.precision,
+        coarse_prompts=spec.coarse_prompts,
+        previous_mask=spec.previous_mask,
+    )
+
+
+def freeze(net: nn.Module, prefixes: list[str]) -> None:
+    """Stop the training of parameters by the beginning of their name.
+
+    Raises:
+        ConfigError: A prefix fits no parameter.
+    """
+    for prefix in prefixes:
+        found = [p for name, p in net.named_parameters() if name.startswith(prefix)]
+        if not found:
+            raise ConfigError(f'frozen: no parameter begins with {prefix!r}')
+        for parameter in found:
+            parameter.requires_grad_(False)
+
+
+def load_mobilenet(trunk: nn.Module, path: Path) -> None:
+    """Start a `MobileNetTrunk` from a classifier trained on ImageNet.
+
+    Torchvision's order of tensors is expected, in any naming: each convolution without bias is
+    followed by its batch norm, which is folded into it. Later layers are left out.
+
+    Raises:
+        ConfigError: The model has another trunk.
+        WeightsError: The file is not a MobileNetV2.
+    """
+    if not isinstance(trunk, MobileNetTrunk):
+        raise ConfigError('trunk_weights: only a MobileNetTrunk can start from MobileNetV2')
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+        tensors = list(state.values())
+        starts = [index for index, tensor in enumerate(tensors) if tensor.ndim == 4]
+        convolutions = [m for m in trunk.modules() if isinstance(m, nn.Conv2d)]
+        for start, convolution in zip(starts, convolutions, strict=False):
+            _fold(convolution, tensors[start : start + 5])
+    except Exception as error:  # anything from FileNotFoundError to shapes that do not fit
+        raise WeightsError(
+            f'{path} is not a MobileNetV2 checkpoint in the layout of torchvision: {error}'
+        ) from error
+    if len(starts) < len(convolutions):
+        raise WeightsError(
+            f'{path}: expected at least {len(convolutions)} convolutions, got {len(starts)}'
+        )
+
+
+@torch.no_grad()
+def _fold(convolution: nn.Conv2d, tensors: list[torch.Tensor]) -> None:
+    """Fold a batch norm (gain, offset, mean, variance) into the convolution before it."""
+    weight, gain, offset, mean, variance = (tensor.double() for tensor in tensors)
+    if weight.shape != convolution.weight.shape:
+        raise ValueError(f'expected {tuple(convolution.weight.shape)}, got {tuple(weight.shape)}')
+    scale = gain / (variance + _BATCH_NORM_EPS).sqrt()
+    convolution.weight.copy_(weight * scale[:, None, None, None])
+    convolution.bias.copy_(offset - mean * scale)

@@ -1,0 +1,36 @@
+"""A training with a progress bar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from robust_vos_ros.train.config import TrainSettings
+from robust_vos_ros.train.trainer import Trainer
+
+
+def train_with_progress(settings: TrainSettings, out: Path, *, resume: bool) -> None:
+    """Train to the last step and show how it goes; arguments and errors as for `Trainer`."""
+    trainer = Trainer(settings, out, resume=resume)
+    console = Console(stderr=True, quiet=trainer.process.rank != 0)
+    columns = (
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn('{task.fields[news]}'),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(
+            settings.model, total=settings.steps, completed=trainer.step, news=''
+        )
+
+        def show(step: int, line: dict[str, Any]) -> None:
+            news = f'loss {line["loss"]:.3f}  J {line["J"]:.3f}' if line else ''
+            progress.update(task, completed=step, news=news)
+
+        trainer.run(show)
+    console.print(f'{trainer.step} of {settings.steps} steps done; results in {out}')

@@ -1,0 +1,255 @@
+"""Training: steps, moving average, checkpoints, resume, several processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from robust_vos_ros.core.errors import ConfigError, WeightsError
+from robust_vos_ros.train.config import OptimizerSettings, TrainSettings
+from robust_vos_ros.train.loader import Batches, load_batches, step_rng
+from robust_vos_ros.train.logbook import Logbook, plot_log
+from robust_vos_ros.train.network import build_model
+from robust_vos_ros.train.unroll import Batch, Rollout
+
+STATE_FILE = 'state.pt'
+WEIGHTS_FILE = 'weights.safetensors'
+LOG_FILE = 'log.jsonl'
+PLOT_FILE = 'log.png'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Process:
+    """This process among those that train together (`torchrun` sets the environment)."""
+
+    rank: int
+    world: int
+
+    @classmethod
+    def join(cls) -> Process:
+        """Read the environment; join the others where there are several."""
+        rank, world = int(os.environ.get('RANK', '0')), int(os.environ.get('WORLD_SIZE', '1'))
+        if world > 1:
+            backend = 'nccl' if torch.cuda.is_available() else 'gloo'
+            distributed.init_process_group(backend)
+        return cls(rank, world)
+
+    def any(self, condition: bool) -> bool:
+        """Tell whether a condition holds on any process; all of them must ask."""
+        if self.world == 1:
+            return condition
+        votes = torch.tensor(float(condition))
+        if torch.cuda.is_available():
+            votes = votes.cuda()
+        distributed.all_reduce(votes)
+        return bool(votes > 0)
+
+    def leave(self) -> None:
+        """Leave the others, at the end."""
+        if self.world > 1:
+            distributed.destroy_process_group()
+
+
+class Trainer:
+    """One training in one folder.
+
+    Args:
+        settings: What to train.
+        out: Folder for checkpoint, weights, log and plot.
+        resume: Go on from the checkpoint in `out`; otherwise `out` must not hold one.
+
+    Raises:
+        ConfigError: There is a checkpoint and no `resume`, or it is of other settings.
+        WeightsError, DatasetError: A file cannot be used.
+    """
+
+    def __init__(self, settings: TrainSettings, out: Path, *, resume: bool) -> None:
+        self.settings = settings
+        self.out = out
+        self.process = Process.join()
+        if settings.num_threads:
+            torch.set_num_threads(settings.num_threads)
+        device = _device_of(settings.device)
+        model = build_model(settings.model_copy(update={'device': device}))
+        self.rollout = Rollout(model, settings.rollout).to(model.device)
+        self.parallel: nn.Module = self.rollout
+        if self.process.world > 1:
+            self.parallel = DistributedDataParallel(self.rollout, find_unused_parameters=True)
+        self.optimizer = make_optimizer(self.rollout, settings.optimizer)
+        self.average = {
+            name: tensor.detach().clone() for name, tensor in model.net.state_dict().items()
+        }
+        self.step = 0
+        self._device = model.device
+        out.mkdir(parents=True, exist_ok=True)
+        if resume:
+            self._load()
+        elif (out / STATE_FILE).exists():
+            raise ConfigError(
+                f'{out} holds a training; go on with --resume, or choose another --out'
+            )
+
+    def run(self, on_step: Callable[[int, dict[str, Any]], None] | None = None) -> None:
+        """Train to the last step, or until `max_seconds` have passed.
+
+        Args:
+            on_step: Called after every step with its number and the newest line of the log.
+        """
+        settings, began = self.settings, time.monotonic()
+        batches = Batches(
+            settings.data,
+            self.rollout.model.image_size,
+            seed=settings.seed,
+            rank=self.process.rank,
+            first_step=self.step,
+            num_steps=settings.steps,
+        )
+        logbook = Logbook(self.out / LOG_FILE, self.step) if self.process.rank == 0 else None
+        saved, line = began, {}
+        for batch in load_batches(batches, settings.num_workers):
+            stats = self.train_step(batch)
+            now = time.monotonic()
+            if logbook is not None:
+                logbook.add(stats)
+                if self.step % settings.log_every == 0 or self.step == settings.steps:
+                    line = logbook.write(self.step, seconds=now - began)
+            if on_step is not None:
+                on_step(self.step, line)
+            timeout = self.process.any(0 < settings.max_seconds < now - began)
+            if timeout or self.step == settings.steps or now - saved > settings.save_every_s:
+                self._save()
+                saved = time.monotonic()
+            if timeout:
+                break
+        self.process.leave()
+
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        """Make one step; returns its statistics."""
+        settings = self.settings.optimizer
+        factor = rate_factor(settings, self.step, self.settings.steps)
+        for group in self.optimizer.param_groups:
+            group['lr'] = settings.learning_rate * group['factor'] * factor
+        batch = Batch(
+            *(getattr(batch, f.name).to(self._device) for f in dataclasses.fields(batch))
+        )
+        rng = step_rng(self.settings.seed, self.step, self.process.rank, 1)
+        bf16 = self.settings.precision == 'bf16'
+        with torch.autocast(self._device.type, torch.bfloat16, bf16):
+            loss, stats = self.parallel(batch, rng, self.step / self.settings.steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.rollout.parameters(), settings.max_grad_norm)
+        if torch.isfinite(norm):  # one bad batch must not end a training
+            self.optimizer.step()
+        self.step += 1
+        self._average()
+        return {'loss': float(loss.detach()), 'grad_norm': float(norm), **stats}
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the average; it follows faster while it is young."""
+        keep = min(self.settings.optimizer.ema_decay, self.step / (self.step + 10))
+        for name, tensor in self.rollout.net.state_dict().items():
+            if tensor.is_floating_point():
+                self.average[name].lerp_(tensor, 1.0 - keep)
+
+    def _save(self) -> None:
+        """Write checkpoint, averaged weights and plot; each replaces the old one at once."""
+        if self.process.rank != 0:
+            return
+        state = {
+            'settings': self.settings.model_dump(mode='json'),
+            'step': self.step,
+            'rollout': self.rollout.state_dict(),
+            'average': self.average,
+            'optimizer': self.optimizer.state_dict(),
+        }
+        _replace(self.out / STATE_FILE, lambda path: torch.save(state, path))
+        half = {
+            name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
+            for name, tensor in self.average.items()
+        }
+        _replace(self.out / WEIGHTS_FILE, lambda path: safetensors.torch.save_file(half, path))
+        (self.out / WEIGHTS_FILE).chmod(0o644)
+        plot_log(self.out / LOG_FILE, self.out / PLOT_FILE)
+
+    def _load(self) -> None:
+        path = self.out / STATE_FILE
+        if not path.exists():
+            return
+        try:
+            state = torch.load(path, map_location=self._device, weights_only=True)
+            have = TrainSettings(**state['settings'])
+        except Exception as error:  # torch raises anything from EOFError to UnpicklingError here
+            raise WeightsError(f'{path} is not a checkpoint of a training: {error}') from error
+        changed = _differences(have, self.settings)
+        if changed:
+            raise ConfigError(f'{path} was made with other settings: {", ".join(changed)}')
+        self.step, self.average = state['step'], state['average']
+        self.rollout.load_state_dict(state['rollout'])
+        self.optimizer.load_state_dict(state['optimizer'])
+
+
+def make_optimizer(rollout: Rollout, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """Group parameters: vectors are not decayed, the trunk learns more slowly."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in rollout.named_parameters():
+        if parameter.requires_grad:
+            trunk = name.startswith('net.image_encoder.trunk.')
+            groups.setdefault((trunk, parameter.ndim > 1), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                'params': parameters,
+                'weight_decay': settings.weight_decay if matrix else 0.0,
+                'factor': settings.trunk_factor if trunk else 1.0,
+            }
+            for (trunk, matrix), parameters in sorted(groups.items(), key=lambda item: item[0])
+        ],
+        lr=settings.learning_rate,
+    )
+
+
+def rate_factor(settings: OptimizerSettings, step: int, num_steps: int) -> float:
+    """Return the factor of the learning rate: linear warm-up, then cosine decay."""
+    if step < settings.warmup_steps:
+        return (step + 1) / settings.warmup_steps
+    done = (step - settings.warmup_steps) / max(1, num_steps - settings.warmup_steps)
+    fall = 0.5 + 0.5 * math.cos(math.pi * min(1.0, done))
+    return settings.final_factor + (1.0 - settings.final_factor) * fall
+
+
+def _device_of(name: str) -> str:
+    """Give each process started by torchrun its own GPU."""
+    if name == 'auto' and torch.cuda.is_available():
+        return f'cuda:{os.environ.get("LOCAL_RANK", "0")}'
+    return name
+
+
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
+    new = path.with_name(path.name + '.new')
+    write(new)
+    new.replace(path)
+
+
+# Changing these does not change what is learned.
+_FREE = {'device', 'num_threads', 'num_workers', 'save_every_s', 'max_seconds', 'log_every'}
+
+
+def _differences(have: TrainSettings, want: TrainSettings) -> list[str]:
+    old, new = have.model_dump(), want.model_dump()
+    return [
+        f'{key} {old[key]!r} is now {new[key]!r}'
+        for key in new
+        if key not in _FREE and old[key] != new[key]
+    ]

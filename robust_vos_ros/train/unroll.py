@@ -1,0 +1,229 @@
+"""Training roll-out: prompt in the first frame, then track, through the engine's own functions.
+
+Memory is written from the network's own predictions, as it is when the model runs.
+
+Shape legend: N clips, T frames, B objects of all clips, S side of the image in pixels, C width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import nn
+
+from robust_vos_ros.core.memory import MemoryView
+from robust_vos_ros.core.model import ABSENT_LOGIT, Candidates, Features, Model
+from robust_vos_ros.core.prompts import to_coarse_masks
+from robust_vos_ros.train import prompting
+from robust_vos_ros.train.config import RolloutSettings
+from robust_vos_ros.train.losses import FrameLoss, deep_supervision, frame_loss
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batch:
+    """Clips and the objects to track in them.
+
+    Attributes:
+        images: (N, T, S, S, 3) uint8, RGB.
+        truth: (B, T, S, S) uint8, 0 or 1; visible in the first frame.
+        clip: (B,) int64 clip of each object.
+    """
+
+    images: torch.Tensor
+    truth: torch.Tensor
+    clip: torch.Tensor
+
+
+@dataclasses.dataclass(slots=True)
+class _Memory:
+    """What the objects remember: the prompted frame first."""
+
+    spatial: list[torch.Tensor] = dataclasses.field(default_factory=list)
+    pointers: list[torch.Tensor] = dataclasses.field(default_factory=list)
+
+
+class Rollout(nn.Module):
+    """Loss of a batch of clips.
+
+    Args:
+        model: The network in training form.
+        settings: How prompts and memory are mixed.
+    """
+
+    def __init__(self, model: Model, settings: RolloutSettings) -> None:
+        super().__init__()
+        self.model = model
+        self.settings = settings
+        self.net = model.net
+        # Thrown away after training: reads a coarse mask from memory-conditioned features.
+        self.head = nn.Conv2d(model.hidden_dim, 1, 1)
+
+    def forward(
+        self, batch: Batch, rng: np.random.Generator, progress: float
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """Return the scalar loss and statistics.
+
+        Args:
+            batch: The clips.
+            rng: Source of all randomness of this step.
+            progress: Share of the training that is done, 0 to 1.
+        """
+        num_frames = batch.images.shape[1]
+        memory = _Memory()
+        losses: list[FrameLoss] = []
+        extra: list[torch.Tensor] = []
+        features = self._encode(batch, 0)
+        kept, prompted = self._prompt(batch, features, rng)
+        stats = {f'J_{form}': float(loss.iou.mean()) for form, loss in prompted.items()}
+        extra += [self.settings.prompt_weight * loss.total for loss in prompted.values()]
+        corrected = int(rng.integers(1, num_frames)) if self._chance(rng, 'correction') else -1
+        for t in range(num_frames):
+            if t > 0:
+                features = self._encode(batch, t)
+                view = self._view(memory, t, rng)
+                pix = self.model.attend(features, view)
+                extra.append(self._deep(pix, batch.truth[:, t]))
+                previous = self._previous(kept, batch.truth[:, t - 1], rng, progress)
+                raw = self.model.predict(features, pix, None, previous)
+                losses.append(frame_loss(raw, batch.truth[:, t]))
+                if t == corrected:
+                    raw, loss = self._correct(features, pix, raw, batch.truth[:, t], rng)
+                    extra.append(self.settings.prompt_weight * loss.total)
+                    stats['J_corrected'] = float(loss.iou.mean())
+                kept = self._keep(raw, batch.truth[:, t])
+            if t + 1 < num_frames:
+                memory.pointers.append(kept.pointers[:, 0])
+                memory.spatial.append(
+                    self.model.remember(
+                        features, kept.mask_logits, kept.object_scores, prompted=t == 0
+                    )
+                )
+        total = torch.stack([loss.total for loss in losses]).mean()
+        total = total + torch.stack(extra).sum() / len(losses)
+        return total, stats | _summary(losses, batch.truth)
+
+    def _encode(self, batch: Batch, t: int) -> Features:
+        """Encode frame t of all clips, and give each object the features of its clip."""
+        return _pick(self.model.encode(batch.images[:, t]), batch.clip)
+
+    def _prompt(
+        self, batch: Batch, features: Features, rng: np.random.Generator
+    ) -> tuple[Candidates, dict[str, FrameLoss]]:
+        """Prompt every object in the first frame: by its mask, or in one other form."""
+        truth = batch.truth[:, 0]
+        by_mask = rng.random(len(truth)) < self.settings.mask_prompts
+        form = prompting.CLICK_FORMS[rng.integers(len(prompting.CLICK_FORMS))]
+        rows = {'mask': np.flatnonzero(by_mask), form: np.flatnonzero(~by_mask)}
+        kept: dict[str, Candidates] = {}
+        losses: dict[str, FrameLoss] = {}
+        for name, picked in rows.items():
+            if not len(picked):
+                continue
+            index = torch.from_numpy(picked).to(truth.device)
+            mine = _pick(features, index)
+            if name == 'mask':
+                drawn = [prompting.degrade_mask(rng, m) for m in truth[index].numpy(force=True)]
+                masks = torch.from_numpy(np.stack(drawn)).to(truth.device)[:, None].float()
+                kept[name] = self.model.from_masks(mine, masks)
+                continue
+            clicks = prompting.make_clicks(rng, truth[index].numpy(force=True), form)
+            clicks = clicks.to(truth.device)
+            pix = self.model.attend(mine, None)
+            coarse = to_coarse_masks(clicks, self.model.image_size, self.model.mask_size)
+            raw = self.model.predict(mine, pix, clicks, coarse)
+            losses[name] = frame_loss(raw, truth[index])
+            if self._chance(rng, 'correction'):
+                raw, losses['corrected'] = self._correct(mine, pix, raw, truth[index], rng)
+            kept[name] = self._keep(raw, truth[index])
+        order = np.argsort(np.concatenate([rows[name] for name in kept]))
+        return _join(list(kept.values()), torch.from_numpy(order).to(truth.device)), losses
+
+    def _correct(
+        self,
+        features: Features,
+        pix: torch.Tensor,
+        raw: Candidates,
+        truth: torch.Tensor,
+        rng: np.random.Generator,
+    ) -> tuple[Candidates, FrameLoss]:
+        """Click on the largest error of each mask and predict again, as `refine` does."""
+        previous = raw.best().mask_logits.detach()
+        found = prompting.correction_clicks(rng, previous[:, 0], truth.numpy(force=True))
+        clicks = found.to(truth.device)
+        size = self.model.image_size
+        coarse = to_coarse_masks(clicks, size, self.model.mask_size, previous)
+        better = self.model.predict(features, pix, clicks, coarse)
+        return better, frame_loss(better, truth)
+
+    def _keep(self, raw: Candidates, truth: torch.Tensor) -> Candidates:
+        """Keep the best mask; hiding an object that is there would stop learning."""
+        visible = (raw.object_scores > 0) | (truth > 0).flatten(1).any(dim=1)
+        return self.model.hide_absent(raw.best(), visible)
+
+    def _previous(
+        self, kept: Candidates, truth: torch.Tensor, rng: np.random.Generator, progress: float
+    ) -> torch.Tensor | None:
+        """Return the mask of the frame before: predicted, at times the true one or none."""
+        if not self.model.previous_mask:
+            return None
+        settings = self.settings
+        forced = settings.teacher_forcing * max(0.0, 1.0 - progress / settings.teacher_share)
+        draw = torch.from_numpy(rng.random(len(truth))).to(truth.device)[:, None, None, None]
+        size = kept.mask_logits.shape[-2:]
+        true = nn.functional.interpolate(truth[:, None].float(), size, mode='area') * 20.0 - 10.0
+        previous = torch.where(draw < forced, true, kept.mask_logits.detach())
+        return torch.where(draw > 1.0 - settings.previous_dropout, ABSENT_LOGIT, previous)
+
+    def _deep(self, pix: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        return self.settings.deep_weight * deep_supervision(self.head(pix)[:, 0].float(), truth)
+
+    def _view(self, memory: _Memory, t: int, rng: np.random.Generator) -> MemoryView:
+        """View the prompted frame and the recent ones, some of which were not admitted."""
+        frames = [k for k in range(1, t) if rng.random() >= self.settings.memory_dropout]
+        frames = frames[-self.model.num_recent :]
+        device, count = memory.spatial[0].device, len(memory.spatial[0])
+        rows = [self.model.num_recent] + [min(t - k, self.model.num_recent) - 1 for k in frames]
+        ages = [float(t)] + [float(t - k) for k in frames]
+        return MemoryView(
+            torch.stack([memory.spatial[k] for k in [0, *frames]], dim=1),
+            torch.tensor([rows], device=device).expand(count, -1),
+            torch.stack([memory.pointers[k] for k in [0, *frames]], dim=1),
+            torch.tensor([ages], device=device).expand(count, -1),
+            None,
+        )
+
+    def _chance(self, rng: np.random.Generator, name: str) -> bool:
+        return bool(rng.random() < getattr(self.settings, f'{name}_share'))
+
+
+def _pick(features: Features, index: torch.Tensor) -> Features:
+    fine, middle = features.high_res
+    return Features(features.pix[index], features.pos, (fine[index], middle[index]))
+
+
+def _join(parts: list[Candidates], order: torch.Tensor) -> Candidates:
+    """Concatenate candidates and bring them into another order."""
+    fields = ('mask_logits', 'ious', 'object_scores', 'pointers')
+    return Candidates(
+        *(
+            torch.cat(
+                [
+                    getattr(p, name)[:, :1] if name != 'object_scores' else getattr(p, name)
+                    for p in parts
+                ]
+            )[order]
+            for name in fields
+        )
+    )
+
+
+def _summary(losses: list[FrameLoss], truth: torch.Tensor) -> dict[str, float]:
+    """Return the means over tracked frames; J over those that show the object."""
+    shown = (truth[:, 1:] > 0).flatten(2).any(dim=2).T
+    iou = torch.stack([loss.iou for loss in losses])
+    stats = {'J': float((iou * shown).sum() / shown.sum().clamp(min=1))}
+    for name in losses[0].parts:
+        stats[name] = float(torch.stack([loss.parts[name] for loss in losses]).mean())
+    return stats
