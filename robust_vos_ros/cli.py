@@ -215,6 +215,8 @@ def list_weights() -> None:
         except WeightsError:
             megabytes = spec.size_bytes / 1e6
             where = f'not here; robust-vos weights fetch {name} ({megabytes:.0f} MB)'
+            if not spec.url:
+                where = 'not shipped; docs/training.md says how to make them'
         typer.echo(f'{name}\n  {spec.description}\n  licence: {spec.license}\n  weights: {where}')
 
 

@@ -75,7 +75,8 @@ def test_core_loads_no_ros_module():
 def test_every_file_is_imported_by_another_one():
     imported = {module for path in PACKAGE.rglob('*.py') for module in imported_modules(path)}
     entry_points = {'robust_vos_ros.cli', 'robust_vos_ros.node.lifecycle_node'}
-    entry_points |= {'robust_vos_ros.core.trunk'}  # named in config/models/nano.yaml
+    trunks = {'robust_vos_ros.core.trunk', 'robust_vos_ros.core.mobilenet'}
+    entry_points |= trunks  # named in config/models/*.yaml
     programs = (PACKAGE / 'demo').glob('*.py')  # some are started as processes
     entry_points |= {f'robust_vos_ros.demo.{path.stem}' for path in programs}
     for path in PACKAGE.rglob('[a-z]*.py'):

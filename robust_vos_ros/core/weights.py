@@ -34,7 +34,10 @@ def find_weights(spec: ModelSpec, checkpoint: str = '') -> Path:
             f'the weights of {spec.name} are not here; run `robust-vos weights fetch {spec.name}` '
             f'or put {spec.file} into {cache_dir()}'
         )
-    raise WeightsError(f'{_shipped(spec)} is missing; install the package again')
+    raise WeightsError(
+        f'{_shipped(spec)} is missing; if {spec.name} is shipped, install the package again, '
+        'otherwise train it (docs/training.md) and set model.checkpoint'
+    )
 
 
 def fetch_weights(spec: ModelSpec, *, progress: bool = True) -> Path:

@@ -56,9 +56,10 @@ class Mixture:
     def __init__(self, settings: DataSettings, size: int) -> None:
         self._settings = settings
         self._size = size
-        self._maker = ClipMaker(settings.clips, size, _sequences(settings))
-        if not settings.root and not settings.synthetic:
+        real = settings.real + settings.warped if settings.root else 0.0
+        if not real + settings.synthetic:
             raise DatasetError('no clips: give data.root or a weight to data.synthetic')
+        self._maker = ClipMaker(settings.clips, size, _sequences(settings))
 
     def draw(
         self, rng: np.random.Generator, num_frames: int, progress: float

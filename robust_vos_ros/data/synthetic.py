@@ -229,8 +229,10 @@ class _Scene:
             color = cv2.resize(previous.colors[0], (_PATCH, _PATCH))
             color = np.ascontiguousarray(np.rot90(color, int(rng.integers(4))))
         elif rng.random() < settings.camouflage:
-            top, left = rng.integers(0, self._background.shape[0] - _PATCH + 1, 2)
-            color = self._background[top : top + _PATCH, left : left + _PATCH].copy()
+            side = min(_PATCH, len(self._background))
+            top, left = rng.integers(0, len(self._background) - side + 1, 2)
+            color = self._background[top : top + side, left : left + side]
+            color = cv2.resize(color, (_PATCH, _PATCH))
         else:
             color = self._paint()
         return self._deformed(color, alpha)

@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 
-mpl.use('Agg')  # no window: training runs on machines without a screen
-from matplotlib import pyplot as plt
+from robust_vos_ros.core.errors import ConfigError
+
+try:
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise ConfigError("training draws curves: pip install 'robust_vos_ros[train]'") from error
 
 _SMOOTH_LINES = 15
 
@@ -63,7 +66,8 @@ def plot_log(path: Path, picture: Path) -> None:
     if not lines:
         return
     steps = np.array([line['step'] for line in lines])
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout='constrained')
+    figure = Figure(figsize=(11, 4), layout='constrained')  # without pyplot: needs no screen
+    left, right = figure.subplots(1, 2)
     for axis, names, title in (
         (left, ['loss'], 'loss'),
         (right, sorted({k for line in lines for k in line if k.startswith('J')}), 'IoU'),
@@ -76,7 +80,6 @@ def plot_log(path: Path, picture: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend(loc='best', fontsize='small')
     figure.savefig(picture, dpi=100)
-    plt.close(figure)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

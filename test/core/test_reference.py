@@ -27,6 +27,13 @@ def exact_memory(monkeypatch):
     monkeypatch.setattr(torch, 'bfloat16', torch.float32)
 
 
+@pytest.fixture
+def model(model, monkeypatch):
+    """The network without the mask of the frame before, which the reference does not give it."""
+    monkeypatch.setattr(model, 'previous_mask', False)
+    return model
+
+
 @pytest.fixture(scope='module')
 def predictor():
     """SAM2VideoPredictor with nano's configuration and weights."""

@@ -36,7 +36,7 @@ def settings(**values):
 
 
 def test_all_models_are_there():
-    assert set(model_names()) == {'nano', *OFFICIAL}
+    assert set(model_names()) == {'nano', 'nano_conv', *OFFICIAL}
 
 
 @pytest.mark.parametrize('name', OFFICIAL)
@@ -143,7 +143,7 @@ def test_absent_weights_say_how_to_get_them(cache):
 @pytest.mark.parametrize(
     ('values', 'message'),
     [
-        ({'name': 'sam9'}, 'expected one of nano, sam2.1'),
+        ({'name': 'sam9'}, 'expected one of nano, nano_conv, sam2.1'),
         ({'device': 'cuda:99'}, 'not available'),
         ({'device': 'toaster'}, 'not available'),
     ],
