@@ -98,8 +98,8 @@ class _Matcher:
     def __init__(self, grid: Sequence[int]) -> None:
         self._height, self._width = grid
         inside_TK = self.windows(torch.ones(1, *grid))[:, 0] > 0
-        query_Q2 = _cells(_TILE) + _RADIUS
-        near_QK = torch.cdist(query_Q2, _cells(_WINDOW)) <= _RADIUS
+        offset_QK2 = _cells(_TILE)[:, None] + _RADIUS - _cells(_WINDOW)
+        near_QK = offset_QK2.square().sum(-1) <= _RADIUS**2
         self._candidate_TQK = inside_TK[:, None] & near_QK
 
     def windows(self, values: torch.Tensor) -> torch.Tensor:
@@ -145,8 +145,8 @@ class _Matcher:
 
 
 def _cells(size: int) -> torch.Tensor:
-    """Return the (size * size, 2) float32 positions of a square of cells."""
-    line = torch.arange(size, dtype=torch.float32)
+    """Return the (size * size, 2) int64 positions (y, x) of a square of cells."""
+    line = torch.arange(size)
     return torch.cartesian_prod(line, line)
 
 

@@ -181,15 +181,16 @@ class Rollout(nn.Module):
 
     def _view(self, memory: _Memory, t: int, rng: np.random.Generator) -> MemoryView:
         """View the prompted frame and the recent ones, some of which were not admitted."""
-        frames = [k for k in range(1, t) if rng.random() >= self.settings.memory_dropout]
-        frames = frames[-self.model.num_recent :]
+        admitted = [k for k in range(1, t) if rng.random() >= self.settings.memory_dropout]
+        frames = admitted[-self.model.num_recent :]
+        pointed = admitted[-(self.model.num_pointers - 1) :]
         device, count = memory.spatial[0].device, len(memory.spatial[0])
         rows = [self.model.num_recent] + [min(t - k, self.model.num_recent) - 1 for k in frames]
-        ages = [float(t)] + [float(t - k) for k in frames]
+        ages = [float(t - k) for k in [0, *pointed]]
         return MemoryView(
             torch.stack([memory.spatial[k] for k in [0, *frames]], dim=1),
             torch.tensor([rows], device=device).expand(count, -1),
-            torch.stack([memory.pointers[k] for k in [0, *frames]], dim=1),
+            torch.stack([memory.pointers[k] for k in [0, *pointed]], dim=1),
             torch.tensor([ages], device=device).expand(count, -1),
             None,
         )
