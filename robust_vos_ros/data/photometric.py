@@ -18,7 +18,7 @@ class PhotometricSettings(Settings):
         0.7, 'Share of clips with another brightness, contrast and gamma.', ge=0.0, le=1.0
     )
     tone_strength: float = setting(
-        0.35, 'Largest relative change of brightness, contrast and gamma.', ge=0.0, le=0.9
+        0.25, 'Largest relative change of brightness, contrast and gamma.', ge=0.0, le=0.9
     )
     color_probability: float = setting(
         0.5, 'Share of clips with another saturation and hue.', ge=0.0, le=1.0

@@ -23,6 +23,7 @@ _PATCH = 128  # side of a layer before it is placed, pixels
 _MAX_CUTOUT = 160
 _MARGIN = 1.35  # side of the background relative to the image
 _ATTEMPTS = 20
+_SHADOW_PX = 20  # reach of a shadow around its layer
 
 
 class SyntheticSettings(Settings):
@@ -327,8 +328,9 @@ def _paste(
     height, width = alpha.shape
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ matrix.T
     size = image.shape[0]
-    left, top = np.clip(np.floor(corners.min(axis=0)), 0, size).astype(int)
-    right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, size).astype(int)
+    room = _SHADOW_PX if shadow else 0  # a shadow cut off at the box would show the box
+    left, top = np.clip(np.floor(corners.min(axis=0)) - room, 0, size).astype(int)
+    right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 1 + room, 0, size).astype(int)
     if right <= left or bottom <= top:
         return
     box = (right - left, bottom - top)
@@ -337,7 +339,8 @@ def _paste(
     moved = cv2.warpAffine(color, local, box, borderMode=cv2.BORDER_REPLICATE)
     view = image[top:bottom, left:right]
     if shadow:
-        dark = cv2.GaussianBlur(np.roll(covered, (6, 4), axis=(0, 1)), (0, 0), 4.0)
+        lower = local + np.array([[0.0, 0.0, 4.0], [0.0, 0.0, 6.0]])
+        dark = cv2.GaussianBlur(cv2.warpAffine(alpha, lower, box), (0, 0), 4.0)
         view[:] = (view * (1.0 - 0.45 * dark[..., None])).astype(np.uint8)
     weight = covered[..., None]
     view[:] = (view + weight * (moved.astype(np.float32) - view)).astype(np.uint8)

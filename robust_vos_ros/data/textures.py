@@ -55,7 +55,7 @@ def smooth_noise(
     amplitude = 1.0
     while side < size:
         side = min(2 * side, size)
-        amplitude *= 2.0 ** (1.0 - exponent) * 0.5
+        amplitude *= 2.0 ** (1.0 - exponent)  # an octave of a 2-D spectrum 1 / f^a
         total = cv2.resize(total, (side, side), interpolation=cv2.INTER_CUBIC)
         total = total.reshape(side, side, channels)
         total += np.float32(amplitude) * rng.random((side, side, channels), np.float32)
