@@ -121,10 +121,14 @@ class Trainer:
             now = time.monotonic()
             if logbook is not None:
                 logbook.add(stats)
-                if self.step % settings.log_every == 0 or self.step == settings.steps:
-                    line = logbook.write(self.step, seconds=now - began)
+            # Checkpoints stand between two lines of the log: a resumed log has the same lines.
+            complete = self.step % settings.log_every == 0 or self.step == settings.steps
+            if complete and logbook is not None:
+                line = logbook.write(self.step, seconds=now - began)
             if on_step is not None:
                 on_step(self.step, line)
+            if not complete:
+                continue
             timeout = self.process.any(0 < settings.max_seconds < now - began)
             if timeout or self.step == settings.steps or now - saved > settings.save_every_s:
                 self._save()

@@ -68,6 +68,15 @@ def test_loss_falls_and_the_weights_load_into_the_engine(tiny_settings, tmp_path
     model.warm_up()
 
 
+@pytest.mark.slow
+def test_a_run_stops_where_a_line_of_the_log_is_complete(tiny_settings, tmp_path):
+    trainer = Trainer(tiny_settings(max_seconds=0.001, log_every=2), tmp_path, resume=False)
+    trainer.run()
+    assert trainer.step == 2
+    Trainer(tiny_settings(log_every=2), tmp_path, resume=True).run()
+    assert list(losses_of(tmp_path)) == [2, 4]
+
+
 def test_a_folder_with_a_training_is_not_overwritten(tiny_settings, tmp_path):
     (tmp_path / training.STATE_FILE).touch()
     with pytest.raises(ConfigError, match='--resume'):
