@@ -156,7 +156,7 @@ def install_packages(layout):
     # Without build isolation: setuptools is there already, and the isolated build of sam2 would
     # download a second torch.
     pip.append('--no-build-isolation')
-    everything = ['-e', '.[dev,train]']
+    everything = ['-e', '.[dev,train,eval]']
     if layout.wheels:
         everything += ['-r', layout.wheels, '-c', layout.wheels]
     else:

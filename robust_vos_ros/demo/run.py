@@ -227,7 +227,7 @@ def _make_node(options: DemoOptions) -> ChildProcess:
     arguments = ['--ros-args', '-r', f'image:={IMAGE_TOPIC}', '-p', f'model.name:={options.model}']
     arguments += ['-r', f'image/compressed:={IMAGE_TOPIC}/compressed']
     arguments += ['-p', f'input.transport:={transport}']
-    module = 'robust_vos_ros.node.lifecycle_node'
+    module = 'robust_vos_ros.node_program'
     return ChildProcess('node', module, arguments, options.out / 'node.log')
 
 

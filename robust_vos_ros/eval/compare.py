@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from rich.table import Table
@@ -23,10 +22,10 @@ from robust_vos_ros.core.types import Frame, Prompt
 from robust_vos_ros.data.video_folder import VideoFolder, VideoSequence
 from robust_vos_ros.eval.baselines import BASELINES, Baseline
 from robust_vos_ros.eval.metrics import SequenceScore, score_sequence
+from robust_vos_ros.eval.prompting import PromptForm, make_prompt
 
 _OBJECT_ID = 'object'
 _STEP_NS = 66_666_667  # 15 frames per second
-_CLICK_MARGIN = 2.0  # px
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,17 +86,13 @@ def baselines() -> list[Entrant]:
 def network_entrants(name: str, model: Model) -> list[Entrant]:
     """Return a network pointed at the first mask by the mask, by a box and by three clicks."""
 
-    def entrant(form: str, make_prompt: Callable[[np.ndarray], Prompt]) -> Entrant:
+    def entrant(title: str, form: PromptForm) -> Entrant:
         def track(images: Sequence[np.ndarray], first_mask: np.ndarray) -> list[np.ndarray]:
-            return _track(model, images, make_prompt(first_mask))
+            return _track(model, images, make_prompt(form, first_mask, _OBJECT_ID))
 
-        return Entrant(f'{name} {form}', track)
+        return Entrant(f'{name} {title}', track)
 
-    return [
-        entrant('mask', lambda mask: Prompt(_OBJECT_ID, mask=mask)),
-        entrant('box', lambda mask: Prompt(_OBJECT_ID, box=tight_box(mask))),
-        entrant('clicks', _three_clicks),
-    ]
+    return [entrant('mask', 'mask'), entrant('box', 'box'), entrant('clicks', 'clicks3')]
 
 
 def compare(
@@ -183,39 +178,6 @@ def make_report(
             for row in rows
         ],
     }
-
-
-def tight_box(mask: np.ndarray) -> np.ndarray:
-    """Return the (4,) float32 box (x0, y0, x1, y1) in pixels around an (H, W) bool mask."""
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return np.array([x, y, x + width, y + height], np.float32)
-
-
-def three_points(mask: np.ndarray) -> np.ndarray:
-    """Return three points of a mask: the deepest one, then twice the farthest from those before.
-
-    Args:
-        mask: (H, W) bool, not empty.
-
-    Returns:
-        (3, 2) float32, (x, y) in pixels. The points are at least 2 px inside of the mask if
-        anything is, and may repeat in a tiny mask.
-    """
-    # Beyond the image there is no object.
-    padded = np.pad(mask.astype(np.uint8), 1)
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    y, x = np.nonzero(depth >= min(_CLICK_MARGIN, depth.max()))
-    inside = np.stack([x, y], axis=1).astype(np.float32)
-    chosen = [inside[np.argmax(depth[y, x])]]
-    nearest = np.full(len(inside), np.inf)
-    for _ in range(2):
-        nearest = np.minimum(nearest, np.linalg.norm(inside - chosen[-1], axis=1))
-        chosen.append(inside[np.argmax(nearest)])
-    return np.stack(chosen)
-
-
-def _three_clicks(mask: np.ndarray) -> Prompt:
-    return Prompt(_OBJECT_ID, points=three_points(mask), point_labels=np.ones(3, np.int32))
 
 
 def _track(model: Model, images: Sequence[np.ndarray], prompt: Prompt) -> list[np.ndarray]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import sys
 import uuid
 from typing import Any
 
@@ -23,8 +22,7 @@ from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.node.clicks import Clicks
 from robust_vos_ros.node.diagnostics import Reporter
 from robust_vos_ros.node.parameters import NodeParameters
-from robust_vos_ros.node.pipeline import Pipeline
-from robust_vos_ros.node.program import run
+from robust_vos_ros.node.pipeline import Corrupt, Pipeline
 from robust_vos_ros.node.publishers import Publishers
 from robust_vos_ros.node.receiver import Receiver
 from robust_vos_ros.node.services import Services
@@ -65,10 +63,11 @@ class RobustVosNode(LifecycleNode):
     - cleanup: frees the device
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, corrupt: Corrupt, **options: Any) -> None:
         """Create the node, unconfigured.
 
         Args:
+            corrupt: What the parameter debug.corruption applies to images.
             options: Of rclpy's Node, e.g. `context` and `parameter_overrides`.
 
         Raises:
@@ -77,6 +76,7 @@ class RobustVosNode(LifecycleNode):
         super().__init__(NAME, automatically_declare_parameters_from_overrides=True, **options)
         # Names must differ from the private ones of rclpy's Node (_parameters, _services, ...).
         self._ros_settings = NodeParameters(self, is_unconfigured=lambda: self._configured is None)
+        self._corrupt = corrupt
         self._configured: Configured | None = None
         self._activated: Activated | None = None
         self._guard_transitions()
@@ -198,6 +198,7 @@ class RobustVosNode(LifecycleNode):
         pipeline = Pipeline(
             VideoTracker(model, settings.tracking, session=uuid.uuid4()),
             publishers,
+            corrupt=self._corrupt,
             settings=lambda: self.settings,
             now_ns=lambda: self.get_clock().now().nanoseconds,
             logger=self.get_logger(),
@@ -276,12 +277,3 @@ def _free_device() -> None:
     gc.collect()  # reference cycles would keep device memory
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def main(args: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; return the exit code."""
-    return run(RobustVosNode, args)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

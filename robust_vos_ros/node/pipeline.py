@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Header
@@ -22,6 +23,9 @@ from robust_vos_ros.node.statistics import Statistics
 from robust_vos_ros.node.worker import Worker
 
 THROTTLE_S = 5.0
+
+# (image, corruption, severity, stamp in ns) -> image; images are (H, W, 3) uint8 RGB.
+Corrupt = Callable[[np.ndarray, str, float, int], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Pipeline:
         tracker: VideoTracker,
         publishers: Publishers,
         *,
+        corrupt: Corrupt,
         settings: Callable[[], NodeSettings],
         now_ns: Callable[[], int],
         logger: RcutilsLogger,
@@ -70,6 +75,7 @@ class Pipeline:
         Args:
             tracker: Keeps the objects.
             publishers: Where results go.
+            corrupt: Spoils images on request (debug.corruption).
             settings: Returns the current settings.
             now_ns: Returns the time of the node's clock.
             logger: Of the node.
@@ -79,6 +85,7 @@ class Pipeline:
         self.statistics = Statistics()
         self._tracker = tracker
         self._publishers = publishers
+        self._corrupt = corrupt
         self._settings = settings
         self._now_ns = now_ns
         self._logger = logger
@@ -141,7 +148,7 @@ class Pipeline:
             self.statistics.add(stale=1)
             return
         try:
-            frame = to_frame(msg)
+            frame = self._to_frame(msg)
         except ImageError as error:
             self.reject(error)
             return
@@ -238,7 +245,7 @@ class Pipeline:
             prompts: One per object.
             msg: The image.
         """
-        frame = to_frame(msg)
+        frame = self._to_frame(msg)
         return Applied(msg.header, self._tracker.segment_once(frame, prompts))
 
     def _newest_header(self) -> Header:
@@ -252,10 +259,19 @@ class Pipeline:
         if self._newest is None:
             raise NoFrameError('no image has been processed since activation; check the topic')
         if self._tracker.last_result is None:  # a reset forgot the frame, but it still is there
-            self._tracker.step(to_frame(self._newest))
+            self._tracker.step(self._to_frame(self._newest))
         if stamp_ns is None or stamp_ns == stamp_to_ns(self._newest.header.stamp):
             return None, self._newest.header
-        return to_frame(msg), msg.header
+        return self._to_frame(msg), msg.header
+
+    def _to_frame(self, msg: Any) -> Frame:
+        """Return the image of a message, corrupted if that is asked for; raise ImageError."""
+        frame = to_frame(msg)
+        debug = self.settings.debug
+        if debug.corruption == 'none':
+            return frame
+        rgb = self._corrupt(frame.rgb, debug.corruption, debug.severity, frame.stamp_ns)
+        return dataclasses.replace(frame, rgb=rgb)
 
     def _process_waiting_image(self) -> None:
         if self.worker is not None:

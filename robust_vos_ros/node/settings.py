@@ -89,6 +89,25 @@ class DiagnosticsSettings(Settings):
     )  # fmt: skip
 
 
+# The names of data.corruption, which the node does not import; a test compares them.
+CorruptionName = Literal[
+    'none', 'color_jitter', 'fog', 'gaussian_noise', 'iso_noise', 'motion_blur', 'rain',
+    'resampling_blur', 'snow', 'night', 'droplets', 'defocus', 'jpeg', 'fog_noise',
+    'night_blur', 'rain_snow', 'fog_blur_noise', 'blur_7', 'blur_9', 'salt_pepper_1k',
+    'salt_pepper_5k', 'noise_10', 'noise_30',
+]  # fmt: skip
+
+
+class DebugSettings(Settings):
+    """For demonstrations and trials, not for a robot at work."""
+
+    corruption: CorruptionName = setting(
+        'none', 'Spoil every image by this before it is tracked; the overlay shows it.',
+        dynamic=True,
+    )  # fmt: skip
+    severity: float = setting(3.0, 'Severity of debug.corruption.', dynamic=True, ge=0.0, le=5.0)
+
+
 ChangePolicy = Literal['keep', 'reset_memory', 'remove_objects']
 POLICIES = (
     'keep = go on, reset_memory = keep the objects and their prompts but forget recent frames, '
@@ -134,6 +153,7 @@ class NodeSettings(Settings):
     tracking: TrackerSettings = TrackerSettings()
     publish: PublishSettings = PublishSettings()
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
+    debug: DebugSettings = DebugSettings()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -163,6 +163,7 @@ class Bench(Client):
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.parameter import Parameter
 
+        from robust_vos_ros.data.corruption import corrupt_live
         from robust_vos_ros.node.lifecycle_node import RobustVosNode
 
         super().__init__(domain)
@@ -170,6 +171,7 @@ class Bench(Client):
         self.server_context.init(domain_id=domain)
         values = {**FAST, **(parameters or {})}
         self.robust_vos = RobustVosNode(
+            corrupt=corrupt_live,
             context=self.server_context,
             parameter_overrides=[Parameter(name, value=v) for name, v in values.items()],
             cli_args=['--ros-args', *arguments] if arguments else None,

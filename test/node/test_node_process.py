@@ -18,7 +18,7 @@ from std_srvs.srv import SetBool
 
 pytestmark = pytest.mark.ros
 
-START = 'import sys; from robust_vos_ros.node.lifecycle_node import main; sys.exit(main(sys.argv))'
+START = 'import sys; from robust_vos_ros.node_program import main; sys.exit(main(sys.argv))'
 # A device that hangs: the engine does not come back from the first frame.
 HANG = """
 import threading

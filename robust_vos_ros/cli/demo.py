@@ -1,0 +1,44 @@
+"""`robust-vos demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robust_vos_ros.cli.base import app, reports_errors
+
+
+@app.command()
+@reports_errors
+def demo(
+    video: Annotated[
+        Path | None, typer.Option(help='Video to track in; default: a generated clip.')
+    ] = None,
+    box: Annotated[
+        str, typer.Option(help='Box around an object in the first frame: x0,y0,x1,y1 in pixels.')
+    ] = '',
+    clicks: Annotated[
+        str, typer.Option(help='Clicks on one more object: "x,y;x,y" in pixels.')
+    ] = '',
+    out: Annotated[Path, typer.Option(help='Folder for the results.')] = Path('out/demo'),
+    model: Annotated[str, typer.Option(help='Model to run.')] = 'nano',
+    rate: Annotated[float, typer.Option(help='Frames per second of the camera.')] = 15.0,
+    max_frames: Annotated[int, typer.Option(help='Play at most so many frames.')] = 300,
+    compressed: Annotated[bool, typer.Option(help='Send JPEG instead of raw images.')] = False,
+) -> None:
+    """Run the node and a camera as two processes, track, and show what came out."""
+    from robust_vos_ros.demo.run import DemoOptions, run_demo
+
+    options = DemoOptions(
+        video=video,
+        box=box,
+        clicks=clicks,
+        out=out,
+        model=model,
+        rate_hz=rate,
+        max_frames=max_frames,
+        compressed=compressed,
+    )
+    raise typer.Exit(run_demo(options))

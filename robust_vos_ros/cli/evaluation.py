@@ -1,0 +1,171 @@
+"""`robust-vos eval`, `report` and `merge`."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from robust_vos_ros.cli.base import app, reports_errors
+from robust_vos_ros.core.errors import ConfigError
+
+
+@app.command('eval')
+@reports_errors
+def evaluate(
+    root: Annotated[Path, typer.Argument(metavar='DATASET', help='Folder of a data set.')],
+    layout: Annotated[
+        str, typer.Option(help='Arrangement of the data set, such as folders or davis2016.')
+    ] = 'folders',
+    split: Annotated[
+        str, typer.Option(help='Split, such as val; default: all, if the layout allows it.')
+    ] = '',
+    void_value: Annotated[
+        int, typer.Option(min=0, max=255, help='Mask value of unlabelled pixels; 0 = none.')
+    ] = 0,
+    model: Annotated[str, typer.Option(help='Model to run.')] = 'nano',
+    checkpoint: Annotated[str, typer.Option(help="Its weights; default: the model's own.")] = '',
+    variants: Annotated[
+        str,
+        typer.Option(
+            help='What to compare, separated by commas: base is --model, NAME=FILE other weights '
+            'of nano, NAME=MODEL:FILE another model. The first is compared with the others.'
+        ),
+    ] = 'base',
+    corruption: Annotated[
+        str,
+        typer.Option(
+            help='Corruptions, separated by commas, or robustpvos-c, further, compound, ytvos-p, '
+            'all; empty = clean images only.'
+        ),
+    ] = '',
+    severity: Annotated[
+        str, typer.Option(help='Severities above 0, up to 5, separated by commas.')
+    ] = '3',
+    profile: Annotated[
+        str, typer.Option(help='Severity over time: constant, ramp, burst or fourier.')
+    ] = 'constant',
+    seed: Annotated[int, typer.Option(min=0, help='Seed of the corruptions.')] = 0,
+    prompt: Annotated[
+        str, typer.Option(help='mask, box or clicks3; default: mask, clicks3 for robustpvos.')
+    ] = '',
+    protocol: Annotated[
+        str, typer.Option(help='davis, davis-all or robustpvos; see docs/benchmark.md.')
+    ] = 'davis',
+    json_path: Annotated[Path, typer.Option('--json', help='File for the results.')] = Path(
+        'out/eval.json'
+    ),
+    cache: Annotated[
+        Path, typer.Option(help='Folder of finished sequences, from where a run goes on.')
+    ] = Path('out/eval_cache'),
+    processes: Annotated[
+        int, typer.Option(min=0, help='Processes of one thread each; 0 = one per core.')
+    ] = 0,
+    device: Annotated[str, typer.Option(help='Torch device.')] = 'auto',
+    shard: Annotated[
+        str, typer.Option(help='Run only part i of n: i/n. `robust-vos merge` joins the results.')
+    ] = '',
+    ray: Annotated[
+        str, typer.Option(help='Run on this Ray cluster: auto, HOST:PORT, or local.')
+    ] = '',
+) -> None:
+    """Score a model on clean and corrupted sequences, streamed as a camera would send them."""
+    from rich.progress import Progress
+
+    from robust_vos_ros.eval import benchmark, results, runners, tasks
+
+    chosen = benchmark.make_variants(variants, model=model, checkpoint=checkpoint, device=device)
+    conditions = benchmark.make_conditions(
+        corruption, _floats(severity), profile=profile, seed=seed
+    )
+    prompt = benchmark.choose_prompt(prompt, protocol)
+    dataset = tasks.Dataset(
+        root=root.resolve(), layout=layout, split=split, void_value=void_value or None
+    )
+    about = results.describe(
+        chosen, dataset, protocol=protocol, prompt=prompt, profile=profile, seed=seed
+    )
+    todo = tasks.make_tasks(chosen, dataset, conditions, prompt)
+    if shard:
+        todo = benchmark.take_shard(todo, shard)
+    runner = _runner(runners, processes or os.cpu_count() or 1, ray)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task('sequences', total=len(todo))
+        advance = functools.partial(progress.advance, task)
+        records = benchmark.run_benchmark(todo, runner, cache, on_done=advance)
+    content = results.to_json(results.Results(about=about, records=records))
+    results.write(json_path, content)
+    _print_table(content)
+    typer.echo(f'{json_path}: {len(records)} sequences')
+
+
+@app.command()
+@reports_errors
+def report(
+    source: Annotated[Path, typer.Argument(metavar='JSON', help='Results of robust-vos eval.')],
+    out: Annotated[
+        Path | None, typer.Option(help='HTML file; default: beside the results.')
+    ] = None,
+) -> None:
+    """Make one self-contained HTML page of the results of eval."""
+    from robust_vos_ros.eval import results
+    from robust_vos_ros.eval.report import make_report
+
+    page = make_report(results.read(source))
+    target = out or source.with_suffix('.html')
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(page, encoding='utf-8')
+    typer.echo(target)
+
+
+@app.command()
+@reports_errors
+def merge(
+    sources: Annotated[list[Path], typer.Argument(metavar='JSON...', help='Results to join.')],
+    json_path: Annotated[Path, typer.Option('--json', help='File for all of them.')] = Path(
+        'out/eval.json'
+    ),
+) -> None:
+    """Join the results of shards."""
+    from robust_vos_ros.eval import results
+
+    merged = results.merge(sources)
+    content = results.to_json(merged)
+    results.write(json_path, content)
+    _print_table(content)
+    typer.echo(f'{json_path}: {len(merged.records)} sequences')
+
+
+def _runner(runners: Any, processes: int, ray: str) -> Any:
+    if ray:
+        return runners.run_on_ray(ray)
+    return runners.run_here if processes == 1 else runners.run_in_processes(processes)
+
+
+def _floats(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(',')]
+    except ValueError:
+        raise ConfigError(f'severity: expected numbers such as 1,3,5, got {text!r}') from None
+
+
+def _print_table(content: dict[str, Any]) -> None:
+    """Print J&F of clean and of each corruption, a column per variant."""
+    variants = content['variants']
+    table = Table(title='J&F in percent')
+    table.add_column('')
+    for name in variants:
+        table.add_column(name, justify='right')
+    rows = {'clean': [result['J&F'] for result in variants.values()]}
+    for name in content['per_corruption']:
+        rows[name] = [result['per_corruption'][name]['J&F'] for result in variants.values()]
+    for name in ('mPC', 'rPC', 'Q_p', 'R_p'):
+        rows[name] = [result[name] for result in variants.values()]
+    for name, values in rows.items():
+        table.add_row(name, *('' if value is None else f'{value:.1f}' for value in values))
+    Console().print(table)

@@ -1,0 +1,44 @@
+"""`robust-vos weights`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from robust_vos_ros.cli.base import app, reports_errors
+
+weights_app = typer.Typer(no_args_is_help=True, help='List and download model weights.')
+app.add_typer(weights_app, name='weights')
+
+
+@weights_app.command('list')
+@reports_errors
+def list_weights() -> None:
+    """List the models and where their weights are."""
+    from robust_vos_ros.core.errors import WeightsError
+    from robust_vos_ros.core.model_spec import load_spec, model_names
+    from robust_vos_ros.core.weights import find_weights
+
+    for name in model_names():
+        spec = load_spec(name)
+        try:
+            where = str(find_weights(spec))
+        except WeightsError:
+            megabytes = spec.size_bytes / 1e6
+            where = f'not here; robust-vos weights fetch {name} ({megabytes:.0f} MB)'
+            if not spec.url:
+                where = 'not shipped; docs/training.md says how to make them'
+        typer.echo(f'{name}\n  {spec.description}\n  licence: {spec.license}\n  weights: {where}')
+
+
+@weights_app.command('fetch')
+@reports_errors
+def fetch(
+    name: Annotated[str, typer.Argument(help='Model, see `robust-vos weights list`.')],
+) -> None:
+    """Download the weights of a model into the cache."""
+    from robust_vos_ros.core.model_spec import load_spec
+    from robust_vos_ros.core.weights import fetch_weights
+
+    typer.echo(fetch_weights(load_spec(name)))

@@ -1,0 +1,229 @@
+"""Corrupt a video, a folder of images or a whole data set on disk, and go on after interruptions.
+
+Results are in OUT/CORRUPTION. A data set keeps its form: images are new, all else is linked.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from robust_vos_ros.core.errors import ConfigError, DatasetError
+from robust_vos_ros.data.corruption import Corruption
+from robust_vos_ros.data.labels import read_image
+from robust_vos_ros.data.layouts import IMAGE_ENDINGS, list_files
+from robust_vos_ros.data.severity import Profile, clip_seed
+
+VIDEO_ENDINGS = ('.mp4', '.avi', '.mkv', '.mov', '.webm')
+_IMAGE_FOLDER = 'JPEGImages'  # data sets begin the names of their image folders so
+_JPEG_QUALITY = 95
+_SETTINGS_FILE = 'corruption.json'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CorruptOptions:
+    """How to corrupt.
+
+    Attributes:
+        corruptions: Names of `corruption.CORRUPTIONS`.
+        severity: 0 to 5.
+        profile: Severity over time.
+        seed: Of the run.
+    """
+
+    corruptions: tuple[str, ...]
+    severity: float
+    profile: str
+    seed: int
+
+    def corruption(self, name: str, clip: str, num_frames: int) -> Corruption:
+        """Return the corruption of one clip.
+
+        Raises:
+            ConfigError: A name or the severity is not known.
+        """
+        profile = Profile(self.profile, self.severity, num_frames)
+        return Corruption(name, profile, clip_seed(clip, self.seed))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """One clip and one corruption.
+
+    Attributes:
+        source: Video file or folder of images.
+        target: Video file or folder to write.
+    """
+
+    source: Path
+    target: Path
+    name: str
+    options: CorruptOptions
+
+
+def plan(source: Path, out: Path, options: CorruptOptions) -> list[Job]:
+    """Make the folders and links of the result, and return what is to be computed.
+
+    Args:
+        source: A video, a folder of images, or a data set with folders named JPEGImages...
+        out: Folder of the results, not inside `source`.
+        options: How to corrupt.
+
+    Raises:
+        DatasetError: The source has no images or is no video, or `out` is inside of it.
+        ConfigError: A setting is wrong, or other settings were used in `out` before.
+    """
+    if not source.exists():
+        raise DatasetError(f'{source}: expected a video, a folder of images or a data set')
+    if out.resolve().is_relative_to(source.resolve()):
+        raise DatasetError(f'{out}: expected a folder outside of {source}; name another one')
+    jobs = []
+    for name in options.corruptions:
+        options.corruption(name, '', 1)  # checks the settings
+        target = out / name
+        _keep_settings(target, source, name, options)
+        pairs = list(_clips(source, target))
+        if not pairs:
+            raise DatasetError(
+                f'{source}: expected images in it, or folders of images in folders named '
+                f'{_IMAGE_FOLDER}..., got neither'
+            )
+        jobs += [Job(clip, place, name, options) for clip, place in pairs]
+    return jobs
+
+
+def run_jobs(
+    jobs: Sequence[Job], *, num_processes: int, on_done: Callable[[], None] = lambda: None
+) -> None:
+    """Compute what is not there yet.
+
+    Raises:
+        DatasetError: A clip cannot be read; the others are finished first.
+    """
+    problems = []
+    context = multiprocessing.get_context('spawn')
+    with concurrent.futures.ProcessPoolExecutor(num_processes, context) as pool:
+        for future in concurrent.futures.as_completed([pool.submit(run_job, j) for j in jobs]):
+            try:
+                future.result()
+            except DatasetError as error:
+                problems.append(error)
+            on_done()
+    if problems:
+        raise problems[0]
+
+
+def run_job(job: Job) -> None:
+    """Corrupt one clip; frames and videos that exist are finished and stay as they are.
+
+    Raises:
+        DatasetError: The clip cannot be read.
+    """
+    cv2.setNumThreads(1)
+    if job.source.is_dir():
+        _corrupt_images(job)
+    elif not job.target.exists():
+        _corrupt_video(job)
+
+
+def _corrupt_images(job: Job) -> None:
+    files = list_files(job.source, IMAGE_ENDINGS)
+    corruption = job.options.corruption(job.name, job.source.name, len(files))
+    job.target.mkdir(parents=True, exist_ok=True)
+    for index, path in enumerate(files.values()):
+        target = job.target / path.name
+        if not target.exists():
+            _write_image(target, corruption.apply(read_image(path), index))
+
+
+def _write_image(path: Path, rgb: np.ndarray) -> None:
+    ending = path.suffix.lower()
+    quality = () if ending == '.png' else (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
+    _, data = cv2.imencode(ending, rgb[..., ::-1], quality)
+    partial = path.with_name(f'.{path.name}.partial')
+    partial.write_bytes(data.tobytes())
+    partial.replace(path)  # so that a file that exists is whole
+
+
+def _corrupt_video(job: Job) -> None:
+    capture = cv2.VideoCapture(str(job.source))
+    size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    rate = capture.get(cv2.CAP_PROP_FPS) or 30.0
+    count = max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+    corruption = job.options.corruption(job.name, job.source.stem, count)
+    partial = job.target.with_name(f'.partial-{job.target.name}')
+    writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*'mp4v'), rate, size)
+    index = 0
+    while True:
+        ok, bgr = capture.read()
+        if not ok:
+            break
+        rgb = np.ascontiguousarray(bgr[..., ::-1])
+        writer.write(np.ascontiguousarray(corruption.apply(rgb, index)[..., ::-1]))
+        index += 1
+    capture.release()
+    writer.release()
+    if not index:
+        partial.unlink(missing_ok=True)
+        raise DatasetError(f'{job.source}: expected a video that OpenCV can read, got no frame')
+    partial.replace(job.target)
+
+
+def _clips(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield (clip, its place in the result), and link what is not images."""
+    if source.is_file():
+        if source.suffix.lower() not in VIDEO_ENDINGS:
+            raise DatasetError(
+                f'{source}: expected a video ({", ".join(VIDEO_ENDINGS)}) or a folder'
+            )
+        yield source, target / f'{source.stem}.mp4'
+    elif list_files(source, IMAGE_ENDINGS):
+        yield source, target
+    else:
+        yield from _clips_of_dataset(source, target)
+
+
+def _clips_of_dataset(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
+    for entry in sorted(source.iterdir()):
+        place = target / entry.name
+        if entry.is_dir() and entry.name.startswith(_IMAGE_FOLDER):
+            for folder in sorted({path.parent for path in _images_below(entry)}):
+                yield folder, place / folder.relative_to(entry)
+        elif entry.is_dir() and any(entry.glob(f'{_IMAGE_FOLDER}*')):
+            place.mkdir(parents=True, exist_ok=True)
+            yield from _clips_of_dataset(entry, place)
+        elif not place.is_symlink() and entry.name != _SETTINGS_FILE:
+            place.symlink_to(os.path.relpath(entry.resolve(), place.parent.resolve()))
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_ENDINGS)
+
+
+def _keep_settings(target: Path, source: Path, name: str, options: CorruptOptions) -> None:
+    """Write down how this result is made, or check that it is the same as before."""
+    settings = {
+        'source': source.resolve().name,
+        'corruption': name,
+        'severity': options.severity,
+        'profile': options.profile,
+        'seed': options.seed,
+    }
+    target.mkdir(parents=True, exist_ok=True)
+    path = target / _SETTINGS_FILE
+    text = json.dumps(settings, indent=1) + '\n'
+    if not path.exists():
+        path.write_text(text, encoding='utf-8')
+    elif path.read_text(encoding='utf-8') != text:
+        raise ConfigError(
+            f'{target}: expected to go on with {json.dumps(settings)}, but {path} says otherwise; '
+            'name another folder or remove this one'
+        )

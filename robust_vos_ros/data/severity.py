@@ -1,0 +1,111 @@
+"""How strong a corruption is over the time of a clip: constant, ramp, burst or a Fourier mixture.
+
+A severity is a continuous number from 0 (clean) to 5. A profile turns the severity that was asked
+for into that of one frame, from the seed of the clip and the index of the frame alone, so that a
+frame is the same streamed or offline, in any order, in any process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import math
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+
+from robust_vos_ros.core.errors import ConfigError
+
+ProfileName = Literal['constant', 'ramp', 'burst', 'fourier']
+# Severity of one parameter of a corruption at one frame, 0 to 5.
+Level = Callable[[str], float]
+PROFILES: tuple[str, ...] = get_args(ProfileName)
+MAX_SEVERITY = 5.0
+
+# RobustPVOS (arXiv 2605.12006): four sines, f in [0.2, 1.5] cycles per clip, Dirichlet weights.
+_NUM_SINES = 4
+_CYCLES = (0.2, 1.5)
+
+
+def clip_seed(name: str, seed: int = 0) -> int:
+    """Return the seed of a clip, made of its name: the same on every machine.
+
+    Args:
+        name: Name of the sequence or file.
+        seed: Seed of the whole run.
+    """
+    digest = hashlib.sha256(f'{seed}/{name}'.encode()).digest()
+    return int.from_bytes(digest[:8], 'big')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Profile:
+    """Severity over the frames of a clip.
+
+    Attributes:
+        name: One of `PROFILES`.
+        severity: Mean severity (constant, fourier) or peak (ramp, burst), 0 to 5.
+        num_frames: Frames that one course of the profile takes; afterwards it goes on (fourier),
+            stays at its end (ramp) or repeats (burst).
+    """
+
+    name: str
+    severity: float
+    num_frames: int
+
+    def __post_init__(self) -> None:
+        if self.name not in PROFILES:
+            raise ConfigError(f'profile: expected one of {", ".join(PROFILES)}, got {self.name!r}')
+        if not 0.0 <= self.severity <= MAX_SEVERITY:
+            raise ConfigError(f'severity: expected 0 to {MAX_SEVERITY:g}, got {self.severity}')
+        if self.num_frames < 1:
+            raise ConfigError(f'num_frames: expected at least 1, got {self.num_frames}')
+
+    def at(self, frame_index: int, seed: int, parameter: str = '') -> float:
+        """Return the severity of one frame, 0 to 5.
+
+        Args:
+            frame_index: Index of the frame, from 0.
+            seed: Seed of the clip.
+            parameter: Each parameter of a corruption has a Fourier mixture of its own.
+        """
+        share = frame_index / max(1, self.num_frames - 1)
+        if self.name == 'constant':
+            return self.severity
+        if self.name == 'ramp':
+            return self.severity * min(1.0, share)
+        if self.name == 'burst':
+            return self.severity * _burst(share % 1.0 if share > 1.0 else share)
+        value = self.severity * fourier_mixture(share, seed, parameter)
+        return float(np.clip(value, 0.0, MAX_SEVERITY))
+
+
+def fourier_mixture(share: float, seed: int, parameter: str = '') -> float:
+    """Return the factor of the severity at a share of the clip: around 1, from 0 to 2.
+
+    Four sines s_c(t) = 1 + A_c sin(2 pi (f_c t + o_c)), weighted by w ~ Dirichlet(1, 1, 1, 1),
+    with A_c ~ U(0, 1), f_c ~ U(0.2, 1.5) cycles per clip and o_c ~ U(0, 1): RobustPVOS, without
+    its scaling by the extremes over the clip, which a stream does not know.
+    """
+    weights, amplitudes, cycles, offsets = _sines(seed, parameter)
+    waves = 1.0 + amplitudes * np.sin(2.0 * math.pi * (cycles * share + offsets))
+    return float(weights @ waves)
+
+
+@functools.lru_cache(4096)
+def _sines(seed: int, parameter: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(clip_seed(parameter, seed))
+    return (
+        rng.dirichlet(np.ones(_NUM_SINES)),
+        rng.uniform(0.0, 1.0, _NUM_SINES),
+        rng.uniform(*_CYCLES, _NUM_SINES),
+        rng.uniform(0.0, 1.0, _NUM_SINES),
+    )
+
+
+def _burst(share: float) -> float:
+    """Return a bump: nothing for a third of the clip, full for a quarter, soft edges."""
+    rise, fall = (share - 0.3) / 0.1, (0.75 - share) / 0.1
+    return float(np.clip(min(rise, fall), 0.0, 1.0))

@@ -1,0 +1,159 @@
+"""Run a benchmark: what was measured before is read, the rest is measured and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pydantic
+
+from robust_vos_ros.core.config import ModelSettings, parse_settings
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.data.corruption import find_corruptions
+from robust_vos_ros.data.severity import MAX_SEVERITY, PROFILES
+from robust_vos_ros.eval.compare import parse_weights
+from robust_vos_ros.eval.prompting import PROMPT_FORMS
+from robust_vos_ros.eval.protocols import PROTOCOLS
+from robust_vos_ros.eval.records import CLEAN, Condition, SequenceRecord
+from robust_vos_ros.eval.runners import Runner
+from robust_vos_ros.eval.tasks import Task, Variant
+
+
+def make_conditions(
+    corruptions: str, severities: Sequence[float], *, profile: str, seed: int
+) -> list[Condition]:
+    """Return clean, and every corruption at every severity.
+
+    Args:
+        corruptions: See `data.corruption.find_corruptions`; empty = only clean.
+        severities: Each above 0, up to 5.
+        profile: A name of `data.severity.PROFILES`.
+        seed: Of the corruptions.
+
+    Raises:
+        ConfigError: A name or severity is not known.
+    """
+    if profile not in PROFILES:
+        raise ConfigError(f'profile: expected one of {", ".join(PROFILES)}, got {profile!r}')
+    if not all(0.0 < severity <= MAX_SEVERITY for severity in severities):
+        raise ConfigError(
+            f'severity: expected numbers above 0, up to {MAX_SEVERITY:g}, got {severities}'
+        )
+    clean = Condition(corruption=CLEAN, severity=0.0, profile='constant', seed=seed)
+    names = find_corruptions(corruptions) if corruptions else ()
+    return [
+        clean,
+        *(
+            Condition(corruption=name, severity=severity, profile=profile, seed=seed)
+            for name in names
+            for severity in dict.fromkeys(severities)
+        ),
+    ]
+
+
+def make_variants(text: str, *, model: str, checkpoint: str, device: str) -> list[Variant]:
+    """Return what is compared.
+
+    Args:
+        text: Names separated by commas: `base` for the model itself, otherwise as in
+            `compare.parse_weights`.
+        model: Model of `base`.
+        checkpoint: Weights of `base`; empty = its own.
+        device: Torch device.
+
+    Raises:
+        ConfigError: A variant has another form or is named twice.
+    """
+    variants: dict[str, Variant] = {}
+    for item in text.split(','):
+        name, own, file = ('base', model, checkpoint) if item == 'base' else parse_weights(item)
+        if name in variants:
+            raise ConfigError(f'variants: expected different names, got {name!r} twice')
+        settings = {'name': own, 'checkpoint': file, 'device': device, 'num_threads': 1}
+        variants[name] = Variant(name=name, model=parse_settings(ModelSettings, settings))
+    return list(variants.values())
+
+
+def choose_prompt(prompt: str, protocol: str) -> str:
+    """Return the prompt, or that of the protocol if none is named.
+
+    Raises:
+        ConfigError: The prompt or the protocol is not known.
+    """
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f'protocol: expected one of {", ".join(PROTOCOLS)}, got {protocol!r}')
+    chosen = prompt or ('clicks3' if protocol == 'robustpvos' else 'mask')
+    if chosen not in PROMPT_FORMS:
+        raise ConfigError(f'prompt: expected one of {", ".join(PROMPT_FORMS)}, got {prompt!r}')
+    return chosen
+
+
+def take_shard(tasks: Sequence[Task], shard: str) -> list[Task]:
+    """Return the tasks of every n-th sequence.
+
+    Args:
+        tasks: All of them.
+        shard: `i/n`, i from 1 to n, n at most the number of sequences.
+
+    Raises:
+        ConfigError: The text has another form.
+    """
+    names = list(dict.fromkeys(task.sequence for task in tasks))
+    index, _, total = shard.partition('/')
+    numbers = index.isdecimal() and total.isdecimal()
+    if not numbers or not 1 <= int(index) <= int(total) <= len(names):
+        raise ConfigError(
+            f'shard: expected i/n with i from 1 to n and n at most {len(names)}, the number of '
+            f'sequences, such as 1/2, got {shard!r}'
+        )
+    kept = names[int(index) - 1 :: int(total)]
+    return [task for task in tasks if task.sequence in kept]
+
+
+def run_benchmark(
+    tasks: Sequence[Task],
+    runner: Runner,
+    cache: Path,
+    *,
+    on_done: Callable[[], None] = lambda: None,
+) -> list[SequenceRecord]:
+    """Return the records of all tasks, in their order.
+
+    Args:
+        tasks: What to measure.
+        runner: Where to measure what is not in the cache.
+        cache: Folder of finished records, one file each; interrupted runs go on from there.
+        on_done: Called after each record, for a progress bar.
+
+    Raises:
+        RobustVosError: A task failed; the finished ones are in the cache.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    paths = [cache / f'{task.key()}.json' for task in tasks]
+    records: dict[int, SequenceRecord] = {}
+    for position, path in enumerate(paths):
+        record = _read(path)
+        if record is not None:
+            records[position] = record
+            on_done()
+    missing = [position for position in range(len(tasks)) if position not in records]
+    for number, record in runner([tasks[position] for position in missing]):
+        position = missing[number]
+        records[position] = record
+        _write(paths[position], record)
+        on_done()
+    return [records[position] for position in range(len(tasks))]
+
+
+def _read(path: Path) -> SequenceRecord | None:
+    """Return a finished record; one that cannot be read is measured again."""
+    try:
+        return SequenceRecord.model_validate_json(path.read_bytes())
+    except (OSError, pydantic.ValidationError):
+        return None
+
+
+def _write(path: Path, record: SequenceRecord) -> None:
+    partial = path.with_suffix('.partial')
+    partial.write_text(record.model_dump_json(), encoding='utf-8')
+    partial.replace(path)  # so that an interruption leaves no half file

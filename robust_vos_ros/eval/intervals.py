@@ -1,0 +1,33 @@
+"""How sure a mean difference is: bootstrap confidence intervals over paired sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from robust_vos_ros.core.errors import ConfigError
+
+NUM_RESAMPLES = 10_000
+
+
+def bootstrap_interval(
+    differences: Sequence[float], *, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Return the percentile interval of the mean (Efron 1979).
+
+    Args:
+        differences: One per sequence: both scores of a difference come from the same sequence.
+        level: Probability that the interval covers the mean, over resampled sequences.
+        seed: Of the resampling.
+
+    Raises:
+        ConfigError: There is no difference.
+    """
+    values = np.asarray(differences, np.float64)
+    if not len(values):
+        raise ConfigError('expected at least one sequence to compare on, got none')
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(0, len(values), (NUM_RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    return float(low), float(high)

@@ -1,0 +1,191 @@
+"""The JSON file of a benchmark: numbers on top, the records they come from below."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import torch
+
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.eval.protocols import NOTES
+from robust_vos_ros.eval.records import Record, SequenceRecord
+from robust_vos_ros.eval.summary import differences, summarize
+from robust_vos_ros.eval.tasks import Dataset, Variant, weights_hash
+
+_NUM_STRIPS = 12
+_STRIPS_PER_SEQUENCE = 2
+
+
+class About(Record):
+    """What was measured and how; results can be merged where all of it is equal.
+
+    Attributes:
+        variants: Model, weights and settings by the name of the variant, in order.
+    """
+
+    dataset: str
+    layout: str
+    split: str
+    protocol: str
+    protocol_note: str
+    prompt: str
+    profile: str
+    seed: int
+    torch: str
+    variants: dict[str, dict[str, Any]]
+
+
+class Results(Record):
+    """What `merge` reads back."""
+
+    about: About
+    records: list[SequenceRecord]
+
+
+def describe(
+    variants: Sequence[Variant],
+    dataset: Dataset,
+    *,
+    protocol: str,
+    prompt: str,
+    profile: str,
+    seed: int,
+) -> About:
+    """Return the description of a run.
+
+    Raises:
+        ConfigError, WeightsError: A model or its weights do not exist.
+    """
+    return About(
+        dataset=dataset.root.resolve().name,
+        layout=dataset.layout,
+        split=dataset.split,
+        protocol=protocol,
+        protocol_note=NOTES[protocol],
+        prompt=prompt,
+        profile=profile,
+        seed=seed,
+        torch=torch.__version__,
+        variants={
+            variant.name: {
+                'model': variant.model.name,
+                'weights_sha256': weights_hash(variant.model),
+                'tracking': variant.tracking.model_dump(),
+            }
+            for variant in variants
+        },
+    )
+
+
+def to_json(results: Results) -> dict[str, Any]:
+    """Return the content of the file.
+
+    The numbers on top are those of the first variant; `variants` has them of all, `differences`
+    those of each further one to the first.
+
+    Raises:
+        ConfigError: A variant has no record, or no frame can be scored.
+    """
+    about, records = results.about, results.records
+    groups = {name: [r for r in records if r.variant == name] for name in about.variants}
+    for name, group in groups.items():
+        if not group:
+            raise ConfigError(f'expected records of the variant {name!r}, got none')
+    first, *others = groups
+    summaries = {name: summarize(group, about.protocol) for name, group in groups.items()}
+    return {
+        **summaries[first],
+        'variants': summaries,
+        'differences': {
+            name: differences(groups[first], groups[name], about.protocol) for name in others
+        },
+        'machine': f'{platform.machine()}, {torch.get_num_threads()} threads',
+        'about': about.model_dump(),
+        'records': [record.model_dump() for record in keep_worst_strips(records)],
+    }
+
+
+def merge(paths: Sequence[Path]) -> Results:
+    """Return the results of several files, such as shards, as one.
+
+    Raises:
+        ConfigError: A file cannot be read, was measured otherwise, or repeats a record.
+    """
+    parts = [read(path) for path in paths]
+    records: dict[str, SequenceRecord] = {}
+    for path, part in zip(paths, parts, strict=True):
+        for name, value in part.about:
+            expected = getattr(parts[0].about, name)
+            if value != expected:
+                raise ConfigError(
+                    f'{path}: expected {name} as in {paths[0]}, {expected!r}, got {value!r}'
+                )
+        for record in part.records:
+            key = f'{record.variant} {record.sequence} {record.condition}'
+            if key in records:
+                raise ConfigError(f'{path}: expected new records, got one more of {key}')
+            records[key] = record
+    return Results(about=parts[0].about, records=list(records.values()))
+
+
+def read(path: Path) -> Results:
+    """Read a file that `write` wrote.
+
+    Raises:
+        ConfigError: It is missing or no such file.
+    """
+    content = read_json(path)
+    try:
+        return Results(about=content['about'], records=content['records'])
+    except (KeyError, pydantic.ValidationError) as error:
+        raise ConfigError(
+            f'{path}: expected results of robust-vos eval of this version, got {error}'
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds a mapping.
+
+    Raises:
+        ConfigError: It is missing, no JSON or no mapping.
+    """
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f'{path}: expected a JSON file, got {error}') from error
+    if not isinstance(content, dict):
+        raise ConfigError(f'{path}: expected a JSON object, got {type(content).__name__}')
+    return content
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + '\n', encoding='utf-8')
+
+
+def keep_worst_strips(records: Sequence[SequenceRecord]) -> list[SequenceRecord]:
+    """Return the records, with the pictures of the worst frames only."""
+    taken: dict[str, int] = {}
+    kept: set[int] = set()
+    for position in sorted(range(len(records)), key=lambda i: worst_score(records[i])):
+        sequence = records[position].sequence
+        if records[position].strip and taken.get(sequence, 0) < _STRIPS_PER_SEQUENCE:
+            taken[sequence] = taken.get(sequence, 0) + 1
+            kept.add(position)
+        if len(kept) == _NUM_STRIPS:
+            break
+    return [
+        record if position in kept else record.model_copy(update={'strip': ''})
+        for position, record in enumerate(records)
+    ]
+
+
+def worst_score(record: SequenceRecord) -> float:
+    """Return the least J of a frame after the prompt, 1 if there is none."""
+    return min((j for item in record.objects for j in item.j[1:]), default=1.0)

@@ -1,0 +1,81 @@
+"""Where tasks run: in this process, in several, or on a Ray cluster; results come as they end."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from robust_vos_ros.core.errors import ConfigError, RobustVosError
+from robust_vos_ros.eval.records import SequenceRecord
+from robust_vos_ros.eval.tasks import Task, measure
+
+# Yields (position of the task, its record), in any order.
+Runner = Callable[[Sequence[Task]], Iterator[tuple[int, SequenceRecord]]]
+
+
+def run_here(tasks: Sequence[Task]) -> Iterator[tuple[int, SequenceRecord]]:
+    """Run one task after the other in this process."""
+    for position, task in enumerate(tasks):
+        yield position, measure(task)
+
+
+def run_in_processes(num_processes: int) -> Runner:
+    """Return a runner that keeps several processes busy."""
+
+    def run(tasks: Sequence[Task]) -> Iterator[tuple[int, SequenceRecord]]:
+        # Not forked: the threads of torch do not survive that.
+        context = multiprocessing.get_context('spawn')
+        with concurrent.futures.ProcessPoolExecutor(num_processes, context) as pool:
+            futures = {pool.submit(measure, task): i for i, task in enumerate(tasks)}
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    yield futures[future], future.result()
+            except BrokenProcessPool as error:
+                raise RobustVosError(
+                    'expected the processes to finish, but one was killed, most likely for want '
+                    'of memory; run the same command again with fewer --processes: finished '
+                    'sequences are kept'
+                ) from error
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    return run
+
+
+def run_on_ray(address: str) -> Runner:
+    """Return a runner that makes each task a Ray task of one CPU.
+
+    Args:
+        address: `local` starts Ray on this machine; otherwise as in `ray.init`: `auto`, HOST:PORT
+            or ray://HOST:PORT. Workers need this package and the data set at the same path.
+
+    Raises:
+        ConfigError: Ray is not installed or does not answer.
+    """
+    try:
+        import ray  # noqa: PLC0415  an optional extra
+    except ImportError as error:
+        raise ConfigError("expected Ray to be installed: pip install 'ray~=2.60'") from error
+
+    def run(tasks: Sequence[Task]) -> Iterator[tuple[int, SequenceRecord]]:
+        where: dict[str, Any] = {} if address == 'local' else {'address': address}
+        try:
+            ray.init(**where, include_dashboard=False, log_to_driver=False)
+        except (ConnectionError, ValueError) as error:
+            raise ConfigError(f'ray: expected a cluster at {address!r}, got {error}') from error
+        try:
+            remote = ray.remote(num_cpus=1)(measure)
+            waiting = {remote.remote(task): i for i, task in enumerate(tasks)}
+            while waiting:
+                done, _ = ray.wait(list(waiting))
+                for reference in done:
+                    yield waiting.pop(reference), ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            raise RobustVosError(f'a Ray task failed: {error.cause}') from error
+        finally:
+            ray.shutdown()
+
+    return run

@@ -1,0 +1,71 @@
+"""How masks hold over time: the decay of a score, and jitter from frame to frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from robust_vos_ros.eval.metrics import region_similarity
+
+_FLOW_WIDTH = 256  # px; jitter is judged at this width
+
+
+def decay(values: Sequence[float]) -> float:
+    """Return how much a score falls from the first quarter of the frames to the last.
+
+    The quarters share their end frames, as in the DAVIS benchmark (Perazzi et al., CVPR 2016).
+
+    Args:
+        values: Score of every frame, at least one.
+    """
+    ends = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
+    first, last = values[ends[0] : ends[1] + 1], values[ends[3] : ends[4] + 1]
+    return float(np.mean(first) - np.mean(last))
+
+
+class JitterMeter:
+    """Jitter of masks: what changes from frame to frame beyond the motion of the image.
+
+    The mask of the frame before is moved along by optical flow (DIS), computed on clean images;
+    its overlap with the mask of this frame falls short of 1 by the jitter. Flow errs as well, so
+    the jitter of the true masks is the floor.
+    """
+
+    def __init__(self) -> None:
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._grey: np.ndarray | None = None
+        self._masks: dict[str, np.ndarray] = {}
+        self._values: dict[str, list[float]] = {}
+
+    def add(self, image: np.ndarray, masks: dict[str, np.ndarray]) -> None:
+        """Take the next frame.
+
+        Args:
+            image: (H, W, 3) uint8, clean.
+            masks: (H, W) bool by name; empty ones, and those without a mask in the frame before,
+                count for nothing.
+        """
+        size = _FLOW_WIDTH, max(16, round(image.shape[0] * _FLOW_WIDTH / image.shape[1]))
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        shrunk = {
+            name: cv2.resize(mask.view(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127
+            for name, mask in masks.items()
+            if mask.any()
+        }
+        if self._grey is not None and shrunk.keys() & self._masks.keys():
+            where = self._flow.calc(grey, self._grey, None)
+            where += np.stack(np.meshgrid(np.arange(size[0]), np.arange(size[1])), axis=-1)
+            for name in shrunk.keys() & self._masks.keys():
+                before = self._masks[name].astype(np.float32)
+                moved = cv2.remap(before, where, None, cv2.INTER_LINEAR) > 0.5
+                similarity = region_similarity(moved, shrunk[name])
+                self._values.setdefault(name, []).append(1.0 - similarity)
+        self._grey, self._masks = grey, shrunk
+
+    def mean(self, name: str) -> float | None:
+        """Return the mean jitter in [0, 1]; None if there were no two masks in a row."""
+        values = self._values.get(name)
+        return float(np.mean(values)) if values else None

@@ -1,0 +1,155 @@
+"""The unit of a benchmark: one variant on one sequence under one condition."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import pooch
+import torch
+
+from robust_vos_ros.core.config import ModelSettings, TrackerSettings
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.model_spec import load_spec
+from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.weights import find_weights
+from robust_vos_ros.data.video_folder import VideoFolder, open_dataset
+from robust_vos_ros.eval.records import Condition, Record, SequenceRecord
+from robust_vos_ros.eval.stream import run_sequence
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_CODE_OF_RESULTS = ('core', 'data', 'eval')
+
+
+class Variant(Record):
+    """What tracks: a model with its weights, and the settings of the tracker."""
+
+    name: str
+    model: ModelSettings
+    tracking: TrackerSettings = TrackerSettings()
+
+
+class Dataset(Record):
+    """Where sequences are; arguments of `data.video_folder.open_dataset`."""
+
+    root: Path
+    layout: str
+    split: str = ''
+    void_value: int | None = None
+
+
+class Task(Record):
+    """A record before it is measured."""
+
+    variant: Variant
+    dataset: Dataset
+    sequence: str
+    condition: Condition
+    prompt: str
+
+    def key(self) -> str:
+        """Return a hash of all that the record depends on.
+
+        That is this task, the weights, the sizes of the images, our code and the version of torch;
+        not the place of the data set.
+
+        Raises:
+            WeightsError, DatasetError: A file is missing.
+        """
+        frames = open_cached(self.dataset)[self.sequence].frames
+        about = (
+            self.model_dump_json(exclude={'dataset': {'root'}}),
+            weights_hash(self.variant.model),
+            [(path.name, path.stat().st_size) for path in frames],
+            _code_hash(),
+            torch.__version__,
+        )
+        return hashlib.sha256(repr(about).encode()).hexdigest()
+
+
+def make_tasks(
+    variants: Sequence[Variant],
+    dataset: Dataset,
+    conditions: Sequence[Condition],
+    prompt: str,
+) -> list[Task]:
+    """Return all combinations, those of one sequence side by side.
+
+    Raises:
+        DatasetError: The data set cannot be opened.
+    """
+    return [
+        Task(
+            variant=variant,
+            dataset=dataset,
+            sequence=sequence.name,
+            condition=condition,
+            prompt=prompt,
+        )
+        for sequence in open_cached(dataset)
+        for condition in conditions
+        for variant in variants
+    ]
+
+
+def measure(task: Task) -> SequenceRecord:
+    """Run a task with one thread, so that its numbers do not depend on what runs beside it.
+
+    Raises:
+        RobustVosError: As `stream.run_sequence`, and if the model cannot be loaded.
+    """
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    return run_sequence(
+        _load(task.variant.model.model_dump_json()),
+        task.variant.tracking,
+        open_cached(task.dataset)[task.sequence],
+        task.condition,
+        variant=task.variant.name,
+        prompt=task.prompt,
+    )
+
+
+def weights_hash(settings: ModelSettings) -> str:
+    """Return the sha256 of a model's weights file.
+
+    Raises:
+        ConfigError, WeightsError: The model or the file does not exist.
+    """
+    return _file_hash(find_weights(load_spec(settings.name), settings.checkpoint))
+
+
+def open_cached(dataset: Dataset) -> VideoFolder:
+    """Open a data set, once per process.
+
+    Raises:
+        DatasetError: As `open_dataset`.
+    """
+    return _open(dataset.model_dump_json())
+
+
+@functools.lru_cache(4)
+def _open(dataset_json: str) -> VideoFolder:
+    dataset = Dataset.model_validate_json(dataset_json)
+    return open_dataset(
+        dataset.root, layout=dataset.layout, split=dataset.split, void_value=dataset.void_value
+    )
+
+
+@functools.lru_cache(4)
+def _load(settings_json: str) -> Model:
+    return load_model(ModelSettings.model_validate_json(settings_json))
+
+
+@functools.cache
+def _file_hash(path: Path) -> str:
+    return pooch.file_hash(path)
+
+
+@functools.cache
+def _code_hash() -> str:
+    files = sorted(p for part in _CODE_OF_RESULTS for p in (_PACKAGE / part).glob('*.py'))
+    return hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()
