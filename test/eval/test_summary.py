@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.eval.protocols import by_sequence, mean_score, scored_objects
+from robust_vos_ros.eval.records import CLEAN, Condition, ObjectRecord, SequenceRecord
+from robust_vos_ros.eval.summary import differences, summarize
+
+
+def condition(name=CLEAN, severity=0.0):
+    return Condition(corruption=name, severity=severity, profile='constant', seed=0)
+
+
+def scores(j, *, frames=None, present=None, masked=None, confidence=None, object_id=1):
+    num = len(j)
+    return ObjectRecord(
+        object_id=object_id,
+        frames=list(range(num)) if frames is None else frames,
+        j=j,
+        f=[value / 2 for value in j],
+        present=[True] * num if present is None else present,
+        masked=[True] * num if masked is None else masked,
+        confidence=[0.9] * num if confidence is None else confidence,
+        jitter=0.2,
+        true_jitter=0.1,
+    )
+
+
+def record(objects, *, sequence='bear', where=None, variant='base', num_frames=5):
+    return SequenceRecord(
+        variant=variant,
+        sequence=sequence,
+        condition=where or condition(),
+        num_frames=num_frames,
+        seconds=0.5,
+        objects=objects,
+        strip='',
+    )
+
+
+@pytest.mark.parametrize(
+    ('protocol', 'j', 'why'),
+    [
+        ('davis', (0.4 + 0.0 + 0.8) / 3, 'without the first and the last frame'),
+        ('davis-all', (1.0 + 0.4 + 0.0 + 0.8 + 0.6) / 5, 'all frames'),
+        ('robustpvos', (1.0 + 0.4 + 0.8 + 0.6) / 4, 'the frame without the object is skipped'),
+    ],
+)
+def test_protocols_choose_frames(protocol, j, why):
+    item = scores([1.0, 0.4, 0.0, 0.8, 0.6], present=[True, True, False, True, True])
+    (scored,) = scored_objects([record([item])], protocol)
+    assert scored.mean.j == pytest.approx(j), why
+    assert scored.mean.f == pytest.approx(j / 2), why
+
+
+def test_a_late_object_is_scored_after_its_prompt():
+    late = scores([1.0, 0.5, 0.3], frames=[2, 3, 4])
+    (scored,) = scored_objects([record([late])], 'davis')
+    assert scored.frames.tolist() == [3]
+    only_prompt = scores([1.0], frames=[4])
+    assert list(scored_objects([record([only_prompt])], 'davis')) == []
+
+
+def test_the_mean_is_over_objects_and_not_over_sequences():
+    group = [
+        record([scores([1.0, 0.2, 0.2, 1.0], object_id=i) for i in (1, 2, 3)], num_frames=4),
+        record([scores([1.0, 0.8, 0.8, 1.0])], sequence='dog', num_frames=4),
+    ]
+    objects = list(scored_objects(group, 'davis'))
+    assert mean_score(objects).j == pytest.approx((3 * 0.2 + 0.8) / 4)
+    assert {name: s.j for name, s in by_sequence(objects).items()} == {
+        'bear': pytest.approx(0.2),
+        'dog': pytest.approx(0.8),
+    }
+
+
+def flat(value, **options):
+    return record([scores([1.0, value, value, value, 1.0])], **options)
+
+
+def test_robustness_of_all_corruptions():
+    records = [
+        flat(0.8),
+        flat(0.6, where=condition('fog', 1.0)),
+        flat(0.4, where=condition('fog', 5.0)),
+        flat(0.2, where=condition('noise_10', 1.0)),
+    ]
+    result = summarize(records, 'davis')
+    # J&F is 3/4 of J here.
+    assert result['J'] == pytest.approx(80.0)
+    assert result['J&F'] == pytest.approx(60.0)
+    assert result['per_sequence']['bear']['F'] == pytest.approx(40.0)
+    fog = result['per_corruption']['fog']
+    assert fog['J&F'] == pytest.approx(37.5)
+    assert fog['severities']['5']['J'] == pytest.approx(40.0)
+    assert result['Q_p'] == pytest.approx((45 + 30 + 15) / 3)
+    assert result['R_p'] == pytest.approx(60 - 30)
+    assert result['mPC'] == pytest.approx((37.5 + 15) / 2)
+    assert result['rPC'] == pytest.approx(100 * 26.25 / 60)
+    assert result['fps'] == 10.0
+    assert result['curves']['clean'][-1] == pytest.approx(None)
+    assert result['curves']['clean'][2] == pytest.approx(60.0)
+    assert result['curves']['corrupted'][2] == pytest.approx(30.0)
+
+
+def test_clean_alone_has_no_robustness():
+    result = summarize([flat(0.8)], 'davis')
+    assert [result[name] for name in ('Q_p', 'R_p', 'mPC', 'rPC')] == [None] * 4
+    assert result['corrupted']['ece'] is None
+
+
+def test_confidence_is_judged_without_the_prompt():
+    item = scores(
+        [1.0, 0.9, 0.4, 1.0, 0.0],
+        confidence=[0.0, 0.9, 0.9, 0.1, 0.1],
+        present=[True, True, True, False, False],
+        masked=[True, True, True, False, True],
+    )
+    result = summarize([record([item])], 'davis')
+    # Right: only frame 1. Bins of 0.9 (one of two right) and 0.1 (none of two).
+    assert result['ece'] == pytest.approx((2 * 0.4 + 2 * 0.1) / 4)
+    assert result['brier'] == pytest.approx((0.01 + 0.81 + 0.01 + 0.01) / 4)
+    assert result['clean']['false_positives'] == pytest.approx(0.5)
+    assert sum(row['count'] for row in result['clean']['reliability']) == 4
+    assert result['clean']['jitter'] == pytest.approx(0.2)
+
+
+def test_nothing_to_score_is_an_error():
+    with pytest.raises(ConfigError, match='labelled frames after the prompts'):
+        summarize([record([scores([1.0], frames=[0])])], 'davis')
+
+
+def test_differences_are_paired():
+    rng = np.random.default_rng(0)
+    levels = rng.uniform(0.3, 0.9, 8)
+    base, other = [], []
+    for number, level in enumerate(levels):
+        for where in (condition(), condition('fog', 3.0)):
+            gain = 0.04 if where.corruption == 'fog' else 0.0
+            name = f'clip{number}'
+            base.append(flat(level, sequence=name, where=where))
+            other.append(flat(level + gain, sequence=name, where=where, variant='other'))
+    result = differences(base, other, 'davis')
+    assert list(result) == ['clean', 'fog', 'corrupted']
+    # 4 points of J are 3 of J&F; equal gains leave no doubt, however unequal the sequences.
+    assert result['fog'] == {
+        'J&F': pytest.approx(3.0),
+        'interval': [pytest.approx(3.0), pytest.approx(3.0)],
+        'num_sequences': 8,
+    }
+    assert result['clean']['J&F'] == 0.0
+    assert result['corrupted']['J&F'] == pytest.approx(3.0)
