@@ -25,6 +25,9 @@ def bench(
     device: Annotated[str, typer.Option(help='Torch device.')] = 'auto',
     precision: Annotated[str, typer.Option(help='auto, fp32 or bf16.')] = 'auto',
     threads: Annotated[int, typer.Option(min=0, help='CPU threads; 0 = all.')] = 0,
+    corruptions: Annotated[
+        str, typer.Option(help='Measure these corruptions instead, such as all or fog,rain.')
+    ] = '',
     as_json: Annotated[bool, typer.Option('--json', help='Print JSON.')] = False,
 ) -> None:
     """Measure the engine: time per frame and memory, without ROS."""
@@ -35,6 +38,9 @@ def bench(
     from robust_vos_ros.eval import speed
 
     width, height = numbers(size, 'x', 2, '--size', 'WIDTHxHEIGHT, such as 640x480')
+    if corruptions:
+        _bench_corruptions(corruptions, (height, width), as_json=as_json)
+        return
     counts = numbers(objects, ',', None, '--objects', 'numbers such as 1,4,8')
     settings = {'name': model, 'device': device, 'precision': precision, 'num_threads': threads}
     network = load_model(parse_settings(ModelSettings, settings))
@@ -62,4 +68,20 @@ def bench(
         table.add_column(name, justify='right')
     for row in rows:
         table.add_row(*map(str, row.values()))
+    Console().print(table)
+
+
+def _bench_corruptions(names: str, size_hw: tuple[int, int], *, as_json: bool) -> None:
+    from robust_vos_ros.data.corruption import find_corruptions
+    from robust_vos_ros.eval import speed
+
+    rows = {
+        name: speed.measure_corruption(name, size_hw=size_hw) for name in find_corruptions(names)
+    }
+    if as_json:
+        typer.echo(json.dumps({'size': f'{size_hw[1]}x{size_hw[0]}', 'ms': rows}, indent=2))
+        return
+    table = Table('corruption', 'ms per frame', title=f'{size_hw[1]}x{size_hw[0]}, one core')
+    for name, milliseconds in rows.items():
+        table.add_row(name, str(milliseconds))
     Console().print(table)

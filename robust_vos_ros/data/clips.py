@@ -11,7 +11,8 @@ import numpy as np
 from robust_vos_ros.core.config import Settings, setting
 from robust_vos_ros.data import motion, photometric
 from robust_vos_ros.data.clip import Clip
-from robust_vos_ros.data.synthetic import SyntheticSettings, cut_out, render_clip
+from robust_vos_ros.data.layers import cut_out
+from robust_vos_ros.data.synthetic import SyntheticSettings, render_clip
 from robust_vos_ros.data.video_folder import VideoSequence
 
 _NUM_PHOTOS = 6

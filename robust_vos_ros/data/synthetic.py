@@ -6,7 +6,6 @@ visible of each object after occlusion; an object that is hidden or out of view 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -16,14 +15,13 @@ import numpy as np
 from robust_vos_ros.core.config import Settings, setting
 from robust_vos_ros.data import motion, photometric
 from robust_vos_ros.data.clip import Clip
+from robust_vos_ros.data.layers import Cutout, Layer, paste, place_at
 from robust_vos_ros.data.shapes import shape
 from robust_vos_ros.data.textures import texture
 
 _PATCH = 128  # side of a layer before it is placed, pixels
-_MAX_CUTOUT = 160
 _MARGIN = 1.35  # side of the background relative to the image
 _ATTEMPTS = 20
-_SHADOW_PX = 20  # reach of a shadow around its layer
 
 
 class SyntheticSettings(Settings):
@@ -54,63 +52,6 @@ class SyntheticSettings(Settings):
     )
     shadow: float = setting(0.25, 'Share of objects that cast a shadow.', ge=0.0, le=1.0)
     appearance: photometric.PhotometricSettings = photometric.PhotometricSettings()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Cutout:
-    """A real object cut out of consecutive frames.
-
-    Attributes:
-        colors: (T', h, w, 3) uint8, RGB.
-        alphas: (T', h, w) float32, 0 to 1.
-    """
-
-    colors: np.ndarray
-    alphas: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Layer:
-    """An object before it is placed: looks that the clip goes through to and fro."""
-
-    colors: list[np.ndarray]
-    alphas: list[np.ndarray]
-
-    def at(self, t: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the (h, w, 3) uint8 colours and (h, w) float32 alpha of frame t."""
-        count = len(self.colors)
-        step = t % max(1, 2 * count - 2)
-        index = step if step < count else 2 * count - 2 - step
-        return self.colors[index], self.alphas[index]
-
-
-def cut_out(images: np.ndarray, masks: np.ndarray, *, margin: int = 3) -> Cutout:
-    """Cut an object out of frames.
-
-    Args:
-        images: (T', H, W, 3) uint8, RGB.
-        masks: (T', H, W) uint8, not empty in the first frame.
-        margin: Pixels kept around the object.
-
-    Raises:
-        ValueError: The first mask is empty.
-    """
-    if not masks[0].any():
-        raise ValueError('masks: expected an object in the first frame, got none')
-    ys, xs = np.nonzero(masks.any(axis=0))
-    top, left = max(0, ys.min() - margin), max(0, xs.min() - margin)
-    window = (slice(top, ys.max() + margin + 1), slice(left, xs.max() + margin + 1))
-    height, width = masks[0][window].shape
-    scale = min(1.0, _MAX_CUTOUT / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    colors, alphas = [], []
-    for image, mask in zip(images, masks, strict=True):
-        if not mask.any():
-            continue
-        colors.append(cv2.resize(image[window], size, interpolation=cv2.INTER_AREA))
-        soft = cv2.GaussianBlur(mask[window].astype(np.float32), (3, 3), 0)
-        alphas.append(cv2.resize(soft, size, interpolation=cv2.INTER_AREA))
-    return Cutout(np.stack(colors), np.stack(alphas))
 
 
 def render_clip(
@@ -175,7 +116,7 @@ class _Scene:
             self._background = cv2.GaussianBlur(self._background, (0, 0), rng.uniform(1.0, 5.0))
         still = rng.random() >= settings.camera
         self._camera = self._path(still, shift=0.15, turn_deg=8, log_scale=0.15)
-        self._layers: list[tuple[_Layer, np.ndarray, bool]] = []
+        self._layers: list[tuple[Layer, np.ndarray, bool]] = []
         layer = None
         for _ in range(rng.integers(1, settings.max_layers + 1)):
             layer = self._next_layer(layer)
@@ -196,7 +137,7 @@ class _Scene:
                 self._background, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101
             )
             for row, (layer, path, shadow) in enumerate(self._layers):
-                _paste(image, masks[: row + 1, t], layer.at(t), path[t], shadow=shadow)
+                paste(image, masks[: row + 1, t], layer.at(t), path[t], shadow=shadow)
             images[t] = image
         return images, masks
 
@@ -216,7 +157,7 @@ class _Scene:
             turn_deg=turn_deg, log_scale=log_scale, shear=0.1, center=center,
         )  # fmt: skip
 
-    def _next_layer(self, previous: _Layer | None) -> _Layer:
+    def _next_layer(self, previous: Layer | None) -> Layer:
         """Draw an object, at times one that looks like the one before."""
         rng, settings = self._rng, self._settings
         twin = previous is not None and rng.random() < settings.distractor
@@ -224,7 +165,7 @@ class _Scene:
             return previous
         if not twin and len(self._cutouts) and rng.random() < settings.cutout:
             chosen = self._cutouts[rng.integers(len(self._cutouts))]
-            return _Layer(list(chosen.colors), list(chosen.alphas))
+            return Layer(list(chosen.colors), list(chosen.alphas))
         alpha = shape(rng, _PATCH)
         if twin:
             color = cv2.resize(previous.colors[0], (_PATCH, _PATCH))
@@ -255,26 +196,26 @@ class _Scene:
             color = np.clip(color * light[..., None], 0, 255).astype(np.uint8)
         return color
 
-    def _deformed(self, color: np.ndarray, alpha: np.ndarray) -> _Layer:
+    def _deformed(self, color: np.ndarray, alpha: np.ndarray) -> Layer:
         """Return the looks of a drawn object: one, or one per frame when it deforms."""
         rng = self._rng
         if rng.random() >= self._settings.deform:
-            return _Layer([color], [alpha])
+            return Layer([color], [alpha])
         amplitude = rng.uniform(0.02, 0.08) * _PATCH
         fields = motion.field_path(rng, self._num_frames, _PATCH, cells=3, amplitude=amplitude)
         eye = np.eye(2, 3)
-        return _Layer(
+        return Layer(
             [motion.warp(color, eye, field) for field in fields],
             [motion.warp(alpha, eye, field, border='zero') for field in fields],
         )
 
-    def _place(self, layer: _Layer) -> np.ndarray:
+    def _place(self, layer: Layer) -> np.ndarray:
         """Return (T, 2, 3) matrices from the layer's pixels to the image."""
         rng, settings, size = self._rng, self._settings, self._size
         low, high = math.log(settings.min_area), math.log(settings.max_area)
         area = size**2 * math.exp(rng.uniform(low, high))
         center = rng.uniform(0.1, 0.9, 2) * size
-        first = _similarity(rng, layer, area, center)
+        first = place_at(rng, layer, area, center)
         if rng.random() < settings.static:
             return motion.compose(self._camera, first)
         reach = 1.1 if rng.random() < settings.border else 0.35
@@ -285,65 +226,17 @@ class _Scene:
             path = path[::-1]  # comes instead of going
         return motion.compose(self._camera, motion.compose(path, first))
 
-    def _occluder(self, target: np.ndarray) -> tuple[_Layer, np.ndarray, bool]:
+    def _occluder(self, target: np.ndarray) -> tuple[Layer, np.ndarray, bool]:
         """Return a large layer that passes over where another one is in the middle of the clip."""
         rng, size = self._rng, self._size
-        layer = _Layer([self._paint()], [shape(rng, _PATCH, rng.choice(['simple', 'bar']))])
+        layer = Layer([self._paint()], [shape(rng, _PATCH, rng.choice(['simple', 'bar']))])
         half = _PATCH / 2
         goal = target[self._num_frames // 2] @ [half, half, 1.0]
         area = size**2 * rng.uniform(0.04, 0.3)
-        first = _similarity(rng, layer, area, goal)
+        first = place_at(rng, layer, area, goal)
         angle = rng.uniform(0.0, 2.0 * math.pi)
         travel = rng.uniform(0.5, 1.3) * size * np.array([math.cos(angle), math.sin(angle)])
         along = np.linspace(-0.5, 0.5, self._num_frames)
         path = np.tile(np.eye(2, 3), (self._num_frames, 1, 1))
         path[:, :, 2] = along[:, None] * travel
         return layer, motion.compose(path, first), False
-
-
-def _similarity(
-    rng: np.random.Generator, layer: _Layer, area_px: float, center: np.ndarray
-) -> np.ndarray:
-    """Return a (2, 3) matrix that gives a layer an area and a place, turned and mirrored."""
-    alpha = layer.alphas[0]
-    height, width = alpha.shape
-    scale = math.sqrt(area_px / max(float(alpha.sum()), 1.0))
-    angle = rng.normal(0.0, 0.35)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    linear = turn @ np.diag([rng.choice([-1.0, 1.0]), 1.0]) * scale
-    shift = center - linear @ [width / 2, height / 2]
-    return np.concatenate([linear, shift[:, None]], axis=1)
-
-
-def _paste(
-    image: np.ndarray,
-    masks: np.ndarray,
-    look: tuple[np.ndarray, np.ndarray],
-    matrix: np.ndarray,
-    *,
-    shadow: bool,
-) -> None:
-    """Put a layer on top; changes the (S, S, 3) image and the (k, S, S) masks, its own last."""
-    color, alpha = look
-    height, width = alpha.shape
-    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ matrix.T
-    size = image.shape[0]
-    room = _SHADOW_PX if shadow else 0  # a shadow cut off at the box would show the box
-    left, top = np.clip(np.floor(corners.min(axis=0)) - room, 0, size).astype(int)
-    right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 1 + room, 0, size).astype(int)
-    if right <= left or bottom <= top:
-        return
-    box = (right - left, bottom - top)
-    local = matrix - np.array([[0.0, 0.0, left], [0.0, 0.0, top]])
-    covered = cv2.warpAffine(alpha, local, box)
-    moved = cv2.warpAffine(color, local, box, borderMode=cv2.BORDER_REPLICATE)
-    view = image[top:bottom, left:right]
-    if shadow:
-        lower = local + np.array([[0.0, 0.0, 4.0], [0.0, 0.0, 6.0]])
-        dark = cv2.GaussianBlur(cv2.warpAffine(alpha, lower, box), (0, 0), 4.0)
-        view[:] = (view * (1.0 - 0.45 * dark[..., None])).astype(np.uint8)
-    weight = covered[..., None]
-    view[:] = (view + weight * (moved.astype(np.float32) - view)).astype(np.uint8)
-    solid = covered >= 0.5
-    masks[:, top:bottom, left:right][:, solid] = 0
-    masks[-1, top:bottom, left:right][solid] = 1

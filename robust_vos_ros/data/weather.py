@@ -32,7 +32,7 @@ def fog(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
     y = np.linspace(1.0, 0.0, small[1], dtype=np.float32)[:, None]
     distance = 0.35 + 1.15 * y**1.5
     density = _window(field, small, wind * frame)
-    beta = 0.45 * level('density') * (0.65 + 0.7 * density)
+    beta = 0.36 * level('density') * (0.65 + 0.7 * density)
     clear = cv2.resize(np.exp(-beta * distance).astype(np.float32), (width, height))
     air = np.empty_like(image)
     air[:] = light
@@ -210,7 +210,7 @@ def droplets(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarr
 def _lens_of(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return places in [0, 1), radii as shares of the height and speeds in heights per second."""
     rng = np.random.default_rng((seed, 5))
-    count = 40
+    count = 60
     creep = np.where(rng.random(count) < 0.3, rng.uniform(0.01, 0.08, count), 0.0)
     return rng.random((count, 2)), rng.uniform(0.015, 0.075, count), creep
 

@@ -1,4 +1,4 @@
-"""How fast the engine is on this machine, and how much memory it takes."""
+"""How fast the engine and the corruptions are on this machine, and how much memory it takes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from robust_vos_ros.core.config import TrackerSettings
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import Frame, Prompt
+from robust_vos_ros.data.corruption import Corruption
+from robust_vos_ros.data.severity import Profile
 
 WARM_UP_FRAMES = 20
 _STEP_NS = 33_333_333
@@ -84,6 +86,20 @@ def measure(
         rss_mib=round(rss / 2**20, 1),
         rss_growth_mib=round((rss - rss_before) / 2**20, 2),
     )
+
+
+def measure_corruption(name: str, *, size_hw: tuple[int, int], num_frames: int = 30) -> float:
+    """Return the median milliseconds of one core that a corruption takes at severity 3."""
+    cv2.setNumThreads(1)
+    scene = _Scene(size_hw, 4)
+    corruption = Corruption(name, Profile('constant', 3.0, num_frames), 0)
+    times_ms = []
+    for index in range(num_frames):
+        rgb = scene.frame(index).rgb
+        start_ns = time.thread_time_ns()
+        corruption.apply(rgb, index)
+        times_ms.append((time.thread_time_ns() - start_ns) / 1e6)
+    return round(float(np.median(times_ms)), 2)
 
 
 def machine(model: Model) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from robust_vos_ros.data.synthetic import Cutout, SyntheticSettings, cut_out, render_clip
+from robust_vos_ros.data.layers import Cutout, cut_out
+from robust_vos_ros.data.synthetic import SyntheticSettings, render_clip
 
 SIZE = 96
 

@@ -1,0 +1,117 @@
+"""What moves in a rendered clip: drawn objects, real ones cut out of footage, and pasting them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import cv2
+import numpy as np
+
+_MAX_CUTOUT = 160
+_SHADOW_PX = 20  # reach of a shadow around its layer
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cutout:
+    """A real object cut out of consecutive frames.
+
+    Attributes:
+        colors: (T', h, w, 3) uint8, RGB.
+        alphas: (T', h, w) float32, 0 to 1.
+    """
+
+    colors: np.ndarray
+    alphas: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Layer:
+    """An object before it is placed: looks that the clip goes through to and fro."""
+
+    colors: list[np.ndarray]
+    alphas: list[np.ndarray]
+
+    def at(self, t: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the (h, w, 3) uint8 colours and (h, w) float32 alpha of frame t."""
+        count = len(self.colors)
+        step = t % max(1, 2 * count - 2)
+        index = step if step < count else 2 * count - 2 - step
+        return self.colors[index], self.alphas[index]
+
+
+def cut_out(images: np.ndarray, masks: np.ndarray, *, margin: int = 3) -> Cutout:
+    """Cut an object out of frames.
+
+    Args:
+        images: (T', H, W, 3) uint8, RGB.
+        masks: (T', H, W) uint8, not empty in the first frame.
+        margin: Pixels kept around the object.
+
+    Raises:
+        ValueError: The first mask is empty.
+    """
+    if not masks[0].any():
+        raise ValueError('masks: expected an object in the first frame, got none')
+    ys, xs = np.nonzero(masks.any(axis=0))
+    top, left = max(0, ys.min() - margin), max(0, xs.min() - margin)
+    window = (slice(top, ys.max() + margin + 1), slice(left, xs.max() + margin + 1))
+    height, width = masks[0][window].shape
+    scale = min(1.0, _MAX_CUTOUT / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    colors, alphas = [], []
+    for image, mask in zip(images, masks, strict=True):
+        if not mask.any():
+            continue
+        colors.append(cv2.resize(image[window], size, interpolation=cv2.INTER_AREA))
+        soft = cv2.GaussianBlur(mask[window].astype(np.float32), (3, 3), 0)
+        alphas.append(cv2.resize(soft, size, interpolation=cv2.INTER_AREA))
+    return Cutout(np.stack(colors), np.stack(alphas))
+
+
+def place_at(
+    rng: np.random.Generator, layer: Layer, area_px: float, center: np.ndarray
+) -> np.ndarray:
+    """Return a (2, 3) matrix that gives a layer an area and a place, turned and mirrored."""
+    alpha = layer.alphas[0]
+    height, width = alpha.shape
+    scale = math.sqrt(area_px / max(float(alpha.sum()), 1.0))
+    angle = rng.normal(0.0, 0.35)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    linear = turn @ np.diag([rng.choice([-1.0, 1.0]), 1.0]) * scale
+    shift = center - linear @ [width / 2, height / 2]
+    return np.concatenate([linear, shift[:, None]], axis=1)
+
+
+def paste(
+    image: np.ndarray,
+    masks: np.ndarray,
+    look: tuple[np.ndarray, np.ndarray],
+    matrix: np.ndarray,
+    *,
+    shadow: bool,
+) -> None:
+    """Put a layer on top; changes the (S, S, 3) image and the (k, S, S) masks, its own last."""
+    color, alpha = look
+    height, width = alpha.shape
+    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ matrix.T
+    size = image.shape[0]
+    room = _SHADOW_PX if shadow else 0  # a shadow cut off at the box would show the box
+    left, top = np.clip(np.floor(corners.min(axis=0)) - room, 0, size).astype(int)
+    right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 1 + room, 0, size).astype(int)
+    if right <= left or bottom <= top:
+        return
+    box = (right - left, bottom - top)
+    local = matrix - np.array([[0.0, 0.0, left], [0.0, 0.0, top]])
+    covered = cv2.warpAffine(alpha, local, box)
+    moved = cv2.warpAffine(color, local, box, borderMode=cv2.BORDER_REPLICATE)
+    view = image[top:bottom, left:right]
+    if shadow:
+        lower = local + np.array([[0.0, 0.0, 4.0], [0.0, 0.0, 6.0]])
+        dark = cv2.GaussianBlur(cv2.warpAffine(alpha, lower, box), (0, 0), 4.0)
+        view[:] = (view * (1.0 - 0.45 * dark[..., None])).astype(np.uint8)
+    weight = covered[..., None]
+    view[:] = (view + weight * (moved.astype(np.float32) - view)).astype(np.uint8)
+    solid = covered >= 0.5
+    masks[:, top:bottom, left:right][:, solid] = 0
+    masks[-1, top:bottom, left:right][solid] = 1
