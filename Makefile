@@ -3,8 +3,9 @@
 
 PYTHON ?= python3
 DISTRO ?=
+EXTRAS ?=
 ARGS ?=
-export DISTRO
+export DISTRO EXTRAS
 
 # Options of `make demo`, given only when set: make demo VIDEO=drive.mp4 BOX=10,20,110,90
 demo_options = $(if $(VIDEO),--video '$(VIDEO)') $(if $(BOX),--box '$(BOX)') \
@@ -21,6 +22,7 @@ help:  ## list the targets
 	@echo 'variables:'
 	@echo '  PYTHON    Python 3.10-3.14 to set up with (python3)'
 	@echo '  DISTRO    ROS 2 wheels to use: jazzy or kilted (a sourced ROS 2, else jazzy)'
+	@echo '  EXTRAS    optional extras to install as well: ray'
 	@echo '  ARGS      more options for the command of demo, test and bench'
 
 setup:  ## only set up: virtual environment, ROS 2, messages

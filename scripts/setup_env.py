@@ -20,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_DISTRO = 'jazzy'
 PYTHON_RANGE = ((3, 10), (3, 14))
+# Of pyproject.toml; those that are large and seldom used only on request.
+EXTRAS = ['dev', 'train', 'eval'] + os.environ.get('EXTRAS', '').split()
 
 
 class SetupError(Exception):
@@ -156,7 +158,7 @@ def install_packages(layout):
     # Without build isolation: setuptools is there already, and the isolated build of sam2 would
     # download a second torch.
     pip.append('--no-build-isolation')
-    everything = ['-e', '.[dev,train,eval]']
+    everything = ['-e', '.[{}]'.format(','.join(EXTRAS))]
     if layout.wheels:
         everything += ['-r', layout.wheels, '-c', layout.wheels]
     else:
@@ -213,7 +215,7 @@ def hash_packages(layout):
     project = (ROOT / 'pyproject.toml').read_text().split('\n[tool.')[0]
     paths = list((ROOT / 'scripts').glob('*.py')) + [ROOT / 'setup.py', ROOT / 'package.xml']
     paths.append(ROOT / 'requirements' / 'sam2.txt')
-    return hash_files(paths, layout.identity + project)
+    return hash_files(paths, layout.identity + project + ' '.join(EXTRAS))
 
 
 def hash_build(layout):
@@ -224,7 +226,7 @@ def hash_build(layout):
     # Links are installed for these, so a changed content needs no build, but a new name does.
     names = []
     for folder in ('config', 'launch', 'robust_vos_ros'):
-        for pattern in ('*.py', '*.yaml', '*.rviz', '*.safetensors'):
+        for pattern in ('*.py', '*.yaml', '*.rviz', '*.safetensors', '*.html'):
             names += sorted(str(path) for path in (ROOT / folder).rglob(pattern))
     return hash_files(paths, layout.identity + '\n'.join(names))
 

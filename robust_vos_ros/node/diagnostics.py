@@ -59,6 +59,10 @@ def judge(
             Health(DiagnosticStatus.WARN, f'image rejected: {snapshot.error}'),
         ),
         (
+            settings.debug.corruption != 'none',
+            Health(DiagnosticStatus.WARN, f'images are spoilt: {settings.debug.corruption}'),
+        ),
+        (
             not settings.enabled,
             Health(DiagnosticStatus.OK, 'disabled, tracks are kept'),
         ),

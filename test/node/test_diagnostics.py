@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip('diagnostic_msgs')
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from robust_vos_ros.node.settings import NodeSettings
+from robust_vos_ros.node.settings import DebugSettings, NodeSettings
 from robust_vos_ros.node.statistics import Counts, Snapshot, Statistics
 
 pytestmark = pytest.mark.ros
@@ -41,6 +41,14 @@ def test_judgement(problem, snapshot, enabled, level, words):
     health = judge('state', problem, snapshot, NodeSettings(enabled=enabled))
     assert health.level == level
     assert words in health.message
+
+
+def test_spoilt_images_are_told():
+    from robust_vos_ros.node.diagnostics import judge
+
+    health = judge('state', '', make(), NodeSettings(debug=DebugSettings(corruption='fog')))
+    assert health.level == WARN
+    assert health.message == 'images are spoilt: fog'
 
 
 def test_statistics_count_and_remember():

@@ -12,6 +12,7 @@ from robust_vos.msg import TrackedObjectArray
 from sensor_msgs.msg import CompressedImage, Image
 
 from robust_vos_ros.core.types import EventType
+from robust_vos_ros.data.corruption import corrupt_live
 
 pytestmark = pytest.mark.ros
 
@@ -221,6 +222,37 @@ def test_damaged_compressed_input(compressed_bench, helpers, damage):
     bench.process(make_jpeg(helpers, bench))
     assert bench.counts.processed == before.processed + 1
     assert bench.failures == []
+
+
+def test_images_can_be_spoilt_for_a_demonstration(bench, helpers):
+    """The corruption reaches the tracker and the overlay, may change at any time, and ends."""
+    from rclpy.parameter import Parameter
+
+    def spoil(name):
+        change = [
+            Parameter('debug.corruption', value=name),
+            Parameter('debug.severity', value=4.0),
+        ]
+        return bench.on_node(lambda: bench.robust_vos.set_parameters_atomically(change))
+
+    def shown(received, msg):
+        return bench.wait(
+            lambda: next((m for m in received if m.header == msg.header), None), 'the overlay'
+        )
+
+    overlays = bench.listen(Image, '/robust_vos/overlay')
+    assert not spoil('hail').successful
+    assert spoil('fog').successful
+    rgb = helpers.make_rgb()
+    foggy = shown(overlays, bench.show(rgb))
+    expected = corrupt_live(rgb, 'fog', 4.0, bench.stamp)
+    assert bytes(foggy.data) == expected.tobytes()
+    bench.add(helpers.make_box_prompt())
+    assert len(bench.show(rgb).objects) == 1
+    assert spoil('none').successful
+    bench.fresh()
+    clear = shown(overlays, bench.show(rgb))
+    assert bytes(clear.data) == rgb.tobytes()
 
 
 def test_diagnostics(bench, helpers):
