@@ -7,16 +7,14 @@ from typing import Any
 
 import pooch
 import torch
-import torch.nn.functional as F
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from robust_vos_ros.core import weights
 from robust_vos_ros.core.allocator import keep_freed_memory
 from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.fusion import optimize
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.model_spec import ModelSpec, load_spec
 
@@ -50,8 +48,7 @@ def load_model(settings: ModelSettings) -> Model:
     state = weights.read_state_dict(path)
     weights.check_keys(path, spec.name, state, net.state_dict())
     net.load_state_dict(state, strict=True)
-    _optimize(net.eval().requires_grad_(False), precision)
-    net.to(device, memory_format=torch.channels_last)
+    optimize(net.eval().requires_grad_(False), device, precision)
     return Model(
         net,
         name=spec.name,
@@ -90,53 +87,6 @@ def build_network(spec: ModelSpec, *, target: str = '') -> Any:
     except Exception as error:  # omegaconf and hydra raise many types here
         raise ConfigError(f'model {spec.name} cannot be built from {path}: {error}') from error
     return net
-
-
-_FEW_CHANNELS = 16
-
-
-class _ChannelNorm(nn.Module):
-    """sam2's LayerNorm2d (over the channels of (B, C, H, W)), faster."""
-
-    def __init__(self, norm: Any) -> None:
-        super().__init__()
-        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.shape[1] < _FEW_CHANNELS:  # layer_norm is slow for many short rows
-            x = x.contiguous().float()
-            x = x - x.mean(dim=1, keepdim=True)
-            x = x * (x.square().mean(dim=1, keepdim=True) + self.eps).rsqrt()
-            return torch.addcmul(self.bias[:, None, None], x, self.weight[:, None, None])
-        x = F.layer_norm(
-            x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps
-        )
-        return x.permute(0, 3, 1, 2)
-
-
-def speed_up_norms(net: nn.Module) -> None:
-    """Replace sam2's LayerNorm2d by a faster one with the same parameters."""
-    for module in list(net.modules()):
-        for name, child in module.named_children():
-            if type(child).__name__ == 'LayerNorm2d':  # only model.py imports sam2
-                setattr(module, name, _ChannelNorm(child))
-
-
-def _optimize(net: nn.Module, precision: str) -> None:
-    """Make inference faster without changing results beyond rounding."""
-    speed_up_norms(net)
-    for module in net.modules():
-        if not isinstance(module, nn.Sequential):
-            continue
-        for index in range(len(module) - 1):
-            conv, norm = module[index], module[index + 1]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                module[index], module[index + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-    if precision == 'bf16':
-        # Autocast would convert these weights again for every frame.
-        for module in net.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-                module.to(torch.bfloat16)
 
 
 def find_device(name: str) -> torch.device:

@@ -10,10 +10,11 @@ from torch import nn
 from robust_vos_ros.core import weights
 from robust_vos_ros.core.allocator import keep_freed_memory
 from robust_vos_ros.core.errors import ConfigError, WeightsError
+from robust_vos_ros.core.fusion import speed_up_norms
 from robust_vos_ros.core.mobilenet import MobileNetTrunk
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.model_spec import load_spec
-from robust_vos_ros.core.network import build_network, find_device, speed_up_norms
+from robust_vos_ros.core.network import build_network, find_device
 from robust_vos_ros.train.config import TrainSettings
 
 _BATCH_NORM_EPS = 1e-5
