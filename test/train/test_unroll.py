@@ -5,12 +5,15 @@ import pytest
 import torch
 
 from robust_vos_ros.core.config import ModelSettings, TrackerSettings
+from robust_vos_ros.core.model_spec import load_spec
 from robust_vos_ros.core.network import load_model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import Frame, Prompt
+from robust_vos_ros.core.weights import find_weights
 from robust_vos_ros.data.synthetic import SyntheticSettings, render_clip
 from robust_vos_ros.train import unroll
-from robust_vos_ros.train.config import RolloutSettings
+from robust_vos_ros.train.config import RolloutSettings, TrainSettings
+from robust_vos_ros.train.network import build_model
 from robust_vos_ros.train.unroll import Batch, Rollout
 
 PLAIN = RolloutSettings(
@@ -71,8 +74,8 @@ def test_rollout_tracks_as_the_engine_does(model, clip, monkeypatch):
 
 
 def test_gradients_reach_every_part_that_tracks(clip):
-    model = load_model(ModelSettings(device='cpu', precision='fp32'))
-    model.net.requires_grad_(True)
+    weights = str(find_weights(load_spec('nano')))
+    model = build_model(TrainSettings(weights=weights, device='cpu', precision='fp32'))
     rollout = Rollout(model, RolloutSettings(mask_prompts=0.5, correction_share=1.0))
     batch = to_batch(clip)
     for seed in range(3):  # every form of prompt
