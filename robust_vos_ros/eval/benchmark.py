@@ -9,7 +9,7 @@ import pydantic
 
 from robust_vos_ros.core.config import ModelSettings, parse_settings
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.data.corruption import find_corruptions
+from robust_vos_ros.data.corruption import YOUTUBE_VOS_P, find_corruptions
 from robust_vos_ros.data.severity import MAX_SEVERITY, PROFILES
 from robust_vos_ros.eval.compare import parse_weights
 from robust_vos_ros.eval.prompting import PROMPT_FORMS
@@ -22,7 +22,7 @@ from robust_vos_ros.eval.tasks import Task, Variant
 def make_conditions(
     corruptions: str, severities: Sequence[float], *, profile: str, seed: int
 ) -> list[Condition]:
-    """Return clean, and every corruption at every severity.
+    """Return clean, and every corruption at every severity; those without severities once.
 
     Args:
         corruptions: See `data.corruption.find_corruptions`; empty = only clean.
@@ -46,7 +46,9 @@ def make_conditions(
         *(
             Condition(corruption=name, severity=severity, profile=profile, seed=seed)
             for name in names
-            for severity in dict.fromkeys(severities)
+            for severity in (
+                severities[:1] if name in YOUTUBE_VOS_P else dict.fromkeys(severities)
+            )
         ),
     ]
 

@@ -164,6 +164,14 @@ def test_a_record_depends_on_all_that_matters(dataset_root):
     assert elsewhere.key() == task.key()
 
 
+def test_conditions_are_clean_and_all_severities():
+    found = benchmark.make_conditions('fog,blur_7', [1.0, 3.0, 3.0], profile='ramp', seed=4)
+    assert [(c.corruption, c.severity) for c in found] == [
+        ('clean', 0.0), ('fog', 1.0), ('fog', 3.0), ('blur_7', 1.0),
+    ]  # fmt: skip
+    assert {c.seed for c in found} == {4}
+
+
 @pytest.mark.parametrize(
     ('arguments', 'text'),
     [
