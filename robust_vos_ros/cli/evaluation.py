@@ -88,7 +88,13 @@ def evaluate(
         root=root.resolve(), layout=layout, split=split, void_value=void_value or None
     )
     about = results.describe(
-        chosen, dataset, protocol=protocol, prompt=prompt, profile=profile, seed=seed
+        chosen,
+        dataset,
+        conditions,
+        protocol=protocol,
+        prompt=prompt,
+        profile=profile,
+        seed=seed,
     )
     todo = tasks.make_tasks(chosen, dataset, conditions, prompt)
     if shard:
@@ -101,7 +107,7 @@ def evaluate(
     content = results.to_json(results.Results(about=about, records=records))
     results.write(json_path, content)
     _print_table(content)
-    typer.echo(f'{json_path}: {len(records)} sequences')
+    typer.echo(f'{json_path}: {_count(records)}')
 
 
 @app.command()
@@ -128,17 +134,24 @@ def report(
 def merge(
     sources: Annotated[list[Path], typer.Argument(metavar='JSON...', help='Results to join.')],
     json_path: Annotated[Path, typer.Option('--json', help='File for all of them.')] = Path(
-        'out/eval.json'
+        'out/merged.json'
     ),
 ) -> None:
     """Join the results of shards."""
     from robust_vos_ros.eval import results
 
+    if json_path.resolve() in {path.resolve() for path in sources}:
+        raise ConfigError(f'--json: expected another file than those to join, got {json_path}')
     merged = results.merge(sources)
     content = results.to_json(merged)
     results.write(json_path, content)
     _print_table(content)
-    typer.echo(f'{json_path}: {len(merged.records)} sequences')
+    typer.echo(f'{json_path}: {_count(merged.records)}')
+
+
+def _count(records: Any) -> str:
+    sequences = len({record.sequence for record in records})
+    return f'{len(records)} runs over {sequences} sequences'
 
 
 def _runner(runners: Any, processes: int, ray: str) -> Any:

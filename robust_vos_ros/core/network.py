@@ -38,7 +38,7 @@ def load_model(settings: ModelSettings) -> Model:
     """
     spec = load_spec(settings.name)
     device = find_device(settings.device)
-    precision = _precision(settings.precision, device)
+    precision = find_precision(settings.precision, device)
     if device.type == 'cpu':
         keep_freed_memory()
     if settings.num_threads:
@@ -107,7 +107,8 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _precision(name: str, device: torch.device) -> str:
+def find_precision(name: str, device: torch.device) -> str:
+    """Return fp32 or bf16; `auto` is bf16 where the hardware has it."""
     if name != 'auto':
         return name
     if device.type == 'cuda':

@@ -1,6 +1,7 @@
 """Corrupt a video, a folder of images or a whole data set on disk, and go on after interruptions.
 
-Results are in OUT/CORRUPTION. A data set keeps its form: images are new, all else is linked.
+Results are in OUT/CORRUPTION. A data set keeps its form: images are new, all else is linked. PNG
+files hold exactly what a stream would see, JPEG files nearly (quality 100), videos about.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ from robust_vos_ros.data.severity import Profile, clip_seed
 
 VIDEO_ENDINGS = ('.mp4', '.avi', '.mkv', '.mov', '.webm')
 _IMAGE_FOLDER = 'JPEGImages'  # data sets begin the names of their image folders so
-_JPEG_QUALITY = 95
+# Noise does not survive less, nor halved colour.
+_JPEG_OPTIONS = (
+    *(cv2.IMWRITE_JPEG_QUALITY, 100),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+)
+_MAX_FRAMES = 10_000_000  # more is what OpenCV says when it does not know
 _SETTINGS_FILE = 'corruption.json'
 
 
@@ -89,6 +95,8 @@ def plan(source: Path, out: Path, options: CorruptOptions) -> list[Job]:
     for name in options.corruptions:
         options.corruption(name, '', 1)  # checks the settings
         target = out / name
+        if target.resolve() == source.resolve():
+            raise DatasetError(f'{target}: expected another folder than the source; name one')
         _keep_settings(target, source, name, options)
         pairs = list(_clips(source, target))
         if not pairs:
@@ -146,8 +154,8 @@ def _corrupt_images(job: Job) -> None:
 
 def _write_image(path: Path, rgb: np.ndarray) -> None:
     ending = path.suffix.lower()
-    quality = () if ending == '.png' else (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
-    _, data = cv2.imencode(ending, rgb[..., ::-1], quality)
+    options = () if ending == '.png' else _JPEG_OPTIONS
+    _, data = cv2.imencode(ending, rgb[..., ::-1], options)
     partial = path.with_name(f'.{path.name}.partial')
     partial.write_bytes(data.tobytes())
     partial.replace(path)  # so that a file that exists is whole
@@ -157,10 +165,11 @@ def _corrupt_video(job: Job) -> None:
     capture = cv2.VideoCapture(str(job.source))
     size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     rate = capture.get(cv2.CAP_PROP_FPS) or 30.0
-    count = max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-    corruption = job.options.corruption(job.name, job.source.stem, count)
+    corruption = job.options.corruption(job.name, job.source.stem, _count_frames(job.source))
     partial = job.target.with_name(f'.partial-{job.target.name}')
     writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*'mp4v'), rate, size)
+    if not writer.isOpened() and capture.isOpened():
+        raise DatasetError(f'{job.target}: expected OpenCV to write mp4 files here, it cannot')
     index = 0
     while True:
         ok, bgr = capture.read()
@@ -175,6 +184,18 @@ def _corrupt_video(job: Job) -> None:
         partial.unlink(missing_ok=True)
         raise DatasetError(f'{job.source}: expected a video that OpenCV can read, got no frame')
     partial.replace(job.target)
+
+
+def _count_frames(path: Path) -> int:
+    """Return the number of frames of a video, at least 1, by counting where it is not known."""
+    capture = cv2.VideoCapture(str(path))
+    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    if not 0 < count < _MAX_FRAMES:
+        count = 0
+        while capture.grab():
+            count += 1
+    capture.release()
+    return max(1, count)
 
 
 def _clips(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
@@ -205,7 +226,11 @@ def _clips_of_dataset(source: Path, target: Path) -> Iterator[tuple[Path, Path]]
 
 
 def _images_below(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_ENDINGS)
+    return (
+        path
+        for path in folder.rglob('*')
+        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith('.')
+    )
 
 
 def _keep_settings(target: Path, source: Path, name: str, options: CorruptOptions) -> None:

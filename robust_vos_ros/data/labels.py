@@ -65,6 +65,11 @@ class Labels:
         """Indices of the labelled frames; reads no file."""
         return tuple(i for i, files in enumerate(self._files) if files)
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The mask files, in the order of frames and object ids."""
+        return tuple(files[k] for files in self._files for k in sorted(files))
+
     @functools.cached_property
     def first_appearance(self) -> dict[int, int]:
         """Index of the first labelled frame where each object is visible, by object id.

@@ -120,9 +120,11 @@ def defocus(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarra
 def jpeg(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
     """Compress to JPEG: quality 40 at severity 1 down to 6 at 5."""
     del seed, frame
+    if level('quality') == 0.0:
+        return image.copy()
     quality = int(np.interp(level('quality'), (0, 1, 2, 3, 4, 5), (95, 40, 25, 16, 10, 6)))
-    _, data = cv2.imencode('.jpg', image, (cv2.IMWRITE_JPEG_QUALITY, quality))
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)
+    _, data = cv2.imencode('.jpg', image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 
 
 def gaussian_blur(image: np.ndarray, size: int) -> np.ndarray:

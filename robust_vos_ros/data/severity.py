@@ -46,7 +46,8 @@ class Profile:
 
     Attributes:
         name: One of `PROFILES`.
-        severity: Mean severity (constant, fourier) or peak (ramp, burst), 0 to 5.
+        severity: 0 to 5: that of all frames (constant), the peak (ramp, burst), or the mean before
+            clipping at 5 (fourier).
         num_frames: Frames that one course of the profile takes; afterwards it goes on (fourier),
             stays at its end (ramp) or repeats (burst).
     """

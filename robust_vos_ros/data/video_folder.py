@@ -68,6 +68,11 @@ class VideoSequence:
         """
         return dict(self.labels.first_appearance)
 
+    @property
+    def mask_files(self) -> tuple[Path, ...]:
+        """All files with masks, in the order of time."""
+        return self.labels.paths
+
     def image(self, index: int) -> np.ndarray:
         """Return a frame as (H, W, 3) uint8, RGB.
 

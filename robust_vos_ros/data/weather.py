@@ -147,11 +147,12 @@ def night(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
     gain = 1.0 - 0.13 * level('darkness')
     shades = np.linspace(0.0, 1.0, 256)
     dark = 255.0 * gain * shades ** (1.0 + 0.25 * level('darkness'))
-    table = np.stack([dark * c for c in (0.92, 0.97, 1.06)], axis=-1)
+    blue = min(1.0, level('darkness'))
+    table = np.stack([dark * (1.0 + blue * c) for c in (-0.08, -0.03, 0.06)], axis=-1)
     out = cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8)[None])
     out = cv2.add(out, _glow(image, level('glow')))
     # Variance of photons, in proportion to the signal, and of the read-out, the same everywhere.
-    photons = 2000.0 / (1.0 + level('noise')) ** 2
+    photons = 2000.0 / max(1e-6, level('noise')) ** 2
     spread = np.sqrt(shades / photons + (0.004 * level('noise')) ** 2) * 255.0
     sigma = cv2.LUT(out, spread.astype(np.float32))
     noise = rng.standard_normal(image.shape, np.float32)

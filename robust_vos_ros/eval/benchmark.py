@@ -9,6 +9,7 @@ import pydantic
 
 from robust_vos_ros.core.config import ModelSettings, parse_settings
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.network import find_device, find_precision
 from robust_vos_ros.data.corruption import YOUTUBE_VOS_P, find_corruptions
 from robust_vos_ros.data.severity import MAX_SEVERITY, PROFILES
 from robust_vos_ros.eval.compare import parse_weights
@@ -46,9 +47,13 @@ def make_conditions(
         *(
             Condition(corruption=name, severity=severity, profile=profile, seed=seed)
             for name in names
-            for severity in (
-                severities[:1] if name in YOUTUBE_VOS_P else dict.fromkeys(severities)
-            )
+            if name not in YOUTUBE_VOS_P
+            for severity in dict.fromkeys(severities)
+        ),
+        *(
+            Condition(corruption=name, severity=1.0, profile='constant', seed=seed)
+            for name in names
+            if name in YOUTUBE_VOS_P
         ),
     ]
 
@@ -71,9 +76,21 @@ def make_variants(text: str, *, model: str, checkpoint: str, device: str) -> lis
         name, own, file = ('base', model, checkpoint) if item == 'base' else parse_weights(item)
         if name in variants:
             raise ConfigError(f'variants: expected different names, got {name!r} twice')
-        settings = {'name': own, 'checkpoint': file, 'device': device, 'num_threads': 1}
-        variants[name] = Variant(name=name, model=parse_settings(ModelSettings, settings))
+        variants[name] = Variant(name=name, model=_fixed(own, file, device))
     return list(variants.values())
+
+
+def _fixed(model: str, checkpoint: str, device: str) -> ModelSettings:
+    """Return the settings of a model without `auto`, so that they say what was measured."""
+    where = find_device(device)
+    settings = {
+        'name': model,
+        'checkpoint': str(Path(checkpoint).expanduser().resolve()) if checkpoint else '',
+        'device': str(where),
+        'precision': find_precision('auto', where),
+        'num_threads': 1,
+    }
+    return parse_settings(ModelSettings, settings)
 
 
 def choose_prompt(prompt: str, protocol: str) -> str:

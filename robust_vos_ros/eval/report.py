@@ -53,7 +53,6 @@ def make_report(results: Results) -> str:
     return environment.from_string(template.read_text(encoding='utf-8')).render(
         title=f'robust-vos: {", ".join(variants)} on {results.about.dataset}',
         about=results.about,
-        machine=content['machine'],
         num_sequences=len({record.sequence for record in results.records}),
         num_frames=sum(record.num_frames for record in results.records),
         variants=list(variants),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,12 @@ import pydantic
 import torch
 
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.data.layouts import natural_key
 from robust_vos_ros.eval.protocols import NOTES
-from robust_vos_ros.eval.records import Record, SequenceRecord
+from robust_vos_ros.eval.records import Condition, Record, SequenceRecord
+from robust_vos_ros.eval.speed import cpu_name
 from robust_vos_ros.eval.summary import differences, summarize
-from robust_vos_ros.eval.tasks import Dataset, Variant, weights_hash
+from robust_vos_ros.eval.tasks import Dataset, Variant, code_hash, weights_hash
 
 _NUM_STRIPS = 12
 _STRIPS_PER_SEQUENCE = 2
@@ -25,7 +26,9 @@ class About(Record):
     """What was measured and how; results can be merged where all of it is equal.
 
     Attributes:
-        variants: Model, weights and settings by the name of the variant, in order.
+        conditions: In order; `variants` likewise, with model, weights and settings of each.
+        code: Hash of our code.
+        machine: Where it was measured; may differ.
     """
 
     dataset: str
@@ -36,7 +39,11 @@ class About(Record):
     prompt: str
     profile: str
     seed: int
+    void_value: int | None
+    conditions: list[Condition]
+    code: str
     torch: str
+    machine: str
     variants: dict[str, dict[str, Any]]
 
 
@@ -50,6 +57,7 @@ class Results(Record):
 def describe(
     variants: Sequence[Variant],
     dataset: Dataset,
+    conditions: Sequence[Condition],
     *,
     protocol: str,
     prompt: str,
@@ -70,10 +78,16 @@ def describe(
         prompt=prompt,
         profile=profile,
         seed=seed,
+        void_value=dataset.void_value,
+        conditions=list(conditions),
+        code=code_hash(),
         torch=torch.__version__,
+        machine=f'{cpu_name()}, one thread per process',
         variants={
             variant.name: {
                 'model': variant.model.name,
+                'device': variant.model.device,
+                'precision': variant.model.precision,
                 'weights_sha256': weights_hash(variant.model),
                 'tracking': variant.tracking.model_dump(),
             }
@@ -91,7 +105,7 @@ def to_json(results: Results) -> dict[str, Any]:
     Raises:
         ConfigError: A variant has no record, or no frame can be scored.
     """
-    about, records = results.about, results.records
+    about, records = results.about, in_order(results)
     groups = {name: [r for r in records if r.variant == name] for name in about.variants}
     for name, group in groups.items():
         if not group:
@@ -104,7 +118,6 @@ def to_json(results: Results) -> dict[str, Any]:
         'differences': {
             name: differences(groups[first], groups[name], about.protocol) for name in others
         },
-        'machine': f'{platform.machine()}, {torch.get_num_threads()} threads',
         'about': about.model_dump(),
         'records': [record.model_dump() for record in keep_worst_strips(records)],
     }
@@ -121,7 +134,7 @@ def merge(paths: Sequence[Path]) -> Results:
     for path, part in zip(paths, parts, strict=True):
         for name, value in part.about:
             expected = getattr(parts[0].about, name)
-            if value != expected:
+            if name != 'machine' and value != expected:
                 raise ConfigError(
                     f'{path}: expected {name} as in {paths[0]}, {expected!r}, got {value!r}'
                 )
@@ -130,7 +143,36 @@ def merge(paths: Sequence[Path]) -> Results:
             if key in records:
                 raise ConfigError(f'{path}: expected new records, got one more of {key}')
             records[key] = record
-    return Results(about=parts[0].about, records=list(records.values()))
+    joined = Results(about=parts[0].about, records=list(records.values()))
+    _check_complete(joined)
+    return joined
+
+
+def in_order(results: Results) -> list[SequenceRecord]:
+    """Return the records in the order of sequences, variants and conditions."""
+    variants = list(results.about.variants)
+    conditions = {condition: i for i, condition in enumerate(results.about.conditions)}
+    return sorted(
+        results.records,
+        key=lambda r: (
+            natural_key(r.sequence),
+            variants.index(r.variant),
+            conditions[r.condition],
+        ),
+    )
+
+
+def _check_complete(results: Results) -> None:
+    """Raise ConfigError unless every variant has every sequence under every condition."""
+    have = {(r.sequence, r.variant, r.condition) for r in results.records}
+    for sequence in sorted({record.sequence for record in results.records}):
+        for variant in results.about.variants:
+            for condition in results.about.conditions:
+                if (sequence, variant, condition) not in have:
+                    raise ConfigError(
+                        f'expected all records of {sequence}, got none of {variant} under '
+                        f'{condition.corruption} {condition.severity:g}; merge all shards'
+                    )
 
 
 def read(path: Path) -> Results:

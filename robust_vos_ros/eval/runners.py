@@ -6,7 +6,6 @@ import concurrent.futures
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
 
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
 from robust_vos_ros.eval.records import SequenceRecord
@@ -30,9 +29,16 @@ def run_in_processes(num_processes: int) -> Runner:
         context = multiprocessing.get_context('spawn')
         with concurrent.futures.ProcessPoolExecutor(num_processes, context) as pool:
             futures = {pool.submit(measure, task): i for i, task in enumerate(tasks)}
+            problems = []
             try:
                 for future in concurrent.futures.as_completed(futures):
-                    yield futures[future], future.result()
+                    error = future.exception()
+                    if isinstance(error, BrokenProcessPool):
+                        raise error
+                    if error is not None:
+                        problems.append(error)
+                    else:
+                        yield futures[future], future.result()
             except BrokenProcessPool as error:
                 raise RobustVosError(
                     'expected the processes to finish, but one was killed, most likely for want '
@@ -41,8 +47,20 @@ def run_in_processes(num_processes: int) -> Runner:
                 ) from error
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+        if problems:  # the other sequences are finished and kept
+            raise problems[0]
 
     return run
+
+
+def _measure_same(task: Task, key: str) -> SequenceRecord:
+    """Measure on another machine, if it has the same code, weights and data."""
+    if task.key() != key:
+        raise ConfigError(
+            f'sequence {task.sequence}: expected the code, weights and data of the machine that '
+            'started this run, got others; install the same version and files on all workers'
+        )
+    return measure(task)
 
 
 def run_on_ray(address: str) -> Runner:
@@ -61,20 +79,19 @@ def run_on_ray(address: str) -> Runner:
         raise ConfigError("expected Ray to be installed: pip install 'ray~=2.60'") from error
 
     def run(tasks: Sequence[Task]) -> Iterator[tuple[int, SequenceRecord]]:
-        where: dict[str, Any] = {} if address == 'local' else {'address': address}
         try:
-            ray.init(**where, include_dashboard=False, log_to_driver=False)
-        except (ConnectionError, ValueError) as error:
+            ray.init(address, include_dashboard=False, log_to_driver=False)
+        except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigError(f'ray: expected a cluster at {address!r}, got {error}') from error
         try:
-            remote = ray.remote(num_cpus=1)(measure)
-            waiting = {remote.remote(task): i for i, task in enumerate(tasks)}
+            remote = ray.remote(num_cpus=1)(_measure_same)
+            waiting = {remote.remote(task, task.key()): i for i, task in enumerate(tasks)}
             while waiting:
                 done, _ = ray.wait(list(waiting))
                 for reference in done:
                     yield waiting.pop(reference), ray.get(reference)
-        except ray.exceptions.RayTaskError as error:
-            raise RobustVosError(f'a Ray task failed: {error.cause}') from error
+        except ray.exceptions.RayError as error:
+            raise RobustVosError(f'a Ray task failed: {error}; finished ones are kept') from error
         finally:
             ray.shutdown()
 

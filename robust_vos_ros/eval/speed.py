@@ -107,14 +107,15 @@ def machine(model: Model) -> dict[str, Any]:
     on_gpu = model.device.type == 'cuda'
     return {
         'model': model.name,
-        'device': torch.cuda.get_device_name(model.device) if on_gpu else _cpu_name(),
+        'device': torch.cuda.get_device_name(model.device) if on_gpu else cpu_name(),
         'precision': model.precision,
         'torch_threads': torch.get_num_threads(),
         'torch': torch.__version__,
     }
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Return what the system calls its processor."""
     try:
         with open('/proc/cpuinfo', encoding='utf-8') as file:  # noqa: PTH123 (not a path of ours)
             names = [line.split(':')[1].strip() for line in file if line.startswith('model name')]

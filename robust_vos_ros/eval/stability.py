@@ -9,7 +9,8 @@ import numpy as np
 
 from robust_vos_ros.eval.metrics import region_similarity
 
-_FLOW_WIDTH = 256  # px; jitter is judged at this width
+_FLOW_SIDE = 256  # px; jitter is judged at this size of the longer side
+_MIN_SIDE = 64  # px; DIS crashes on images of a few rows
 
 
 def decay(values: Sequence[float]) -> float:
@@ -44,17 +45,19 @@ class JitterMeter:
 
         Args:
             image: (H, W, 3) uint8, clean.
-            masks: (H, W) bool by name; empty ones, and those without a mask in the frame before,
-                count for nothing.
+            masks: (H, W) bool by name; empty or tiny ones, and those without a mask in the frame
+                before, count for nothing.
         """
-        size = _FLOW_WIDTH, max(16, round(image.shape[0] * _FLOW_WIDTH / image.shape[1]))
+        height, width = image.shape[:2]
+        scale = _FLOW_SIDE / max(height, width)
+        size = max(_MIN_SIDE, round(width * scale)), max(_MIN_SIDE, round(height * scale))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         shrunk = {
             name: cv2.resize(mask.view(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127
             for name, mask in masks.items()
-            if mask.any()
         }
+        shrunk = {name: mask for name, mask in shrunk.items() if mask.any()}
         if self._grey is not None and shrunk.keys() & self._masks.keys():
             where = self._flow.calc(grey, self._grey, None)
             where += np.stack(np.meshgrid(np.arange(size[0]), np.arange(size[1])), axis=-1)

@@ -130,14 +130,9 @@ def _score(
         if item is None:
             continue
         pred, true = masks[item.object_id], truth.get(object_id, empty)
-        if pred.shape != true.shape:
-            raise DatasetError(
-                f'frame {index}: expected a mask of the size of the image, {pred.shape}, '
-                f'got {true.shape}'
-            )
         row.frames.append(index)
         row.j.append(region_similarity(pred, true, void))
         row.f.append(boundary_accuracy(pred, true, void))
         row.present.append(bool(true.any()))
-        row.masked.append(bool(pred.any()))
+        row.masked.append(bool((pred if void is None else pred & ~void).any()))
         row.confidence.append(item.confidence)

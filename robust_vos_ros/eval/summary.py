@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.eval.calibration import brier_score, reliability
 from robust_vos_ros.eval.intervals import bootstrap_interval
 from robust_vos_ros.eval.metrics import SequenceScore
@@ -27,24 +26,19 @@ _NUM_TIME_BINS = 10
 
 
 def summarize(records: Sequence[SequenceRecord], protocol: str) -> dict[str, Any]:
-    """Return the results of one variant.
+    """Return the results of one variant; None where nothing can be scored.
 
     Q_p and R_p are the mean over perturbations and the loss against clean of AOC (Xu et al., ACM
     MM 2022); mPC and rPC the mean over corruptions and its ratio to clean (Michaelis et al.,
     arXiv 1907.07484). Of the first every corruption at every severity is one perturbation, of the
     second the severities of a corruption are averaged before.
-
-    Raises:
-        ConfigError: No frame can be scored.
     """
     objects = {
         condition: list(scored_objects(group, protocol))
         for condition, group in _by_condition(records).items()
     }
-    if not all(objects.values()):
-        raise ConfigError('expected labelled frames after the prompts to score, got none')
     clean = [item for c, group in objects.items() if c.corruption == CLEAN for item in group]
-    spoilt = {c: group for c, group in objects.items() if c.corruption != CLEAN}
+    spoilt = {c: group for c, group in objects.items() if c.corruption != CLEAN and group}
     clean_score = mean_score(clean) if clean else None
     corruptions = _by_corruption(spoilt)
     return {
@@ -69,7 +63,8 @@ def differences(
 ) -> dict[str, Any]:
     """Return how much a variant gains over another in J&F, in points of percent.
 
-    Sequences are paired; the 95% interval comes from resampling them. Keys: `clean`, each
+    Sequences are paired and count alike, whatever their number of objects; the 95% interval comes
+    from resampling them. Keys: `clean`, each
     corruption, and `corrupted` for the mean over all.
     """
     scores = [_sequence_scores(records, protocol) for records in (base, other)]

@@ -12,6 +12,7 @@ import pooch
 import torch
 
 from robust_vos_ros.core.config import ModelSettings, TrackerSettings
+from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.model_spec import load_spec
 from robust_vos_ros.core.network import load_model
@@ -53,18 +54,17 @@ class Task(Record):
     def key(self) -> str:
         """Return a hash of all that the record depends on.
 
-        That is this task, the weights, the sizes of the images, our code and the version of torch;
-        not the place of the data set.
+        That is this task, the weights, the sizes of the images, the content of the masks, our code
+        and the version of torch; not the place of the data set.
 
         Raises:
             WeightsError, DatasetError: A file is missing.
         """
-        frames = open_cached(self.dataset)[self.sequence].frames
         about = (
             self.model_dump_json(exclude={'dataset': {'root'}}),
             weights_hash(self.variant.model),
-            [(path.name, path.stat().st_size) for path in frames],
-            _code_hash(),
+            _files_hash(self.dataset.model_dump_json(), self.sequence),
+            code_hash(),
             torch.__version__,
         )
         return hashlib.sha256(repr(about).encode()).hexdigest()
@@ -90,8 +90,8 @@ def make_tasks(
             prompt=prompt,
         )
         for sequence in open_cached(dataset)
-        for condition in conditions
         for variant in variants
+        for condition in conditions
     ]
 
 
@@ -99,18 +99,22 @@ def measure(task: Task) -> SequenceRecord:
     """Run a task with one thread, so that its numbers do not depend on what runs beside it.
 
     Raises:
-        RobustVosError: As `stream.run_sequence`, and if the model cannot be loaded.
+        RobustVosError: As `stream.run_sequence`, and if the model cannot be loaded; names the
+            sequence.
     """
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    return run_sequence(
-        _load(task.variant.model.model_dump_json()),
-        task.variant.tracking,
-        open_cached(task.dataset)[task.sequence],
-        task.condition,
-        variant=task.variant.name,
-        prompt=task.prompt,
-    )
+    try:
+        return run_sequence(
+            _load(task.variant.model.model_dump_json()),
+            task.variant.tracking,
+            open_cached(task.dataset)[task.sequence],
+            task.condition,
+            variant=task.variant.name,
+            prompt=task.prompt,
+        )
+    except RobustVosError as error:
+        raise RobustVosError(f'sequence {task.sequence}: {error}') from error
 
 
 def weights_hash(settings: ModelSettings) -> str:
@@ -139,7 +143,7 @@ def _open(dataset_json: str) -> VideoFolder:
     )
 
 
-@functools.lru_cache(4)
+@functools.lru_cache(8)
 def _load(settings_json: str) -> Model:
     return load_model(ModelSettings.model_validate_json(settings_json))
 
@@ -149,7 +153,19 @@ def _file_hash(path: Path) -> str:
     return pooch.file_hash(path)
 
 
+@functools.lru_cache(4096)
+def _files_hash(dataset_json: str, name: str) -> str:
+    sequence = _open(dataset_json)[name]
+    digest = hashlib.sha256()
+    for path in sequence.frames:
+        digest.update(f'{path.name} {path.stat().st_size}\n'.encode())
+    for path in sequence.mask_files:
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 @functools.cache
-def _code_hash() -> str:
+def code_hash() -> str:
+    """Return a hash of our code that results depend on."""
     files = sorted(p for part in _CODE_OF_RESULTS for p in (_PACKAGE / part).glob('*.py'))
     return hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()

@@ -98,6 +98,14 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path):
     assert kept.stat().st_mtime == 1
 
 
+def test_noise_survives_a_jpeg_file(tmp_path):
+    source = make_images(tmp_path / 'drive', ending='.jpg')
+    corrupt(source, tmp_path / 'out', CorruptOptions(('noise_30',), 1.0, 'constant', 0))
+    clean, spoilt = (read(folder / '00001.jpg') for folder in (source, tmp_path / 'out/noise_30'))
+    stream = Corruption('noise_30', Profile('constant', 1.0, 3), clip_seed('drive', 0))
+    assert np.abs(spoilt.astype(int) - stream.apply(np.ascontiguousarray(clean), 1)).mean() < 1.5
+
+
 def test_other_settings_are_not_mixed(tmp_path):
     source = make_images(tmp_path / 'drive')
     corrupt(source, tmp_path / 'out')
@@ -133,9 +141,20 @@ def test_errors_say_what_was_expected(tmp_path, prepare, text):
 
 
 def test_results_do_not_go_into_the_source(tmp_path):
-    source = make_images(tmp_path / 'drive')
+    source = make_images(tmp_path / 'rain')
+    with pytest.raises(DatasetError, match='expected another folder than the source'):
+        plan(source, tmp_path, OPTIONS)
+    assert not (source / 'corruption.json').exists()
     with pytest.raises(DatasetError, match='expected a folder outside of'):
         plan(source, source / 'out', OPTIONS)
+
+
+def test_hidden_files_are_no_images(tmp_path):
+    root = make_dataset(tmp_path / 'set')
+    (root / 'JPEGImages/cat').mkdir()
+    (root / 'JPEGImages/cat/._00000.png').write_bytes(b'resource fork')
+    corrupt(root, tmp_path / 'out')
+    assert sorted(p.name for p in (tmp_path / 'out/rain/JPEGImages').iterdir()) == ['bear', 'dog']
 
 
 def test_a_damaged_clip_does_not_stop_the_others(tmp_path):

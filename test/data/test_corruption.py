@@ -175,6 +175,12 @@ def test_fixed_corruptions_know_no_severity(name):
     assert np.array_equal(make(name, 1.0).apply(image, 0), make(name, 5.0).apply(image, 0))
 
 
+@pytest.mark.parametrize('name', GRADED)
+def test_a_ramp_begins_with_the_clean_image(name):
+    image = scene()
+    assert distance(make(name, profile='ramp').apply(image, 0), image) < 0.6  # rounding
+
+
 def test_kernel_of_motion_blur_is_a_line():
     kernel = sensor.line_kernel(9.0, 0.0)
     assert kernel.sum() == pytest.approx(1.0)

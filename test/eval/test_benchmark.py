@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from robust_vos_ros.cli import app
 from robust_vos_ros.core.config import ModelSettings
-from robust_vos_ros.core.errors import ConfigError, DatasetError
+from robust_vos_ros.core.errors import ConfigError, RobustVosError
 from robust_vos_ros.eval import benchmark, results, runners, tasks
 from robust_vos_ros.eval.report import make_report
 
@@ -92,6 +92,8 @@ def test_shards_merge_to_the_whole(two_sequences):
     result = runner.invoke(app, ['merge', *map(str, parts), '--json', str(joined)])
     assert result.exit_code == 0, result.output
     assert without_times(joined) == without_times(whole)
+    same = runner.invoke(app, ['merge', *map(str, parts), '--json', str(parts[0])])
+    assert 'expected another file than those to join' in ' '.join(same.output.split())
     twice = runner.invoke(app, ['merge', str(parts[0]), str(parts[0])])
     assert twice.exit_code == 1
     assert 'expected new records' in twice.output
@@ -157,6 +159,14 @@ def test_a_record_depends_on_all_that_matters(dataset_root):
     ]
     keys = {task.key(), *(task.model_copy(update=change).key() for change in changes)}
     assert len(keys) == 4
+    path = dataset_root / 'Annotations/square/00003.png'
+    mask = path.read_bytes()
+    path.write_bytes((dataset_root / 'Annotations/square/00004.png').read_bytes())
+    tasks._files_hash.cache_clear()
+    keys.add(task.key())
+    assert len(keys) == 5
+    path.write_bytes(mask)
+    tasks._files_hash.cache_clear()
     # But not on where the data set is.
     moved = dataset_root.parent / f'{dataset_root.name}_moved'
     shutil.copytree(dataset_root, moved)
@@ -169,6 +179,7 @@ def test_conditions_are_clean_and_all_severities():
     assert [(c.corruption, c.severity) for c in found] == [
         ('clean', 0.0), ('fog', 1.0), ('fog', 3.0), ('blur_7', 1.0),
     ]  # fmt: skip
+    assert [c.profile for c in found] == ['constant', 'ramp', 'ramp', 'constant']
     assert {c.seed for c in found} == {4}
 
 
@@ -202,7 +213,7 @@ def test_a_sequence_without_objects_is_named(dataset_root):
     conditions = benchmark.make_conditions('', [3.0], profile='constant', seed=0)
     variant = tasks.Variant(name='base', model=ModelSettings(num_threads=1))
     todo = tasks.make_tasks([variant], dataset, conditions, 'mask')
-    with pytest.raises(DatasetError, match='square: expected a mask with an object'):
+    with pytest.raises(RobustVosError, match='square: expected a mask with an object'):
         benchmark.run_benchmark(todo, runners.run_here, dataset_root / 'cache')
 
 

@@ -94,6 +94,15 @@ def test_jitter_is_what_does_not_move_with_the_image(clip):
     assert meter.mean('shaken') > meter.mean('true') + 0.15
 
 
+@pytest.mark.parametrize('size_hw', [(8, 600), (600, 8), (24, 256), (1, 1), (2000, 10)])
+def test_jitter_of_any_shape_of_image(size_hw):
+    meter = JitterMeter()
+    image, mask = np.zeros((*size_hw, 3), np.uint8), np.ones(size_hw, bool)
+    for _ in range(2):
+        meter.add(image, {'all': mask})
+    assert meter.mean('all') == 0.0
+
+
 def test_jitter_skips_frames_without_a_mask(clip):
     meter = JitterMeter()
     for index, (image, mask) in enumerate(zip(clip.images, clip.masks, strict=True)):

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.eval.protocols import by_sequence, mean_score, scored_objects
 from robust_vos_ros.eval.records import CLEAN, Condition, ObjectRecord, SequenceRecord
 from robust_vos_ros.eval.summary import differences, summarize
@@ -125,9 +124,14 @@ def test_confidence_is_judged_without_the_prompt():
     assert result['clean']['jitter'] == pytest.approx(0.2)
 
 
-def test_nothing_to_score_is_an_error():
-    with pytest.raises(ConfigError, match='labelled frames after the prompts'):
-        summarize([record([scores([1.0], frames=[0])])], 'davis')
+def test_what_cannot_be_scored_is_none():
+    """A shard whose only object appears in the last frame still is a part of the whole."""
+    lone = record([scores([1.0], frames=[4])])
+    assert summarize([lone], 'davis')['J&F'] is None
+    spoilt = record([scores([1.0], frames=[4])], where=condition('fog', 3.0))
+    result = summarize([flat(0.8), spoilt], 'davis')
+    assert result['J'] == pytest.approx(80.0)
+    assert result['mPC'] is None
 
 
 def test_differences_are_paired():
