@@ -34,6 +34,7 @@ _STATE_KEY, _UNCONFIGURED = 'lifecycle state', 'unconfigured'
 _NS_PER_S = 1_000_000_000
 _QUEUE = 200  # results must not get lost while this process is busy for a while
 _ANSWER_TIMEOUT_S = 30.0
+_TRIGGER_TIMEOUT_S, _TRIGGER_ATTEMPTS = 5.0, 6
 _FIRST_FRAME_RETRY_S = 5.0
 # A last image lost on the way must not keep the demo waiting.
 _QUIET_S = 3.0
@@ -116,7 +117,7 @@ class Operator:
                 raise DemoError(
                     f'the node published no objects within {timeout_s:.0f} s of frame 0'
                 )
-            if self._call(self._show, Trigger.Request()).success:
+            if self._trigger(self._show).success:
                 self._spin_until(lambda: bool(self._arrays), _FIRST_FRAME_RETRY_S)
         return min(self._arrays)
 
@@ -142,7 +143,7 @@ class Operator:
         Raises:
             DemoError: The camera does not play, or its clip does not end.
         """
-        response = self._call(self._play, Trigger.Request())
+        response = self._trigger(self._play)
         if not response.success:
             raise DemoError(f'the camera does not play: {response.message}')
         self._wait(self._is_complete, timeout_s, 'the end of the clip')
@@ -199,6 +200,20 @@ class Operator:
         future = client.call_async(request)
         self._wait(future.done, _ANSWER_TIMEOUT_S, f'an answer of {client.srv_name}')
         return future.result()
+
+    def _trigger(self, client: Any) -> Any:
+        """Call a service that may be called twice, again while there is no answer.
+
+        A server that does not know its new client yet loses the answer (rmw_fastrtps).
+        """
+        for _ in range(_TRIGGER_ATTEMPTS):
+            future = client.call_async(Trigger.Request())
+            if self._spin_until(future.done, _TRIGGER_TIMEOUT_S):
+                return future.result()
+        seconds = _TRIGGER_ATTEMPTS * _TRIGGER_TIMEOUT_S
+        raise DemoError(
+            f'waited {seconds:.0f} s for an answer of {client.srv_name}; the logs may say why'
+        )
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
         if not self._spin_until(condition, timeout_s):

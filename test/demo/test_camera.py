@@ -55,8 +55,16 @@ class Viewer:
 
         client = self.node.create_client(Trigger, f'/camera/{name}')
         self.wait(client.service_is_ready, name)
-        future = client.call_async(Trigger.Request())
-        self.wait(future.done, f'an answer of {name}')
+        future, asked = client.call_async(Trigger.Request()), time.monotonic()
+
+        def answered():
+            nonlocal future, asked
+            if not future.done() and time.monotonic() > asked + 5.0:
+                # A server that does not know its new client yet loses the answer.
+                future, asked = client.call_async(Trigger.Request()), time.monotonic()
+            return future.done()
+
+        self.wait(answered, f'an answer of {name}')
         return future.result()
 
     def close(self):
