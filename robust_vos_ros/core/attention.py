@@ -11,10 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
+
+# Applies a projection: (index of layer, self_q | self_k | self_v | cross_q, W0, x) -> W0 x + ...
+Project = Callable[[int, str, nn.Linear, torch.Tensor], torch.Tensor]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,8 +41,18 @@ class Memory:
     mask_B1K: torch.Tensor | None
 
 
+def project_plainly(layer: int, name: str, linear: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    """Apply a projection without an adapter."""
+    del layer, name
+    return linear(x)
+
+
 def attend(
-    module: Any, tokens_BNC: torch.Tensor, pos_1NC: torch.Tensor, memory: Memory
+    module: Any,
+    tokens_BNC: torch.Tensor,
+    pos_1NC: torch.Tensor,
+    memory: Memory,
+    project: Project = project_plainly,
 ) -> torch.Tensor:
     """Condition image tokens on memory.
 
@@ -46,6 +61,7 @@ def attend(
         tokens_BNC: Image features; a batch of 1 is shared by all objects.
         pos_1NC: Their position encoding.
         memory: What each object remembers.
+        project: Applies the projections that adapters change.
 
     Returns:
         (B, N, C), in the order of `memory`.
@@ -53,43 +69,41 @@ def attend(
     x_BNC = tokens_BNC + 0.1 * pos_1NC if module.pos_enc_at_input else tokens_BNC
     spatial_BKM = memory.spatial_BSNM.flatten(1, 2)
     values_BKM = torch.cat([spatial_BKM, memory.pointer_BKM.to(spatial_BKM.dtype)], dim=1)
-    for layer in module.layers:
+    for index, layer in enumerate(module.layers):
         attention = layer.self_attn
         normed = layer.norm1(x_BNC)
         query = normed + pos_1NC if layer.pos_enc_at_attn else normed
         rotation = _rotation(attention, query.shape[1], query.device)
         x_BNC = x_BNC + attention.out_proj(
             _attention(
-                _rotate(attention.q_proj(query), rotation),
-                _rotate(attention.k_proj(query), rotation),
-                attention.v_proj(normed),
+                _rotate(project(index, 'self_q', attention.q_proj, query), rotation),
+                _rotate(project(index, 'self_k', attention.k_proj, query), rotation),
+                project(index, 'self_v', attention.v_proj, normed),
                 None,
             )
         )
-        x_BNC = x_BNC + _cross_attention(layer, x_BNC, pos_1NC, memory, values_BKM)
+        query = layer.norm2(x_BNC)
+        if layer.pos_enc_at_cross_attn_queries:
+            query = query + pos_1NC
+        query = project(index, 'cross_q', layer.cross_attn_image.q_proj, query)
+        x_BNC = x_BNC + _cross_attention(layer, query, memory, values_BKM)
         x_BNC = x_BNC + layer.linear2(layer.activation(layer.linear1(layer.norm3(x_BNC))))
     return module.norm(x_BNC)
 
 
 def _cross_attention(
-    layer: Any,
-    x_BNC: torch.Tensor,
-    pos_1NC: torch.Tensor,
-    memory: Memory,
-    values_BKM: torch.Tensor,
+    layer: Any, query_BNC: torch.Tensor, memory: Memory, values_BKM: torch.Tensor
 ) -> torch.Tensor:
+    """Let projected queries, of one image or of each object, look into memory."""
     attention = layer.cross_attn_image
-    query = layer.norm2(x_BNC)
-    if layer.pos_enc_at_cross_attn_queries:
-        query = query + pos_1NC
     with_pos = layer.pos_enc_at_cross_attn_keys
     spatial = memory.spatial_keys_BSNM if with_pos else memory.spatial_BSNM
     pointers = memory.pointer_keys_BKM if with_pos else memory.pointer_BKM
-    rotation = _rotation(attention, query.shape[1], query.device)
+    rotation = _rotation(attention, query_BNC.shape[1], query_BNC.device)
     # Spatial keys are rotated by their place in the grid, pointers have none.
     keys = _rotate(attention.k_proj(spatial), rotation).flatten(1, 2)
     keys = torch.cat([keys, attention.k_proj(pointers)], dim=1)
-    query = _rotate(attention.q_proj(query), rotation).expand(len(keys), -1, -1)
+    query = _rotate(query_BNC, rotation).expand(len(keys), -1, -1)
     return attention.out_proj(
         _attention(query, keys, attention.v_proj(values_BKM), memory.mask_B1K)
     )

@@ -18,11 +18,13 @@ class Observation:
         object_score: Logit, above 0 the object is visible.
         iou: Predicted IoU of the mask, in [0, 1].
         coverage: Share of the image the mask covers, in [0, 1].
+        gate_activity: Share of open gates of the adapter, NaN without one.
     """
 
     object_score: float
     iou: float
     coverage: float
+    gate_activity: float = math.nan
 
 
 def covers_image(item: LiveObject, observation: Observation, settings: TrackerSettings) -> bool:
@@ -35,6 +37,7 @@ def update(
 ) -> list[EventType]:
     """Bring one object to the present frame; returns the events of its state changing."""
     vetoed = covers_image(item, observation, settings)
+    item.gate_activity = observation.gate_activity
     item.existence = 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, observation.object_score))))
     item.confidence = 0.0 if vetoed else item.existence * observation.iou
     threshold = settings.visible_off if item.visible else settings.visible_on

@@ -11,7 +11,7 @@ mask only and no IoU; the decoder is called here so that every candidate has its
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -21,6 +21,8 @@ from sam2.modeling.sam2_utils import get_1d_sine_pe
 
 from robust_vos_ros.core import attention
 from robust_vos_ros.core.memory import MemoryView
+from robust_vos_ros.core.moga import Gates, Moga, Sampling
+from robust_vos_ros.core.tensors import Candidates, Clicks, Features
 
 # Mask logits of an object that is not there.
 ABSENT_LOGIT: float = NO_OBJ_SCORE
@@ -29,68 +31,6 @@ _MAX_FEEDBACK_LOGIT = 32.0
 # Mean and standard deviation of ImageNet, RGB, for images in [0, 1].
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Features:
-    """Encoded images: one shared by all objects, or (in training) one per object.
-
-    Attributes:
-        pix: (B, C, h, w) features at stride 16; B = 1 for a shared image.
-        pos: (1, h*w, C) their position encoding.
-        high_res: (B, C/8, 4h, 4w) and (B, C/4, 2h, 2w) features for the mask decoder.
-    """
-
-    pix: torch.Tensor
-    pos: torch.Tensor
-    high_res: tuple[torch.Tensor, torch.Tensor]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Clicks:
-    """Point prompts of a batch of objects, in pixels of the model's image.
-
-    Attributes:
-        coords: (B, P, 2) float32, (x, y).
-        labels: (B, P) int32: 1 on the object, 0 not on it, 2 and 3 corners of a box.
-    """
-
-    coords: torch.Tensor
-    labels: torch.Tensor
-
-    def to(self, device: torch.device) -> Clicks:
-        """Return the same clicks on a device."""
-        return Clicks(self.coords.to(device), self.labels.to(device))
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Candidates:
-    """M candidate masks for each of B objects.
-
-    Attributes:
-        mask_logits: (B, M, 4h, 4w) float32, above 0 is object.
-        ious: (B, M) float32, predicted IoU in [0, 1].
-        object_scores: (B,) float32 logits, above 0 the object is visible.
-        pointers: (B, M, C) float32 object pointers.
-    """
-
-    mask_logits: torch.Tensor
-    ious: torch.Tensor
-    object_scores: torch.Tensor
-    pointers: torch.Tensor
-
-    def best(self) -> Candidates:
-        """Keep the candidate of the highest predicted IoU of each object (M = 1)."""
-        if self.ious.shape[1] == 1:
-            return self
-        index = self.ious.argmax(dim=1)
-        rows = torch.arange(len(index), device=index.device)
-        return Candidates(
-            self.mask_logits[rows, index].unsqueeze(1),
-            self.ious[rows, index].unsqueeze(1),
-            self.object_scores,
-            self.pointers[rows, index].unsqueeze(1),
-        )
 
 
 class Model:
@@ -102,6 +42,8 @@ class Model:
         grid_size: Side of the feature grid (stride 16).
         coarse_prompts: Whether points and boxes are to be given also as a coarse mask.
         previous_mask: Whether the decoder is to be given the mask of the frame before.
+        adapter: Low-rank adapters of the memory attention; `core/adapters.py` attaches them and
+            keeps the parameters that they replace in `adapter_originals`.
     """
 
     def __init__(
@@ -122,6 +64,8 @@ class Model:
         self.precision = precision
         self.coarse_prompts = coarse_prompts
         self.previous_mask = previous_mask
+        self.adapter: Moga | None = None
+        self.adapter_originals: dict[str, torch.Tensor] = {}
         self._dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         self.image_size: int = net.image_size
         self.mask_size = self.image_size // 4
@@ -154,12 +98,37 @@ class Model:
         pos = out['vision_pos_enc'][-1][:1].flatten(2).transpose(1, 2)
         return Features(coarse, pos, (fine, middle))
 
-    def attend(self, features: Features, view: MemoryView | None) -> torch.Tensor:
+    def gates(
+        self,
+        features: Features,
+        view: MemoryView | None,
+        *,
+        sampling: Sampling | None = None,
+        groups: torch.Tensor | None = None,
+    ) -> Gates | None:
+        """Open the parts of the adapter for this frame; None without adapter or memory.
+
+        Args:
+            features: The encoded image.
+            view: Memory of B objects.
+            sampling: In training, see `Moga.gates`; `groups` as well.
+        """
+        if self.adapter is None or view is None:
+            return None
+        valid = None if view.valid is None else view.valid[1]
+        return self.adapter.gates(
+            view.pointers, valid, features.pix, sampling=sampling, groups=groups
+        )
+
+    def attend(
+        self, features: Features, view: MemoryView | None, gates: Gates | None = None
+    ) -> torch.Tensor:
         """Condition the image on what each object remembers.
 
         Args:
             features: The encoded image.
             view: Memory of B objects; None = no memory, as on a first prompt.
+            gates: Of the adapter; None = the network as it is.
 
         Returns:
             (B, C, h, w); B = 1 without memory.
@@ -167,7 +136,13 @@ class Model:
         if view is None:
             return features.pix + self.net.no_mem_embed.view(1, -1, 1, 1)
         tokens = features.pix.flatten(2).transpose(1, 2)
-        out = attention.attend(self.net.memory_attention, tokens, features.pos, self._memory(view))
+        project = attention.project_plainly
+        if gates is not None:
+            assert self.adapter is not None, 'gates belong to an adapter'
+            project = functools.partial(self.adapter.project, gates)
+        out = attention.attend(
+            self.net.memory_attention, tokens, features.pos, self._memory(view), project
+        )
         return out.transpose(1, 2).unflatten(2, (self.grid_size, self.grid_size))
 
     def decode(

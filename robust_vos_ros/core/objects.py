@@ -29,6 +29,7 @@ class LiveObject:
     confirmed: bool = False
     existence: float = 1.0
     quality: float = float('nan')
+    gate_activity: float = float('nan')
     confidence: float = 0.0
     coverage: float = 0.0
     flags: ObjectFlag = ObjectFlag.NONE

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from robust_vos_ros.core.errors import PromptError
-from robust_vos_ros.core.model import Clicks
+from robust_vos_ros.core.tensors import Clicks
 from robust_vos_ros.core.types import Prompt
 
 # Far more than people click; bounds the size of a request.

@@ -65,7 +65,7 @@ def _tracked_object(item: LiveObject, shape: masks.Shape, stamp_ns: int) -> Trac
         confidence=item.confidence,
         existence_probability=item.existence,
         mask_quality=item.quality,
-        gate_activity=float('nan'),
+        gate_activity=item.gate_activity,
         memory_updated=item.memory_updated,
         path_switched=False,
         last_seen_ns=item.last_seen_ns,

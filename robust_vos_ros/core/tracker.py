@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 import uuid
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from robust_vos_ros.core.confidence import Observation
 from robust_vos_ros.core.config import TrackerSettings
 from robust_vos_ros.core.history import FrameHistory, Record, make_record
 from robust_vos_ros.core.memory import ObjectMemory
-from robust_vos_ros.core.model import ABSENT_LOGIT, Candidates, Features, Model
+from robust_vos_ros.core.model import ABSENT_LOGIT, Model
+from robust_vos_ros.core.moga import Gates
 from robust_vos_ros.core.objects import LiveObject, ObjectTable
 from robust_vos_ros.core.prompts import (
     check_prompt,
@@ -24,6 +26,7 @@ from robust_vos_ros.core.prompts import (
     to_mask_batch,
 )
 from robust_vos_ros.core.results import make_result
+from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.core.types import (
     EventType,
     Frame,
@@ -252,7 +255,7 @@ class VideoTracker:
         previous = None
         if record is self._history.newest() and correct.visible:
             previous = self._logits[correct.slot][None, None]
-        return self.model.attend(features, view), previous
+        return self.model.attend(features, view, self.model.gates(features, view)), previous
 
     def _start(
         self, items: list[LiveObject], kept: Candidates, spatial: torch.Tensor, record: Record
@@ -270,11 +273,12 @@ class VideoTracker:
         view = self._memory.view(slots, record.frame_index)
         rows = torch.from_numpy(slots)
         previous = self._logits[rows].unsqueeze(1) if self.model.previous_mask else None
-        pix = self.model.attend(features, view)
+        gates = self.model.gates(features, view)
+        pix = self.model.attend(features, view, gates)
         kept = self.model.decode(features, pix, None, previous).best()
         self._logits[rows] = kept.mask_logits[:, 0]
         events = []
-        for item, observation in zip(items, _observe(kept), strict=True):
+        for item, observation in zip(items, _observe(kept, gates), strict=True):
             kinds = confidence.update(item, observation, record.stamp_ns, self.settings)
             events += [_event(kind, item, _detail(item)) for kind in kinds]
         spatial = self.model.remember(
@@ -316,10 +320,11 @@ def _form(prompt: Prompt) -> tuple[bool, bool, int]:
     return prompt.mask is not None, prompt.box is not None, len(prompt.points)
 
 
-def _observe(kept: Candidates) -> list[Observation]:
-    """Bring the three numbers per object from the device, in one transfer."""
+def _observe(kept: Candidates, gates: Gates | None = None) -> list[Observation]:
+    """Bring the numbers of each object from the device, in one transfer."""
     coverage = (kept.mask_logits[:, 0] > 0).float().mean(dim=(1, 2))
-    table = torch.stack([kept.object_scores, kept.ious[:, 0], coverage], dim=1).tolist()
+    activity = torch.full_like(coverage, math.nan) if gates is None else gates.activity
+    table = torch.stack([kept.object_scores, kept.ious[:, 0], coverage, activity], dim=1).tolist()
     return [Observation(*row) for row in table]
 
 

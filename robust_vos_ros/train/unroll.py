@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from robust_vos_ros.core.memory import MemoryView
-from robust_vos_ros.core.model import ABSENT_LOGIT, Candidates, Features, Model
+from robust_vos_ros.core.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.prompts import to_coarse_masks
+from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.train import prompting
 from robust_vos_ros.train.config import RolloutSettings
 from robust_vos_ros.train.losses import FrameLoss, deep_supervision, frame_loss

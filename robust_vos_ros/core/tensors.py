@@ -1,0 +1,69 @@
+"""What passes between the steps of the network: features, clicks, candidate masks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Features:
+    """Encoded images: one shared by all objects, or (in training) one per object.
+
+    Attributes:
+        pix: (B, C, h, w) features at stride 16; B = 1 for a shared image.
+        pos: (1, h*w, C) their position encoding.
+        high_res: (B, C/8, 4h, 4w) and (B, C/4, 2h, 2w) features for the mask decoder.
+    """
+
+    pix: torch.Tensor
+    pos: torch.Tensor
+    high_res: tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Clicks:
+    """Point prompts of a batch of objects, in pixels of the model's image.
+
+    Attributes:
+        coords: (B, P, 2) float32, (x, y).
+        labels: (B, P) int32: 1 on the object, 0 not on it, 2 and 3 corners of a box.
+    """
+
+    coords: torch.Tensor
+    labels: torch.Tensor
+
+    def to(self, device: torch.device) -> Clicks:
+        """Return the same clicks on a device."""
+        return Clicks(self.coords.to(device), self.labels.to(device))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidates:
+    """M candidate masks for each of B objects.
+
+    Attributes:
+        mask_logits: (B, M, 4h, 4w) float32, above 0 is object.
+        ious: (B, M) float32, predicted IoU in [0, 1].
+        object_scores: (B,) float32 logits, above 0 the object is visible.
+        pointers: (B, M, C) float32 object pointers.
+    """
+
+    mask_logits: torch.Tensor
+    ious: torch.Tensor
+    object_scores: torch.Tensor
+    pointers: torch.Tensor
+
+    def best(self) -> Candidates:
+        """Keep the candidate of the highest predicted IoU of each object (M = 1)."""
+        if self.ious.shape[1] == 1:
+            return self
+        index = self.ious.argmax(dim=1)
+        rows = torch.arange(len(index), device=index.device)
+        return Candidates(
+            self.mask_logits[rows, index].unsqueeze(1),
+            self.ious[rows, index].unsqueeze(1),
+            self.object_scores,
+            self.pointers[rows, index].unsqueeze(1),
+        )
