@@ -10,6 +10,7 @@ from robust_vos_ros.core.config import Settings, setting
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.clips import ClipMaker, ClipSettings
+from robust_vos_ros.data.spoil import SpoilSettings, spoil
 from robust_vos_ros.data.video_folder import VideoSequence, open_dataset
 
 _KINDS = ('real', 'warped', 'synthetic')
@@ -40,6 +41,7 @@ class DataSettings(Settings):
         0.002, 'Smallest first mask of a tracked object, share of the image.', gt=0.0, le=1.0
     )
     clips: ClipSettings = ClipSettings()
+    spoil: SpoilSettings = SpoilSettings()
 
 
 class Mixture:
@@ -79,7 +81,8 @@ class Mixture:
             usable = np.flatnonzero((areas >= settings.min_area) & (areas < 0.9))
             if len(usable):
                 rng.shuffle(usable)
-                return clip, np.sort(usable[: settings.max_objects])
+                chosen = np.sort(usable[: settings.max_objects])
+                return spoil(clip, rng, settings.spoil), chosen
 
     def _shares(self, progress: float) -> np.ndarray:
         settings = self._settings

@@ -9,6 +9,7 @@ import yaml
 
 from robust_vos_ros.core.config import Settings, load_yaml, parse_settings, setting
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.moga import AdapterSettings
 from robust_vos_ros.data.mixture import DataSettings
 
 
@@ -64,7 +65,11 @@ class TrainSettings(Settings):
     trunk_weights: str = setting(
         '', 'MobileNetV2 checkpoint (torchvision layout) to start the trunk from; empty = random.'
     )
-    weights: str = setting('', 'Weights of the whole model to start from; empty = random.')
+    weights: str = setting(
+        '',
+        'Weights of the whole model to start from; empty = random, or with an adapter the '
+        "model's own.",
+    )
     frozen: list[str] = setting(
         [], 'Parameters whose name starts with one of these are not trained.'
     )
@@ -81,6 +86,9 @@ class TrainSettings(Settings):
         0.0, 'Stop with a checkpoint after this time; 0 = at the last step.', unit='s', ge=0.0
     )
     log_every: int = setting(20, 'Steps between lines of the log.', ge=1)
+    adapter: AdapterSettings | None = setting(
+        None, 'Train this adapter of the model and nothing else; null = train the model.'
+    )
     data: DataSettings = DataSettings()
     rollout: RolloutSettings = RolloutSettings()
     optimizer: OptimizerSettings = OptimizerSettings()

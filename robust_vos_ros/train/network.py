@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pooch
 import torch
 from torch import nn
 
 from robust_vos_ros.core import weights
+from robust_vos_ros.core.adapters import attach, make_adapter, norm_names
 from robust_vos_ros.core.allocator import keep_freed_memory
 from robust_vos_ros.core.errors import ConfigError, WeightsError
 from robust_vos_ros.core.fusion import speed_up_norms
@@ -29,29 +31,34 @@ def build_model(settings: TrainSettings) -> Model:
     """
     spec = load_spec(settings.model)
     torch.manual_seed(settings.seed)
-    net = build_network(spec)
+    net, path = build_network(spec), None
     if settings.trunk_weights:
         load_mobilenet(net.image_encoder.trunk, Path(settings.trunk_weights).expanduser())
-    if settings.weights:
-        path = Path(settings.weights).expanduser()
+    if settings.weights or settings.adapter:
+        path = weights.find_weights(spec, settings.weights)
         state = weights.read_state_dict(path)
         weights.check_keys(path, spec.name, state, net.state_dict())
         net.load_state_dict(state)
-    freeze(net, settings.frozen)
+    freeze(net, [''] if settings.adapter else settings.frozen)
     speed_up_norms(net)
     device = find_device(settings.device)
     if device.type == 'cpu':
         keep_freed_memory()
     net.train().to(device, memory_format=torch.channels_last)
-    return Model(
+    model = Model(
         net,
         name=spec.name,
-        weights_hash='',
+        weights_hash=pooch.file_hash(path) if path else '',
         device=device,
         precision=settings.precision,
         coarse_prompts=spec.coarse_prompts,
         previous_mask=spec.previous_mask,
     )
+    if settings.adapter:
+        attach(model, make_adapter(model, settings.adapter))
+        for name in norm_names(model, settings.adapter):
+            net.get_parameter(name).requires_grad_(True)
+    return model
 
 
 def freeze(net: nn.Module, prefixes: list[str]) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -20,10 +19,10 @@ from robust_vos_ros.train.config import OptimizerSettings, TrainSettings
 from robust_vos_ros.train.loader import Batches, load_batches, step_rng
 from robust_vos_ros.train.logbook import Logbook, plot_log
 from robust_vos_ros.train.network import build_model
+from robust_vos_ros.train.product import Product
 from robust_vos_ros.train.unroll import Batch, Rollout
 
 STATE_FILE = 'state.pt'
-WEIGHTS_FILE = 'weights.safetensors'
 LOG_FILE = 'log.jsonl'
 PLOT_FILE = 'log.png'
 
@@ -86,8 +85,9 @@ class Trainer:
         if self.process.world > 1:
             self.parallel = DistributedDataParallel(self.rollout, find_unused_parameters=True)
         self.optimizer = make_optimizer(self.rollout, settings.optimizer)
+        self.product = Product(self.rollout)
         self.average = {
-            name: tensor.detach().clone() for name, tensor in model.net.state_dict().items()
+            name: tensor.detach().clone() for name, tensor in self.product.tensors().items()
         }
         self.step = 0
         self._device = model.device
@@ -163,7 +163,7 @@ class Trainer:
     def _average(self) -> None:
         """Move the average; it follows faster while it is young."""
         keep = min(self.settings.optimizer.ema_decay, self.step / (self.step + 10))
-        for name, tensor in self.rollout.net.state_dict().items():
+        for name, tensor in self.product.tensors().items():
             if tensor.is_floating_point():
                 self.average[name].lerp_(tensor, 1.0 - keep)
 
@@ -179,12 +179,8 @@ class Trainer:
             'optimizer': self.optimizer.state_dict(),
         }
         _replace(self.out / STATE_FILE, lambda path: torch.save(state, path))
-        half = {
-            name: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
-            for name, tensor in self.average.items()
-        }
-        _replace(self.out / WEIGHTS_FILE, lambda path: safetensors.torch.save_file(half, path))
-        (self.out / WEIGHTS_FILE).chmod(0o644)
+        _replace(self.out / self.product.file, lambda path: self.product.save(path, self.average))
+        (self.out / self.product.file).chmod(0o644)
         plot_log(self.out / LOG_FILE, self.out / PLOT_FILE)
 
     def _load(self) -> None:

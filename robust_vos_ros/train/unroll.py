@@ -15,6 +15,7 @@ from torch import nn
 
 from robust_vos_ros.core.memory import MemoryView
 from robust_vos_ros.core.model import ABSENT_LOGIT, Model
+from robust_vos_ros.core.moga import Sampling
 from robust_vos_ros.core.prompts import to_coarse_masks
 from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.train import prompting
@@ -58,6 +59,7 @@ class Rollout(nn.Module):
         self.model = model
         self.settings = settings
         self.net = model.net
+        self.adapter = model.adapter  # so that it is saved, and shared between processes
         # Thrown away after training: reads a coarse mask from memory-conditioned features.
         self.head = nn.Conv2d(model.hidden_dim, 1, 1)
 
@@ -72,6 +74,7 @@ class Rollout(nn.Module):
             progress: Share of the training that is done, 0 to 1.
         """
         num_frames = batch.images.shape[1]
+        sampling = self._sampling(batch.images.device, rng, progress)
         memory = _Memory()
         losses: list[FrameLoss] = []
         extra: list[torch.Tensor] = []
@@ -84,7 +87,8 @@ class Rollout(nn.Module):
             if t > 0:
                 features = self._encode(batch, t)
                 view = self._view(memory, t, rng)
-                pix = self.model.attend(features, view)
+                gates = self.model.gates(features, view, sampling=sampling, groups=batch.clip)
+                pix = self.model.attend(features, view, gates)
                 extra.append(self._deep(pix, batch.truth[:, t]))
                 previous = self._previous(kept, batch.truth[:, t - 1], rng, progress)
                 raw = self.model.predict(features, pix, None, previous)
@@ -104,6 +108,17 @@ class Rollout(nn.Module):
         total = torch.stack([loss.total for loss in losses]).mean()
         total = total + torch.stack(extra).sum() / len(losses)
         return total, stats | _summary(losses, batch.truth)
+
+    def _sampling(
+        self, device: torch.device, rng: np.random.Generator, progress: float
+    ) -> Sampling | None:
+        """Return how gates are drawn in this step; the temperature falls linearly."""
+        if self.model.adapter is None:
+            return None
+        settings = self.model.adapter.settings
+        fall = settings.final_temperature - settings.temperature
+        generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+        return Sampling(settings.temperature + progress * fall, generator)
 
     def _encode(self, batch: Batch, t: int) -> Features:
         """Encode frame t of all clips, and give each object the features of its clip."""

@@ -15,6 +15,7 @@ from robust_vos_ros.core.errors import ConfigError, WeightsError
 from robust_vos_ros.core.network import load_model
 from robust_vos_ros.train import trainer as training
 from robust_vos_ros.train.config import OptimizerSettings, load_settings
+from robust_vos_ros.train.product import WEIGHTS_FILE
 from robust_vos_ros.train.trainer import Trainer, rate_factor
 
 
@@ -41,7 +42,7 @@ def test_resumed_training_is_the_same_as_an_uninterrupted_one(tiny_settings, tmp
     second.run()
     assert losses_of(whole) == losses_of(parts)
     assert list(losses_of(parts)) == [1, 2, 3, 4]
-    one, two = (load_file(folder / training.WEIGHTS_FILE) for folder in (whole, parts))
+    one, two = (load_file(folder / WEIGHTS_FILE) for folder in (whole, parts))
     for name, tensor in one.items():
         assert torch.equal(tensor, two[name]), name
 
@@ -62,9 +63,7 @@ def test_loss_falls_and_the_weights_load_into_the_engine(tiny_settings, tmp_path
     curve = list(losses_of(tmp_path).values())
     assert np.mean(curve[-3:]) < 0.7 * curve[0], curve
     assert (tmp_path / training.PLOT_FILE).stat().st_size > 10_000
-    model = load_model(
-        ModelSettings(checkpoint=str(tmp_path / training.WEIGHTS_FILE), device='cpu')
-    )
+    model = load_model(ModelSettings(checkpoint=str(tmp_path / WEIGHTS_FILE), device='cpu'))
     model.warm_up()
 
 

@@ -1,0 +1,57 @@
+"""Corrupt training clips: a corruption and a course of severity drawn for each clip."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from robust_vos_ros.core.config import Settings, setting
+from robust_vos_ros.data.clip import Clip
+from robust_vos_ros.data.corruption import Corruption, find_corruptions
+from robust_vos_ros.data.severity import MAX_SEVERITY, Profile, clip_seed
+
+# Corruptions are made for camera images; training clips are half as large.
+_ENLARGE = 2
+_COURSE_FRAMES = 80  # length of the video that a training clip is a part of
+
+
+class SpoilSettings(Settings):
+    """How training clips are corrupted."""
+
+    share: float = setting(0.0, 'Share of corrupted clips; the others stay clean.', ge=0.0, le=1.0)
+    corruptions: str = setting(
+        'robustpvos-c', 'Corruptions and presets to draw from, separated by commas.'
+    )
+    min_severity: float = setting(1.0, 'Least mean severity of a clip.', ge=0.0, le=MAX_SEVERITY)
+    max_severity: float = setting(5.0, 'Largest mean severity of a clip.', ge=0.0, le=MAX_SEVERITY)
+
+
+def spoil(clip: Clip, rng: np.random.Generator, settings: SpoilSettings) -> Clip:
+    """Return the clip, corrupted or as it is.
+
+    The severity follows the Fourier mixture of RobustPVOS. Seeds come from the training's source
+    of randomness and from names that no benchmark uses.
+
+    Args:
+        clip: Square images of any size.
+        rng: Source of all randomness.
+        settings: What to draw.
+    """
+    if not settings.share or rng.random() >= settings.share:
+        return clip
+    name = str(rng.choice(find_corruptions(settings.corruptions)))
+    severity = rng.uniform(settings.min_severity, settings.max_severity)
+    start = int(rng.integers(_COURSE_FRAMES - len(clip.images)))
+    seed = clip_seed(f'training/{rng.integers(2**62)}')
+    corruption = Corruption(name, Profile('fourier', severity, _COURSE_FRAMES), seed)
+    images = np.stack([_apply(corruption, im, start + t) for t, im in enumerate(clip.images)])
+    return dataclasses.replace(clip, name=f'{clip.name}/{name}', images=images)
+
+
+def _apply(corruption: Corruption, image: np.ndarray, index: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    large = cv2.resize(image, (width * _ENLARGE, height * _ENLARGE))
+    spoilt = corruption.apply(large, index)
+    return cv2.resize(spoilt, (width, height), interpolation=cv2.INTER_AREA)
