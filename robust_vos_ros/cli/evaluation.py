@@ -33,8 +33,9 @@ def evaluate(
     variants: Annotated[
         str,
         typer.Option(
-            help='What to compare, separated by commas: base is --model, NAME=FILE other weights '
-            'of nano, NAME=MODEL:FILE another model. The first is compared with the others.'
+            help='What to compare with the first, separated by commas: base is --model without '
+            'adapter, moga or another name a shipped adapter, NAME=FILE an adapter or weights of '
+            'nano, NAME=MODEL:FILE another model.'
         ),
     ] = 'base',
     corruption: Annotated[

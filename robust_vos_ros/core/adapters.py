@@ -54,6 +54,18 @@ def attach(model: Model, adapter: Moga, norms: dict[str, torch.Tensor] | None = 
     model.adapter_originals = originals
 
 
+def use(model: Model, path: Path | None) -> None:
+    """Attach the adapter of a file, or none; on an error the model keeps what it had.
+
+    Raises:
+        WeightsError: As `load_adapter`.
+    """
+    if path is None:
+        detach(model)
+        return
+    attach(model, *load_adapter(path, model))
+
+
 def detach(model: Model) -> None:
     """Give a model back the weights it had; nothing happens without an adapter."""
     parameters = dict(model.net.named_parameters())

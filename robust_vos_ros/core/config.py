@@ -54,6 +54,12 @@ class ModelSettings(Settings):
     num_threads: int = setting(
         0, 'CPU threads of torch; 0 = as many as torch chooses.', ge=0, le=256
     )
+    adapter: str = setting(
+        'auto',
+        'Adapter for adverse weather: auto = the one shipped with the model, if any; none; the '
+        'name of a shipped one, such as nano_moga; or a file.',
+        dynamic=True,
+    )
 
 
 class TrackerSettings(Settings):

@@ -20,6 +20,7 @@ class ModelSpec(Settings):
         file: File name of the weights, in the package's `weights/` or in the cache.
         url: Where to download them; empty for shipped weights.
         sha256: Their checksum; empty for shipped weights.
+        adapter: Name of the adapter shipped with the model; empty = none.
         coarse_prompts: The network was trained to get points and boxes also as a coarse mask.
         previous_mask: The network was trained to get the mask of the frame before.
         license: Terms of the weights, for users.
@@ -32,6 +33,7 @@ class ModelSpec(Settings):
     license: str
     url: str = ''
     sha256: str = ''
+    adapter: str = ''
     coarse_prompts: bool = False
     previous_mask: bool = False
     size_bytes: int = pydantic.Field(0, ge=0)

@@ -10,7 +10,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from robust_vos_ros.core import weights
+from robust_vos_ros.core import adapters, weights
 from robust_vos_ros.core.allocator import keep_freed_memory
 from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import ConfigError
@@ -34,7 +34,7 @@ def load_model(settings: ModelSettings) -> Model:
 
     Raises:
         ConfigError: The model, device or precision is not available.
-        WeightsError: The weights are missing or do not fit.
+        WeightsError: The weights or the adapter are missing or do not fit.
     """
     spec = load_spec(settings.name)
     device = find_device(settings.device)
@@ -49,7 +49,7 @@ def load_model(settings: ModelSettings) -> Model:
     weights.check_keys(path, spec.name, state, net.state_dict())
     net.load_state_dict(state, strict=True)
     optimize(net.eval().requires_grad_(False), device, precision)
-    return Model(
+    model = Model(
         net,
         name=spec.name,
         weights_hash=pooch.file_hash(path),
@@ -58,6 +58,10 @@ def load_model(settings: ModelSettings) -> Model:
         coarse_prompts=spec.coarse_prompts,
         previous_mask=spec.previous_mask,
     )
+    # The shipped adapter belongs to the shipped weights.
+    name = 'none' if settings.checkpoint and settings.adapter == 'auto' else settings.adapter
+    adapters.use(model, weights.find_adapter(spec, name))
+    return model
 
 
 def build_network(spec: ModelSpec, *, target: str = '') -> Any:

@@ -12,7 +12,9 @@ import torch
 
 from robust_vos_ros.core.config import cache_dir
 from robust_vos_ros.core.errors import WeightsError
-from robust_vos_ros.core.model_spec import ModelSpec
+from robust_vos_ros.core.model_spec import ModelSpec, model_names
+
+_SHIPPED = Path(__file__).resolve().parents[1] / 'weights'
 
 
 def find_weights(spec: ModelSpec, checkpoint: str = '') -> Path:
@@ -37,6 +39,35 @@ def find_weights(spec: ModelSpec, checkpoint: str = '') -> Path:
     raise WeightsError(
         f'{_shipped(spec)} is missing; if {spec.name} is shipped, install the package again, '
         'otherwise train it (docs/training.md) and set model.checkpoint'
+    )
+
+
+def find_adapter(spec: ModelSpec, name: str) -> Path | None:
+    """Return the file of an adapter.
+
+    Args:
+        spec: The model.
+        name: auto, none, the name of a shipped adapter, or a path.
+
+    Returns:
+        None for none, and for auto where the model has none.
+
+    Raises:
+        WeightsError: There is no such file.
+    """
+    if name == 'auto':
+        name = spec.adapter
+    if name in {'', 'none'}:
+        return None
+    models = model_names()
+    shipped = sorted(p.stem for p in _SHIPPED.glob('*.safetensors') if p.stem not in models)
+    known = ', '.join(['auto', 'none', *shipped])
+    for path in (_SHIPPED / f'{name}.safetensors', Path(name).expanduser()):
+        if path.is_file():
+            return path
+    raise WeightsError(
+        f'adapter: expected a file or one of {known}, got {name!r}; docs/training.md says how to '
+        'train one'
     )
 
 
@@ -117,7 +148,7 @@ def check_keys(
 
 
 def _shipped(spec: ModelSpec) -> Path:
-    return Path(__file__).resolve().parents[1] / 'weights' / spec.file
+    return _SHIPPED / spec.file
 
 
 def _megabytes(path: Path) -> str:

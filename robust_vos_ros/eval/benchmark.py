@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pydantic
 
+from robust_vos_ros.core.adapters import is_adapter
 from robust_vos_ros.core.config import ModelSettings, parse_settings
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network import find_device, find_precision
@@ -62,8 +64,9 @@ def make_variants(text: str, *, model: str, checkpoint: str, device: str) -> lis
     """Return what is compared.
 
     Args:
-        text: Names separated by commas: `base` for the model itself, otherwise as in
-            `compare.parse_weights`.
+        text: Names separated by commas: `base` for the model without adapter, the name of an
+            adapter shipped with it, such as `moga`, NAME=FILE of an adapter for it, otherwise as
+            in `compare.parse_weights`.
         model: Model of `base`.
         checkpoint: Weights of `base`; empty = its own.
         device: Torch device.
@@ -73,24 +76,39 @@ def make_variants(text: str, *, model: str, checkpoint: str, device: str) -> lis
     """
     variants: dict[str, Variant] = {}
     for item in text.split(','):
-        name, own, file = ('base', model, checkpoint) if item == 'base' else parse_weights(item)
+        name, settings = _parse_variant(item, model, checkpoint)
         if name in variants:
             raise ConfigError(f'variants: expected different names, got {name!r} twice')
-        variants[name] = Variant(name=name, model=_fixed(own, file, device))
+        settings |= _fixed(device)
+        variants[name] = Variant(name=name, model=parse_settings(ModelSettings, settings))
     return list(variants.values())
 
 
-def _fixed(model: str, checkpoint: str, device: str) -> ModelSettings:
-    """Return the settings of a model without `auto`, so that they say what was measured."""
+def _parse_variant(item: str, model: str, checkpoint: str) -> tuple[str, dict[str, Any]]:
+    """Return the name of a variant and the settings of its model."""
+    base = {'name': model, 'checkpoint': _absolute(checkpoint), 'adapter': 'none'}
+    if item == 'base':
+        return item, base
+    name, equals, file = item.partition('=')
+    if not equals:
+        return name, base | {'adapter': f'{model}_{name}'}
+    if is_adapter(Path(file)):
+        return name, base | {'adapter': _absolute(file)}
+    name, own, file = parse_weights(item)
+    return name, {'name': own, 'checkpoint': _absolute(file), 'adapter': 'none'}
+
+
+def _absolute(path: str) -> str:
+    """Return a path that holds in other processes, empty for none."""
+    return str(Path(path).expanduser().resolve()) if path else ''
+
+
+def _fixed(device: str) -> dict[str, Any]:
+    """Return settings without `auto`, so that they say what was measured."""
     where = find_device(device)
-    settings = {
-        'name': model,
-        'checkpoint': str(Path(checkpoint).expanduser().resolve()) if checkpoint else '',
-        'device': str(where),
-        'precision': find_precision('auto', where),
-        'num_threads': 1,
-    }
-    return parse_settings(ModelSettings, settings)
+    return {
+        'device': str(where), 'precision': find_precision('auto', where), 'num_threads': 1
+    }  # fmt: skip
 
 
 def choose_prompt(prompt: str, protocol: str) -> str:

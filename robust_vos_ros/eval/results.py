@@ -16,7 +16,7 @@ from robust_vos_ros.eval.protocols import NOTES
 from robust_vos_ros.eval.records import Condition, Record, SequenceRecord
 from robust_vos_ros.eval.speed import cpu_name
 from robust_vos_ros.eval.summary import differences, summarize
-from robust_vos_ros.eval.tasks import Dataset, Variant, code_hash, weights_hash
+from robust_vos_ros.eval.tasks import Dataset, Variant, adapter_hash, code_hash, weights_hash
 
 _NUM_STRIPS = 12
 _STRIPS_PER_SEQUENCE = 2
@@ -89,6 +89,8 @@ def describe(
                 'device': variant.model.device,
                 'precision': variant.model.precision,
                 'weights_sha256': weights_hash(variant.model),
+                'adapter': Path(variant.model.adapter).stem,
+                'adapter_sha256': adapter_hash(variant.model),
                 'tracking': variant.tracking.model_dump(),
             }
             for variant in variants

@@ -16,7 +16,7 @@ from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.model_spec import load_spec
 from robust_vos_ros.core.network import load_model
-from robust_vos_ros.core.weights import find_weights
+from robust_vos_ros.core.weights import find_adapter, find_weights
 from robust_vos_ros.data.video_folder import VideoFolder, open_dataset
 from robust_vos_ros.eval.records import Condition, Record, SequenceRecord
 from robust_vos_ros.eval.stream import run_sequence
@@ -63,6 +63,7 @@ class Task(Record):
         about = (
             self.model_dump_json(exclude={'dataset': {'root'}}),
             weights_hash(self.variant.model),
+            adapter_hash(self.variant.model),
             _files_hash(self.dataset.model_dump_json(), self.sequence),
             code_hash(),
             torch.__version__,
@@ -124,6 +125,16 @@ def weights_hash(settings: ModelSettings) -> str:
         ConfigError, WeightsError: The model or the file does not exist.
     """
     return _file_hash(find_weights(load_spec(settings.name), settings.checkpoint))
+
+
+def adapter_hash(settings: ModelSettings) -> str:
+    """Return the sha256 of a model's adapter file, empty without an adapter.
+
+    Raises:
+        ConfigError, WeightsError: The model or the file does not exist.
+    """
+    path = find_adapter(load_spec(settings.name), settings.adapter)
+    return '' if path is None else _file_hash(path)
 
 
 def open_cached(dataset: Dataset) -> VideoFolder:

@@ -193,7 +193,10 @@ def test_conditions_are_clean_and_all_severities():
         (['--protocol', 'other'], 'protocol: expected one of davis'),
         (['--prompt', 'words'], 'prompt: expected one of mask, box, clicks3'),
         (['--variants', 'base,base'], 'expected different names'),
-        (['--variants', 'other'], 'expected weights as NAME=FILE'),
+        (
+            ['--variants', 'other'],
+            "expected a file or one of auto, none, nano_moga, got 'nano_other'",
+        ),
         (['--shard', '2'], 'shard: expected i/n'),
         (['--shard', '1/9'], 'n at most 1'),
         (['--checkpoint', 'nowhere.safetensors'], 'does not exist'),
