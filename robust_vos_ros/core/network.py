@@ -58,9 +58,7 @@ def load_model(settings: ModelSettings) -> Model:
         coarse_prompts=spec.coarse_prompts,
         previous_mask=spec.previous_mask,
     )
-    # The shipped adapter belongs to the shipped weights.
-    name = 'none' if settings.checkpoint and settings.adapter == 'auto' else settings.adapter
-    adapters.use(model, weights.find_adapter(spec, name))
+    adapters.use(model, weights.find_adapter(settings))
     return model
 
 

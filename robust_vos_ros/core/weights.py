@@ -10,9 +10,9 @@ import safetensors
 import safetensors.torch
 import torch
 
-from robust_vos_ros.core.config import cache_dir
+from robust_vos_ros.core.config import ModelSettings, cache_dir
 from robust_vos_ros.core.errors import WeightsError
-from robust_vos_ros.core.model_spec import ModelSpec, model_names
+from robust_vos_ros.core.model_spec import ModelSpec, load_spec, model_names
 
 _SHIPPED = Path(__file__).resolve().parents[1] / 'weights'
 
@@ -42,21 +42,16 @@ def find_weights(spec: ModelSpec, checkpoint: str = '') -> Path:
     )
 
 
-def find_adapter(spec: ModelSpec, name: str) -> Path | None:
-    """Return the file of an adapter.
-
-    Args:
-        spec: The model.
-        name: auto, none, the name of a shipped adapter, or a path.
-
-    Returns:
-        None for none, and for auto where the model has none.
+def find_adapter(settings: ModelSettings) -> Path | None:
+    """Return the file of the adapter that settings ask for, None for none.
 
     Raises:
+        ConfigError: There is no such model.
         WeightsError: There is no such file.
     """
-    if name == 'auto':
-        name = spec.adapter
+    name = settings.adapter
+    if name == 'auto':  # the shipped adapter belongs to the shipped weights
+        name = '' if settings.checkpoint else load_spec(settings.name).adapter
     if name in {'', 'none'}:
         return None
     models = model_names()

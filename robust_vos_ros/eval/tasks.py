@@ -133,7 +133,7 @@ def adapter_hash(settings: ModelSettings) -> str:
     Raises:
         ConfigError, WeightsError: The model or the file does not exist.
     """
-    path = find_adapter(load_spec(settings.name), settings.adapter)
+    path = find_adapter(settings)
     return '' if path is None else _file_hash(path)
 
 

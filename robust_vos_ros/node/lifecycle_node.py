@@ -15,10 +15,12 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
+from robust_vos_ros.core.adapters import load_adapter
 from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.network import load_model
 from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.weights import find_adapter
 from robust_vos_ros.node.clicks import Clicks
 from robust_vos_ros.node.diagnostics import Reporter
 from robust_vos_ros.node.parameters import NodeParameters
@@ -75,7 +77,9 @@ class RobustVosNode(LifecycleNode):
         """
         super().__init__(NAME, automatically_declare_parameters_from_overrides=True, **options)
         # Names must differ from the private ones of rclpy's Node (_parameters, _services, ...).
-        self._ros_settings = NodeParameters(self, is_unconfigured=lambda: self._configured is None)
+        self._ros_settings = NodeParameters(
+            self, is_unconfigured=lambda: self._configured is None, check=self._check_adapter
+        )
         self._corrupt = corrupt
         self._configured: Configured | None = None
         self._activated: Activated | None = None
@@ -250,6 +254,15 @@ class RobustVosNode(LifecycleNode):
         if not isinstance(error, RobustVosError):
             self._problem = f'{what}: unexpected {type(error).__name__}: {error}'
         self.get_logger().error(self._problem)
+
+    def _check_adapter(self, settings: NodeSettings) -> None:
+        """Raise WeightsError unless the adapter fits the loaded model."""
+        configured = self._configured
+        if configured is None or settings.model == self.settings.model:
+            return
+        path = find_adapter(settings.model)
+        if path is not None:
+            load_adapter(path, configured.model)
 
     def _set_enabled(self, enabled: bool) -> None:
         self.set_parameters([Parameter('enabled', value=enabled)])

@@ -16,7 +16,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from robust_vos_ros.core.config import parse_settings
-from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.errors import ConfigError, RobustVosError
 from robust_vos_ros.node.settings import Leaf, NodeSettings, flatten, leaves, nest
 
 # Declared by rclpy itself, or by it on behalf of a subscription.
@@ -33,18 +33,26 @@ class NodeParameters:
         settings: The current settings; replaced as a whole, so any thread may read it.
     """
 
-    def __init__(self, node: Node, *, is_unconfigured: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        *,
+        is_unconfigured: Callable[[], bool],
+        check: Callable[[NodeSettings], None] = lambda settings: None,  # noqa: ARG005
+    ) -> None:
         """Declare every setting as a parameter.
 
         Args:
             node: Gets the parameters.
             is_unconfigured: Tells whether settings that are not dynamic may change now.
+            check: Raises RobustVosError where settings do not fit what is loaded.
 
         Raises:
             ConfigError: A given value is out of range, of the wrong type, or its name unknown.
         """
         self._node = node
         self._is_unconfigured = is_unconfigured
+        self._fits = check
         self._leaves = {leaf.name: leaf for leaf in leaves()}
         self._check_names()
         given = {
@@ -93,8 +101,8 @@ class NodeParameters:
             )
             return SetParametersResult(successful=False, reason=reason)
         try:
-            parse_settings(NodeSettings, nest(flatten(self.settings) | changed))
-        except ConfigError as error:
+            self._fits(parse_settings(NodeSettings, nest(flatten(self.settings) | changed)))
+        except RobustVosError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 

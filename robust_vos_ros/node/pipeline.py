@@ -12,9 +12,11 @@ import torch
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Header
 
+from robust_vos_ros.core import adapters
 from robust_vos_ros.core.errors import ImageError, NoFrameError, RobustVosError
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import EventType, Frame, Prompt, TrackResult
+from robust_vos_ros.core.weights import find_adapter
 from robust_vos_ros.node.changes import Action, Previous, find_changes
 from robust_vos_ros.node.conversions import NS_PER_S, stamp_to_ns, to_frame
 from robust_vos_ros.node.publishers import Publishers
@@ -89,6 +91,7 @@ class Pipeline:
         self._settings = settings
         self._now_ns = now_ns
         self._logger = logger
+        self._adapter = settings().model.adapter
         self._previous: Previous | None = None
         self._newest: Any | None = None
         self._clock_jumped = threading.Event()
@@ -153,6 +156,7 @@ class Pipeline:
             self.reject(error)
             return
         self._tracker.settings = settings.tracking
+        self._switch_adapter(settings)
         self._handle_changes(frame, msg.header, settings)
         result = self._tracker.step(frame)
         self._previous = Previous(frame.stamp_ns, frame.size_hw, frame.frame_id)
@@ -167,6 +171,18 @@ class Pipeline:
             frames_dropped=self.num_dropped,
         )
         self.statistics.add_latency(latency_ns)
+
+    def _switch_adapter(self, settings: NodeSettings) -> None:
+        """Use the adapter of the settings; tracks go on. A file that is gone changes nothing."""
+        if settings.model.adapter == self._adapter:
+            return
+        self._adapter = settings.model.adapter
+        try:
+            adapters.use(self._tracker.model, find_adapter(settings.model))
+            self._logger.info(f'adapter: {self._adapter}')
+        except RobustVosError as error:
+            text = f'adapter {self._adapter} not used: {error}'
+            self._logger.error(text)  # noqa: TRY400  the logger of ROS knows no exception()
 
     def reject(self, error: ImageError) -> None:
         """Count and report an image that cannot be used; safe from any thread."""

@@ -11,6 +11,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from robust_vos.msg import TrackedObjectArray
 from sensor_msgs.msg import CompressedImage, Image
 
+from robust_vos_ros.core import adapters
+from robust_vos_ros.core.moga import AdapterSettings
 from robust_vos_ros.core.types import EventType
 from robust_vos_ros.data.corruption import corrupt_live
 
@@ -253,6 +255,39 @@ def test_images_can_be_spoilt_for_a_demonstration(bench, helpers):
     bench.fresh()
     clear = shown(overlays, bench.show(rgb))
     assert bytes(clear.data) == rgb.tobytes()
+
+
+def test_adapters_change_while_tracks_go_on(bench, helpers, tmp_path):
+    from rclpy.parameter import Parameter
+
+    def use(name):
+        change = [Parameter('model.adapter', value=str(name))]
+        return bench.on_node(lambda: bench.robust_vos.set_parameters_atomically(change))
+
+    model = bench.robust_vos._configured.model
+    adapter = adapters.make_adapter(model, AdapterSettings(rank=4, layer_norms='none'))
+    own, other = tmp_path / 'own.safetensors', tmp_path / 'other.safetensors'
+    for path, name in ((own, model.name), (other, 'sam2.1_hiera_tiny')):
+        header = {'model': name, 'weights_sha256': model.weights_hash}
+        adapters.save_adapter(path, adapter.state_dict(), {}, adapter.settings, **header)
+
+    assert use('none').successful
+    bench.show()
+    bench.add(helpers.make_box_prompt())
+    (before,) = bench.show().objects
+    assert np.isnan(before.gate_activity)
+    assert use(own).successful
+    (after,) = bench.show().objects
+    assert 0.0 <= after.gate_activity <= 1.0
+    assert after.uuid == before.uuid
+    for wrong, words in ((other, 'got one of sam2.1_hiera_tiny'), ('nothing', "got 'nothing'")):
+        refused = use(wrong)
+        assert not refused.successful
+        assert words in refused.reason
+    (same,) = bench.show().objects
+    assert same.gate_activity == pytest.approx(after.gate_activity, abs=0.3)
+    assert use('auto').successful
+    assert bench.show().objects[0].uuid == before.uuid
 
 
 def test_diagnostics(bench, helpers):
