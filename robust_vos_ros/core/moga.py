@@ -79,11 +79,16 @@ class Gates:
 
     Attributes:
         values: (G, L, P, R) in [0, 1]: means over pointers (and objects) of gates 0 or 1.
-        activity: (B,) share of open gates of each object, before objects are averaged.
+        own: (B, L, P, R) those of each object, before objects are averaged.
     """
 
     values: torch.Tensor
-    activity: torch.Tensor
+    own: torch.Tensor
+
+    @property
+    def activity(self) -> torch.Tensor:
+        """Share of open gates of each object, (B,)."""
+        return self.own.detach().flatten(1).mean(dim=1)
 
 
 class Moga(nn.Module):
@@ -155,20 +160,20 @@ class Moga(nn.Module):
         condition = self.settings.condition
         if self.gate is None:
             ones = torch.ones(1, *self._shape, device=pointers_BKD.device)
-            return Gates(ones, ones.new_ones(batch))
+            return Gates(ones, ones.expand(batch, -1, -1, -1))
         if condition == 'features':
             z = self._open(pix.float().mean(dim=(2, 3)), sampling)
-            return Gates(z, _activity(z).expand(batch))
+            return Gates(z, z.expand(batch, -1, -1, -1))
         tokens, weight = self._tokens(pointers_BKD, valid_BK)
         if condition == 'aggregated':
             mean = _group_mean((tokens * weight[..., None]).sum(1), weight.sum(1), groups)
             z = self._open(mean, sampling)
-            return Gates(z, _activity(z).expand(batch))
+            return Gates(z, z.expand(batch, -1, -1, -1))
         z = self._open(tokens, sampling)
         own = (z * weight[:, :, None, None, None]).sum(1) / weight.sum(1)[:, None, None, None]
         if self.settings.mode != 'paper':
-            return Gates(own, _activity(own))
-        return Gates(_group_mean(own, own.new_ones(batch), groups), _activity(own))
+            return Gates(own, own)
+        return Gates(_group_mean(own, own.new_ones(batch), groups), own)
 
     def project(
         self, gates: Gates, layer: int, name: str, linear: nn.Linear, x: torch.Tensor
@@ -277,11 +282,6 @@ class _ReleasedGate(nn.Module):
 def _gumbel(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     uniform = torch.rand(like.shape, generator=generator, device=like.device)
     return -torch.log(-torch.log(uniform.clamp(1e-7, 1.0 - 1e-7)))
-
-
-def _activity(z: torch.Tensor) -> torch.Tensor:
-    """Return the share of open gates of each row."""
-    return z.detach().flatten(1).mean(dim=1)
 
 
 def _group_mean(

@@ -56,6 +56,7 @@ class VideoTracker:
         self.model = model
         self.settings = settings
         self.last_result: TrackResult | None = None
+        self.last_gates: Gates | None = None  # of the adapter, in the newest tracked frame
         self._objects = ObjectTable(settings.max_objects, session or _DEFAULT_SESSION)
         self._memory = ObjectMemory(
             capacity=settings.max_objects,
@@ -273,7 +274,7 @@ class VideoTracker:
         view = self._memory.view(slots, record.frame_index)
         rows = torch.from_numpy(slots)
         previous = self._logits[rows].unsqueeze(1) if self.model.previous_mask else None
-        gates = self.model.gates(features, view)
+        gates = self.last_gates = self.model.gates(features, view)
         pix = self.model.attend(features, view, gates)
         kept = self.model.decode(features, pix, None, previous).best()
         self._logits[rows] = kept.mask_logits[:, 0]

@@ -1,0 +1,45 @@
+"""`robust-vos render`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from robust_vos_ros.cli.base import app, reports_errors
+
+
+@app.command()
+@reports_errors
+def render(
+    out: Annotated[Path, typer.Argument(metavar='OUT', help='Folder of the new data set.')],
+    clips: Annotated[int, typer.Option(min=1, help='Number of clips.')] = 200,
+    frames: Annotated[int, typer.Option(min=2, help='Frames per clip.')] = 24,
+    size: Annotated[int, typer.Option(min=64, help='Side of the images in pixels.')] = 384,
+    seed: Annotated[int, typer.Option(min=0, help='Another seed, other clips.')] = 0,
+    footage: Annotated[
+        Path | None,
+        typer.Option(
+            help='Data set whose objects and pictures are used; default: drawn ones only.'
+        ),
+    ] = None,
+    layout: Annotated[str, typer.Option(help='Its layout.')] = 'folders',
+    split: Annotated[str, typer.Option(help='Its split.')] = '',
+) -> None:
+    """Render clips of several objects with perfect masks, as a data set for eval and train."""
+    import numpy as np
+    from rich.progress import track
+
+    from robust_vos_ros.data.clips import ClipMaker, ClipSettings
+    from robust_vos_ros.data.export import write_clip
+    from robust_vos_ros.data.video_folder import open_dataset
+
+    sequences = list(open_dataset(footage, layout=layout, split=split)) if footage else []
+    maker = ClipMaker(ClipSettings(), size, sequences)
+    console = Console(stderr=True)
+    for number in track(range(clips), 'clips', console=console, transient=True):
+        rng = np.random.default_rng((seed, number))
+        write_clip(out, f'{number:05d}', maker.make('synthetic', rng, frames))
+    typer.echo(f'{clips} clips in {out}')
