@@ -27,6 +27,10 @@ def demo(
     rate: Annotated[float, typer.Option(help='Frames per second of the camera.')] = 15.0,
     max_frames: Annotated[int, typer.Option(help='Play at most so many frames.')] = 300,
     compressed: Annotated[bool, typer.Option(help='Send JPEG instead of raw images.')] = False,
+    weather: Annotated[
+        str, typer.Option(help='Corruption such as rain: runs without and with the adapter.')
+    ] = 'none',
+    severity: Annotated[float, typer.Option(min=0.0, max=5.0, help='Of the weather.')] = 4.0,
 ) -> None:
     """Run the node and a camera as two processes, track, and show what came out."""
     from robust_vos_ros.demo.run import DemoOptions, run_demo
@@ -40,5 +44,7 @@ def demo(
         rate_hz=rate,
         max_frames=max_frames,
         compressed=compressed,
+        weather=weather,
+        severity=severity,
     )
     raise typer.Exit(run_demo(options))

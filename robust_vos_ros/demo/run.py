@@ -21,6 +21,7 @@ from robust_vos_ros.bags.writer import BagWriter
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.demo.camera import FRAME_ID, to_compressed_image
 from robust_vos_ros.demo.clip import Clip, generated_clip, video_clip
+from robust_vos_ros.demo.comparison import write_side_by_side
 from robust_vos_ros.demo.operator import IMAGE_TOPIC, Operator, to_header
 from robust_vos_ros.demo.pictures import make_contact_sheet, write_video
 from robust_vos_ros.demo.processes import (
@@ -53,6 +54,10 @@ class DemoOptions:
         model: Model the node runs.
         max_frames: Images of a clip at most.
         compressed: Send JPEG images instead of raw ones.
+        weather: Corruption of the node's images (debug.corruption); two runs then, without and
+            with the adapter, are shown side by side.
+        severity: Of the weather, 0 to 5.
+        adapter: Of the node (model.adapter).
     """
 
     video: Path | None = None
@@ -63,6 +68,9 @@ class DemoOptions:
     model: str = 'nano'
     max_frames: int = 300
     compressed: bool = False
+    weather: str = 'none'
+    severity: float = 4.0
+    adapter: str = 'auto'
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -73,22 +81,43 @@ def run_demo(options: DemoOptions) -> int:
     """
     console = Console(soft_wrap=True)
     clip = open_clip(options)
-    prepare_folder(options.out)
     try:
-        with Interrupts() as interrupts:
-            recording = _record(options, clip, console, interrupts)
-        summary = summarize(recording, clip)
-        write_results(options, clip, recording, summary)
+        if options.weather != 'none':
+            _run_in_weather(options, clip, console)
+            return 0
+        summary = _run_once(options, clip, console)[1]
     except KeyboardInterrupt:
         console.print('interrupted; node and camera are stopped')
         return _INTERRUPTED
-    for table in make_tables(summary):
-        console.print(table)
-    console.print(f'demo.mp4, contact_sheet.png, demo_bag and summary.json are in {options.out}')
     if summary.failure:
         console.print(f'[red]failed:[/red] {summary.failure}')
         return 1
     return 0
+
+
+def _run_once(options: DemoOptions, clip: Clip, console: Console) -> tuple[Recording, Summary]:
+    """Record one run, write its results and print its tables."""
+    prepare_folder(options.out)
+    with Interrupts() as interrupts:
+        recording = _record(options, clip, console, interrupts)
+    summary = summarize(recording, clip)
+    write_results(options, clip, recording, summary)
+    for table in make_tables(summary):
+        console.print(table)
+    console.print(f'demo.mp4, contact_sheet.png, demo_bag and summary.json are in {options.out}')
+    return recording, summary
+
+
+def _run_in_weather(options: DemoOptions, clip: Clip, console: Console) -> None:
+    """Run without and with the adapter in the same weather, and show both side by side."""
+    recordings = {}
+    for name, adapter in (('without adapter', 'none'), ('with adapter', options.adapter)):
+        console.print(f'[bold]{options.weather} {options.severity:g}, {name}[/bold]')
+        folder = options.out / name.replace(' ', '_')
+        run = dataclasses.replace(options, adapter=adapter, out=folder)
+        recordings[name] = _run_once(run, clip, console)[0]
+    write_side_by_side(options.out, recordings, rate_hz=options.rate_hz)
+    console.print(f'side_by_side.mp4 and side_by_side.png are in {options.out}')
 
 
 def open_clip(options: DemoOptions) -> Clip:
@@ -227,6 +256,9 @@ def _make_node(options: DemoOptions) -> ChildProcess:
     arguments = ['--ros-args', '-r', f'image:={IMAGE_TOPIC}', '-p', f'model.name:={options.model}']
     arguments += ['-r', f'image/compressed:={IMAGE_TOPIC}/compressed']
     arguments += ['-p', f'input.transport:={transport}']
+    arguments += ['-p', f'model.adapter:={options.adapter}']
+    arguments += ['-p', f'debug.corruption:={options.weather}']
+    arguments += ['-p', f'debug.severity:={options.severity:.3f}']
     module = 'robust_vos_ros.node_program'
     return ChildProcess('node', module, arguments, options.out / 'node.log')
 

@@ -64,9 +64,9 @@ def make_variants(text: str, *, model: str, checkpoint: str, device: str) -> lis
     """Return what is compared.
 
     Args:
-        text: Names separated by commas: `base` for the model without adapter, the name of an
-            adapter shipped with it, such as `moga`, NAME=FILE of an adapter for it, otherwise as
-            in `compare.parse_weights`.
+        text: Names separated by commas: `base` for the model without adapter, `restored` for the
+            same on denoised images, the name of an adapter shipped with it, such as `moga`,
+            NAME=FILE of an adapter for it, otherwise as in `compare.parse_weights`.
         model: Model of `base`.
         checkpoint: Weights of `base`; empty = its own.
         device: Torch device.
@@ -80,14 +80,15 @@ def make_variants(text: str, *, model: str, checkpoint: str, device: str) -> lis
         if name in variants:
             raise ConfigError(f'variants: expected different names, got {name!r} twice')
         settings |= _fixed(device)
-        variants[name] = Variant(name=name, model=parse_settings(ModelSettings, settings))
+        network = parse_settings(ModelSettings, settings)
+        variants[name] = Variant(name=name, model=network, restored=name == 'restored')
     return list(variants.values())
 
 
 def _parse_variant(item: str, model: str, checkpoint: str) -> tuple[str, dict[str, Any]]:
     """Return the name of a variant and the settings of its model."""
     base = {'name': model, 'checkpoint': _absolute(checkpoint), 'adapter': 'none'}
-    if item == 'base':
+    if item in {'base', 'restored'}:
         return item, base
     name, equals, file = item.partition('=')
     if not equals:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -43,6 +45,7 @@ def run_sequence(
     *,
     variant: str,
     prompt: str,
+    prepare: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> SequenceRecord:
     """Point at each object in the frame where it first appears, and score all labelled frames.
 
@@ -53,6 +56,7 @@ def run_sequence(
         condition: How images are corrupted.
         variant: Copied to the record.
         prompt: A form of `prompting.PROMPT_FORMS`; made of the true mask.
+        prepare: Changes every image, corrupted or not, before it is tracked; counts as engine.
 
     Raises:
         DatasetError: A file cannot be used, or no mask shows an object.
@@ -70,6 +74,10 @@ def run_sequence(
         clean = sequence.image(index)
         image = clean if corruption is None else corruption.apply(clean, index)
         truth = sequence.masks(index)
+        if prepare is not None:
+            start_s = time.perf_counter()
+            image = prepare(image)
+            seconds += time.perf_counter() - start_s
         result = tracker.step(Frame(image, round(index * 1e9 / _RATE_HZ)))
         seconds += result.engine_ns / 1e9
         prompts = [

@@ -19,6 +19,7 @@ from robust_vos_ros.core.network import load_model
 from robust_vos_ros.core.weights import find_adapter, find_weights
 from robust_vos_ros.data.video_folder import VideoFolder, open_dataset
 from robust_vos_ros.eval.records import Condition, Record, SequenceRecord
+from robust_vos_ros.eval.restoration import restore
 from robust_vos_ros.eval.stream import run_sequence
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -26,11 +27,17 @@ _CODE_OF_RESULTS = ('core', 'data', 'eval')
 
 
 class Variant(Record):
-    """What tracks: a model with its weights, and the settings of the tracker."""
+    """What tracks.
+
+    Attributes:
+        model: Its weights and adapter.
+        restored: Whether images are restored before they are tracked.
+    """
 
     name: str
     model: ModelSettings
     tracking: TrackerSettings = TrackerSettings()
+    restored: bool = False
 
 
 class Dataset(Record):
@@ -113,6 +120,7 @@ def measure(task: Task) -> SequenceRecord:
             task.condition,
             variant=task.variant.name,
             prompt=task.prompt,
+            prepare=restore if task.variant.restored else None,
         )
     except RobustVosError as error:
         raise RobustVosError(f'sequence {task.sequence}: {error}') from error

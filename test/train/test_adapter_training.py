@@ -1,5 +1,7 @@
 """Training of adapters on the frozen nano model."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,15 @@ from safetensors.torch import load_file
 
 from robust_vos_ros.core import adapters
 from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.core.model_spec import model_names
 from robust_vos_ros.core.network import load_model
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.spoil import SpoilSettings, spoil
+from robust_vos_ros.train.config import load_settings
 from robust_vos_ros.train.product import ADAPTER_FILE
 from robust_vos_ros.train.trainer import Trainer
 
+CONFIGS = Path(__file__).parents[2] / 'config' / 'train'
 ADAPTER = {'rank': 8, 'mode': 'paper'}
 
 
@@ -67,3 +72,13 @@ def test_clips_are_spoilt_as_often_as_asked_and_alike_for_a_seed():
     assert {c.name for c in spoilt} == {'grey', 'grey/gaussian_noise', 'grey/fog'}
     assert np.array_equal(draw(3).images, draw(3).images)
     assert spoil(clip, np.random.default_rng(0), SpoilSettings()) is clip
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.yaml')), ids=lambda p: p.stem)
+def test_shipped_configurations_fit_their_model(path):
+    settings = load_settings(path, [])
+    assert settings.model in model_names()
+    assert settings.steps > 100
+    if path.stem.startswith('moga'):
+        assert settings.adapter is not None
+        assert settings.data.spoil.share < 1.0  # clean clips as well
