@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-_STRENGTH = 6.0  # of the denoising, grey levels
+_STRENGTH = 12.0  # of the denoising, grey levels
 _PATCH, _SEARCH = 5, 11  # pixels
-_CLIP_LIMIT, _TILES = 2.0, (8, 8)  # of the histogram equalization
+_CLIP_LIMIT, _TILES = 1.5, (4, 4)  # of the histogram equalization
 
 
 def restore(rgb: np.ndarray) -> np.ndarray:

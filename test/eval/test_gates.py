@@ -1,0 +1,102 @@
+"""Gates over time, rendered data sets and restored images, through the command line."""
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from robust_vos_ros.cli import app
+from robust_vos_ros.core import adapters
+from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.moga import AdapterSettings
+from robust_vos_ros.core.network import load_model
+from robust_vos_ros.data.severity import Profile
+from robust_vos_ros.data.video_folder import open_dataset
+from robust_vos_ros.eval.gates import record_gates
+from robust_vos_ros.eval.metrics import region_similarity
+from robust_vos_ros.eval.restoration import restore
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def adapter_file(tmp_path):
+    model = load_model(ModelSettings(device='cpu', num_threads=1, adapter='none'))
+    adapter = adapters.make_adapter(model, AdapterSettings(rank=4, layer_norms='none'))
+    path = tmp_path / 'own.safetensors'
+    header = {'model': model.name, 'weights_sha256': model.weights_hash}
+    adapters.save_adapter(path, adapter.state_dict(), {}, adapter.settings, **header)
+    return path
+
+
+def test_gates_are_recorded_for_each_object_and_drawn(dataset_root, adapter_file):
+    settings = ModelSettings(device='cpu', num_threads=1, adapter=str(adapter_file))
+    sequence = open_dataset(dataset_root, layout='folders')['square']
+    course = Profile('ramp', 4.0, sequence.num_frames)
+    gates, severity = record_gates(load_model(settings), sequence, 'fog', course)
+    assert list(gates) == ['1']
+    assert gates['1'].shape == (9, 2 * 4 * 4)  # frames after the prompt; layers, places, rank
+    assert ((gates['1'] >= 0) & (gates['1'] <= 1)).all()
+    assert 0.05 < gates['1'].mean() < 0.95
+    assert severity[-1] == pytest.approx(4.0)
+
+    picture = dataset_root / 'gates.png'
+    options = ['--adapter', str(adapter_file), '--corruption', 'rain', '--out', str(picture)]
+    result = runner.invoke(app, ['gates', str(dataset_root), 'square', *options])
+    assert result.exit_code == 0, result.output
+    assert cv2.imread(str(picture)).shape[0] > 200
+
+
+def test_a_model_without_gates_is_told(dataset_root):
+    model = load_model(ModelSettings(device='cpu', num_threads=1, adapter='none'))
+    sequence = open_dataset(dataset_root, layout='folders')['square']
+    with pytest.raises(ConfigError, match='expected an adapter with gates, got none'):
+        record_gates(model, sequence, 'fog', Profile('constant', 3.0, 9))
+
+
+def test_an_adapter_is_a_variant(dataset_root, adapter_file):
+    out = dataset_root / 'out.json'
+    command = [
+        'eval',
+        str(dataset_root),
+        '--variants',
+        f'base,own={adapter_file}',
+        '--device',
+        'cpu',
+    ]
+    options = ['--json', str(out), '--cache', str(dataset_root / 'cache'), '--processes', '1']
+    result = runner.invoke(app, [*command, *options])
+    assert result.exit_code == 0, result.output
+    report = runner.invoke(app, ['report', str(out)])
+    assert report.exit_code == 0
+    text = out.read_text()
+    # Untrained: not a bit of difference.
+    assert '"clean": {\n    "J&F": 0.0' in text.replace('     ', '    ')
+
+
+def test_rendered_clips_are_a_data_set(tmp_path):
+    options = ['--clips', '2', '--frames', '3', '--size', '64', '--seed', '5']
+    for name in ('one', 'two'):
+        result = runner.invoke(app, ['render', str(tmp_path / name), *options])
+        assert result.exit_code == 0, result.output
+    dataset = open_dataset(tmp_path / 'one', layout='folders')
+    assert [sequence.name for sequence in dataset] == ['00000', '00001']
+    for sequence in dataset:
+        assert sequence.num_frames == 3
+        assert sequence.object_ids
+    first, again = (tmp_path / n / 'JPEGImages/00001/00002.jpg' for n in ('one', 'two'))
+    assert first.read_bytes() == again.read_bytes()
+
+
+def test_restoring_removes_noise_and_keeps_edges(clip):
+    image = clip.images[0]
+    noisy = np.clip(image + np.random.default_rng(0).normal(0, 12, image.shape), 0, 255)
+    restored = restore(noisy.astype(np.uint8))
+
+    def roughness(picture):
+        return np.abs(np.diff(picture[:30, :200].astype(float), axis=1)).mean()
+
+    assert roughness(restored) < 0.7 * roughness(noisy)
+    redder = restored[..., 0].astype(int) - restored[..., 1] > 40
+    assert region_similarity(redder, clip.masks[0]) > 0.8
