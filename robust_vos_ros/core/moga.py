@@ -49,6 +49,13 @@ class AdapterSettings(Settings):
     layer_norms: Literal['none', 'memory_attention', 'image_encoder'] = setting(
         'memory_attention', 'LayerNorms that are trained and stored with the adapter.'
     )
+    gate_bias: float = setting(
+        1.0,
+        'Bias of the logits of untrained gates: above 0 they begin open, as in LoRA, and may '
+        'learn to close.',
+        ge=-5.0,
+        le=5.0,
+    )
     noise: Literal['gumbel', 'logistic'] = setting(
         'gumbel', 'Noise on the gates in training; logistic has no shift against inference.'
     )
@@ -125,12 +132,11 @@ class Moga(nn.Module):
         # The published code divides by the rank, the paper does not.
         self._scale = 1.0 / max(1, rank) if self._released else 1.0
         self._known = (-1, False)  # state of `up`, and whether it was zero
-        self.gate: nn.Module | None = None
+        self.gate: _Gate | _ReleasedGate | None = None
         if settings.condition != 'none' and rank:
             width = dim if settings.condition == 'features' else self._chunk
-            self.gate = _ReleasedGate(width, *self._shape) if self._released else _Gate(
-                width, *self._shape
-            )  # fmt: skip
+            kind = _ReleasedGate if self._released else _Gate
+            self.gate = kind(width, *self._shape, bias=settings.gate_bias)
 
     @property
     def shares_gates(self) -> bool:
@@ -241,16 +247,16 @@ class Moga(nn.Module):
 class _Gate(nn.Module):
     """The paper's g: three layers, one network for all projections."""
 
-    def __init__(self, width: int, num_layers: int, places: int, rank: int) -> None:
+    def __init__(
+        self, width: int, num_layers: int, places: int, rank: int, *, bias: float
+    ) -> None:
         super().__init__()
         first, second = _GATE_WIDTHS
+        last = nn.Linear(second, num_layers * places * rank)
         self.layers = nn.Sequential(
-            nn.Linear(width, first),
-            nn.ReLU(),
-            nn.Linear(first, second),
-            nn.ReLU(),
-            nn.Linear(second, num_layers * places * rank),
+            nn.Linear(width, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), last
         )
+        nn.init.constant_(last.bias, bias)
         self._shape = (num_layers, places, rank)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -260,18 +266,18 @@ class _Gate(nn.Module):
 class _ReleasedGate(nn.Module):
     """The published code's gates: one network for each adapter, its first layer linear."""
 
-    def __init__(self, width: int, num_layers: int, places: int, rank: int) -> None:
+    def __init__(
+        self, width: int, num_layers: int, places: int, rank: int, *, bias: float
+    ) -> None:
         super().__init__()
         first, second = _RELEASED_WIDTHS
+        lasts = [nn.Linear(second, rank) for _ in range(num_layers * places)]
         self.networks = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(width, first),
-                nn.Linear(first, second),
-                nn.ReLU(),
-                nn.Linear(second, rank),
-            )
-            for _ in range(num_layers * places)
+            nn.Sequential(nn.Linear(width, first), nn.Linear(first, second), nn.ReLU(), last)
+            for last in lasts
         )
+        for last in lasts:
+            nn.init.constant_(last.bias, bias)
         self._shape = (num_layers, places)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -49,6 +49,9 @@ class OptimizerSettings(Settings):
     trunk_factor: float = setting(
         0.1, 'Factor of the learning rate of the image trunk.', ge=0.0, le=1.0
     )
+    gate_factor: float = setting(
+        10.0, 'Factor of the learning rate of the gates of an adapter.', ge=0.0, le=100.0
+    )
     warmup_steps: int = setting(200, 'Steps of linear warm-up.', ge=0)
     final_factor: float = setting(0.02, 'Factor of the learning rate at the end.', ge=0.0, le=1.0)
     weight_decay: float = setting(0.05, 'Weight decay of matrices.', ge=0.0, le=1.0)

@@ -201,20 +201,24 @@ class Trainer:
 
 
 def make_optimizer(rollout: Rollout, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Group parameters: vectors are not decayed, the trunk learns more slowly."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    """Group parameters: vectors are not decayed, trunk and gates learn at rates of their own."""
+    factors = {
+        'net.image_encoder.trunk.': settings.trunk_factor,
+        'adapter.gate.': settings.gate_factor,
+    }
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in rollout.named_parameters():
         if parameter.requires_grad:
-            trunk = name.startswith('net.image_encoder.trunk.')
-            groups.setdefault((trunk, parameter.ndim > 1), []).append(parameter)
+            factor = next((f for part, f in factors.items() if name.startswith(part)), 1.0)
+            groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
     return torch.optim.AdamW(
         [
             {
                 'params': parameters,
                 'weight_decay': settings.weight_decay if matrix else 0.0,
-                'factor': settings.trunk_factor if trunk else 1.0,
+                'factor': factor,
             }
-            for (trunk, matrix), parameters in sorted(groups.items(), key=lambda item: item[0])
+            for (factor, matrix), parameters in sorted(groups.items(), key=lambda item: item[0])
         ],
         lr=settings.learning_rate,
     )
