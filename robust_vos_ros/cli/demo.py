@@ -31,9 +31,13 @@ def demo(
         str, typer.Option(help='Corruption such as rain: runs without and with the adapter.')
     ] = 'none',
     severity: Annotated[float, typer.Option(min=0.0, max=5.0, help='Of the weather.')] = 4.0,
+    adapter: Annotated[
+        str, typer.Option(help='Adapter of the model: auto, none, a name or a file.')
+    ] = 'auto',
 ) -> None:
     """Run the node and a camera as two processes, track, and show what came out."""
-    from robust_vos_ros.demo.run import DemoOptions, run_demo
+    from robust_vos_ros.demo.options import DemoOptions
+    from robust_vos_ros.demo.run import run_demo
 
     options = DemoOptions(
         video=video,
@@ -46,5 +50,6 @@ def demo(
         compressed=compressed,
         weather=weather,
         severity=severity,
+        adapter=adapter,
     )
     raise typer.Exit(run_demo(options))

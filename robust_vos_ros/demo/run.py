@@ -18,11 +18,14 @@ from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 
 from robust_vos_ros.bags.writer import BagWriter
+from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.weights import find_adapter
 from robust_vos_ros.demo.camera import FRAME_ID, to_compressed_image
 from robust_vos_ros.demo.clip import Clip, generated_clip, video_clip
 from robust_vos_ros.demo.comparison import write_side_by_side
 from robust_vos_ros.demo.operator import IMAGE_TOPIC, Operator, to_header
+from robust_vos_ros.demo.options import DemoOptions, parse_box, parse_clicks
 from robust_vos_ros.demo.pictures import make_contact_sheet, write_video
 from robust_vos_ros.demo.processes import (
     ChildProcess,
@@ -37,40 +40,8 @@ from robust_vos_ros.demo.transport import make_room_for_images
 _START_TIMEOUT_S = 120.0  # weights and warm-up of a large model on a slow machine
 _FIRST_FRAME_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 60.0
-_NUM_BOX, _INTERRUPTED = 4, 130
+_INTERRUPTED = 130
 _JPEG_TYPE = 'sensor_msgs/msg/CompressedImage'
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class DemoOptions:
-    """What the demo shall do.
-
-    Attributes:
-        video: Video file to play; None = a generated clip.
-        box: Box around an object in the video's first frame, 'x0,y0,x1,y1' in pixels.
-        clicks: Clicks on another object, 'x,y;x,y' in pixels; 'x,y,0' is a click beside it.
-        out: Folder for the results.
-        rate_hz: Images per second of the camera.
-        model: Model the node runs.
-        max_frames: Images of a clip at most.
-        compressed: Send JPEG images instead of raw ones.
-        weather: Corruption of the node's images (debug.corruption); two runs then, without and
-            with the adapter, are shown side by side.
-        severity: Of the weather, 0 to 5.
-        adapter: Of the node (model.adapter).
-    """
-
-    video: Path | None = None
-    box: str = ''
-    clicks: str = ''
-    out: Path = Path('out/demo')
-    rate_hz: float = 15.0
-    model: str = 'nano'
-    max_frames: int = 300
-    compressed: bool = False
-    weather: str = 'none'
-    severity: float = 4.0
-    adapter: str = 'auto'
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -111,7 +82,11 @@ def _run_once(options: DemoOptions, clip: Clip, console: Console) -> tuple[Recor
 def _run_in_weather(options: DemoOptions, clip: Clip, console: Console) -> None:
     """Run without and with the adapter in the same weather, and show both side by side."""
     recordings = {}
-    for name, adapter in (('without adapter', 'none'), ('with adapter', options.adapter)):
+    runs = {'without adapter': 'none', 'with adapter': options.adapter}
+    if find_adapter(ModelSettings(name=options.model, adapter=options.adapter)) is None:
+        del runs['with adapter']
+        console.print(f'{options.model} has no adapter of its own; pass --adapter to compare one')
+    for name, adapter in runs.items():
         console.print(f'[bold]{options.weather} {options.severity:g}, {name}[/bold]')
         folder = options.out / name.replace(' ', '_')
         run = dataclasses.replace(options, adapter=adapter, out=folder)
@@ -147,45 +122,6 @@ def open_clip(options: DemoOptions) -> Clip:
         rate_hz=options.rate_hz,
         max_frames=options.max_frames,
     )
-
-
-def parse_box(text: str) -> tuple[float, float, float, float]:
-    """Parse 'x0,y0,x1,y1'.
-
-    Raises:
-        ConfigError: It is something else.
-    """
-    values = _parse_numbers(text)
-    if len(values) != _NUM_BOX:
-        raise ConfigError(f'expected --box x0,y0,x1,y1 with four numbers (pixels), got {text!r}')
-    x0, y0, x1, y1 = values
-    return x0, y0, x1, y1
-
-
-def parse_clicks(text: str) -> tuple[tuple[float, float, int], ...]:
-    """Parse 'x,y;x,y' with an optional third number, 1 on the object and 0 beside it.
-
-    Raises:
-        ConfigError: It is something else.
-    """
-    clicks = []
-    for part in text.split(';'):
-        values = _parse_numbers(part)
-        if len(values) not in {2, 3} or (len(values) == 3 and values[2] not in {0, 1}):
-            raise ConfigError(
-                'expected --clicks "x,y;x,y" in pixels, with x,y,0 for a click beside the object, '
-                f'got {text!r}'
-            )
-        clicks.append((values[0], values[1], int(values[2]) if len(values) == 3 else 1))
-    return tuple(clicks)
-
-
-def _parse_numbers(text: str) -> list[float]:
-    """Return the numbers of a comma-separated list; empty when one is none."""
-    try:
-        return [float(part) for part in text.split(',')]
-    except ValueError:
-        return []
 
 
 def prepare_folder(out: Path) -> None:

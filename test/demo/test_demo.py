@@ -17,6 +17,10 @@ pytest.importorskip('robust_vos.msg', reason='the messages are not built')
 
 from rosbags.highlevel import AnyReader
 
+from robust_vos_ros.core import adapters
+from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.core.moga import AdapterSettings
+from robust_vos_ros.core.network import load_model
 from robust_vos_ros.demo.report import MIN_COVERED
 
 pytestmark = pytest.mark.ros
@@ -115,6 +119,23 @@ def test_a_video_sent_as_jpeg(tmp_path, domain, video_file):
 
 
 @pytest.mark.slow
+def test_weather_with_and_without_an_adapter(tmp_path, domain):
+    model = load_model(ModelSettings(device='cpu', adapter='none'))
+    adapter = adapters.make_adapter(model, AdapterSettings(rank=2, layer_norms='none'))
+    path, out = tmp_path / 'own.safetensors', tmp_path / 'out'
+    header = {'model': model.name, 'weights_sha256': model.weights_hash}
+    adapters.save_adapter(path, adapter.state_dict(), {}, adapter.settings, **header)
+    result = run('--weather', 'rain', '--adapter', path, '--max-frames', 12, '--out', out)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for folder in ('without_adapter', 'with_adapter'):
+        check_files(out / folder, 12)
+    video = cv2.VideoCapture(str(out / 'side_by_side.mp4'))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) > 1
+    assert video.get(cv2.CAP_PROP_FRAME_WIDTH) == 2 * 640
+    video.release()
+    assert cv2.imread(str(out / 'side_by_side.png')) is not None
+
+
 def test_the_hidden_fish_is_found_again(tmp_path, domain):
     done = run('--out', tmp_path / 'out')
     assert done.returncode == 0, done.stdout + done.stderr
