@@ -23,7 +23,9 @@ runner = CliRunner()
 @pytest.fixture
 def adapter_file(tmp_path):
     model = load_model(ModelSettings(device='cpu', num_threads=1, adapter='none'))
-    adapter = adapters.make_adapter(model, AdapterSettings(rank=4, layer_norms='none', gate_bias=0.0))
+    adapter = adapters.make_adapter(
+        model, AdapterSettings(rank=4, layer_norms='none', gate_bias=0.0)
+    )
     path = tmp_path / 'own.safetensors'
     header = {'model': model.name, 'weights_sha256': model.weights_hash}
     adapters.save_adapter(path, adapter.state_dict(), {}, adapter.settings, **header)
