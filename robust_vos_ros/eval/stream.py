@@ -12,7 +12,7 @@ from robust_vos_ros.core.config import TrackerSettings
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.types import Frame, TrackedObject, TrackResult
+from robust_vos_ros.core.types import Frame, Prompt, TrackedObject, TrackResult
 from robust_vos_ros.data.corruption import Corruption
 from robust_vos_ros.data.severity import Profile, clip_seed
 from robust_vos_ros.data.video_folder import VideoSequence
@@ -74,20 +74,17 @@ def run_sequence(
         clean = sequence.image(index)
         image = clean if corruption is None else corruption.apply(clean, index)
         truth = sequence.masks(index)
+        start_s = time.perf_counter()
         if prepare is not None:
-            start_s = time.perf_counter()
             image = prepare(image)
-            seconds += time.perf_counter() - start_s
-        result = tracker.step(Frame(image, round(index * 1e9 / _RATE_HZ)))
-        seconds += result.engine_ns / 1e9
+        seconds += time.perf_counter() - start_s
         prompts = [
             make_prompt(prompt, (truth or {})[object_id], str(object_id))
             for object_id in first
             if first[object_id] == index
         ]
-        if prompts:
-            result = tracker.add(prompts)
-            seconds += result.engine_ns / 1e9
+        result, engine_s = _track(tracker, image, index, prompts)
+        seconds += engine_s
         masks = {item.object_id: result.mask(item.object_id) for item in result.objects}
         if truth is not None:
             _score(rows, result, masks, truth=truth, void=sequence.void(index), index=index)
@@ -101,16 +98,29 @@ def run_sequence(
         condition=condition,
         num_frames=sequence.num_frames,
         seconds=seconds,
-        objects=[
-            ObjectRecord(
-                object_id=object_id,
-                **{field.name: getattr(row, field.name) for field in dataclasses.fields(row)},
-                jitter=jitter.mean(str(object_id)),
-                true_jitter=jitter.mean(f'true {object_id}'),
-            )
-            for object_id, row in rows.items()
-        ],
+        objects=[_to_record(object_id, row, jitter) for object_id, row in rows.items()],
         strip=strip.finish(),
+    )
+
+
+def _track(
+    tracker: VideoTracker, image: np.ndarray, index: int, prompts: list[Prompt]
+) -> tuple[TrackResult, float]:
+    """Track into a frame and add what is pointed at; return the seconds in the engine as well."""
+    result = tracker.step(Frame(image, round(index * 1e9 / _RATE_HZ)))
+    seconds = result.engine_ns / 1e9
+    if prompts:
+        result = tracker.add(prompts)
+        seconds += result.engine_ns / 1e9
+    return result, seconds
+
+
+def _to_record(object_id: int, row: _Rows, jitter: JitterMeter) -> ObjectRecord:
+    return ObjectRecord(
+        object_id=object_id,
+        **{field.name: getattr(row, field.name) for field in dataclasses.fields(row)},
+        jitter=jitter.mean(str(object_id)),
+        true_jitter=jitter.mean(f'true {object_id}'),
     )
 
 
