@@ -1,100 +1,120 @@
-"""What a planner may believe: confidence, visibility and state of each object, with hysteresis."""
+"""What a planner may believe of each object in one frame: confidence, existence, visibility."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
-from robust_vos_ros.core.config import TrackerSettings
+from robust_vos_ros.core.calibration import Calibration, Evidence
 from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.observation import Observation
+from robust_vos_ros.core.states import change_state, next_state
+from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import EventType, ObjectFlag, ObjectState
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Observation:
-    """What the network says of one object in one frame.
-
-    Attributes:
-        object_score: Logit, above 0 the object is visible.
-        iou: Predicted IoU of the mask, in [0, 1].
-        coverage: Share of the image the mask covers, in [0, 1].
-        gate_activity: Share of open gates of the adapter, NaN without one.
-    """
-
-    object_score: float
-    iou: float
-    coverage: float
-    gate_activity: float = math.nan
+_USUAL_RATE = 0.05
 
 
-def covers_image(item: LiveObject, observation: Observation, settings: TrackerSettings) -> bool:
+def covers_image(item: LiveObject, seen: Observation, settings: TrackerSettings) -> bool:
     """Whether a mask swallowed the image, as SAM 2's do when an object is lost."""
-    return observation.coverage > max(settings.max_coverage, item.prompted_coverage)
+    return seen.coverage > max(settings.max_coverage, item.prompted_coverage)
 
 
 def update(
-    item: LiveObject, observation: Observation, stamp_ns: int, settings: TrackerSettings
+    item: LiveObject,
+    seen: Observation,
+    stamp_ns: int,
+    settings: TrackerSettings,
+    calibration: Calibration | None = None,
 ) -> list[EventType]:
     """Bring one object to the present frame; returns the events of its state changing."""
-    vetoed = covers_image(item, observation, settings)
-    item.gate_activity = observation.gate_activity
-    item.existence = 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, observation.object_score))))
-    item.confidence = 0.0 if vetoed else item.existence * observation.iou
+    vetoed = covers_image(item, seen, settings)
+    item.evidence = gather(item, seen, stamp_ns)
+    item.gate_activity = seen.gate_activity
+    item.confidence = 0.0 if vetoed else believe(item.evidence, calibration)
     threshold = settings.visible_off if item.visible else settings.visible_on
-    item.visible = observation.coverage > 0.0 and item.confidence >= threshold and not vetoed
+    found = seen.coverage > 0.0 and item.confidence >= threshold and not vetoed
+    if not found:
+        item.found_ns = stamp_ns
+    item.visible = found and _is_verified(item, seen, stamp_ns, settings)
     item.flags = ObjectFlag.COVERS_IMAGE if vetoed else ObjectFlag.NONE
     if item.visible:
-        ratio = observation.coverage / item.coverage if item.coverage else 1.0
-        if max(ratio, 1.0 / ratio) > settings.area_jump_ratio:
-            item.flags |= ObjectFlag.AREA_JUMP
-        item.quality = observation.iou
-        item.coverage = observation.coverage
-        item.last_seen_ns, item.frames_since_seen = stamp_ns, 0
+        _see(item, seen, stamp_ns, settings)
     else:
+        half_lives = (stamp_ns - item.last_seen_ns) / 1e9 / settings.existence_half_life_s
+        item.existence = item.seen_existence * 0.5 ** max(0.0, half_lives)
         item.quality, item.confidence = float('nan'), 0.0
         item.frames_since_seen += 1
-    item.memory_updated = not vetoed and item.confidence >= settings.memory_min_confidence
-    return _change_state(item, _next_state(item, stamp_ns, settings))
+    return change_state(item, next_state(item, stamp_ns, settings))
 
 
-def start(item: LiveObject, observation: Observation, stamp_ns: int) -> None:
+def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
+    """Collect what the confidence of one object in one frame is made of."""
+    ratio = seen.coverage / item.coverage if item.coverage and seen.coverage else 1.0
+    return Evidence(
+        iou=seen.iou,
+        object_score=seen.object_score,
+        margin=seen.margin,
+        area_change=abs(math.log(ratio)),
+        gate_activity=seen.gate_activity,
+        memory_age_s=max(0.0, (stamp_ns - item.remembered_ns) / 1e9),
+    )
+
+
+def believe(evidence: Evidence, calibration: Calibration | None) -> float:
+    """Return P(IoU > 0.5); without a calibration, P(visible) times the predicted IoU."""
+    if calibration is not None:
+        return calibration.probability(evidence)
+    return sigmoid(evidence.object_score) * evidence.iou
+
+
+def start(
+    item: LiveObject, seen: Observation, stamp_ns: int, calibration: Calibration | None = None
+) -> None:
     """Take a user's prompt as the truth about an object, whatever was believed before."""
-    item.existence = 1.0 / (1.0 + math.exp(-observation.object_score))
-    item.visible = observation.coverage > 0.0
-    item.quality = observation.iou if item.visible else float('nan')
-    item.confidence = item.existence * observation.iou if item.visible else 0.0
-    item.coverage = item.prompted_coverage = observation.coverage
+    item.existence = item.seen_existence = sigmoid(seen.object_score)
+    item.visible = seen.coverage > 0.0
+    item.quality = seen.iou if item.visible else float('nan')
+    item.remembered_ns = stamp_ns
+    item.coverage = item.prompted_coverage = item.usual_coverage = seen.coverage
+    item.evidence = gather(item, seen, stamp_ns)
+    item.confidence = believe(item.evidence, calibration) if item.visible else 0.0
+    item.usual_confidence = 1.0
     item.flags = ObjectFlag.NONE
     item.memory_updated = True
     item.frames_since_seen = 0
-    item.last_seen_ns = stamp_ns
+    item.last_seen_ns = item.found_ns = stamp_ns
+    item.jumped_ns = item.anchored_ns = stamp_ns - int(3600e9)
     item.state = ObjectState.INITIALIZING
     item.prompted_ns = stamp_ns
 
 
-def _next_state(item: LiveObject, stamp_ns: int, settings: TrackerSettings) -> ObjectState:
-    if not item.visible:
-        unseen_s = (stamp_ns - item.last_seen_ns) / 1e9
-        if unseen_s >= settings.lost_after_s or item.state == ObjectState.LOST:
-            return ObjectState.LOST
-        if unseen_s >= settings.occluded_after_s or item.state == ObjectState.OCCLUDED:
-            return ObjectState.OCCLUDED
-        return ObjectState.UNCERTAIN
-    if (
-        item.state == ObjectState.INITIALIZING
-        and (stamp_ns - item.prompted_ns) / 1e9 < settings.confirm_after_s
-    ):
-        return ObjectState.INITIALIZING
-    tracked = item.state == ObjectState.TRACKED
-    threshold = settings.tracked_off if tracked else settings.tracked_on
-    return ObjectState.TRACKED if item.confidence >= threshold else ObjectState.UNCERTAIN
+def sigmoid(logit: float) -> float:
+    """Return 1 / (1 + e^-logit) without overflow."""
+    return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, logit))))
 
 
-def _change_state(item: LiveObject, state: ObjectState) -> list[EventType]:
-    if state == item.state:
-        return []
-    item.state = state
-    if state == ObjectState.TRACKED:
-        first, item.confirmed = not item.confirmed, True
-        return [EventType.CONFIRMED if first else EventType.REACQUIRED]
-    return [EventType[state.name]]
+def _see(item: LiveObject, seen: Observation, stamp_ns: int, settings: TrackerSettings) -> None:
+    ratio = seen.coverage / item.coverage if item.coverage else 1.0
+    if max(ratio, 1.0 / ratio) > settings.area_jump_ratio:
+        item.flags |= ObjectFlag.AREA_JUMP
+        item.jumped_ns = stamp_ns
+    item.existence = item.seen_existence = sigmoid(seen.object_score)
+    item.quality = seen.iou
+    item.coverage = seen.coverage
+    item.usual_confidence += _USUAL_RATE * (item.confidence - item.usual_confidence)
+    item.last_seen_ns, item.frames_since_seen = stamp_ns, 0
+
+
+def _is_verified(
+    item: LiveObject, seen: Observation, stamp_ns: int, settings: TrackerSettings
+) -> bool:
+    """Whether what is found is believed: a LOST object must look like itself, and for a while."""
+    rule = settings.reacquire
+    if item.state != ObjectState.LOST or not rule.verify:
+        item.found_ns = stamp_ns
+        return True
+    alike = math.isnan(seen.similarity) or seen.similarity >= rule.min_similarity
+    if not alike:
+        item.found_ns = stamp_ns
+        return False
+    return (stamp_ns - item.found_ns) / 1e9 >= rule.hold_s

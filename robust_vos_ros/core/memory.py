@@ -1,7 +1,8 @@
-"""The bounded memory of all objects: one preallocated row per object slot.
+"""The bounded memory of all objects: preallocated entries, and per pathway which of them it sees.
 
-Each row holds the frames a user prompted (the first and the newest ones), a ring of recent spatial
-memories and a ring of recent pointers. Nothing grows with time.
+All pathways of an object share the frames a user prompted (the first and the newest ones) and
+its anchors. Each has lists of recent spatial memories and pointers; pathways that have frames in
+common hold the same entry twice in their lists and once in memory. Nothing grows with time.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import numpy as np
 import torch
 
 _EMPTY = -1
+# Object score of frames a user prompted, as in SAM2Long.
+_PROMPTED_SCORE = 10.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MemoryView:
-    """What B objects remember at one frame, padded to the longest memory among them.
+    """What B pathways remember at one frame, padded to the longest memory among them.
 
     Attributes:
         spatial: (B, S, N, memory_dim) bfloat16 memory features.
@@ -24,6 +27,7 @@ class MemoryView:
         pointers: (B, P, C) float32 object pointers.
         pointer_age: (B, P) float32 age in processed frames.
         valid: (B, S) and (B, P) bool, True where an entry exists; None when all do.
+        weights: (B, S) and (B, P) float32 factors of the keys; None = 1.
     """
 
     spatial: torch.Tensor
@@ -31,72 +35,105 @@ class MemoryView:
     pointers: torch.Tensor
     pointer_age: torch.Tensor
     valid: tuple[torch.Tensor, torch.Tensor] | None
+    weights: tuple[torch.Tensor, torch.Tensor] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MemoryShape:
+    """How much is remembered of how many objects.
+
+    Attributes:
+        capacity: Number of slots.
+        num_paths: Pathways per slot.
+        num_prompted: Prompted entries per slot.
+        num_anchors: Anchor entries per slot.
+        num_recent: Recent spatial entries per pathway (6 in SAM 2).
+        num_pointers: Pointers per pathway besides those of anchors and of the 2nd and further
+            prompts (16 in SAM 2).
+        entry_shape: (N, memory_dim) of one spatial entry.
+        pointer_dim: C, width of a pointer.
+    """
+
+    capacity: int
+    num_paths: int
+    num_prompted: int
+    num_anchors: int
+    num_recent: int
+    num_pointers: int
+    entry_shape: tuple[int, int]
+    pointer_dim: int
 
 
 class ObjectMemory:
-    """Memory of up to `capacity` objects.
+    """Memory of up to `shape.capacity` objects.
 
     Args:
-        capacity: Number of slots.
-        num_prompted: Prompted entries per slot.
-        num_recent: Recent spatial entries per slot (6 in SAM 2).
-        num_pointers: Pointers per slot besides those of the 2nd and further prompts (16 in SAM 2).
-        entry_shape: (N, memory_dim) of one spatial entry.
-        pointer_dim: C, width of a pointer.
+        shape: How much is remembered.
         device: Where the entries live.
     """
 
-    def __init__(
-        self,
-        *,
-        capacity: int,
-        num_prompted: int,
-        num_recent: int,
-        num_pointers: int,
-        entry_shape: tuple[int, int],
-        pointer_dim: int,
-        device: torch.device,
-    ) -> None:
-        self._num_prompted = num_prompted
-        self._num_recent = num_recent
-        self._num_recent_pointers = num_pointers - 1
-        spatial, pointers = num_prompted + num_recent, num_prompted + self._num_recent_pointers
-        self._spatial = torch.zeros(
-            capacity, spatial, *entry_shape, dtype=torch.bfloat16, device=device
+    def __init__(self, shape: MemoryShape, device: torch.device) -> None:
+        self.shape = shape
+        self._num_fixed = shape.num_prompted + shape.num_anchors
+        self._spatial = _Bank(
+            shape, self._num_fixed, shape.num_recent, shape.entry_shape, torch.bfloat16, device
         )
-        self._pointers = torch.zeros(capacity, pointers, pointer_dim, device=device)
-        # Frame index of every entry; the prompted entries come first in both tables.
-        self._spatial_frame = np.full((capacity, spatial), _EMPTY, np.int64)
-        self._pointer_frame = np.full((capacity, pointers), _EMPTY, np.int64)
+        self._pointers = _Bank(
+            shape,
+            self._num_fixed,
+            shape.num_pointers - 1,
+            (shape.pointer_dim,),
+            torch.float32,
+            device,
+        )
+
+    @property
+    def _banks(self) -> tuple[_Bank, _Bank]:
+        return self._spatial, self._pointers
 
     def clear(self, slots: np.ndarray) -> None:
         """Forget everything about some objects."""
-        self._spatial_frame[slots] = _EMPTY
-        self._pointer_frame[slots] = _EMPTY
+        for bank in self._banks:
+            bank.frames[slots, : self._num_fixed] = _EMPTY
+            bank.recent[slots] = _EMPTY
 
     def clear_recent(self, slots: np.ndarray) -> None:
         """Forget all but the prompted entries of some objects."""
-        self._spatial_frame[slots, self._num_prompted :] = _EMPTY
-        self._pointer_frame[slots, self._num_prompted :] = _EMPTY
+        for bank in self._banks:
+            bank.frames[slots, self.shape.num_prompted : self._num_fixed] = _EMPTY
+            bank.recent[slots] = _EMPTY
+
+    def branch(self, slot: int, parents: list[int]) -> None:
+        """Let pathway i of an object remember what pathway `parents[i]` did; drop the others."""
+        for bank in self._banks:
+            lists = bank.recent[slot, parents]
+            bank.recent[slot] = _EMPTY
+            bank.recent[slot, : len(parents)] = lists
 
     def write_recent(
-        self, slots: np.ndarray, frame_index: int, spatial: torch.Tensor, pointers: torch.Tensor
+        self,
+        slots: np.ndarray,
+        paths: np.ndarray,
+        frame_index: int,
+        spatial: torch.Tensor,
+        pointers: torch.Tensor,
+        scores: np.ndarray,
     ) -> None:
-        """Remember one tracked frame, over the oldest recent entry.
+        """Remember one tracked frame, in place of the oldest recent entry of each pathway.
 
         Args:
             slots: (B,) int64 rows.
+            paths: (B,) int64 pathway of each.
             frame_index: Index of the frame.
             spatial: (B, N, memory_dim) bfloat16.
             pointers: (B, C) float32.
+            scores: (B,) float object scores (logits).
         """
-        first = self._num_prompted
-        place = first + self._spatial_frame[slots, first:].argmin(axis=1)
-        self._spatial[self._to(slots), self._to(place)] = spatial
-        self._spatial_frame[slots, place] = frame_index
-        place = first + self._pointer_frame[slots, first:].argmin(axis=1)
-        self._pointers[self._to(slots), self._to(place)] = pointers
-        self._pointer_frame[slots, place] = frame_index
+        for bank, values in zip(self._banks, (spatial, pointers), strict=True):
+            places = np.array(
+                [bank.place(slot, path) for slot, path in zip(slots, paths, strict=True)], np.int64
+            )
+            bank.write(slots, places, frame_index, values, scores)
 
     def write_prompted(
         self, slots: np.ndarray, frame_index: int, spatial: torch.Tensor, pointers: torch.Tensor
@@ -105,63 +142,161 @@ class ObjectMemory:
 
         Arguments as in `write_recent`.
         """
-        frames = self._spatial_frame[slots, : self._num_prompted]
-        place = np.array([_prompted_place(row, frame_index) for row in frames])
-        self._spatial[self._to(slots), self._to(place)] = spatial
-        self._pointers[self._to(slots), self._to(place)] = pointers
-        self._spatial_frame[slots, place] = self._pointer_frame[slots, place] = frame_index
+        frames = self._spatial.frames[slots, : self.shape.num_prompted]
+        places = np.array([_prompted_place(row, frame_index) for row in frames], np.int64)
+        scores = np.full(len(slots), _PROMPTED_SCORE)
+        for bank, values in zip(self._banks, (spatial, pointers), strict=True):
+            bank.write(slots, places, frame_index, values, scores)
 
-    def view(self, slots: np.ndarray, frame_index: int) -> MemoryView | None:
-        """Return what some objects remember of the frames before `frame_index`.
+    def write_anchors(
+        self,
+        slots: np.ndarray,
+        frame_index: int,
+        spatial: torch.Tensor,
+        pointers: torch.Tensor,
+        scores: np.ndarray,
+    ) -> None:
+        """Remember one tracked frame for long, over the oldest anchor.
+
+        Arguments as in `write_recent`.
+        """
+        if not self.shape.num_anchors:
+            return
+        first = self.shape.num_prompted
+        frames = self._spatial.frames[slots, first : self._num_fixed]
+        places = first + frames.argmin(axis=1)
+        for bank, values in zip(self._banks, (spatial, pointers), strict=True):
+            bank.write(slots, places, frame_index, values, scores)
+
+    def view(
+        self, slots: np.ndarray, paths: np.ndarray, frame_index: int, *, modulation: float = 0.0
+    ) -> MemoryView | None:
+        """Return what some pathways remember of the frames before `frame_index`.
 
         Args:
             slots: (B,) int64 rows.
+            paths: (B,) int64 pathway of each.
             frame_index: Index of the current frame.
+            modulation: Keys are multiplied by 1 - modulation to 1 + modulation, in the order of
+                the object scores of their frames (SAM2Long, section 3.3).
 
         Returns:
-            None when one of the objects has no memory of an earlier frame.
+            None when one of the pathways has no memory of an earlier frame.
         """
-        columns, spatial_ok = _newest_first(self._spatial_frame[slots], frame_index)
-        pointer_columns, pointer_ok = _newest_first(self._pointer_frame[slots], frame_index)
+        columns, spatial_ok = self._spatial.pick(slots, paths, frame_index)
+        pointer_columns, pointer_ok = self._pointers.pick(slots, paths, frame_index)
         if not spatial_ok.any(axis=1).all():
             return None
-        rows = slots[:, None]
-        age = frame_index - self._spatial_frame[rows, columns]
+        rows, recent = slots[:, None], self.shape.num_recent
+        age = frame_index - self._spatial.frames[rows, columns]
         # SAM 2 encodes a recent entry by its distance in frames, a prompted one by the last row.
-        age_row = np.where(
-            columns < self._num_prompted, self._num_recent, np.minimum(age, self._num_recent) - 1
-        )
-        pointer_age = frame_index - self._pointer_frame[rows, pointer_columns]
+        age_row = np.where(columns < self._num_fixed, recent, np.minimum(age, recent) - 1)
+        pointer_age = frame_index - self._pointers.frames[rows, pointer_columns]
         age_row[~spatial_ok] = 0
         pointer_age[~pointer_ok] = 0
-        valid = None
+        valid = weights = None
         if not (spatial_ok.all() and pointer_ok.all()):
             valid = (self._to(spatial_ok), self._to(pointer_ok))
+        if modulation:
+            weights = (
+                self._to(_weights(self._spatial.scores[rows, columns], spatial_ok, modulation)),
+                self._to(
+                    _weights(self._pointers.scores[rows, pointer_columns], pointer_ok, modulation)
+                ),
+            )
         return MemoryView(
-            self._spatial[self._to(rows), self._to(columns)],
+            self._spatial.values[self._to(rows), self._to(columns)],
             self._to(age_row),
-            self._pointers[self._to(rows), self._to(pointer_columns)],
+            self._pointers.values[self._to(rows), self._to(pointer_columns)],
             self._to(pointer_age).float(),
             valid,
+            weights,
         )
+
+    def ages(self, slots: np.ndarray, paths: np.ndarray, frame_index: int) -> np.ndarray:
+        """Return (B,) the age in frames of what each pathway last remembered."""
+        columns, ok = self._spatial.pick(slots, paths, frame_index)
+        frames = np.where(ok, self._spatial.frames[slots[:, None], columns], -(2**62))
+        return np.maximum(0, frame_index - frames.max(axis=1))
 
     def num_bytes(self) -> int:
         """Return the size of the preallocated entries in bytes."""
-        return self._spatial.nbytes + self._pointers.nbytes
+        return self._spatial.values.nbytes + self._pointers.values.nbytes
 
     def _to(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._spatial.device)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._spatial.values.device)
 
 
-def _newest_first(frames: np.ndarray, frame_index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pick the entries of each row that are older than `frame_index`, prompted ones first.
+class _Bank:
+    """Entries of one kind: first those all pathways of an object see, then recent ones."""
 
-    Returns:
-        (B, S) columns and (B, S) bool which of them exist, S being the longest row.
-    """
-    usable = (frames != _EMPTY) & (frames < frame_index)
-    columns = np.argsort(~usable, axis=1, kind='stable')[:, : max(1, usable.sum(axis=1).max())]
-    return columns, np.take_along_axis(usable, columns, axis=1)
+    def __init__(
+        self,
+        shape: MemoryShape,
+        num_fixed: int,
+        num_recent: int,
+        entry_shape: tuple[int, ...],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        size = num_fixed + shape.num_paths * num_recent
+        self.num_fixed = num_fixed
+        self.num_prompted = shape.num_prompted
+        self.values = torch.zeros(shape.capacity, size, *entry_shape, dtype=dtype, device=device)
+        self.frames = np.full((shape.capacity, size), _EMPTY, np.int64)
+        self.scores = np.zeros((shape.capacity, size), np.float32)
+        # Entries each pathway sees besides the fixed ones; an entry in no list is free.
+        self.recent = np.full((shape.capacity, shape.num_paths, num_recent), _EMPTY, np.int64)
+
+    def place(self, slot: int, path: int) -> int:
+        """Find room for a recent entry of a pathway, which drops its oldest when it is full."""
+        mine = self.recent[slot, path]
+        frames = np.where(mine == _EMPTY, _EMPTY, self.frames[slot, mine])
+        turn = int(frames.argmin())
+        mine[turn] = _EMPTY
+        taken = np.zeros(self.frames.shape[1], bool)
+        taken[: self.num_fixed] = True
+        lists = self.recent[slot]
+        taken[lists[lists != _EMPTY]] = True
+        mine[turn] = int(taken.argmin())
+        return int(mine[turn])
+
+    def write(
+        self,
+        slots: np.ndarray,
+        places: np.ndarray,
+        frame_index: int,
+        values: torch.Tensor,
+        scores: np.ndarray,
+    ) -> None:
+        device = self.values.device
+        self.values[torch.from_numpy(slots).to(device), torch.from_numpy(places).to(device)] = (
+            values
+        )
+        self.frames[slots, places] = frame_index
+        self.scores[slots, places] = scores
+
+    def pick(
+        self, slots: np.ndarray, paths: np.ndarray, frame_index: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pick what each pathway sees of the frames before `frame_index`, prompted ones first.
+
+        Returns:
+            (B, S) columns and (B, S) bool which of them exist, S being the longest row.
+        """
+        frames = self.frames[slots]
+        lists = self.recent[slots, paths]
+        seen = np.zeros(frames.shape, bool)
+        seen[:, : self.num_fixed] = True
+        row, turn = np.nonzero(lists != _EMPTY)
+        seen[row, lists[row, turn]] = True
+        anchors = slice(self.num_prompted, self.num_fixed)
+        recent = np.where(lists == _EMPTY, -2, np.take_along_axis(frames, lists, axis=1))
+        # An anchor that is also among the recent entries would count twice.
+        seen[:, anchors] &= ~(frames[:, anchors, None] == recent[:, None]).any(axis=2)
+        usable = seen & (frames != _EMPTY) & (frames < frame_index)
+        columns = np.argsort(~usable, axis=1, kind='stable')[:, : max(1, usable.sum(axis=1).max())]
+        return columns, np.take_along_axis(usable, columns, axis=1)
 
 
 def _prompted_place(frames: np.ndarray, frame_index: int) -> int:
@@ -172,3 +307,12 @@ def _prompted_place(frames: np.ndarray, frame_index: int) -> int:
             return int(same[0])
     # The first prompt is the surest knowledge of the object and stays, unless it is the only one.
     return 0 if len(frames) == 1 else 1 + int(frames[1:].argmin())
+
+
+def _weights(scores: np.ndarray, valid: np.ndarray, modulation: float) -> np.ndarray:
+    """Return (B, S) float32 factors of keys, evenly spaced in the order of the scores."""
+    order = np.where(valid, scores, np.inf).argsort(axis=1, kind='stable').argsort(axis=1)
+    last = np.maximum(1, valid.sum(axis=1, keepdims=True) - 1)
+    factors = 1.0 + modulation * (2.0 * order / last - 1.0)
+    factors[valid.sum(axis=1) == 1] = 1.0
+    return np.where(valid, factors, 1.0).astype(np.float32)

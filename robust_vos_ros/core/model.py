@@ -299,9 +299,13 @@ class Model:
                 ],
                 dim=1,
             ).unsqueeze(1)
-        return attention.Memory(
-            spatial, spatial + place_and_time, pointers, pointers + pointer_time, mask
-        )
+        spatial_keys, pointer_keys = spatial + place_and_time, pointers + pointer_time
+        if view.weights is not None:
+            spatial_weight, pointer_weight = view.weights
+            spatial_keys = spatial_keys * spatial_weight.to(self._dtype)[..., None, None]
+            factor = pointer_weight.repeat_interleave(tokens_per_pointer, dim=1)
+            pointer_keys = pointer_keys * factor[..., None]
+        return attention.Memory(spatial, spatial_keys, pointers, pointer_keys, mask)
 
     def _memory_position(self) -> torch.Tensor:
         blank = torch.zeros(1, self.memory_dim, self.grid_size, self.grid_size, device=self.device)

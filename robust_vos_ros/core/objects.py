@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.errors import CapacityError, DuplicateIdError, UnknownIdError
 from robust_vos_ros.core.types import ObjectFlag, ObjectState
 
@@ -24,10 +25,20 @@ class LiveObject:
     prompted_ns: int
     last_seen_ns: int
     prompted_coverage: float = 0.0
+    remembered_ns: int = 0  # newest frame that entered memory
+    jumped_ns: int = 0  # newest jump of the area
+    anchored_ns: int = 0  # newest anchor
+    found_ns: int = 0  # since when a lost object has looked as if it were back
+    learned_ns: int = 0  # newest frame its prototypes were learned from
     state: ObjectState = ObjectState.INITIALIZING
     visible: bool = True
     confirmed: bool = False
     existence: float = 1.0
+    seen_existence: float = 1.0  # when it was last seen
+    evidence: Evidence | None = None
+    usual_confidence: float = 1.0
+    usual_coverage: float = 0.0
+    path_switched: bool = False
     quality: float = float('nan')
     gate_activity: float = float('nan')
     confidence: float = 0.0

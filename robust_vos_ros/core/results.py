@@ -67,7 +67,7 @@ def _tracked_object(item: LiveObject, shape: masks.Shape, stamp_ns: int) -> Trac
         mask_quality=item.quality,
         gate_activity=item.gate_activity,
         memory_updated=item.memory_updated,
-        path_switched=False,
+        path_switched=item.path_switched,
         last_seen_ns=item.last_seen_ns,
         age_ns=max(0, stamp_ns - item.added_ns),
         frames_since_seen=item.frames_since_seen,

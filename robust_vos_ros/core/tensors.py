@@ -60,10 +60,19 @@ class Candidates:
         if self.ious.shape[1] == 1:
             return self
         index = self.ious.argmax(dim=1)
-        rows = torch.arange(len(index), device=index.device)
+        return self.take(torch.arange(len(index), device=index.device), index)
+
+    def take(self, rows: torch.Tensor, index: torch.Tensor) -> Candidates:
+        """Keep candidate `index` (K,) of objects `rows` (K,), both int64; M = 1."""
         return Candidates(
             self.mask_logits[rows, index].unsqueeze(1),
             self.ious[rows, index].unsqueeze(1),
-            self.object_scores,
+            self.object_scores[rows],
             self.pointers[rows, index].unsqueeze(1),
+        )
+
+    def rows(self, rows: torch.Tensor) -> Candidates:
+        """Keep all candidates of objects `rows` (K,) int64."""
+        return Candidates(
+            self.mask_logits[rows], self.ious[rows], self.object_scores[rows], self.pointers[rows]
         )

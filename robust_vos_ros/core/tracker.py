@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
 import uuid
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from robust_vos_ros.core import confidence
-from robust_vos_ros.core.confidence import Observation
-from robust_vos_ros.core.config import TrackerSettings
+from robust_vos_ros.core.calibration import Calibration
 from robust_vos_ros.core.history import FrameHistory, Record, make_record
-from robust_vos_ros.core.memory import ObjectMemory
-from robust_vos_ros.core.model import ABSENT_LOGIT, Model
+from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.moga import Gates
 from robust_vos_ros.core.objects import LiveObject, ObjectTable
+from robust_vos_ros.core.observation import observe
 from robust_vos_ros.core.prompts import (
     check_prompt,
     to_clicks,
     to_coarse_masks,
     to_mask_batch,
 )
+from robust_vos_ros.core.propagation import Propagator, blank, slots_of
 from robust_vos_ros.core.results import make_result
 from robust_vos_ros.core.tensors import Candidates, Features
+from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import (
     EventType,
     Frame,
@@ -48,30 +47,30 @@ class VideoTracker:
         model: The network; may be shared by trackers of one thread.
         settings: May be replaced at run time by one that differs in dynamic fields only.
         session: Namespace of the objects' uuids; give each run its own where they must not repeat.
+        calibration: Of the model's confidence; None = P(visible) times predicted IoU.
     """
 
     def __init__(
-        self, model: Model, settings: TrackerSettings, *, session: uuid.UUID | None = None
+        self,
+        model: Model,
+        settings: TrackerSettings,
+        *,
+        session: uuid.UUID | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.model = model
         self.settings = settings
         self.last_result: TrackResult | None = None
-        self.last_gates: Gates | None = None  # of the adapter, in the newest tracked frame
         self._objects = ObjectTable(settings.max_objects, session or _DEFAULT_SESSION)
-        self._memory = ObjectMemory(
-            capacity=settings.max_objects,
-            num_prompted=settings.max_prompted_entries,
-            num_recent=model.num_recent,
-            num_pointers=model.num_pointers,
-            entry_shape=(model.grid_size**2, model.memory_dim),
-            pointer_dim=model.hidden_dim,
-            device=model.device,
-        )
+        self._propagator = Propagator(model, settings, calibration)
         self._history = FrameHistory(settings.prompt_buffer_s)
         self._features: tuple[Record, Features] | None = None
-        shape = (settings.max_objects, model.mask_size, model.mask_size)
-        self._logits = torch.zeros(shape, device=model.device)
         self._num_frames = 0
+
+    @property
+    def last_gates(self) -> Gates | None:
+        """Gates of the adapter in the newest tracked frame; None without one."""
+        return self._propagator.last_gates
 
     def step(self, frame: Frame) -> TrackResult:
         """Track all objects into the next frame."""
@@ -124,7 +123,7 @@ class VideoTracker:
                 self._objects.add(prompt.object_id, prompt.class_id, record.stamp_ns)
                 for prompt in checked
             ]
-            self._memory.clear(_slots(items))
+            self._propagator.forget(items)
             for rows, kept, spatial in segments:
                 self._start([items[row] for row in rows], kept, spatial, record)
             events += [_event(EventType.ADDED, item, 'added by a prompt') for item in items]
@@ -147,7 +146,7 @@ class VideoTracker:
         checked = check_prompt(prompt, record.size_hw)
         with self.model.inference():
             ((_, kept, spatial),) = self._segment([checked], record, correct=item)
-            self._memory.clear_recent(_slots([item]))
+            self._propagator.forget_recent([item])
             self._start([item], kept, spatial, record)
             item.class_id = prompt.class_id or item.class_id
             events = [event for later in newer for event in self._track([item], later)]
@@ -178,8 +177,8 @@ class VideoTracker:
 
     def reset_memory(self) -> None:
         """Keep objects and their prompted frames; forget recent memory and all frames."""
-        self._memory.clear_recent(self._objects.slots())
-        self._logits.fill_(ABSENT_LOGIT)
+        self._propagator.forget_recent(list(self._objects))
+        blank(self._propagator.logits)
         self._history.clear()
         self._features = None
 
@@ -195,12 +194,14 @@ class VideoTracker:
         table = ObjectTable(self.settings.max_objects, _DEFAULT_SESSION)
         table.check_room([prompt.object_id for prompt in checked], replace_existing=False)
         items = [table.add(p.object_id, p.class_id, record.stamp_ns) for p in checked]
-        logits = torch.zeros(len(items), *self._logits.shape[1:], device=self.model.device)
+        shape = (len(items), self.model.mask_size, self.model.mask_size)
+        logits = torch.zeros(shape, device=self.model.device)
         with self.model.inference():
             for rows, kept, _ in self._segment(checked, record):
                 logits[rows] = kept.mask_logits[:, 0]
-                for row, observation in zip(rows, _observe(kept), strict=True):
-                    confidence.start(items[row], observation, record.stamp_ns)
+                for row, seen in zip(rows, observe(kept), strict=True):
+                    calibration = self._propagator.calibration
+                    confidence.start(items[row], seen, record.stamp_ns, calibration)
         return make_result(items, logits, record, [], start_ns=start_ns)
 
     def _locate(self, frame: Frame | None) -> tuple[Record, list[Record]]:
@@ -252,45 +253,22 @@ class VideoTracker:
         """Return what clicks are judged by: features, with memory and mask of a live object."""
         if correct is None:
             return self.model.attend(features, None), None
-        view = self._memory.view(_slots([correct]), record.frame_index)
+        slots = slots_of([correct])
+        view = self._propagator.memory.view(slots, slots * 0, record.frame_index)
         previous = None
         if record is self._history.newest() and correct.visible:
-            previous = self._logits[correct.slot][None, None]
+            previous = self._propagator.masks([correct]).unsqueeze(1)
         return self.model.attend(features, view, self.model.gates(features, view)), previous
 
     def _start(
         self, items: list[LiveObject], kept: Candidates, spatial: torch.Tensor, record: Record
     ) -> None:
-        slots = _slots(items)
-        self._memory.write_prompted(slots, record.frame_index, spatial, kept.pointers[:, 0])
-        self._logits[torch.from_numpy(slots)] = kept.mask_logits[:, 0]
-        for item, observation in zip(items, _observe(kept), strict=True):
-            confidence.start(item, observation, record.stamp_ns)
+        self._propagator.start(items, self._encode(record), kept, spatial, record)
 
     def _track(self, items: list[LiveObject], record: Record) -> list[TrackEvent]:
         """Track some objects into one frame, in one batch."""
-        features = self._encode(record)
-        slots = _slots(items)
-        view = self._memory.view(slots, record.frame_index)
-        rows = torch.from_numpy(slots)
-        previous = self._logits[rows].unsqueeze(1) if self.model.previous_mask else None
-        gates = self.last_gates = self.model.gates(features, view)
-        pix = self.model.attend(features, view, gates)
-        kept = self.model.decode(features, pix, None, previous).best()
-        self._logits[rows] = kept.mask_logits[:, 0]
-        events = []
-        for item, observation in zip(items, _observe(kept, gates), strict=True):
-            kinds = confidence.update(item, observation, record.stamp_ns, self.settings)
-            events += [_event(kind, item, _detail(item)) for kind in kinds]
-        spatial = self.model.remember(
-            features, kept.mask_logits, kept.object_scores, prompted=False
-        )
-        admitted = np.array([item.memory_updated for item in items])
-        rows = torch.from_numpy(np.flatnonzero(admitted)).to(self.model.device)
-        self._memory.write_recent(
-            slots[admitted], record.frame_index, spatial[rows], kept.pointers[rows, 0]
-        )
-        return events
+        happened = self._propagator.follow(items, self._encode(record), record, self.settings)
+        return [_event(kind, item, _detail(item)) for item, kind in happened]
 
     def _remove_long_lost(self, item: LiveObject, stamp_ns: int) -> list[TrackEvent]:
         limit_s = self.settings.remove_lost_after_s
@@ -304,7 +282,7 @@ class VideoTracker:
         items = list(self._objects)
         self.last_result = make_result(
             items,
-            self._logits[torch.from_numpy(_slots(items))],
+            self._propagator.masks(items),
             self._history.newest(),
             events,
             start_ns=start_ns,
@@ -312,21 +290,9 @@ class VideoTracker:
         return self.last_result
 
 
-def _slots(items: Sequence[LiveObject]) -> np.ndarray:
-    return np.array([item.slot for item in items], np.int64)
-
-
 def _form(prompt: Prompt) -> tuple[bool, bool, int]:
     """Prompts of equal form can share a batch: masks, or boxes and points of equal number."""
     return prompt.mask is not None, prompt.box is not None, len(prompt.points)
-
-
-def _observe(kept: Candidates, gates: Gates | None = None) -> list[Observation]:
-    """Bring the numbers of each object from the device, in one transfer."""
-    coverage = (kept.mask_logits[:, 0] > 0).float().mean(dim=(1, 2))
-    activity = torch.full_like(coverage, math.nan) if gates is None else gates.activity
-    table = torch.stack([kept.object_scores, kept.ious[:, 0], coverage, activity], dim=1).tolist()
-    return [Observation(*row) for row in table]
 
 
 def _event(kind: EventType, item: LiveObject, detail: str) -> TrackEvent:

@@ -10,7 +10,7 @@ from robust_vos_ros.core.config import Settings, setting
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.clips import ClipMaker, ClipSettings
-from robust_vos_ros.data.spoil import SpoilSettings, spoil
+from robust_vos_ros.data.spoil import SpoilSettings
 from robust_vos_ros.data.video_folder import VideoSequence, open_dataset
 
 _KINDS = ('real', 'warped', 'synthetic')
@@ -66,7 +66,7 @@ class Mixture:
     def draw(
         self, rng: np.random.Generator, num_frames: int, progress: float
     ) -> tuple[Clip, np.ndarray]:
-        """Return one clip and the rows of the objects to track in it.
+        """Return one clean clip and the rows of the objects to track in it.
 
         Args:
             rng: Source of all randomness.
@@ -82,7 +82,7 @@ class Mixture:
             if len(usable):
                 rng.shuffle(usable)
                 chosen = np.sort(usable[: settings.max_objects])
-                return spoil(clip, rng, settings.spoil), chosen
+                return clip, chosen
 
     def _shares(self, progress: float) -> np.ndarray:
         settings = self._settings

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from robust_vos_ros.core.config import TrackerSettings
 from robust_vos_ros.core.errors import ConfigError, DatasetError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.model_spec import model_names
 from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import Frame, Prompt
 from robust_vos_ros.data.video_folder import VideoFolder, VideoSequence
 from robust_vos_ros.eval.baselines import BASELINES, Baseline

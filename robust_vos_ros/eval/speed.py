@@ -13,9 +13,9 @@ import numpy as np
 import psutil
 import torch
 
-from robust_vos_ros.core.config import TrackerSettings
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import Frame, Prompt
 from robust_vos_ros.data.corruption import Corruption
 from robust_vos_ros.data.severity import Profile

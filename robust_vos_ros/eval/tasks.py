@@ -11,11 +11,12 @@ import cv2
 import pooch
 import torch
 
-from robust_vos_ros.core.config import ModelSettings, TrackerSettings
+from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.model_spec import load_spec
 from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.weights import find_adapter, find_weights
 from robust_vos_ros.data.video_folder import VideoFolder, open_dataset
 from robust_vos_ros.eval.records import Condition, Record, SequenceRecord

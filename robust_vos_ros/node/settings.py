@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from pydantic.fields import FieldInfo
 
-from robust_vos_ros.core.config import ModelSettings, Settings, TrackerSettings, setting
+from robust_vos_ros.core.config import ModelSettings, Settings, setting
+from robust_vos_ros.core.tracking_config import TrackerSettings
 
 WIDTH = 99
 HEADER = """\

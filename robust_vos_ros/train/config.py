@@ -28,6 +28,13 @@ class RolloutSettings(Settings):
     deep_weight: float = setting(
         1.0, 'Weight of the coarse mask read from memory-conditioned features.', ge=0.0, le=10.0
     )
+    teacher_weight: float = setting(
+        0.0,
+        'Weight of the distance between memory-conditioned features and those of the untrained '
+        'model on the clean clip; 0 = no teacher.',
+        ge=0.0,
+        le=1000.0,
+    )
     memory_dropout: float = setting(
         0.15, 'Share of tracked frames that do not enter memory.', ge=0.0, lt=1.0
     )

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from robust_vos_ros.data.mixture import DataSettings, Mixture
+from robust_vos_ros.data.spoil import spoil
 from robust_vos_ros.train.unroll import Batch
 
 
@@ -65,16 +66,18 @@ class Batches(IterableDataset):
         rng = step_rng(self._seed, step, self._rank, 0)
         long = step >= (1.0 - settings.long_share) * self._num_steps
         num_frames = settings.long_frames if long else settings.num_frames
-        images, truth, owner = [], [], []
+        images, truth, owner, clean = [], [], [], []
         for index in range(settings.batch_size):
             clip, rows = self._mixture.draw(rng, num_frames, step / self._num_steps)
-            images.append(clip.images)
+            images.append(spoil(clip, rng, settings.spoil).images)
+            clean.append(clip.images)
             truth.append(clip.masks[rows])
             owner += [index] * len(rows)
         return Batch(
             torch.from_numpy(np.stack(images)),
             torch.from_numpy(np.concatenate(truth)),
             torch.tensor(owner),
+            torch.from_numpy(np.stack(clean)),
         )
 
 

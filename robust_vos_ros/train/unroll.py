@@ -21,6 +21,7 @@ from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.train import prompting
 from robust_vos_ros.train.config import RolloutSettings
 from robust_vos_ros.train.losses import FrameLoss, deep_supervision, frame_loss
+from robust_vos_ros.train.teacher import Teacher, imitation
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,11 +32,13 @@ class Batch:
         images: (N, T, S, S, 3) uint8, RGB.
         truth: (B, T, S, S) uint8, 0 or 1; visible in the first frame.
         clip: (B,) int64 clip of each object.
+        clean: (N, T, S, S, 3) uint8, the images before they were corrupted.
     """
 
     images: torch.Tensor
     truth: torch.Tensor
     clip: torch.Tensor
+    clean: torch.Tensor
 
 
 @dataclasses.dataclass(slots=True)
@@ -60,6 +63,7 @@ class Rollout(nn.Module):
         self.settings = settings
         self.net = model.net
         self.adapter = model.adapter  # so that it is saved, and shared between processes
+        self._teacher = Teacher(model) if settings.teacher_weight else None
         # Thrown away after training: reads a coarse mask from memory-conditioned features.
         self.head = nn.Conv2d(model.hidden_dim, 1, 1)
 
@@ -75,6 +79,9 @@ class Rollout(nn.Module):
         """
         num_frames = batch.images.shape[1]
         sampling = self._sampling(batch.images.device, rng, progress)
+        targets: list[torch.Tensor] = []
+        if self._teacher is not None:
+            targets = self._teacher.conditioned(batch.clean, batch.truth, batch.clip)
         memory = _Memory()
         losses: list[FrameLoss] = []
         extra: list[torch.Tensor] = []
@@ -90,6 +97,12 @@ class Rollout(nn.Module):
                 gates = self.model.gates(features, view, sampling=sampling, groups=batch.clip)
                 pix = self.model.attend(features, view, gates)
                 extra.append(self._deep(pix, batch.truth[:, t]))
+                if targets:
+                    gap = imitation(pix, targets[t - 1])
+                    extra.append(self.settings.teacher_weight * gap)
+                    stats['teacher'] = stats.get('teacher', 0.0) + float(gap.detach()) / len(
+                        targets
+                    )
                 previous = self._previous(kept, batch.truth[:, t - 1], rng, progress)
                 raw = self.model.predict(features, pix, None, previous)
                 losses.append(frame_loss(raw, batch.truth[:, t]))

@@ -1,11 +1,12 @@
+import dataclasses
 import uuid
 
 import pytest
 
 from robust_vos_ros.core import confidence
-from robust_vos_ros.core.confidence import Observation
-from robust_vos_ros.core.config import TrackerSettings
 from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.observation import Observation
+from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import EventType, ObjectFlag, ObjectState
 
 SEEN = Observation(6.0, 0.9, 0.1)
@@ -64,8 +65,40 @@ def test_confidence_is_existence_times_predicted_iou_and_zero_when_unseen():
     assert item.confidence == pytest.approx(item.existence * 0.9)
     item, _, _ = run(SEEN, GONE)
     assert item.confidence == 0.0
-    assert item.existence < 0.01
     assert item.quality != item.quality  # NaN: there is no mask to judge
+
+
+def test_existence_halves_while_unseen_and_is_back_when_seen():
+    item, _, _ = run(SEEN)
+    seen = item.existence
+    settings = TrackerSettings(existence_half_life_s=0.5)
+    item, _, _ = run(SEEN, *[GONE] * 5, settings=settings)
+    assert item.existence == pytest.approx(seen / 2)
+    item, _, _ = run(SEEN, *[GONE] * 5, SEEN, settings=settings)
+    assert item.existence == pytest.approx(seen)
+
+
+UNLIKE = dataclasses.replace(SEEN, similarity=0.1)
+ALIKE = dataclasses.replace(SEEN, similarity=0.9)
+
+
+@pytest.mark.parametrize(
+    ('found', 'verify', 'back'),
+    [
+        ([ALIKE, ALIKE], True, True),
+        ([ALIKE], True, False),  # not for long enough
+        ([UNLIKE] * 5, True, False),
+        ([ALIKE, UNLIKE, ALIKE], True, False),  # it must look like it without a break
+        ([UNLIKE], False, True),
+        ([SEEN, SEEN], True, True),  # nothing is known of its looks
+    ],
+)
+def test_a_lost_object_is_back_when_it_has_looked_like_itself_for_a_while(found, verify, back):
+    settings = TrackerSettings(lost_after_s=0.2, reacquire={'verify': verify, 'hold_s': 0.1})
+    item, states, _ = run(SEEN, SEEN, *[GONE] * 4, *found, settings=settings)
+    assert states[5] == ObjectState.LOST
+    assert item.visible is back
+    assert item.state == (ObjectState.TRACKED if back else ObjectState.LOST)
 
 
 def test_an_unseen_object_needs_more_evidence_than_a_seen_one():

@@ -2,18 +2,20 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.memory import ObjectMemory
+from robust_vos_ros.core.memory import MemoryShape, ObjectMemory
 
 ENTRY = (4, 2)
 BOTH = np.array([0, 2])
+ZERO = np.zeros(2, np.int64)
 
 
 @pytest.fixture
 def memory():
-    return ObjectMemory(
-        capacity=3, num_prompted=2, num_recent=3, num_pointers=5, entry_shape=ENTRY,
-        pointer_dim=2, device=torch.device('cpu'),
+    shape = MemoryShape(
+        capacity=3, num_paths=2, num_prompted=2, num_anchors=2, num_recent=3, num_pointers=5,
+        entry_shape=ENTRY, pointer_dim=2,
     )  # fmt: skip
+    return ObjectMemory(shape, torch.device('cpu'))
 
 
 def entry(value, num=1):
@@ -22,9 +24,15 @@ def entry(value, num=1):
     )
 
 
-def remembered(memory, slot, frame_index):
-    """Frames (entries hold their frame index) seen by an object: spatial and pointers, sorted."""
-    view = memory.view(np.array([slot]), frame_index)
+def write(memory, slots, frame, path=0, score=1.0, value=None):
+    values = entry(frame if value is None else value, len(slots))
+    scores = np.full(len(slots), score)
+    memory.write_recent(slots, np.full(len(slots), path), frame, *values, scores)
+
+
+def remembered(memory, slot, frame_index, path=0):
+    """Frames (entries hold their frame index) seen by a pathway: spatial and pointers, sorted."""
+    view = memory.view(np.array([slot]), np.array([path]), frame_index)
     if view is None:
         return [], []
     spatial, pointers = view.spatial[0, :, 0, 0], view.pointers[0, :, 0]
@@ -36,7 +44,7 @@ def remembered(memory, slot, frame_index):
 def test_recent_entries_are_overwritten_oldest_first_and_the_prompt_stays(memory):
     memory.write_prompted(BOTH, 0, *entry(0, 2))
     for frame in range(1, 20):
-        memory.write_recent(BOTH, frame, *entry(frame, 2))
+        write(memory, BOTH, frame)
     for slot in BOTH:
         assert remembered(memory, slot, 20) == ([0, 17, 18, 19], [0, 16, 17, 18, 19])
 
@@ -55,15 +63,15 @@ def test_a_second_prompt_on_the_same_frame_replaces_the_first(memory):
 
 def test_only_the_past_is_seen(memory):
     memory.write_prompted(BOTH[:1], 2, *entry(2))
-    memory.write_recent(BOTH[:1], 3, *entry(3))
+    write(memory, BOTH[:1], 3)
     assert remembered(memory, 0, 3) == ([2], [2])
-    assert memory.view(BOTH[:1], 2) is None
+    assert memory.view(BOTH[:1], ZERO[:1], 2) is None
 
 
 def test_unequal_memories_are_padded_and_masked(memory):
     memory.write_prompted(BOTH, 0, *entry(0, 2))
-    memory.write_recent(BOTH[:1], 1, *entry(1))
-    view = memory.view(BOTH, 2)
+    write(memory, BOTH[:1], 1)
+    view = memory.view(BOTH, ZERO, 2)
     assert view.spatial.shape == (2, 2, *ENTRY)
     assert view.valid[0].tolist() == [[True, True], [True, False]]
 
@@ -71,8 +79,8 @@ def test_unequal_memories_are_padded_and_masked(memory):
 def test_ages_are_those_of_sam2(memory):
     memory.write_prompted(BOTH[:1], 0, *entry(0))
     for frame in (7, 8, 9):
-        memory.write_recent(BOTH[:1], frame, *entry(frame))
-    view = memory.view(BOTH[:1], 10)
+        write(memory, BOTH[:1], frame)
+    view = memory.view(BOTH[:1], ZERO[:1], 10)
     # A prompted entry has the last row of the table, recent ones their distance minus one.
     frames = view.spatial[0, :, 0, 0].int().tolist()
     rows = dict(zip(frames, view.spatial_age[0].tolist(), strict=True))
@@ -82,10 +90,70 @@ def test_ages_are_those_of_sam2(memory):
 
 def test_clearing_touches_only_the_given_objects(memory):
     memory.write_prompted(BOTH, 0, *entry(0, 2))
-    memory.write_recent(BOTH, 1, *entry(1, 2))
+    write(memory, BOTH, 1)
     memory.clear_recent(BOTH[:1])
     assert remembered(memory, 0, 2) == ([0], [0])
     assert remembered(memory, 2, 2) == ([0, 1], [0, 1])
     memory.clear(BOTH[1:])
     assert remembered(memory, 0, 2) == ([0], [0])
     assert remembered(memory, 2, 2) == ([], [])
+
+
+def test_pathways_share_what_they_have_in_common_and_part_where_they_differ(memory):
+    memory.write_prompted(BOTH[:1], 0, *entry(0))
+    for frame in (1, 2, 3):
+        write(memory, BOTH[:1], frame)
+    memory.branch(0, [0, 0])
+    write(memory, BOTH[:1], 4, path=0)
+    write(memory, BOTH[:1], 5, path=1)
+    assert remembered(memory, 0, 9, path=0)[0] == [0, 2, 3, 4]
+    assert remembered(memory, 0, 9, path=1)[0] == [0, 2, 3, 5]
+    # The better pathway is now the second: the first one's frame is forgotten by all.
+    memory.branch(0, [1])
+    assert remembered(memory, 0, 9, path=0)[0] == [0, 2, 3, 5]
+    assert remembered(memory, 0, 9, path=1)[0] == [0]
+
+
+def test_many_branches_never_run_out_of_room(memory):
+    rng = np.random.default_rng(0)
+    memory.write_prompted(BOTH[:1], 0, *entry(0))
+    lists = [[0], [0]]
+    size = memory.num_bytes()
+    for frame in range(1, 200):
+        parents = rng.integers(0, 2, 2).tolist()
+        memory.branch(0, parents)
+        lists = [list(lists[parent]) for parent in parents]
+        for path in range(2):
+            # What a pathway wrote is told apart by its value.
+            value = frame + 500 * path
+            write(memory, BOTH[:1], frame, path=path, value=value % 256)
+            lists[path] = [0, *[*lists[path][1:], value % 256][-3:]]
+        for path in range(2):
+            assert remembered(memory, 0, frame + 1, path)[0] == sorted(lists[path])
+    assert memory.num_bytes() == size
+
+
+def test_anchors_outlive_recent_frames_and_are_replaced_by_age(memory):
+    memory.write_prompted(BOTH[:1], 0, *entry(0))
+    for frame in range(1, 30):
+        write(memory, BOTH[:1], frame)
+        if frame in (5, 10, 20):
+            memory.write_anchors(BOTH[:1], frame, *entry(frame), np.ones(1))
+    assert remembered(memory, 0, 30)[0] == [0, 10, 20, 27, 28, 29]
+    # While an anchor is also among the recent frames it is seen once.
+    memory.write_anchors(BOTH[:1], 29, *entry(29), np.ones(1))
+    assert remembered(memory, 0, 30)[0] == [0, 20, 27, 28, 29]
+    memory.clear_recent(BOTH[:1])
+    assert remembered(memory, 0, 30)[0] == [0]
+
+
+def test_keys_are_weighted_in_the_order_of_object_scores(memory):
+    memory.write_prompted(BOTH[:1], 0, *entry(0))
+    for frame, score in ((1, 3.0), (2, 1.0), (3, 2.0)):
+        write(memory, BOTH[:1], frame, score=score)
+    view = memory.view(BOTH[:1], ZERO[:1], 4, modulation=0.05)
+    frames = view.spatial[0, :, 0, 0].int().tolist()
+    weights = dict(zip(frames, view.weights[0][0].tolist(), strict=True))
+    wanted = {2: 0.95, 3: 0.95 + 0.1 / 3, 1: 1.05 - 0.1 / 3, 0: 1.05}
+    assert weights == pytest.approx(wanted)
+    assert memory.view(BOTH[:1], ZERO[:1], 4).weights is None

@@ -5,16 +5,16 @@ import pytest
 import torch
 
 from robust_vos_ros.core import weights
-from robust_vos_ros.core.config import TrackerSettings
 from robust_vos_ros.core.history import make_record
 from robust_vos_ros.core.model_spec import load_spec
 from robust_vos_ros.core.network import build_network
 from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import Prompt
 
 NUM_FRAMES = 30
 LOGIT_TOLERANCE = 1e-3
-AS_SAM2 = TrackerSettings(memory_min_confidence=0.0)  # which remembers every frame
+AS_SAM2 = TrackerSettings.plain()  # which remembers every frame
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import psutil
 import pytest
 import torch
 
-from robust_vos_ros.core.config import TrackerSettings
 from robust_vos_ros.core.errors import (
     CapacityError,
     DuplicateIdError,
@@ -17,6 +16,7 @@ from robust_vos_ros.core.errors import (
     UnknownIdError,
 )
 from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import EventType, Frame, ObjectState, Prompt
 
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from robust_vos_ros.core import weights
-from robust_vos_ros.core.config import ModelSettings, TrackerSettings
+from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import ConfigError, WeightsError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.model_spec import load_spec, model_names
 from robust_vos_ros.core.network import build_network, load_model
 from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import Prompt
 
 # Millions of parameters as published by SAM 2 (README of facebookresearch/sam2).

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.config import ModelSettings, TrackerSettings
+from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.model_spec import load_spec
 from robust_vos_ros.core.network import load_model
 from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import Frame, Prompt
 from robust_vos_ros.core.weights import find_weights
 from robust_vos_ros.data.synthetic import SyntheticSettings, render_clip
@@ -64,7 +65,7 @@ def test_rollout_tracks_as_the_engine_does(model, clip, monkeypatch):
     batch = to_batch(clip)
     run(model, batch, PLAIN)
 
-    tracker = VideoTracker(model, TrackerSettings(memory_min_confidence=0.0))
+    tracker = VideoTracker(model, TrackerSettings.plain())
     tracker.step(Frame(clip.images[0], 0))
     tracker.add([Prompt('a', mask=batch.truth[0, 0].numpy() > 0)])
     assert len(seen) == NUM_FRAMES - 1

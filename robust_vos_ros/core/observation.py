@@ -1,0 +1,101 @@
+"""What the network says of each object in one frame, brought from the device in one transfer."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+
+from robust_vos_ros.core.tensors import Candidates
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observation:
+    """What the network says of one object, or of one of its pathways, in one frame.
+
+    Attributes:
+        object_score: Logit, above 0 the object is visible.
+        iou: Predicted IoU of the mask, in [0, 1].
+        coverage: Share of the image the mask covers, in [0, 1].
+        agreement: IoU of the box of the mask with the box of mask and best alternative; 1 where
+            there is no alternative. Low where something that looks alike is in view.
+        gate_activity: Share of open gates of the adapter, NaN without one.
+        margin: How far the pathway is ahead of the next one, in cumulative log IoU; infinite
+            where it is alone.
+        similarity: How much the mask looks like the object, 1 = as the object has always looked,
+            0 = as anything else in the image; NaN where nothing is known.
+    """
+
+    object_score: float
+    iou: float
+    coverage: float
+    agreement: float = 1.0
+    gate_activity: float = math.nan
+    margin: float = math.inf
+    similarity: float = math.nan
+
+
+def observe(
+    kept: Candidates,
+    agreement: torch.Tensor | None = None,
+    activity: torch.Tensor | None = None,
+    similarity: torch.Tensor | None = None,
+) -> list[Observation]:
+    """Measure kept masks.
+
+    Args:
+        kept: B masks (M = 1).
+        agreement: (B,) as in `Observation`; `activity` and `similarity` likewise.
+    """
+    coverage = (kept.mask_logits[:, 0] > 0).float().mean(dim=(1, 2))
+    ones, nan = torch.ones_like(coverage), torch.full_like(coverage, math.nan)
+    columns = [
+        kept.object_scores,
+        kept.ious[:, 0],
+        coverage,
+        ones if agreement is None else agreement,
+        nan if activity is None else activity,
+        nan if similarity is None else similarity,
+    ]
+    table = torch.stack(columns, dim=1).tolist()
+    return [
+        Observation(score, iou, share, agree, active, similarity=alike)
+        for score, iou, share, agree, active, alike in table
+    ]
+
+
+def box_agreement(chosen: torch.Tensor, alternative: torch.Tensor) -> torch.Tensor:
+    """Return (B,) the IoU of the boxes of masks and of their unions with alternatives.
+
+    The measure of "A Distractor-Aware Memory for Visual Object Tracking with SAM2" (arXiv
+    2411.17576, section 3.2).
+
+    Args:
+        chosen: (B, h, w) bool.
+        alternative: (B, h, w) bool.
+    """
+    return torch.where(
+        chosen.flatten(1).any(dim=1),
+        _box_area(chosen) / _box_area(chosen | alternative).clamp(min=1.0),
+        1.0,
+    )
+
+
+def mask_agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return (...) the IoU of (..., h, w) bool masks; two empty masks agree."""
+    overlap = (first & second).sum(dim=(-2, -1)).float()
+    union = (first | second).sum(dim=(-2, -1)).float()
+    return torch.where(union > 0, overlap / union.clamp(min=1.0), 1.0)
+
+
+def _box_area(masks: torch.Tensor) -> torch.Tensor:
+    """Return (B,) the area of the tight box around each (B, h, w) mask, in cells."""
+    area = torch.ones(len(masks), device=masks.device)
+    for axis in (1, 2):
+        line = masks.any(dim=axis).float()
+        size = line.shape[1]
+        first = line.argmax(dim=1)
+        last = size - 1 - line.flip(1).argmax(dim=1)
+        area = area * torch.where(line.any(dim=1), (last - first + 1).float(), 0.0)
+    return area

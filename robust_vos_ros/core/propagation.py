@@ -1,0 +1,333 @@
+"""Follow objects into one frame: every object and pathway in one batch.
+
+Shape legend: N objects, B = pathways of all of them, K survivors, M candidates, h, w of a mask.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from robust_vos_ros.core import confidence, write_gate
+from robust_vos_ros.core.calibration import Calibration
+from robust_vos_ros.core.history import Record
+from robust_vos_ros.core.memory import MemoryShape, ObjectMemory
+from robust_vos_ros.core.memory_tree import Branch, MemoryTree, Proposals, grow, is_uncertain
+from robust_vos_ros.core.model import ABSENT_LOGIT, Model
+from robust_vos_ros.core.moga import Gates
+from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.observation import (
+    Observation,
+    box_agreement,
+    mask_agreement,
+    observe,
+)
+from robust_vos_ros.core.prototypes import Prototypes
+from robust_vos_ros.core.tensors import Candidates, Features
+from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.types import EventType, ObjectState
+
+_LEARN_EVERY_S = 0.5  # between frames that prototypes are learned from
+_LEARN_MIN_CONFIDENCE = 0.75
+_NO_ALTERNATIVE = -1.0
+
+
+@dataclasses.dataclass(slots=True)
+class _Survivors:
+    """The branches that go on, all objects after another, each with its best one first.
+
+    Attributes:
+        owners: (K,) index of the object of each.
+        paths: (K,) pathway it becomes.
+        rows: (K,) row of the batch it came from.
+        kept: Their masks (M = 1).
+        branches: Per object.
+    """
+
+    owners: np.ndarray
+    paths: np.ndarray
+    rows: np.ndarray
+    kept: Candidates
+    branches: list[list[Branch]]
+
+
+class Propagator:
+    """Memory, pathways and masks of all objects.
+
+    Args:
+        model: The network.
+        settings: Sizes; those that may change while tracking are given to `follow`.
+        calibration: Of the model's confidence; None = uncalibrated.
+    """
+
+    def __init__(
+        self, model: Model, settings: TrackerSettings, calibration: Calibration | None
+    ) -> None:
+        self.model = model
+        self.calibration = calibration
+        self.last_gates: Gates | None = None
+        capacity, paths = settings.max_objects, settings.tree.pathways
+        shape = MemoryShape(
+            capacity=capacity,
+            num_paths=paths,
+            num_prompted=settings.max_prompted_entries,
+            num_anchors=settings.gate.anchors,
+            num_recent=model.num_recent,
+            num_pointers=model.num_pointers,
+            entry_shape=(model.grid_size**2, model.memory_dim),
+            pointer_dim=model.hidden_dim,
+        )
+        self.memory = ObjectMemory(shape, model.device)
+        self.tree = MemoryTree(capacity, paths)
+        self.prototypes = Prototypes(capacity, model.hidden_dim, model.device)
+        mask = (model.mask_size, model.mask_size)
+        self.logits = torch.zeros(capacity, paths, *mask, device=model.device)
+
+    def start(
+        self,
+        items: Sequence[LiveObject],
+        features: Features,
+        kept: Candidates,
+        spatial: torch.Tensor,
+        record: Record,
+    ) -> None:
+        """Begin, or begin again, with prompted masks; one pathway is left.
+
+        Args:
+            items: N objects.
+            features: Of the prompted frame.
+            kept: N masks.
+            spatial: (N, h*w, memory_dim) the memory made of them.
+            record: The prompted frame.
+        """
+        slots = slots_of(items)
+        self.memory.write_prompted(slots, record.frame_index, spatial, kept.pointers[:, 0])
+        self.tree.collapse(slots)
+        self.logits[torch.from_numpy(slots), 0] = kept.mask_logits[:, 0]
+        for item, seen, logits in zip(items, observe(kept), kept.mask_logits, strict=True):
+            confidence.start(item, seen, record.stamp_ns, self.calibration)
+            if item.visible:
+                self.prototypes.learn(item.slot, features.pix, logits[0])
+                item.learned_ns = record.stamp_ns
+
+    def forget(self, items: Sequence[LiveObject]) -> None:
+        """Drop all that is remembered of some objects."""
+        self.memory.clear(slots_of(items))
+        for item in items:
+            self.prototypes.clear(item.slot)
+
+    def forget_recent(self, items: Sequence[LiveObject]) -> None:
+        """Drop all but the prompted frames and the looks of some objects."""
+        slots = slots_of(items)
+        self.memory.clear_recent(slots)
+        self.tree.collapse(slots)
+
+    def masks(self, items: Sequence[LiveObject]) -> torch.Tensor:
+        """Return the (N, h, w) logits of the best pathway of some objects."""
+        return self.logits[torch.from_numpy(slots_of(items)), 0]
+
+    def follow(
+        self,
+        items: Sequence[LiveObject],
+        features: Features,
+        record: Record,
+        settings: TrackerSettings,
+    ) -> list[tuple[LiveObject, EventType]]:
+        """Track some objects into one frame; returns what happened to them."""
+        slots = slots_of(items)
+        owners, paths = self.tree.rows(slots)
+        view = self.memory.view(
+            slots[owners], paths, record.frame_index, modulation=settings.gate.modulation
+        )
+        previous = None
+        if self.model.previous_mask:
+            at = torch.from_numpy(slots[owners]), torch.from_numpy(paths)
+            previous = self.logits[at].unsqueeze(1)
+        gates = self.last_gates = self.model.gates(features, view)
+        pix = self.model.attend(features, view, gates)
+        candidates = self.model.decode(features, pix, None, previous)
+        alive = self._select(slots, owners, candidates, settings)
+        seen = self._observe(items, alive, candidates, gates, features)
+        self._branch(items, alive)
+        events = []
+        for item, observation in zip(items, _firsts(alive.owners, seen), strict=True):
+            kinds = confidence.update(
+                item, observation, record.stamp_ns, settings, self.calibration
+            )
+            events += [(item, kind) for kind in kinds]
+        self._remember(items, alive, seen, features, record, settings)
+        self._learn_looks(items, features, record)
+        return events
+
+    def _select(
+        self,
+        slots: np.ndarray,
+        owners: np.ndarray,
+        candidates: Candidates,
+        settings: TrackerSettings,
+    ) -> _Survivors:
+        """Let the branches of each object compete."""
+        ious = candidates.ious.numpy(force=True)
+        scores = candidates.object_scores.numpy(force=True)
+        branches, rows = [], []
+        for owner, slot in enumerate(slots):
+            mine = np.flatnonzero(owners == owner)
+            proposals = Proposals(ious[mine], scores[mine])
+            chosen = grow(proposals, self.tree.scores(slot), settings.tree)
+            certain = settings.tree.adaptive and not is_uncertain(proposals, settings.tree)
+            if certain and len(chosen) > 1:
+                chosen = _merge(chosen, mine, candidates, settings.tree.merge_iou)
+            branches.append(chosen)
+            rows += [mine[branch.parent] for branch in chosen]
+        flat = [branch for chosen in branches for branch in chosen]
+        picked = np.array([branch.candidate for branch in flat])
+        count = [len(chosen) for chosen in branches]
+        return _Survivors(
+            owners=np.repeat(np.arange(len(slots)), count),
+            paths=np.concatenate([np.arange(n) for n in count]),
+            rows=np.array(rows),
+            kept=candidates.take(torch.tensor(np.array(rows)), torch.from_numpy(picked)),
+            branches=branches,
+        )
+
+    def _observe(
+        self,
+        items: Sequence[LiveObject],
+        alive: _Survivors,
+        candidates: Candidates,
+        gates: Gates | None,
+        features: Features,
+    ) -> list[Observation]:
+        """Measure the survivors; a lost object's mask is also compared with its looks."""
+        rows = torch.from_numpy(alive.rows)
+        chosen = alive.kept.mask_logits[:, 0] > 0
+        others = candidates.ious[rows].clone()
+        others[others == alive.kept.ious] = _NO_ALTERNATIVE
+        alternative = candidates.take(rows, others.argmax(dim=1)).mask_logits[:, 0] > 0
+        alike = torch.full((len(rows),), float('nan'), device=self.model.device)
+        for row, (owner, path) in enumerate(zip(alive.owners, alive.paths, strict=True)):
+            item = items[owner]
+            if item.state == ObjectState.LOST and path == 0:
+                alike[row] = self.prototypes.similarity(
+                    item.slot, features.pix, alive.kept.mask_logits[row, 0]
+                )
+        seen = observe(
+            alive.kept,
+            box_agreement(chosen, alternative),
+            None if gates is None else gates.activity[rows],
+            alike,
+        )
+        for owner, branches in enumerate(alive.branches):
+            if len(branches) > 1:
+                first = int(np.flatnonzero(alive.owners == owner)[0])
+                margin = branches[0].score - branches[1].score
+                seen[first] = dataclasses.replace(seen[first], margin=margin)
+        return seen
+
+    def _branch(self, items: Sequence[LiveObject], alive: _Survivors) -> None:
+        """Give the survivors the memory of their parents, and their masks."""
+        for item, branches in zip(items, alive.branches, strict=True):
+            parents = [branch.parent for branch in branches]
+            item.path_switched = parents[0] != 0
+            if parents != [0] or len(self.tree.scores(item.slot)) > 1:
+                self.memory.branch(item.slot, parents)
+            self.tree.keep(item.slot, branches)
+        slots = torch.from_numpy(slots_of(items)[alive.owners])
+        self.logits[slots, torch.from_numpy(alive.paths)] = alive.kept.mask_logits[:, 0]
+
+    def _remember(
+        self,
+        items: Sequence[LiveObject],
+        alive: _Survivors,
+        seen: list[Observation],
+        features: Features,
+        record: Record,
+        settings: TrackerSettings,
+    ) -> None:
+        """Write what passes the gate into memory."""
+        admitted: list[int] = []
+        anchored: list[int] = []  # places in `admitted`
+        for row, (owner, path) in enumerate(zip(alive.owners, alive.paths, strict=True)):
+            item, rule = items[owner], settings.gate
+            if len(alive.branches[owner]) > 1:
+                enters = write_gate.admits_branch(seen[row], rule)
+            else:
+                enters = write_gate.admits(item, seen[row], record.stamp_ns, rule)
+            if path == 0:
+                item.memory_updated = enters
+            if not enters:
+                continue
+            if path == 0 and write_gate.is_anchor(item, seen[row], record.stamp_ns, rule):
+                anchored.append(len(admitted))
+                item.anchored_ns = record.stamp_ns
+            admitted.append(row)
+            if path == 0:
+                write_gate.learn_usual(item, seen[row])
+                item.remembered_ns = record.stamp_ns
+        if not admitted:
+            return
+        rows = np.array(admitted)
+        kept = alive.kept.rows(torch.from_numpy(rows))
+        logits = kept.mask_logits
+        if settings.gate.exclusive:
+            best = alive.kept.mask_logits[torch.from_numpy(alive.paths == 0), 0]
+            owner_of = torch.from_numpy(alive.owners[rows])
+            logits = write_gate.exclude_others(logits[:, 0], owner_of, best).unsqueeze(1)
+        spatial = self.model.remember(features, logits, kept.object_scores, prompted=False)
+        pointers, scores = kept.pointers[:, 0], kept.object_scores.numpy(force=True)
+        slots = slots_of(items)[alive.owners[rows]]
+        self.memory.write_recent(
+            slots, alive.paths[rows], record.frame_index, spatial, pointers, scores
+        )
+        if anchored:
+            self.memory.write_anchors(
+                slots[anchored],
+                record.frame_index,
+                spatial[anchored],
+                pointers[anchored],
+                scores[anchored],
+            )
+
+    def _learn_looks(
+        self, items: Sequence[LiveObject], features: Features, record: Record
+    ) -> None:
+        """Learn how objects look from frames that surely show them, now and then."""
+        for item in items:
+            age_s = abs(record.stamp_ns - item.learned_ns) / 1e9
+            sure = item.state == ObjectState.TRACKED and item.memory_updated
+            if sure and item.confidence >= _LEARN_MIN_CONFIDENCE and age_s >= _LEARN_EVERY_S:
+                self.prototypes.learn(item.slot, features.pix, self.logits[item.slot, 0])
+                item.learned_ns = record.stamp_ns
+
+
+def slots_of(items: Sequence[LiveObject]) -> np.ndarray:
+    """Return the (N,) int64 slots of objects."""
+    return np.array([item.slot for item in items], np.int64)
+
+
+def _merge(
+    branches: list[Branch], rows: np.ndarray, candidates: Candidates, merge_iou: float
+) -> list[Branch]:
+    """Give up branches whose mask is that of a better one."""
+    at = torch.tensor([int(rows[branch.parent]) for branch in branches])
+    picked = torch.tensor([branch.candidate for branch in branches])
+    masks = candidates.take(at, picked).mask_logits[:, 0] > 0
+    kept = [0]
+    for index in range(1, len(branches)):
+        agreement = mask_agreement(masks[kept], masks[index][None].expand(len(kept), -1, -1))
+        if float(agreement.max()) < merge_iou:
+            kept.append(index)
+    return [branches[index] for index in kept]
+
+
+def _firsts(owners: np.ndarray, values: list[Observation]) -> list[Observation]:
+    """Return the value of the best pathway of each object."""
+    return [values[index] for index in np.flatnonzero(np.diff(owners, prepend=-1))]
+
+
+def blank(logits: torch.Tensor) -> None:
+    """Empty all masks."""
+    logits.fill_(ABSENT_LOGIT)

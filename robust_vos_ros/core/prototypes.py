@@ -1,0 +1,124 @@
+"""How each object looks, in a few prototypes, so that a lost one is not mixed up when it returns.
+
+After the adaptive object proxy of "Towards Robust Video Object Segmentation with Adaptive Object
+Calibration" (arXiv 2207.00887, section 3.2): K-means over the features of the object's cells, in
+16 clusters and in 1. There proxies feed a trained network; here they verify a candidate, without
+training. What is alike depends on the scene, so likeness is measured between two known values: how
+alike the object has been to its own prototypes, and how alike the rest of the image is to them.
+"""
+
+from __future__ import annotations
+
+import torch
+
+_NUM_CLUSTERS = 16
+_NUM_SAMPLES = 256  # cells remembered per object
+_NEW_SAMPLES = 32  # cells learned from one frame
+_NUM_ROUNDS = 4  # of Lloyd's algorithm, from the prototypes there are
+_RATE = 0.2
+_EPS = 1e-6
+
+
+class Prototypes:
+    """Prototypes of all objects, one preallocated row per slot.
+
+    Args:
+        capacity: Number of slots.
+        dim: C, width of a feature.
+        device: Where features live.
+    """
+
+    def __init__(self, capacity: int, dim: int, device: torch.device) -> None:
+        self.centers = torch.zeros(capacity, _NUM_CLUSTERS + 1, dim, device=device)
+        self.samples = torch.zeros(capacity, _NUM_SAMPLES, dim, device=device)
+        self.counts = torch.zeros(capacity, dtype=torch.int64)
+        # Likeness of the object itself and of the rest of the image, moving averages.
+        self.own = torch.zeros(capacity, device=device)
+        self.other = torch.zeros(capacity, device=device)
+
+    def clear(self, slot: int) -> None:
+        """Forget how an object looks."""
+        self.counts[slot] = 0
+
+    def learn(self, slot: int, pix: torch.Tensor, mask_logits: torch.Tensor) -> None:
+        """Learn from a frame that surely shows the object.
+
+        Args:
+            slot: Row of the object.
+            pix: (1, C, h, w) features of the image.
+            mask_logits: (H, W) float32, above 0 is object.
+        """
+        cells, share = _cells(pix, mask_logits)
+        order = share.argsort(descending=True, stable=True)
+        order = order[: int((share > 0.5).sum().clamp(min=1))]
+        stride = max(1, len(order) // _NEW_SAMPLES)
+        mine = cells[order[::stride][:_NEW_SAMPLES]]
+        count = int(self.counts[slot])
+        if count:
+            own, other = self._likeness(slot, cells, share)
+            rate = _RATE if count > _NEW_SAMPLES else 1.0
+            self.own[slot] += rate * (own - self.own[slot])
+            self.other[slot] += rate * (other - self.other[slot])
+        place = torch.arange(count, count + len(mine)) % _NUM_SAMPLES
+        self.samples[slot, place] = mine
+        self.counts[slot] = count + len(mine)
+        self._cluster(slot, first=not count)
+        if not count:
+            self.own[slot], self.other[slot] = self._likeness(slot, cells, share)
+
+    def similarity(self, slot: int, pix: torch.Tensor, mask_logits: torch.Tensor) -> float:
+        """Return how much a mask looks like the object.
+
+        Arguments as in `learn`.
+
+        Returns:
+            About 1 as the object has looked, about 0 as the rest of the image; NaN where nothing
+            is known or the mask is empty.
+        """
+        if not int(self.counts[slot]) or not bool((mask_logits > 0).any()):
+            return float('nan')
+        own, _ = self._likeness(slot, *_cells(pix, mask_logits))
+        span = (self.own[slot] - self.other[slot]).clamp(min=_EPS)
+        return float((own - self.other[slot]) / span)
+
+    def _likeness(
+        self, slot: int, cells: torch.Tensor, share: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean cosine to the nearest prototypes: inside the mask, and outside."""
+        cosine = (cells @ self.centers[slot].T).amax(dim=1)
+        rest = 1.0 - share
+        inside = (cosine * share).sum() / share.sum().clamp(min=_EPS)
+        return inside, (cosine * rest).sum() / rest.sum().clamp(min=_EPS)
+
+    def _cluster(self, slot: int, *, first: bool) -> None:
+        """Move the prototypes to the cells remembered: 16 means and the mean of all."""
+        samples = self.samples[slot, : min(_NUM_SAMPLES, int(self.counts[slot]))]
+        if first:
+            spread = torch.linspace(0, len(samples) - 1, _NUM_CLUSTERS).long()
+            self.centers[slot, :-1] = samples[spread]
+        centers = self.centers[slot, :-1]
+        for _ in range(_NUM_ROUNDS):
+            nearest = (samples @ centers.T).argmax(dim=1)
+            member = torch.nn.functional.one_hot(nearest, _NUM_CLUSTERS).to(samples.dtype)
+            sums = member.T @ samples
+            filled = (member.sum(dim=0) > 0)[:, None]
+            centers = torch.where(filled, _unit(sums), centers)
+        self.centers[slot, :-1] = centers
+        self.centers[slot, -1] = _unit(samples.mean(dim=0))
+
+
+def _cells(pix: torch.Tensor, mask_logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (N, C) unit features of the cells, without what all have in common, and (N,) shares.
+
+    The share of a cell is how much of it the mask covers, 0 to 1.
+    """
+    features = pix[0].float().flatten(1).T
+    inside = (mask_logits > 0).float()[None, None]
+    share = torch.nn.functional.adaptive_avg_pool2d(
+        inside, (pix.shape[-2], pix.shape[-1])
+    ).flatten()
+    return _unit(features - features.mean(dim=0)), share
+
+
+def _unit(x: torch.Tensor) -> torch.Tensor:
+    return x / x.norm(dim=-1, keepdim=True).clamp(min=_EPS)

@@ -1,0 +1,253 @@
+"""Settings of tracking: memory, its tree and gate, what is believed and when an object is lost."""
+
+from __future__ import annotations
+
+import pydantic
+
+from robust_vos_ros.core.config import Settings, setting
+
+
+class TreeSettings(Settings):
+    """The memory tree of SAM2Long: several pathways per object, the best one is published."""
+
+    pathways: int = setting(
+        3, 'Most pathways per object; 1 = none, each frame decides alone.', ge=1, le=8
+    )
+    adaptive: bool = setting(
+        True,
+        'Have one pathway while all is clear and more only while uncertain; false = always all.',
+        dynamic=True,
+    )
+    uncertain_score: float = setting(
+        2.0,
+        'A frame is uncertain where no object score (logit) of a pathway is further from 0: '
+        'delta_conf of SAM2Long.',
+        dynamic=True,
+        ge=0.0,
+        le=20.0,
+    )
+    uncertain_iou: float = setting(
+        0.6,
+        'It is also uncertain where no mask of a visible object has this predicted IoU.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    merge_iou: float = setting(
+        0.8,
+        'Pathways whose masks agree to this IoU with a better one are given up once a frame is '
+        'certain.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    max_score_gap: float = setting(
+        3.0,
+        'A pathway this far behind the best one, in cumulative log IoU, is given up.',
+        dynamic=True,
+        gt=0.0,
+        le=100.0,
+    )
+
+
+class GateSettings(Settings):
+    """Which frames enter the memory of an object."""
+
+    min_confidence: float = setting(
+        0.65,
+        'Only frames of this confidence or more; 0 = no gate, as SAM 2 does. Keeps what is seen '
+        'during an occlusion from being taken for the object.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    relative: float = setting(
+        0.9,
+        'Where an object never gets that far, this share of its usual confidence will do.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    min_iou: float = setting(
+        0.3,
+        'Only frames of this predicted IoU, in every pathway: delta_IoU of SAM2Long.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    area_jump_hold_s: float = setting(
+        0.3,
+        'After a jump of the mask area nothing enters memory for this long; a new size that '
+        'stays is then believed.',
+        unit='s',
+        dynamic=True,
+        ge=0.0,
+        le=10.0,
+    )
+    exclusive: bool = setting(
+        True,
+        'Pixels that another object claims more strongly do not enter the memory of an object.',
+        dynamic=True,
+    )
+    anchors: int = setting(
+        4,
+        'Frames kept for long because a look-alike was in view and the mask was good; 0 = none.',
+        ge=0,
+        le=8,
+    )
+    anchor_min_iou: float = setting(
+        0.8, 'Least predicted IoU of an anchor.', dynamic=True, ge=0.0, le=1.0
+    )
+    anchor_max_agreement: float = setting(
+        0.7,
+        'A look-alike is in view where the box of the mask and the box of mask and alternative '
+        'agree to this IoU at most.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    anchor_interval_s: float = setting(
+        0.5, 'Least time between anchors of an object.', unit='s', dynamic=True, ge=0.0, le=60.0
+    )
+    modulation: float = setting(
+        0.05,
+        'Keys of memory are scaled by 1 - this to 1 + this, in the order of object scores; 0 = '
+        'not at all.',
+        dynamic=True,
+        ge=0.0,
+        le=0.5,
+    )
+
+
+class ReacquireSettings(Settings):
+    """How a LOST object is found again."""
+
+    verify: bool = setting(
+        True,
+        'A LOST object stays LOST until what is found looks like it; false = believe the mask.',
+        dynamic=True,
+    )
+    min_similarity: float = setting(
+        0.5,
+        'Least likeness, relative to how alike the object has been to itself, 0 to 1.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    hold_s: float = setting(
+        0.1,
+        'It must look like it for this long.',
+        unit='s',
+        dynamic=True,
+        ge=0.0,
+        le=10.0,
+    )
+
+
+class TrackerSettings(Settings):
+    """How objects are remembered and judged."""
+
+    max_objects: int = setting(16, 'Objects tracked at the same time.', ge=1, le=64)
+    max_prompted_entries: int = setting(
+        4, 'Prompted frames remembered per object: the first and the newest ones.', ge=1, le=16
+    )
+    prompt_buffer_s: float = setting(
+        2.0, 'How far back in time a prompt may be applied.', unit='s', ge=0.0, le=30.0
+    )
+    visible_on: float = setting(
+        0.3,
+        'An unseen object counts as visible again at this confidence.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    visible_off: float = setting(
+        0.2,
+        'A visible object counts as unseen, and has no mask, below this confidence; at most '
+        'visible_on.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    tracked_on: float = setting(
+        0.6, 'An object becomes TRACKED at this confidence.', dynamic=True, ge=0.0, le=1.0
+    )
+    tracked_off: float = setting(
+        0.45,
+        'A TRACKED object becomes UNCERTAIN below this confidence; at most tracked_on.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    confirm_after_s: float = setting(
+        0.2,
+        'An object stays INITIALIZING at least this long after its prompt.',
+        unit='s',
+        dynamic=True,
+        ge=0.0,
+        le=10.0,
+    )
+    occluded_after_s: float = setting(
+        0.15,
+        'An object unseen for this long becomes OCCLUDED; until then it is UNCERTAIN.',
+        unit='s',
+        dynamic=True,
+        ge=0.0,
+        le=10.0,
+    )
+    lost_after_s: float = setting(
+        3.0,
+        'An object unseen for this long becomes LOST.',
+        unit='s',
+        dynamic=True,
+        ge=0.0,
+        le=3600.0,
+    )
+    remove_lost_after_s: float = setting(
+        0.0,
+        'An object LOST for this long is removed; 0 = never.',
+        unit='s',
+        dynamic=True,
+        ge=0.0,
+        le=86400.0,
+    )
+    existence_half_life_s: float = setting(
+        1.0,
+        'While an object is unseen, the probability that it is still there halves in this time.',
+        unit='s',
+        dynamic=True,
+        gt=0.0,
+        le=3600.0,
+    )
+    max_coverage: float = setting(
+        0.95,
+        'A mask covering more than this share of the image is vetoed as a failure, unless '
+        'the prompt covered as much.',
+        dynamic=True,
+        ge=0.1,
+        le=1.0,
+    )
+    area_jump_ratio: float = setting(
+        3.0,
+        'Growth or shrinkage of the mask area from frame to frame that raises AREA_JUMP.',
+        dynamic=True,
+        ge=1.1,
+        le=100.0,
+    )
+    tree: TreeSettings = TreeSettings()
+    gate: GateSettings = GateSettings()
+    reacquire: ReacquireSettings = ReacquireSettings()
+
+    @classmethod
+    def plain(cls) -> TrackerSettings:
+        """Return the settings of SAM 2: every frame is remembered, each mask is believed."""
+        gate = GateSettings(min_confidence=0.0, exclusive=False, anchors=0, modulation=0.0)
+        tree, reacquire = TreeSettings(pathways=1), ReacquireSettings(verify=False)
+        return cls(gate=gate, tree=tree, reacquire=reacquire)
+
+    @pydantic.model_validator(mode='after')
+    def _check_hysteresis(self) -> TrackerSettings:
+        for low, high in (('visible_off', 'visible_on'), ('tracked_off', 'tracked_on')):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f'{low} must be at most {high}')
+        return self

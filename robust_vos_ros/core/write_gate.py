@@ -1,0 +1,74 @@
+"""Which frames an object remembers: those that show it well, and a few beside look-alikes."""
+
+from __future__ import annotations
+
+import torch
+
+from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.observation import Observation
+from robust_vos_ros.core.tracking_config import GateSettings
+
+_USUAL_RATE = 0.05  # of the moving averages of what is usual for an object
+_SIMILAR_AREA = 0.2  # of an anchor's mask to the usual one
+# What is written in place of another object's pixels: surely not this object.
+_OTHER_LOGIT = -10.0
+
+
+def admits(item: LiveObject, seen: Observation, stamp_ns: int, settings: GateSettings) -> bool:
+    """Whether the frame just judged enters the memory of an object that has one pathway.
+
+    Args:
+        item: The object, brought to this frame by `confidence.update`.
+        seen: What the network said of it.
+        stamp_ns: Time of the frame.
+        settings: When to admit; with `min_confidence` 0 everything is admitted.
+    """
+    if not settings.min_confidence:
+        return True
+    if not item.visible or seen.object_score <= 0.0 or seen.iou < settings.min_iou:
+        return False
+    if 0 <= (stamp_ns - item.jumped_ns) / 1e9 < settings.area_jump_hold_s:
+        return False
+    usual = settings.relative * item.usual_confidence
+    return item.confidence >= min(settings.min_confidence, usual)
+
+
+def admits_branch(seen: Observation, settings: GateSettings) -> bool:
+    """Whether a frame enters the memory of one pathway among several (SAM2Long, section 3.3)."""
+    if not settings.min_confidence:
+        return True
+    return seen.object_score > 0.0 and seen.iou >= settings.min_iou and seen.coverage > 0.0
+
+
+def is_anchor(item: LiveObject, seen: Observation, stamp_ns: int, settings: GateSettings) -> bool:
+    """Whether an admitted frame shows the object well while something alike is in view."""
+    return (
+        settings.anchors > 0
+        and settings.min_confidence > 0.0
+        and seen.iou >= settings.anchor_min_iou
+        and seen.agreement <= settings.anchor_max_agreement
+        and abs(seen.coverage - item.usual_coverage) <= _SIMILAR_AREA * item.usual_coverage
+        and abs(stamp_ns - item.anchored_ns) / 1e9 >= settings.anchor_interval_s
+    )
+
+
+def learn_usual(item: LiveObject, seen: Observation) -> None:
+    """Let an admitted frame move what is usual for an object."""
+    item.usual_coverage += _USUAL_RATE * (seen.coverage - item.usual_coverage)
+
+
+def exclude_others(logits: torch.Tensor, owners: torch.Tensor, best: torch.Tensor) -> torch.Tensor:
+    """Take from each mask the pixels that another object claims more strongly.
+
+    Args:
+        logits: (B, h, w) float32 masks of pathways.
+        owners: (B,) int64 object of each.
+        best: (N, h, w) float32 masks of the objects, as published.
+    """
+    if len(best) < 2:
+        return logits
+    top = best.topk(2, dim=0)
+    mine = top.indices[0] == owners[:, None, None]
+    rival = torch.where(mine, top.values[1], top.values[0])
+    lost = (logits > 0) & (rival > logits)
+    return torch.where(lost, _OTHER_LOGIT, logits)

@@ -1,0 +1,113 @@
+"""The rules by which pathways survive."""
+
+import math
+
+import numpy as np
+import pytest
+
+from robust_vos_ros.core.memory_tree import MemoryTree, Proposals, grow, is_uncertain
+from robust_vos_ros.core.tracking_config import TreeSettings
+
+ALWAYS = TreeSettings(adaptive=False)
+SURE, UNSURE, ABSENT = 6.0, 1.0, -6.0
+
+
+def propose(*paths):
+    """Each path: its three IoUs and its object score."""
+    return Proposals(
+        np.array([ious for ious, _ in paths]), np.array([score for _, score in paths])
+    )
+
+
+def picks(branches):
+    return [(branch.parent, branch.candidate) for branch in branches]
+
+
+@pytest.mark.parametrize(
+    ('paths', 'scores', 'settings', 'expected'),
+    [
+        # Alone and sure: the best mask.
+        ([([0.2, 0.9, 0.8], SURE)], [0.0], TreeSettings(), [(0, 1)]),
+        # Always three: the best three of the tree, all of one parent if they are.
+        (
+            [([0.9, 0.8, 0.7], SURE), ([0.1, 0.1, 0.1], SURE)], [0.0, -0.1], ALWAYS,
+            [(0, 0), (0, 1), (0, 2)],
+        ),
+        # Unsure: masks of equal IoU are one hypothesis, the next distinct one is taken.
+        (
+            [([0.801, 0.8, 0.6], UNSURE)], [0.0], TreeSettings(), [(0, 0), (0, 2)],
+        ),
+        # Unsure and too few distinct ones: pathways without a branch get one.
+        (
+            [([0.8, 0.8, 0.8], UNSURE), ([0.8, 0.8, 0.8], UNSURE)], [0.0, -0.5], ALWAYS,
+            [(0, 0), (1, 0)],
+        ),
+        # Scores add up: a good past outweighs one good frame.
+        (
+            [([0.6, 0.5, 0.4], SURE), ([0.9, 0.1, 0.1], SURE)], [0.0, -1.0],
+            TreeSettings(), [(0, 0), (1, 0)],
+        ),
+        # ... until the sum says otherwise.
+        (
+            [([0.3, 0.2, 0.1], SURE), ([0.9, 0.1, 0.1], SURE)], [0.0, -1.0],
+            TreeSettings(), [(1, 0), (0, 0)],
+        ),
+        # One pathway only, however unsure.
+        ([([0.3, 0.4, 0.1], UNSURE)], [0.0], TreeSettings(pathways=1), [(0, 1)]),
+    ],
+)  # fmt: skip
+def test_branches_that_survive(paths, scores, settings, expected):
+    assert picks(grow(propose(*paths), np.array(scores), settings)) == expected
+
+
+def test_scores_are_relative_and_follow_the_equation():
+    first, second = grow(
+        propose(([0.9, 0.1, 0.1], SURE), ([0.8, 0.1, 0.1], SURE)),
+        np.array([0.0, -0.2]),
+        TreeSettings(),
+    )
+    assert first.score == 0.0
+    assert second.score == pytest.approx(-0.2 + math.log(0.8 + 1e-5) - math.log(0.9 + 1e-5))
+
+
+def test_absence_does_not_move_scores():
+    before = np.array([0.0, -0.7])
+    paths = propose(([0.1, 0.2, 0.1], ABSENT), ([0.9, 0.8, 0.1], ABSENT))
+    branches = grow(paths, before, TreeSettings())
+    assert [branch.score for branch in branches] == pytest.approx([0.0, -0.7])
+
+
+@pytest.mark.parametrize(('absent_score', 'winner'), [(-6.0, 0), (-0.1, 1)])
+def test_a_pathway_that_sees_nothing_wins_only_if_it_is_sure(absent_score, winner):
+    paths = propose(([0.9, 0.9, 0.9], absent_score), ([0.8, 0.1, 0.1], SURE))
+    assert grow(paths, np.zeros(2), TreeSettings())[0].parent == winner
+
+
+def test_a_pathway_far_behind_is_given_up():
+    paths = propose(([0.9, 0.1, 0.1], SURE), ([0.9, 0.1, 0.1], SURE))
+    assert len(grow(paths, np.array([0.0, -2.9]), TreeSettings())) == 2
+    assert len(grow(paths, np.array([0.0, -3.1]), TreeSettings())) == 1
+
+
+@pytest.mark.parametrize(
+    ('ious', 'score', 'uncertain'),
+    [
+        ([0.9, 0.8, 0.7], SURE, False),
+        ([0.9, 0.8, 0.7], UNSURE, True),
+        ([0.5, 0.4, 0.3], SURE, True),  # surely there, but where?
+        ([0.5, 0.4, 0.3], ABSENT, False),  # surely not there
+    ],
+)
+def test_when_a_frame_is_uncertain(ious, score, uncertain):
+    assert is_uncertain(propose((ious, score)), TreeSettings()) is uncertain
+
+
+def test_the_batch_has_a_row_for_each_pathway():
+    tree = MemoryTree(4, 3)
+    paths = propose(([0.9, 0.5, 0.3], UNSURE))
+    tree.keep(2, grow(paths, tree.scores(2), TreeSettings()))
+    owners, rows = tree.rows(np.array([0, 2, 3]))
+    assert owners.tolist() == [0, 1, 1, 1, 2]
+    assert rows.tolist() == [0, 0, 1, 2, 0]
+    tree.collapse(np.array([2]))
+    assert tree.rows(np.array([0, 2, 3]))[0].tolist() == [0, 1, 2]
