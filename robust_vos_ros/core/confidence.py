@@ -34,7 +34,7 @@ def update(
     threshold = settings.visible_off if item.visible else settings.visible_on
     found = seen.coverage > 0.0 and item.confidence >= threshold and not vetoed
     if not found:
-        item.found_ns = stamp_ns
+        item.found_ns = None
     item.visible = found and _is_verified(item, seen, stamp_ns, settings)
     item.flags = ObjectFlag.COVERS_IMAGE if vetoed else ObjectFlag.NONE
     if item.visible:
@@ -82,7 +82,8 @@ def start(
     item.flags = ObjectFlag.NONE
     item.memory_updated = True
     item.frames_since_seen = 0
-    item.last_seen_ns = item.found_ns = stamp_ns
+    item.last_seen_ns = stamp_ns
+    item.found_ns = None
     item.jumped_ns = item.anchored_ns = stamp_ns - int(3600e9)
     item.state = ObjectState.INITIALIZING
     item.prompted_ns = stamp_ns
@@ -111,10 +112,11 @@ def _is_verified(
     """Whether what is found is believed: a LOST object must look like itself, and for a while."""
     rule = settings.reacquire
     if item.state != ObjectState.LOST or not rule.verify:
-        item.found_ns = stamp_ns
         return True
     alike = math.isnan(seen.similarity) or seen.similarity >= rule.min_similarity
     if not alike:
-        item.found_ns = stamp_ns
+        item.found_ns = None
         return False
+    if item.found_ns is None:
+        item.found_ns = stamp_ns
     return (stamp_ns - item.found_ns) / 1e9 >= rule.hold_s

@@ -28,7 +28,7 @@ class LiveObject:
     remembered_ns: int = 0  # newest frame that entered memory
     jumped_ns: int = 0  # newest jump of the area
     anchored_ns: int = 0  # newest anchor
-    found_ns: int = 0  # since when a lost object has looked as if it were back
+    found_ns: int | None = None  # since when a lost object has looked as if it were back
     learned_ns: int = 0  # newest frame its prototypes were learned from
     state: ObjectState = ObjectState.INITIALIZING
     visible: bool = True
