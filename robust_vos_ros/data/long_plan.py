@@ -18,7 +18,8 @@ from robust_vos_ros.core.config import Settings, setting
 
 RATE_HZ = 30  # of long clips
 _SLACK = 0.09  # how far the camera moves, share of the side
-_TRAVEL_S = (0.9, 1.6)  # from one place to the next
+_TRAVEL_S = (1.2, 2.2)  # from one place to the next
+_STROLL_S = 2.5  # from one place in the open to the next
 _SMOOTH_S = 0.12  # of the corners of paths
 
 How = Literal['behind', 'covered', 'exit']
@@ -32,13 +33,13 @@ class LongSettings(Settings):
     max_objects: int = setting(4, 'Most prompted objects.', ge=1, le=8)
     min_absence_s: float = setting(1.0, 'Shortest planned absence.', unit='s', gt=0.0)
     max_absence_s: float = setting(4.6, 'Longest planned absence.', unit='s', gt=0.0)
-    min_visible_s: float = setting(2.5, 'Least time between two absences.', unit='s', ge=0.0)
-    max_visible_s: float = setting(4.5, 'Most time between two absences.', unit='s', ge=0.0)
+    min_visible_s: float = setting(3.0, 'Least time between two absences.', unit='s', ge=0.0)
+    max_visible_s: float = setting(6.0, 'Most time between two absences.', unit='s', ge=0.0)
     passing: float = setting(
-        0.6, 'Share of objects that a look-alike passes while they are in view.', ge=0.0, le=1.0
+        0.5, 'Share of objects that a look-alike passes while they are in view.', ge=0.0, le=1.0
     )
     bait: float = setting(
-        0.3, 'Share of absences during which a look-alike appears.', ge=0.0, le=1.0
+        0.25, 'Share of absences during which a look-alike appears.', ge=0.0, le=1.0
     )
 
     @pydantic.model_validator(mode='after')
@@ -112,9 +113,9 @@ def make_plan(rng: np.random.Generator, num_frames: int, settings: LongSettings)
     objects, absences, twins, covers = [], [], [], []
     for index, start in enumerate(starts):
         own = _absences(rng, num_frames / RATE_HZ, index, settings)
-        radius = rng.uniform(0.09, 0.135)
-        parts = _wander(rng, start, own, boards, radius)
-        parts[-1].append((num_frames / RATE_HZ + 1.0, _open_place(rng, boards, parts[-1][-1][1])))
+        radius = rng.uniform(0.1, 0.14)
+        parts = _wander(_Stage(rng, boards, objects), start, own, radius)
+        parts[-1] += _stroll(_Stage(rng, boards, objects), parts[-1][-1], num_frames / RATE_HZ)
         mover = Mover(_joined(parts, num_frames), radius)
         objects.append(mover)
         absences.append(own)
@@ -132,7 +133,7 @@ def _absences(
     """Return absences one after the other, each early enough for the object to come back."""
     found: list[Absence] = []
     turn = int(rng.integers(len(HOWS))) + index
-    now = rng.uniform(0.4, 1.0) * settings.max_visible_s
+    now = rng.uniform(0.25, 1.0) * settings.max_visible_s
     while True:
         end = now + rng.uniform(settings.min_absence_s, settings.max_absence_s)
         if end + settings.min_visible_s > length_s:
@@ -154,7 +155,7 @@ def _boards(rng: np.random.Generator, num_frames: int) -> list[Mover]:
     boards = []
     for side in (-1, 1):
         place = np.array([side * rng.uniform(0.17, 0.3), rng.uniform(-0.22, 0.22)])
-        boards.append(Mover(np.tile(place, (num_frames, 1)), rng.uniform(0.145, 0.165)))
+        boards.append(Mover(np.tile(place, (num_frames, 1)), rng.uniform(0.15, 0.17)))
     return boards
 
 
@@ -169,16 +170,26 @@ def _spread(rng: np.random.Generator, count: int, taken: list[np.ndarray]) -> li
     return places
 
 
-def _open_place(
-    rng: np.random.Generator, boards: list[Mover], near: np.ndarray | None = None
-) -> np.ndarray:
-    """Return a place in view where no board is, and within reach if `near` is given."""
-    tries = rng.uniform(-0.36, 0.36, (40, 2))
-    room = np.min([np.abs(tries - b.centers[0]).max(axis=1) for b in boards], axis=0)
-    cost = np.maximum(0.0, 0.28 - room) * 10.0 + rng.uniform(0.0, 0.3, 40)
-    if near is not None:
-        cost += np.maximum(0.0, np.linalg.norm(tries - near, axis=1) - 0.35)
-    return tries[int(np.argmin(cost))]
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Stage:
+    """Where an object can go: between the boards, and away from the objects planned before."""
+
+    rng: np.random.Generator
+    boards: list[Mover]
+    others: list[Mover]
+
+    def open_place(self, moment_s: float, near: np.ndarray | None = None) -> np.ndarray:
+        """Return a place in view with room around it, within reach if `near` is given."""
+        tries = self.rng.uniform(-0.36, 0.36, (60, 2))
+        room = np.min([np.abs(tries - b.centers[0]).max(axis=1) for b in self.boards], axis=0)
+        cost = np.maximum(0.0, 0.29 - room) * 10.0 + self.rng.uniform(0.0, 0.2, 60)
+        for other in self.others:
+            frame = min(round(moment_s * RATE_HZ), len(other.centers) - 1)
+            gap = np.linalg.norm(tries - other.centers[frame], axis=1)
+            cost += np.maximum(0.0, 0.32 - gap) * 6.0
+        if near is not None:
+            cost += np.maximum(0.0, np.linalg.norm(tries - near, axis=1) - 0.35)
+        return tries[int(np.argmin(cost))]
 
 
 def _outside(rng: np.random.Generator, radius: float) -> np.ndarray:
@@ -190,37 +201,46 @@ def _outside(rng: np.random.Generator, radius: float) -> np.ndarray:
 
 
 def _wander(
-    rng: np.random.Generator,
-    start: np.ndarray,
-    absences: tuple[Absence, ...],
-    boards: list[Mover],
-    radius: float,
+    stage: _Stage, start: np.ndarray, absences: tuple[Absence, ...], radius: float
 ) -> list[list[tuple[float, np.ndarray]]]:
     """Return moments in seconds and places of an object, in the open when it is not absent.
 
     A new part begins wherever the place jumps, out of view.
     """
+    rng = stage.rng
     parts: list[list[tuple[float, np.ndarray]]] = [[(0.0, start)]]
     for absence in absences:
         way_in, way_out = rng.uniform(*_TRAVEL_S, 2)
         path = parts[-1]
         leave = max(absence.start_s - way_in, path[-1][0] + 0.1)
-        here = _open_place(rng, boards, path[-1][1])
-        path.append((leave, here))
+        path += _stroll(stage, path[-1], leave)
+        here = path[-1][1]
         if absence.how == 'exit':
             path.append((max(absence.start_s, leave + 0.1), _outside(rng, radius)))
             path.append((absence.end_s, path[-1][1]))
             parts.append([(absence.end_s, _outside(rng, radius))])
         elif absence.how == 'behind':
-            board = boards[int(rng.integers(len(boards)))]
+            board = stage.boards[int(rng.integers(len(stage.boards)))]
             free = max(0.0, board.radius - 1.05 * radius)
             for moment in (max(absence.start_s, leave + 0.1), absence.end_s):
                 path.append((moment, board.centers[0] + rng.uniform(-free, free, 2)))
         else:
             path.append((absence.start_s, here))
             path.append((absence.end_s, here + rng.uniform(-0.08, 0.08, 2)))
-        parts[-1].append((absence.end_s + way_out, _open_place(rng, boards)))
+        back_s = absence.end_s + way_out
+        parts[-1].append((back_s, stage.open_place(back_s)))
     return parts
+
+
+def _stroll(
+    stage: _Stage, last: tuple[float, np.ndarray], until_s: float
+) -> list[tuple[float, np.ndarray]]:
+    """Return moments and places in the open, from after the last one until a moment."""
+    count = max(1, round((until_s - last[0]) / _STROLL_S))
+    path: list[tuple[float, np.ndarray]] = []
+    for moment in np.linspace(last[0], until_s, count + 1)[1:].tolist():
+        path.append((moment, stage.open_place(moment, (path or [last])[-1][1])))
+    return path
 
 
 def _joined(parts: list[list[tuple[float, np.ndarray]]], num_frames: int) -> np.ndarray:
@@ -285,7 +305,7 @@ def _visitor(
     aside = np.array([-along[1], along[0]]) * rng.choice([-1.0, 1.0])
     offset = np.interp(_seconds(target), moments, [-1.5, -0.05, 0.05, 1.5])
     way = _smooth(offset[:, None] * along)
-    near = target.radius * rng.uniform(1.6, 2.6)
+    near = target.radius * rng.uniform(2.0, 3.0)
     return Mover(spot + way + aside * near, target.radius * rng.uniform(0.92, 1.08))
 
 

@@ -15,7 +15,8 @@ from robust_vos_ros.data.textures import texture
 
 PATCH = 128  # side of a drawn layer, pixels
 _NUM_LOOKS = 40  # of a drawn object over time
-_MIN_FILL = 0.3  # share of the circle around a drawn object that it fills
+_KINDS, _KIND_SHARES = ('simple', 'union', 'limbed'), (0.5, 0.35, 0.15)
+_MIN_FILL = 0.4  # share of the circle around a drawn object that it fills
 
 
 def painted(rng: np.random.Generator, photos: Sequence[np.ndarray]) -> np.ndarray:
@@ -35,7 +36,7 @@ def painted(rng: np.random.Generator, photos: Sequence[np.ndarray]) -> np.ndarra
 def drawn_object(rng: np.random.Generator) -> Layer:
     """Draw an object with parts, that deforms and is lit from changing sides."""
     for _ in range(20):
-        alpha = shape(rng, PATCH, str(rng.choice(['simple', 'union', 'holed', 'limbed'])))
+        alpha = shape(rng, PATCH, str(rng.choice(_KINDS, p=_KIND_SHARES)))
         if alpha.sum() >= _MIN_FILL * math.pi * reach(Layer([], [alpha]))[1] ** 2:
             break
     color = painted(rng, ())

@@ -10,9 +10,9 @@ import numpy as np
 from robust_vos_ros.data.corruption import CORRUPTIONS, ROBUSTPVOS
 from robust_vos_ros.data.severity import Profile
 
-_CLEAN_S = (1.5, 4.0)
-_SPELL_S = (3.0, 6.0)
-_SEVERITY = (2.0, 4.0)
+_CLEAN_S = (2.0, 5.0)
+_SPELL_S = (3.0, 5.0)
+_SEVERITY = (1.0, 3.5)
 _FADE_S = 0.5
 
 
