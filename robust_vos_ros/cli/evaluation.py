@@ -42,6 +42,9 @@ def evaluate(
     markdown: Annotated[
         Path | None, typer.Option(help='File for the table of the suite as Markdown.')
     ] = None,
+    diagram: Annotated[
+        Path | None, typer.Option(help='SVG file for the reliability diagram of the suite.')
+    ] = None,
     layout: Annotated[
         str, typer.Option(help='Arrangement of the data set, such as folders or davis2016.')
     ] = 'folders',
@@ -127,7 +130,7 @@ def evaluate(
         )
         run_suite(
             long_suite, chosen, runner,
-            cache=cache, json_path=json_path, markdown=markdown, strips=strips,
+            cache=cache, json_path=json_path, markdown=markdown, strips=strips, diagram=diagram,
         )  # fmt: skip
         return
     assert root is not None

@@ -13,7 +13,7 @@ from rich.table import Table
 from robust_vos_ros.core.errors import ConfigError
 
 SUITES = ('long',)
-_OWN = {'clips', 'frames', 'size', 'footage', 'strips', 'markdown'}
+_OWN = {'clips', 'frames', 'size', 'footage', 'strips', 'markdown', 'diagram'}
 _SHARED = {
     'suite', 'layout', 'split', 'model', 'checkpoint', 'variants', 'changes', 'seed', 'json_path',
     'cache', 'processes', 'device', 'ray',
@@ -51,11 +51,12 @@ def run_suite(
     json_path: Path,
     markdown: Path | None,
     strips: Path | None,
+    diagram: Path | None,
 ) -> None:
     """Run what is not in the cache; print a table and write the files that are asked for."""
     from rich.progress import Progress
 
-    from robust_vos_ros.eval import benchmark, long_report, long_tasks, results
+    from robust_vos_ros.eval import benchmark, charts, long_report, long_tasks, results
 
     todo = long_tasks.make_long_tasks(variants, suite)
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -66,9 +67,12 @@ def run_suite(
     results.write(json_path, content)
     rows = long_report.table_rows(content)
     _print(rows)
-    if markdown is not None:
-        markdown.parent.mkdir(parents=True, exist_ok=True)
-        markdown.write_text(long_report.to_markdown(rows), encoding='utf-8')
+    texts = {markdown: lambda: long_report.to_markdown(rows)}
+    texts[diagram] = lambda: charts.reliability_diagram(content['variants'])
+    for path, text in texts.items():
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text(), encoding='utf-8')
     if strips is not None:
         typer.echo(f'{strips}: {long_report.write_strips(strips, records)} strips')
     typer.echo(f'{json_path}: {len(records)} runs over {suite.num_clips} clips')

@@ -28,7 +28,8 @@ _COLUMNS = (
     ('in time %', 'in time', 100, 0),
     ('masks on absent %', 'absent masked', 100, 1),
     ('ECE clean', 'ECE clean', 1, 3),
-    ('ECE weather', 'ECE weather', 1, 3),
+    ('ECE weather', 'ECE corrupted', 1, 3),
+    ('ECE of masks', 'ECE masked', 1, 3),
     ('ms', 'ms per frame', 1, 1),
 )
 

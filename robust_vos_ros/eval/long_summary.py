@@ -24,7 +24,8 @@ def summarize_long(records: Sequence[LongRecord]) -> dict[str, Any]:
 
     Returns:
         For each measure `value`, `interval` (None if it has no cases) and `cases`; J&F in percent,
-        errors of calibration and shares in [0, 1], delays in seconds.
+        errors of calibration and shares in [0, 1], delays in seconds. `clean`, `corrupted` and
+        `masked` have the bins of `reliability`.
     """
     tables = [record.tables() for record in records]
     verdicts = [
@@ -42,9 +43,10 @@ def summarize_long(records: Sequence[LongRecord]) -> dict[str, Any]:
     result['absent masked'] = _share(
         [[sum(int(part[i].sum()) for part in clip) for i in (0, 1)] for clip in absent]
     )
-    for name, wanted in (('ECE clean', False), ('ECE weather', True)):
-        sums = np.array([_bins(clip, wanted) for clip in tables])
-        result[name] = _summed(sums, expected_errors, int(sums[:, 0].sum()))
+    for name, wanted in (('clean', (False,)), ('corrupted', (True,)), ('masked', (False, True))):
+        sums = np.array([_bins(clip, wanted, masked=name == 'masked') for clip in tables])
+        result[f'ECE {name}'] = _summed(sums, expected_errors, int(sums[:, 0].sum()))
+        result[name] = {'reliability': _reliability(sums.sum(axis=0))}
     frames = sum(len(record.weather) for record in records)
     result['ms per frame'] = {
         'value': 1000.0 * sum(record.seconds for record in records) / frames,
@@ -100,12 +102,21 @@ def _median(values: Sequence[float]) -> dict[str, Any]:
     return {'value': value, 'interval': None, 'cases': len(values)}
 
 
-def _bins(clip: Sequence[Rows], weather: bool) -> np.ndarray:
-    """Return `calibration.bin_sums` of the frames after the prompt, clean or in weather."""
-    keep = [rows.weather[1:] == weather for rows in clip]
+def _bins(clip: Sequence[Rows], weather: Sequence[bool], *, masked: bool) -> np.ndarray:
+    """Return `calibration.bin_sums` of frames after the prompt, those with a mask if `masked`."""
+    keep = [np.isin(r.weather[1:], weather) & (r.masked[1:] | (not masked)) for r in clip]
     pairs = list(zip(clip, keep, strict=True))
     confidence = np.concatenate([rows.confidence[1:][part] for rows, part in pairs])
     return bin_sums(confidence, np.concatenate([rows.right[1:][part] for rows, part in pairs]))
+
+
+def _reliability(sums: np.ndarray) -> list[dict[str, float]]:
+    """Return the bins that are not empty, as `charts.reliability_diagram` takes them."""
+    return [
+        {'confidence': confidence / count, 'accuracy': right / count, 'count': int(count)}
+        for count, confidence, right in sums.T.tolist()
+        if count
+    ]
 
 
 def _mean(values: Sequence[float]) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from robust_vos_ros.eval.restoration import restore
 from robust_vos_ros.eval.stream import run_sequence
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# Fields of a task that say where files are, which does not matter.
-_PLACES: Any = {'dataset': {'root'}, 'suite': {'footage': {'root'}}}
+# Fields of a task that change no number: where files are, and what else is measured.
+_NO_MATTER: Any = {'dataset': {'root'}, 'suite': {'num_clips': True, 'footage': {'root'}}}
 _CODE_OF_RESULTS = ('core', 'data', 'eval')
 
 
@@ -82,7 +82,7 @@ class Job(Record):
             WeightsError, DatasetError: A file is missing.
         """
         about = (
-            self.model_dump_json(exclude=_PLACES),
+            self.model_dump_json(exclude=_NO_MATTER),
             weights_hash(self.variant.model),
             adapter_hash(self.variant.model),
             self.data_key(),
