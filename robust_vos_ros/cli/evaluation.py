@@ -12,13 +12,39 @@ from rich.console import Console
 from rich.table import Table
 
 from robust_vos_ros.cli.base import app, reports_errors
+from robust_vos_ros.cli.long_suite import check_options, run_suite
 from robust_vos_ros.core.errors import ConfigError
 
 
 @app.command('eval')
 @reports_errors
 def evaluate(
-    root: Annotated[Path, typer.Argument(metavar='DATASET', help='Folder of a data set.')],
+    ctx: typer.Context,
+    root: Annotated[
+        Path | None, typer.Argument(metavar='DATASET', help='Folder of a data set.')
+    ] = None,
+    suite: Annotated[
+        str, typer.Option(help='long = rendered clips of many absences in the place of DATASET.')
+    ] = '',
+    clips: Annotated[int, typer.Option(min=1, help='Clips of the suite.')] = 20,
+    frames: Annotated[int, typer.Option(min=2, help='Frames of each, 30 in a second.')] = 600,
+    size: Annotated[int, typer.Option(min=64, help='Side of their images in pixels.')] = 384,
+    footage: Annotated[
+        Path | None,
+        typer.Option(
+            help='Data set whose objects and pictures the suite uses; default: drawn ones.'
+        ),
+    ] = None,
+    strips: Annotated[
+        Path | None,
+        typer.Option(help='Folder for a film strip of the worst absence of each clip.'),
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help='File for the table of the suite as Markdown.')
+    ] = None,
+    diagram: Annotated[
+        Path | None, typer.Option(help='SVG file for the reliability diagram of the suite.')
+    ] = None,
     layout: Annotated[
         str, typer.Option(help='Arrangement of the data set, such as folders or davis2016.')
     ] = 'folders',
@@ -38,6 +64,14 @@ def evaluate(
             'nano, NAME=MODEL:FILE another model.'
         ),
     ] = 'base',
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            '--set',
+            help='NAME:tracking.KEY=VALUE changes a setting of a variant; a new NAME is base with '
+            'it. May be repeated.',
+        ),
+    ] = None,
     corruption: Annotated[
         str,
         typer.Option(
@@ -51,7 +85,9 @@ def evaluate(
     profile: Annotated[
         str, typer.Option(help='Severity over time: constant, ramp, burst or fourier.')
     ] = 'constant',
-    seed: Annotated[int, typer.Option(min=0, help='Seed of the corruptions.')] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help='Seed of the corruptions, and of the suite.')
+    ] = 0,
     prompt: Annotated[
         str, typer.Option(help='mask, box or clicks3; default: mask, clicks3 for robustpvos.')
     ] = '',
@@ -78,9 +114,26 @@ def evaluate(
     """Score a model on clean and corrupted sequences, streamed as a camera would send them."""
     from rich.progress import Progress
 
-    from robust_vos_ros.eval import benchmark, results, runners, tasks
+    from robust_vos_ros.eval import benchmark, long_tasks, results, runners, tasks
 
-    chosen = benchmark.make_variants(variants, model=model, checkpoint=checkpoint, device=device)
+    check_options(ctx, suite)
+    chosen = benchmark.make_variants(
+        variants, model=model, checkpoint=checkpoint, device=device, changes=changes or ()
+    )
+    runner = _runner(runners, processes or os.cpu_count() or 1, ray)
+    if suite:
+        taken = None
+        if footage is not None:
+            taken = tasks.Dataset(root=footage.resolve(), layout=layout, split=split)
+        long_suite = long_tasks.LongSuite(
+            num_clips=clips, num_frames=frames, size=size, seed=seed, footage=taken
+        )
+        run_suite(
+            long_suite, chosen, runner,
+            cache=cache, json_path=json_path, markdown=markdown, strips=strips, diagram=diagram,
+        )  # fmt: skip
+        return
+    assert root is not None
     conditions = benchmark.make_conditions(
         corruption, _floats(severity), profile=profile, seed=seed
     )
@@ -100,7 +153,6 @@ def evaluate(
     todo = tasks.make_tasks(chosen, dataset, conditions, prompt)
     if shard:
         todo = benchmark.take_shard(todo, shard)
-    runner = _runner(runners, processes or os.cpu_count() or 1, ray)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task('sequences', total=len(todo))
         advance = functools.partial(progress.advance, task)

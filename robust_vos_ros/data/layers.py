@@ -92,6 +92,28 @@ def paste(
     shadow: bool,
 ) -> None:
     """Put a layer on top; changes the (S, S, 3) image and the (k, S, S) masks, its own last."""
+    placed = blend(image, look, matrix, shadow=shadow)
+    if placed is not None:
+        (rows, columns), solid = placed
+        masks[:, rows, columns][:, solid] = 0
+        masks[-1, rows, columns][solid] = 1
+
+
+def blend(
+    image: np.ndarray, look: tuple[np.ndarray, np.ndarray], matrix: np.ndarray, *, shadow: bool
+) -> tuple[tuple[slice, slice], np.ndarray] | None:
+    """Draw a layer into an image.
+
+    Args:
+        image: (S, S, 3) uint8, changed in place.
+        look: (h, w, 3) uint8 colours and (h, w) float32 alpha.
+        matrix: (2, 3), pixels of the layer -> pixels of the image.
+        shadow: Whether it darkens what is around it.
+
+    Returns:
+        The window of the image that was drawn to, and a bool array of its size with what the layer
+        covers; None if the layer is out of view.
+    """
     color, alpha = look
     height, width = alpha.shape
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ matrix.T
@@ -100,18 +122,17 @@ def paste(
     left, top = np.clip(np.floor(corners.min(axis=0)) - room, 0, size).astype(int)
     right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 1 + room, 0, size).astype(int)
     if right <= left or bottom <= top:
-        return
+        return None
     box = (right - left, bottom - top)
     local = matrix - np.array([[0.0, 0.0, left], [0.0, 0.0, top]])
     covered = cv2.warpAffine(alpha, local, box)
     moved = cv2.warpAffine(color, local, box, borderMode=cv2.BORDER_REPLICATE)
-    view = image[top:bottom, left:right]
+    window = slice(top, bottom), slice(left, right)
+    view = image[window]
     if shadow:
         lower = local + np.array([[0.0, 0.0, 4.0], [0.0, 0.0, 6.0]])
         dark = cv2.GaussianBlur(cv2.warpAffine(alpha, lower, box), (0, 0), 4.0)
         view[:] = (view * (1.0 - 0.45 * dark[..., None])).astype(np.uint8)
     weight = covered[..., None]
     view[:] = (view + weight * (moved.astype(np.float32) - view)).astype(np.uint8)
-    solid = covered >= 0.5
-    masks[:, top:bottom, left:right][:, solid] = 0
-    masks[-1, top:bottom, left:right][solid] = 1
+    return window, covered >= 0.5

@@ -16,10 +16,10 @@ from robust_vos_ros.core.config import Settings, setting
 from robust_vos_ros.data import motion, photometric
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.layers import Cutout, Layer, paste, place_at
+from robust_vos_ros.data.looks import PATCH, painted
 from robust_vos_ros.data.shapes import shape
 from robust_vos_ros.data.textures import texture
 
-_PATCH = 128  # side of a layer before it is placed, pixels
 _MARGIN = 1.35  # side of the background relative to the image
 _ATTEMPTS = 20
 
@@ -166,43 +166,26 @@ class _Scene:
         if not twin and len(self._cutouts) and rng.random() < settings.cutout:
             chosen = self._cutouts[rng.integers(len(self._cutouts))]
             return Layer(list(chosen.colors), list(chosen.alphas))
-        alpha = shape(rng, _PATCH)
+        alpha = shape(rng, PATCH)
         if twin:
-            color = cv2.resize(previous.colors[0], (_PATCH, _PATCH))
+            color = cv2.resize(previous.colors[0], (PATCH, PATCH))
             color = np.ascontiguousarray(np.rot90(color, int(rng.integers(4))))
         elif rng.random() < settings.camouflage:
-            side = min(_PATCH, len(self._background))
+            side = min(PATCH, len(self._background))
             top, left = rng.integers(0, len(self._background) - side + 1, 2)
             color = self._background[top : top + side, left : left + side]
-            color = cv2.resize(color, (_PATCH, _PATCH))
+            color = cv2.resize(color, (PATCH, PATCH))
         else:
-            color = self._paint()
+            color = painted(rng, self._photos)
         return self._deformed(color, alpha)
-
-    def _paint(self) -> np.ndarray:
-        """Return (P, P, 3) uint8: a texture, at times with parts of another one and a shade."""
-        rng = self._rng
-        color = texture(rng, _PATCH, self._photos)
-        for _ in range(rng.integers(0, 3)):
-            part = shape(rng, _PATCH // 2)
-            top, left = rng.integers(0, _PATCH // 2 + 1, 2)
-            window = color[top : top + _PATCH // 2, left : left + _PATCH // 2]
-            other = texture(rng, _PATCH // 2, self._photos)
-            window[part > 0.5] = other[part > 0.5]
-        if rng.random() < 0.5:
-            angle = rng.uniform(0.0, 2.0 * math.pi)
-            y, x = np.mgrid[-1 : 1 : _PATCH * 1j, -1 : 1 : _PATCH * 1j].astype(np.float32)
-            light = 1.0 + rng.uniform(0.1, 0.4) * (math.cos(angle) * x + math.sin(angle) * y)
-            color = np.clip(color * light[..., None], 0, 255).astype(np.uint8)
-        return color
 
     def _deformed(self, color: np.ndarray, alpha: np.ndarray) -> Layer:
         """Return the looks of a drawn object: one, or one per frame when it deforms."""
         rng = self._rng
         if rng.random() >= self._settings.deform:
             return Layer([color], [alpha])
-        amplitude = rng.uniform(0.02, 0.08) * _PATCH
-        fields = motion.field_path(rng, self._num_frames, _PATCH, cells=3, amplitude=amplitude)
+        amplitude = rng.uniform(0.02, 0.08) * PATCH
+        fields = motion.field_path(rng, self._num_frames, PATCH, cells=3, amplitude=amplitude)
         eye = np.eye(2, 3)
         return Layer(
             [motion.warp(color, eye, field) for field in fields],
@@ -229,8 +212,10 @@ class _Scene:
     def _occluder(self, target: np.ndarray) -> tuple[Layer, np.ndarray, bool]:
         """Return a large layer that passes over where another one is in the middle of the clip."""
         rng, size = self._rng, self._size
-        layer = Layer([self._paint()], [shape(rng, _PATCH, rng.choice(['simple', 'bar']))])
-        half = _PATCH / 2
+        layer = Layer(
+            [painted(rng, self._photos)], [shape(rng, PATCH, rng.choice(['simple', 'bar']))]
+        )
+        half = PATCH / 2
         goal = target[self._num_frames // 2] @ [half, half, 1.0]
         area = size**2 * rng.uniform(0.04, 0.3)
         first = place_at(rng, layer, area, goal)

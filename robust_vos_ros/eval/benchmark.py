@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 
 from robust_vos_ros.core.adapters import is_adapter
-from robust_vos_ros.core.config import ModelSettings, parse_settings
+from robust_vos_ros.core.config import ModelSettings, TrackerSettings, parse_settings
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network import find_device, find_precision
 from robust_vos_ros.data.corruption import YOUTUBE_VOS_P, find_corruptions
@@ -17,9 +17,9 @@ from robust_vos_ros.data.severity import MAX_SEVERITY, PROFILES
 from robust_vos_ros.eval.compare import parse_weights
 from robust_vos_ros.eval.prompting import PROMPT_FORMS
 from robust_vos_ros.eval.protocols import PROTOCOLS
-from robust_vos_ros.eval.records import CLEAN, Condition, SequenceRecord
+from robust_vos_ros.eval.records import CLEAN, Condition, Record
 from robust_vos_ros.eval.runners import Runner
-from robust_vos_ros.eval.tasks import Task, Variant
+from robust_vos_ros.eval.tasks import Job, Task, Variant
 
 
 def make_conditions(
@@ -60,7 +60,9 @@ def make_conditions(
     ]
 
 
-def make_variants(text: str, *, model: str, checkpoint: str, device: str) -> list[Variant]:
+def make_variants(
+    text: str, *, model: str, checkpoint: str, device: str, changes: Sequence[str] = ()
+) -> list[Variant]:
     """Return what is compared.
 
     Args:
@@ -70,19 +72,46 @@ def make_variants(text: str, *, model: str, checkpoint: str, device: str) -> lis
         model: Model of `base`.
         checkpoint: Weights of `base`; empty = its own.
         device: Torch device.
+        changes: Settings of the tracker, each NAME:tracking.KEY=VALUE; a NAME that is not in
+            `text` is one more variant, `base` with these settings.
 
     Raises:
-        ConfigError: A variant has another form or is named twice.
+        ConfigError: A variant has another form or is named twice, or a setting is not known.
     """
+    tracking = _parse_changes(changes)
     variants: dict[str, Variant] = {}
     for item in text.split(','):
         name, settings = _parse_variant(item, model, checkpoint)
         if name in variants:
             raise ConfigError(f'variants: expected different names, got {name!r} twice')
-        settings |= _fixed(device)
-        network = parse_settings(ModelSettings, settings)
-        variants[name] = Variant(name=name, model=network, restored=name == 'restored')
+        network = parse_settings(ModelSettings, settings | _fixed(device))
+        variants[name] = Variant(
+            name=name,
+            model=network,
+            tracking=tracking.pop(name, TrackerSettings()),
+            restored=name == 'restored',
+        )
+    settings = _parse_variant('base', model, checkpoint)[1] | _fixed(device)
+    network = parse_settings(ModelSettings, settings)
+    for name, own in tracking.items():
+        variants[name] = Variant(name=name, model=network, tracking=own)
     return list(variants.values())
+
+
+def _parse_changes(changes: Sequence[str]) -> dict[str, TrackerSettings]:
+    """Return the settings of the tracker by variant."""
+    values: dict[str, dict[str, Any]] = {}
+    for change in changes:
+        name, colon, rest = change.partition(':')
+        key, equals, value = rest.partition('=')
+        part, dot, field = key.partition('.')
+        if not (name and colon and equals and dot and part == 'tracking'):
+            raise ConfigError(
+                'set: expected NAME:tracking.KEY=VALUE, such as '
+                f'plain:tracking.memory_min_confidence=0, got {change!r}'
+            )
+        values.setdefault(name, {})[field] = value  # pydantic turns text into numbers
+    return {name: parse_settings(TrackerSettings, fields) for name, fields in values.items()}
 
 
 def _parse_variant(item: str, model: str, checkpoint: str) -> tuple[str, dict[str, Any]]:
@@ -149,13 +178,13 @@ def take_shard(tasks: Sequence[Task], shard: str) -> list[Task]:
 
 
 def run_benchmark(
-    tasks: Sequence[Task],
+    tasks: Sequence[Job],
     runner: Runner,
     cache: Path,
     *,
     on_done: Callable[[], None] = lambda: None,
-) -> list[SequenceRecord]:
-    """Return the records of all tasks, in their order.
+) -> list[Any]:
+    """Return the records of all tasks, each of its task's `record_type`, in their order.
 
     Args:
         tasks: What to measure.
@@ -168,9 +197,9 @@ def run_benchmark(
     """
     cache.mkdir(parents=True, exist_ok=True)
     paths = [cache / f'{task.key()}.json' for task in tasks]
-    records: dict[int, SequenceRecord] = {}
+    records: dict[int, Record] = {}
     for position, path in enumerate(paths):
-        record = _read(path)
+        record = _read(path, tasks[position].record_type)
         if record is not None:
             records[position] = record
             on_done()
@@ -183,15 +212,15 @@ def run_benchmark(
     return [records[position] for position in range(len(tasks))]
 
 
-def _read(path: Path) -> SequenceRecord | None:
+def _read(path: Path, record_type: type[Record]) -> Record | None:
     """Return a finished record; one that cannot be read is measured again."""
     try:
-        return SequenceRecord.model_validate_json(path.read_bytes())
+        return record_type.model_validate_json(path.read_bytes())
     except (OSError, pydantic.ValidationError):
         return None
 
 
-def _write(path: Path, record: SequenceRecord) -> None:
+def _write(path: Path, record: Record) -> None:
     partial = path.with_suffix('.partial')
     partial.write_text(record.model_dump_json(), encoding='utf-8')
     partial.replace(path)  # so that an interruption leaves no half file

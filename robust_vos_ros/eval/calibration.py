@@ -50,11 +50,25 @@ def reliability(
         ImageError: The arrays are empty, of different length or out of range.
     """
     confidence, correct = _checked(confidence, correct)
-    index = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
-    count = np.bincount(index, minlength=num_bins)
-    sums = np.bincount(index, confidence, num_bins), np.bincount(index, correct, num_bins)
+    count, *sums = bin_sums(confidence, correct, num_bins)
     safe = np.where(count, count, np.nan)
-    return Reliability(sums[0] / safe, sums[1] / safe, count)
+    return Reliability(sums[0] / safe, sums[1] / safe, count.astype(int))
+
+
+def bin_sums(confidence: np.ndarray, correct: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
+    """Return (3, B) float64: masks, sum of confidences and right masks of each bin.
+
+    Such tables of several clips may be added. Args as in `reliability`, but N may be 0.
+    """
+    index = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
+    weights = np.ones(len(index)), confidence, correct
+    return np.stack([np.bincount(index, weight, num_bins) for weight in weights])
+
+
+def expected_errors(sums: np.ndarray) -> np.ndarray:
+    """Return the (...) expected calibration errors of (..., 3, B) tables of `bin_sums`."""
+    count, confidence, correct = np.moveaxis(sums, -2, 0)
+    return np.abs(confidence - correct).sum(axis=-1) / np.maximum(count.sum(axis=-1), 1e-9)
 
 
 def brier_score(confidence: np.ndarray, correct: np.ndarray) -> float:

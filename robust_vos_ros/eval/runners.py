@@ -6,16 +6,16 @@ import concurrent.futures
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
-from robust_vos_ros.eval.records import SequenceRecord
-from robust_vos_ros.eval.tasks import Task, measure
+from robust_vos_ros.eval.tasks import Job, measure
 
 # Yields (position of the task, its record), in any order.
-Runner = Callable[[Sequence[Task]], Iterator[tuple[int, SequenceRecord]]]
+Runner = Callable[[Sequence[Job]], Iterator[tuple[int, Any]]]
 
 
-def run_here(tasks: Sequence[Task]) -> Iterator[tuple[int, SequenceRecord]]:
+def run_here(tasks: Sequence[Job]) -> Iterator[tuple[int, Any]]:
     """Run one task after the other in this process."""
     for position, task in enumerate(tasks):
         yield position, measure(task)
@@ -24,7 +24,7 @@ def run_here(tasks: Sequence[Task]) -> Iterator[tuple[int, SequenceRecord]]:
 def run_in_processes(num_processes: int) -> Runner:
     """Return a runner that keeps several processes busy."""
 
-    def run(tasks: Sequence[Task]) -> Iterator[tuple[int, SequenceRecord]]:
+    def run(tasks: Sequence[Job]) -> Iterator[tuple[int, Any]]:
         # Not forked: the threads of torch do not survive that.
         context = multiprocessing.get_context('spawn')
         with concurrent.futures.ProcessPoolExecutor(num_processes, context) as pool:
@@ -53,7 +53,7 @@ def run_in_processes(num_processes: int) -> Runner:
     return run
 
 
-def _measure_same(task: Task, key: str) -> SequenceRecord:
+def _measure_same(task: Job, key: str) -> Any:
     """Measure on another machine, if it has the same code, weights and data."""
     if task.key() != key:
         raise ConfigError(
@@ -78,7 +78,7 @@ def run_on_ray(address: str) -> Runner:
     except ImportError as error:
         raise ConfigError("expected Ray to be installed: pip install 'ray~=2.60'") from error
 
-    def run(tasks: Sequence[Task]) -> Iterator[tuple[int, SequenceRecord]]:
+    def run(tasks: Sequence[Job]) -> Iterator[tuple[int, Any]]:
         try:
             ray.init(address, include_dashboard=False, log_to_driver=False)
         except (ConnectionError, ValueError, RuntimeError) as error:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import cv2
 import pooch
@@ -24,6 +25,8 @@ from robust_vos_ros.eval.restoration import restore
 from robust_vos_ros.eval.stream import run_sequence
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+# Fields of a task that change no number: where files are, and what else is measured.
+_NO_MATTER: Any = {'dataset': {'root'}, 'suite': {'num_clips': True, 'footage': {'root'}}}
 _CODE_OF_RESULTS = ('core', 'data', 'eval')
 
 
@@ -50,33 +53,73 @@ class Dataset(Record):
     void_value: int | None = None
 
 
-class Task(Record):
-    """A record before it is measured."""
+class Job(Record):
+    """A record before it is measured.
 
+    Attributes:
+        record_type: Of what `run` returns.
+        sequence: Name of what is tracked through.
+    """
+
+    record_type: ClassVar[type[Record]]
     variant: Variant
-    dataset: Dataset
     sequence: str
-    condition: Condition
-    prompt: str
+
+    def data_key(self) -> str:
+        """Return a hash of the files that are tracked through."""
+        raise NotImplementedError
+
+    def run(self) -> Any:
+        """Return the record."""
+        raise NotImplementedError
 
     def key(self) -> str:
         """Return a hash of all that the record depends on.
 
-        That is this task, the weights, the sizes of the images, the content of the masks, our code
-        and the version of torch; not the place of the data set.
+        That is this task, the weights, the data, our code and the version of torch; not the place
+        of the data set.
 
         Raises:
             WeightsError, DatasetError: A file is missing.
         """
         about = (
-            self.model_dump_json(exclude={'dataset': {'root'}}),
+            self.model_dump_json(exclude=_NO_MATTER),
             weights_hash(self.variant.model),
             adapter_hash(self.variant.model),
-            _files_hash(self.dataset.model_dump_json(), self.sequence),
+            self.data_key(),
             code_hash(),
             torch.__version__,
         )
         return hashlib.sha256(repr(about).encode()).hexdigest()
+
+
+class Task(Job):
+    """One sequence of a data set before it is measured."""
+
+    record_type: ClassVar = SequenceRecord
+    dataset: Dataset
+    condition: Condition
+    prompt: str
+
+    def data_key(self) -> str:
+        """Return a hash of the sizes of the images and of the content of the masks."""
+        return files_hash(self.dataset.model_dump_json(), self.sequence)
+
+    def run(self) -> SequenceRecord:
+        """Run the sequence.
+
+        Raises:
+            RobustVosError: As `stream.run_sequence`, and if the model cannot be loaded.
+        """
+        return run_sequence(
+            load_cached(self.variant.model),
+            self.variant.tracking,
+            open_cached(self.dataset)[self.sequence],
+            self.condition,
+            variant=self.variant.name,
+            prompt=self.prompt,
+            prepare=restore if self.variant.restored else None,
+        )
 
 
 def make_tasks(
@@ -104,25 +147,16 @@ def make_tasks(
     ]
 
 
-def measure(task: Task) -> SequenceRecord:
+def measure(task: Job) -> Any:
     """Run a task with one thread, so that its numbers do not depend on what runs beside it.
 
     Raises:
-        RobustVosError: As `stream.run_sequence`, and if the model cannot be loaded; names the
-            sequence.
+        RobustVosError: As `run` of the task; names the sequence.
     """
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     try:
-        return run_sequence(
-            _load(task.variant.model.model_dump_json()),
-            task.variant.tracking,
-            open_cached(task.dataset)[task.sequence],
-            task.condition,
-            variant=task.variant.name,
-            prompt=task.prompt,
-            prepare=restore if task.variant.restored else None,
-        )
+        return task.run()
     except RobustVosError as error:
         raise RobustVosError(f'sequence {task.sequence}: {error}') from error
 
@@ -163,6 +197,15 @@ def _open(dataset_json: str) -> VideoFolder:
     )
 
 
+def load_cached(settings: ModelSettings) -> Model:
+    """Load a model, once per process.
+
+    Raises:
+        RobustVosError: As `network.load_model`.
+    """
+    return _load(settings.model_dump_json())
+
+
 @functools.lru_cache(8)
 def _load(settings_json: str) -> Model:
     return load_model(ModelSettings.model_validate_json(settings_json))
@@ -174,7 +217,12 @@ def _file_hash(path: Path) -> str:
 
 
 @functools.lru_cache(4096)
-def _files_hash(dataset_json: str, name: str) -> str:
+def files_hash(dataset_json: str, name: str) -> str:
+    """Return a hash of the sizes of a sequence's images and of the content of its masks.
+
+    Raises:
+        DatasetError: As `open_cached`.
+    """
     sequence = _open(dataset_json)[name]
     digest = hashlib.sha256()
     for path in sequence.frames:

@@ -162,11 +162,11 @@ def test_a_record_depends_on_all_that_matters(dataset_root):
     path = dataset_root / 'Annotations/square/00003.png'
     mask = path.read_bytes()
     path.write_bytes((dataset_root / 'Annotations/square/00004.png').read_bytes())
-    tasks._files_hash.cache_clear()
+    tasks.files_hash.cache_clear()
     keys.add(task.key())
     assert len(keys) == 5
     path.write_bytes(mask)
-    tasks._files_hash.cache_clear()
+    tasks.files_hash.cache_clear()
     # But not on where the data set is.
     moved = dataset_root.parent / f'{dataset_root.name}_moved'
     shutil.copytree(dataset_root, moved)
