@@ -1,8 +1,8 @@
 """From what the network says to P(IoU > 0.5): a logistic model, stored with the weights it fits.
 
 Predicted IoU and object score are no probabilities, and mean less in bad weather. What was
-fitted on corrupted clips is a file `NAME.calibration.json` beside the weights; it names the
-weights and is refused for others. `robust-vos calibrate` makes one.
+fitted on corrupted clips is a file NAME.calibration.json beside the weights; it names the weights
+and is refused for others. `robust-vos calibrate` makes one.
 """
 
 from __future__ import annotations
@@ -73,7 +73,6 @@ class CalibrationFile(Settings):
     Attributes:
         model: Name of the model.
         weights_sha256: Hash of the weights it was fitted for.
-        adapter_sha256: Hash of the adapter it was fitted with; empty = none.
         data: What it was fitted on, for people.
         date: Day of the fit, ISO 8601.
         samples: Number of masks it was fitted on.
@@ -85,7 +84,6 @@ class CalibrationFile(Settings):
     format: str = 'robust_vos calibration 1'
     model: str
     weights_sha256: str
-    adapter_sha256: str = ''
     data: str
     date: str
     samples: int = pydantic.Field(ge=1)

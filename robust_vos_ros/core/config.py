@@ -60,6 +60,11 @@ class ModelSettings(Settings):
         'name of a shipped one, such as nano_moga; or a file.',
         dynamic=True,
     )
+    calibration: str = setting(
+        'auto',
+        'What makes P(IoU > 0.5) of the predictions of the network: auto = the calibration file '
+        'beside its weights, if any; none; or a file of `robust-vos calibrate`.',
+    )
 
 
 def parse_settings(cls: type[T], values: dict[str, Any]) -> T:

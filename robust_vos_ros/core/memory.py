@@ -39,6 +39,25 @@ class MemoryView:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Entries:
+    """What B pathways are to remember of one frame.
+
+    Attributes:
+        spatial: (B, N, memory_dim) bfloat16.
+        pointers: (B, C) float32.
+        scores: (B,) float object scores (logits).
+    """
+
+    spatial: torch.Tensor
+    pointers: torch.Tensor
+    scores: np.ndarray
+
+    def rows(self, rows: list[int]) -> Entries:
+        """Return some of them."""
+        return Entries(self.spatial[rows], self.pointers[rows], self.scores[rows])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class MemoryShape:
     """How much is remembered of how many objects.
 
@@ -76,15 +95,18 @@ class ObjectMemory:
         self.shape = shape
         self._num_fixed = shape.num_prompted + shape.num_anchors
         self._spatial = _Bank(
-            shape, self._num_fixed, shape.num_recent, shape.entry_shape, torch.bfloat16, device
+            shape,
+            num_recent=shape.num_recent,
+            entry_shape=shape.entry_shape,
+            dtype=torch.bfloat16,
+            device=device,
         )
         self._pointers = _Bank(
             shape,
-            self._num_fixed,
-            shape.num_pointers - 1,
-            (shape.pointer_dim,),
-            torch.float32,
-            device,
+            num_recent=shape.num_pointers - 1,
+            entry_shape=(shape.pointer_dim,),
+            dtype=torch.float32,
+            device=device,
         )
 
     @property
@@ -115,9 +137,7 @@ class ObjectMemory:
         slots: np.ndarray,
         paths: np.ndarray,
         frame_index: int,
-        spatial: torch.Tensor,
-        pointers: torch.Tensor,
-        scores: np.ndarray,
+        entries: Entries,
     ) -> None:
         """Remember one tracked frame, in place of the oldest recent entry of each pathway.
 
@@ -125,22 +145,20 @@ class ObjectMemory:
             slots: (B,) int64 rows.
             paths: (B,) int64 pathway of each.
             frame_index: Index of the frame.
-            spatial: (B, N, memory_dim) bfloat16.
-            pointers: (B, C) float32.
-            scores: (B,) float object scores (logits).
+            entries: What to remember.
         """
-        for bank, values in zip(self._banks, (spatial, pointers), strict=True):
+        for bank, values in zip(self._banks, (entries.spatial, entries.pointers), strict=True):
             places = np.array(
                 [bank.place(slot, path) for slot, path in zip(slots, paths, strict=True)], np.int64
             )
-            bank.write(slots, places, frame_index, values, scores)
+            bank.write(slots, places, frame_index, values, entries.scores)
 
     def write_prompted(
         self, slots: np.ndarray, frame_index: int, spatial: torch.Tensor, pointers: torch.Tensor
     ) -> None:
         """Remember one prompted frame, over the entry of the same frame or the oldest but one.
 
-        Arguments as in `write_recent`.
+        Arguments as in `Entries` and `write_recent`.
         """
         frames = self._spatial.frames[slots, : self.shape.num_prompted]
         places = np.array([_prompted_place(row, frame_index) for row in frames], np.int64)
@@ -152,9 +170,7 @@ class ObjectMemory:
         self,
         slots: np.ndarray,
         frame_index: int,
-        spatial: torch.Tensor,
-        pointers: torch.Tensor,
-        scores: np.ndarray,
+        entries: Entries,
     ) -> None:
         """Remember one tracked frame for long, over the oldest anchor.
 
@@ -165,8 +181,8 @@ class ObjectMemory:
         first = self.shape.num_prompted
         frames = self._spatial.frames[slots, first : self._num_fixed]
         places = first + frames.argmin(axis=1)
-        for bank, values in zip(self._banks, (spatial, pointers), strict=True):
-            bank.write(slots, places, frame_index, values, scores)
+        for bank, values in zip(self._banks, (entries.spatial, entries.pointers), strict=True):
+            bank.write(slots, places, frame_index, values, entries.scores)
 
     def view(
         self, slots: np.ndarray, paths: np.ndarray, frame_index: int, *, modulation: float = 0.0
@@ -233,12 +249,13 @@ class _Bank:
     def __init__(
         self,
         shape: MemoryShape,
-        num_fixed: int,
+        *,
         num_recent: int,
         entry_shape: tuple[int, ...],
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
+        num_fixed = shape.num_prompted + shape.num_anchors
         size = num_fixed + shape.num_paths * num_recent
         self.num_fixed = num_fixed
         self.num_prompted = shape.num_prompted

@@ -20,6 +20,7 @@ from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 
 from robust_vos_ros.core import attention
+from robust_vos_ros.core.calibration import Calibration
 from robust_vos_ros.core.memory import MemoryView
 from robust_vos_ros.core.moga import Gates, Moga, Sampling
 from robust_vos_ros.core.tensors import Candidates, Clicks, Features
@@ -65,6 +66,7 @@ class Model:
         self.coarse_prompts = coarse_prompts
         self.previous_mask = previous_mask
         self.adapter: Moga | None = None
+        self.calibration: Calibration | None = None
         self.adapter_originals: dict[str, torch.Tensor] = {}
         self._dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         self.image_size: int = net.image_size

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from robust_vos_ros.core import adapters, weights
 from robust_vos_ros.core.allocator import keep_freed_memory
+from robust_vos_ros.core.calibration import read_calibration
 from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.fusion import optimize
@@ -34,7 +35,7 @@ def load_model(settings: ModelSettings) -> Model:
 
     Raises:
         ConfigError: The model, device or precision is not available.
-        WeightsError: The weights or the adapter are missing or do not fit.
+        WeightsError: The weights, the adapter or the calibration are missing or do not fit.
     """
     spec = load_spec(settings.name)
     device = find_device(settings.device)
@@ -59,6 +60,11 @@ def load_model(settings: ModelSettings) -> Model:
         previous_mask=spec.previous_mask,
     )
     adapters.use(model, weights.find_adapter(settings))
+    file = weights.find_calibration(settings, path)
+    if file is not None:
+        model.calibration = read_calibration(
+            file, model=model.name, weights_sha256=model.weights_hash
+        )
     return model
 
 

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 
 from robust_vos_ros.core import confidence, write_gate
-from robust_vos_ros.core.calibration import Calibration
 from robust_vos_ros.core.history import Record
-from robust_vos_ros.core.memory import MemoryShape, ObjectMemory
+from robust_vos_ros.core.memory import Entries, MemoryShape, ObjectMemory
 from robust_vos_ros.core.memory_tree import Branch, MemoryTree, Proposals, grow, is_uncertain
 from robust_vos_ros.core.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.moga import Gates
@@ -27,7 +26,7 @@ from robust_vos_ros.core.observation import (
 )
 from robust_vos_ros.core.prototypes import Prototypes
 from robust_vos_ros.core.tensors import Candidates, Features
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_config import GateSettings, TrackerSettings
 from robust_vos_ros.core.types import EventType, ObjectState
 
 _LEARN_EVERY_S = 0.5  # between frames that prototypes are learned from
@@ -60,14 +59,10 @@ class Propagator:
     Args:
         model: The network.
         settings: Sizes; those that may change while tracking are given to `follow`.
-        calibration: Of the model's confidence; None = uncalibrated.
     """
 
-    def __init__(
-        self, model: Model, settings: TrackerSettings, calibration: Calibration | None
-    ) -> None:
+    def __init__(self, model: Model, settings: TrackerSettings) -> None:
         self.model = model
-        self.calibration = calibration
         self.last_gates: Gates | None = None
         capacity, paths = settings.max_objects, settings.tree.pathways
         shape = MemoryShape(
@@ -108,7 +103,7 @@ class Propagator:
         self.tree.collapse(slots)
         self.logits[torch.from_numpy(slots), 0] = kept.mask_logits[:, 0]
         for item, seen, logits in zip(items, observe(kept), kept.mask_logits, strict=True):
-            confidence.start(item, seen, record.stamp_ns, self.calibration)
+            confidence.start(item, seen, record.stamp_ns, self.model.calibration)
             if item.visible:
                 self.prototypes.learn(item.slot, features.pix, logits[0])
                 item.learned_ns = record.stamp_ns
@@ -155,10 +150,18 @@ class Propagator:
         events = []
         for item, observation in zip(items, _firsts(alive.owners, seen), strict=True):
             kinds = confidence.update(
-                item, observation, record.stamp_ns, settings, self.calibration
+                item, observation, record.stamp_ns, settings, self.model.calibration
             )
             events += [(item, kind) for kind in kinds]
-        self._remember(items, alive, seen, features, record, settings)
+        rule = settings.gate
+        admitted, anchored = self._admit(items, alive, seen, record.stamp_ns, rule)
+        if admitted:
+            entries = self._remember(items, alive, admitted, features, exclusive=rule.exclusive)
+            at = slots[alive.owners[admitted]]
+            self.memory.write_recent(at, alive.paths[admitted], record.frame_index, entries)
+            if anchored:
+                anchors = entries.rows(anchored)
+                self.memory.write_anchors(at[anchored], record.frame_index, anchors)
         self._learn_looks(items, features, record)
         return events
 
@@ -238,58 +241,54 @@ class Propagator:
         slots = torch.from_numpy(slots_of(items)[alive.owners])
         self.logits[slots, torch.from_numpy(alive.paths)] = alive.kept.mask_logits[:, 0]
 
-    def _remember(
+    def _admit(
         self,
         items: Sequence[LiveObject],
         alive: _Survivors,
         seen: list[Observation],
-        features: Features,
-        record: Record,
-        settings: TrackerSettings,
-    ) -> None:
-        """Write what passes the gate into memory."""
+        stamp_ns: int,
+        rule: GateSettings,
+    ) -> tuple[list[int], list[int]]:
+        """Return which survivors enter memory, and which of these are anchors as well."""
         admitted: list[int] = []
         anchored: list[int] = []  # places in `admitted`
         for row, (owner, path) in enumerate(zip(alive.owners, alive.paths, strict=True)):
-            item, rule = items[owner], settings.gate
+            item = items[owner]
             if len(alive.branches[owner]) > 1:
                 enters = write_gate.admits_branch(seen[row], rule)
             else:
-                enters = write_gate.admits(item, seen[row], record.stamp_ns, rule)
+                enters = write_gate.admits(item, seen[row], stamp_ns, rule)
             if path == 0:
                 item.memory_updated = enters
             if not enters:
                 continue
-            if path == 0 and write_gate.is_anchor(item, seen[row], record.stamp_ns, rule):
-                anchored.append(len(admitted))
-                item.anchored_ns = record.stamp_ns
-            admitted.append(row)
             if path == 0:
+                if write_gate.is_anchor(item, seen[row], stamp_ns, rule):
+                    anchored.append(len(admitted))
+                    item.anchored_ns = stamp_ns
                 write_gate.learn_usual(item, seen[row])
-                item.remembered_ns = record.stamp_ns
-        if not admitted:
-            return
-        rows = np.array(admitted)
-        kept = alive.kept.rows(torch.from_numpy(rows))
+                item.remembered_ns = stamp_ns
+            admitted.append(row)
+        return admitted, anchored
+
+    def _remember(
+        self,
+        items: Sequence[LiveObject],
+        alive: _Survivors,
+        admitted: list[int],
+        features: Features,
+        *,
+        exclusive: bool,
+    ) -> Entries:
+        """Encode the masks that enter memory."""
+        kept = alive.kept.rows(torch.tensor(admitted))
         logits = kept.mask_logits
-        if settings.gate.exclusive:
+        if exclusive and len(items) > 1:
             best = alive.kept.mask_logits[torch.from_numpy(alive.paths == 0), 0]
-            owner_of = torch.from_numpy(alive.owners[rows])
+            owner_of = torch.from_numpy(alive.owners[admitted])
             logits = write_gate.exclude_others(logits[:, 0], owner_of, best).unsqueeze(1)
         spatial = self.model.remember(features, logits, kept.object_scores, prompted=False)
-        pointers, scores = kept.pointers[:, 0], kept.object_scores.numpy(force=True)
-        slots = slots_of(items)[alive.owners[rows]]
-        self.memory.write_recent(
-            slots, alive.paths[rows], record.frame_index, spatial, pointers, scores
-        )
-        if anchored:
-            self.memory.write_anchors(
-                slots[anchored],
-                record.frame_index,
-                spatial[anchored],
-                pointers[anchored],
-                scores[anchored],
-            )
+        return Entries(spatial, kept.pointers[:, 0], kept.object_scores.numpy(force=True))
 
     def _learn_looks(
         self, items: Sequence[LiveObject], features: Features, record: Record

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from robust_vos_ros.core import confidence
-from robust_vos_ros.core.calibration import Calibration
+from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.history import FrameHistory, Record, make_record
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.moga import Gates
@@ -47,7 +47,6 @@ class VideoTracker:
         model: The network; may be shared by trackers of one thread.
         settings: May be replaced at run time by one that differs in dynamic fields only.
         session: Namespace of the objects' uuids; give each run its own where they must not repeat.
-        calibration: Of the model's confidence; None = P(visible) times predicted IoU.
     """
 
     def __init__(
@@ -56,13 +55,12 @@ class VideoTracker:
         settings: TrackerSettings,
         *,
         session: uuid.UUID | None = None,
-        calibration: Calibration | None = None,
     ) -> None:
         self.model = model
         self.settings = settings
         self.last_result: TrackResult | None = None
         self._objects = ObjectTable(settings.max_objects, session or _DEFAULT_SESSION)
-        self._propagator = Propagator(model, settings, calibration)
+        self._propagator = Propagator(model, settings)
         self._history = FrameHistory(settings.prompt_buffer_s)
         self._features: tuple[Record, Features] | None = None
         self._num_frames = 0
@@ -71,6 +69,10 @@ class VideoTracker:
     def last_gates(self) -> Gates | None:
         """Gates of the adapter in the newest tracked frame; None without one."""
         return self._propagator.last_gates
+
+    def evidence(self) -> dict[str, Evidence]:
+        """Return what the confidence of each live object was made of in the newest frame."""
+        return {item.object_id: item.evidence for item in self._objects if item.evidence}
 
     def step(self, frame: Frame) -> TrackResult:
         """Track all objects into the next frame."""
@@ -200,8 +202,7 @@ class VideoTracker:
             for rows, kept, _ in self._segment(checked, record):
                 logits[rows] = kept.mask_logits[:, 0]
                 for row, seen in zip(rows, observe(kept), strict=True):
-                    calibration = self._propagator.calibration
-                    confidence.start(items[row], seen, record.stamp_ns, calibration)
+                    confidence.start(items[row], seen, record.stamp_ns, self.model.calibration)
         return make_result(items, logits, record, [], start_ns=start_ns)
 
     def _locate(self, frame: Frame | None) -> tuple[Record, list[Record]]:

@@ -241,7 +241,9 @@ class TrackerSettings(Settings):
     @classmethod
     def plain(cls) -> TrackerSettings:
         """Return the settings of SAM 2: every frame is remembered, each mask is believed."""
-        gate = GateSettings(min_confidence=0.0, exclusive=False, anchors=0, modulation=0.0)
+        gate = GateSettings(
+            min_confidence=0.0, min_iou=0.0, exclusive=False, anchors=0, modulation=0.0
+        )
         tree, reacquire = TreeSettings(pathways=1), ReacquireSettings(verify=False)
         return cls(gate=gate, tree=tree, reacquire=reacquire)
 

@@ -66,6 +66,30 @@ def find_adapter(settings: ModelSettings) -> Path | None:
     )
 
 
+def find_calibration(settings: ModelSettings, weights: Path) -> Path | None:
+    """Return the calibration file that settings ask for, None for none.
+
+    Args:
+        settings: `auto` takes the file beside the weights, if there is one.
+        weights: The file of the weights.
+
+    Raises:
+        WeightsError: There is no such file.
+    """
+    if settings.calibration == 'none':
+        return None
+    if settings.calibration == 'auto':
+        beside = weights.with_suffix('.calibration.json')
+        return beside if beside.is_file() else None
+    path = Path(settings.calibration).expanduser()
+    if not path.is_file():
+        raise WeightsError(
+            f'calibration {path} does not exist; correct model.calibration, or make one with '
+            'robust-vos calibrate'
+        )
+    return path
+
+
 def fetch_weights(spec: ModelSpec, *, progress: bool = True) -> Path:
     """Download the weights of a model into the cache, unless they are there already.
 

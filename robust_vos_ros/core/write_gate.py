@@ -21,23 +21,23 @@ def admits(item: LiveObject, seen: Observation, stamp_ns: int, settings: GateSet
         item: The object, brought to this frame by `confidence.update`.
         seen: What the network said of it.
         stamp_ns: Time of the frame.
-        settings: When to admit; with `min_confidence` 0 everything is admitted.
+        settings: When to admit; with `min_confidence` and `min_iou` 0 everything is admitted.
     """
+    if not admits_branch(seen, settings):
+        return False
     if not settings.min_confidence:
         return True
-    if not item.visible or seen.object_score <= 0.0 or seen.iou < settings.min_iou:
-        return False
     if 0 <= (stamp_ns - item.jumped_ns) / 1e9 < settings.area_jump_hold_s:
         return False
     usual = settings.relative * item.usual_confidence
-    return item.confidence >= min(settings.min_confidence, usual)
+    return item.visible and item.confidence >= min(settings.min_confidence, usual)
 
 
 def admits_branch(seen: Observation, settings: GateSettings) -> bool:
-    """Whether a frame enters the memory of one pathway among several (SAM2Long, section 3.3)."""
-    if not settings.min_confidence:
+    """Whether a frame shows the object, by the rule for every pathway (SAM2Long, section 3.3)."""
+    if not settings.min_iou:
         return True
-    return seen.object_score > 0.0 and seen.iou >= settings.min_iou and seen.coverage > 0.0
+    return seen.object_score > 0.0 and seen.iou >= settings.min_iou
 
 
 def is_anchor(item: LiveObject, seen: Observation, stamp_ns: int, settings: GateSettings) -> bool:

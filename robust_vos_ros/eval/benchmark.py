@@ -9,9 +9,10 @@ from typing import Any
 import pydantic
 
 from robust_vos_ros.core.adapters import is_adapter
-from robust_vos_ros.core.config import ModelSettings, TrackerSettings, parse_settings
+from robust_vos_ros.core.config import ModelSettings, parse_settings
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network import find_device, find_precision
+from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.data.corruption import YOUTUBE_VOS_P, find_corruptions
 from robust_vos_ros.data.severity import MAX_SEVERITY, PROFILES
 from robust_vos_ros.eval.compare import parse_weights
@@ -72,8 +73,9 @@ def make_variants(
         model: Model of `base`.
         checkpoint: Weights of `base`; empty = its own.
         device: Torch device.
-        changes: Settings of the tracker, each NAME:tracking.KEY=VALUE; a NAME that is not in
-            `text` is one more variant, `base` with these settings.
+        changes: Settings of the tracker, each NAME:tracking.KEY=VALUE, or first
+            NAME:tracking=plain for those of SAM 2; a NAME that is not in `text` is one more
+            variant of `base`.
 
     Raises:
         ConfigError: A variant has another form or is named twice, or a setting is not known.
@@ -105,12 +107,19 @@ def _parse_changes(changes: Sequence[str]) -> dict[str, TrackerSettings]:
         name, colon, rest = change.partition(':')
         key, equals, value = rest.partition('=')
         part, dot, field = key.partition('.')
-        if not (name and colon and equals and dot and part == 'tracking'):
+        own = values.setdefault(name, {})
+        if name and key == 'tracking' and value == 'plain':
+            values[name] = TrackerSettings.plain().model_dump() | own
+        elif name and colon and equals and dot and part == 'tracking':
+            *groups, leaf = field.split('.')
+            for group in groups:
+                own = own.setdefault(group, {})
+            own[leaf] = value  # pydantic turns text into numbers
+        else:
             raise ConfigError(
                 'set: expected NAME:tracking.KEY=VALUE, such as '
-                f'plain:tracking.memory_min_confidence=0, got {change!r}'
+                f'gate:tracking.gate.min_confidence=0.5, or NAME:tracking=plain, got {change!r}'
             )
-        values.setdefault(name, {})[field] = value  # pydantic turns text into numbers
     return {name: parse_settings(TrackerSettings, fields) for name, fields in values.items()}
 
 

@@ -46,12 +46,12 @@ def test_between_the_two_thresholds_the_state_stays():
 
 
 def test_an_unseen_object_goes_from_uncertain_to_occluded_to_lost_and_back():
-    item, states, events = run(SEEN, SEEN, *[GONE] * 31, SEEN)
+    item, states, events = run(SEEN, SEEN, *[GONE] * 31, SEEN, SEEN)
     assert states[2] == ObjectState.UNCERTAIN  # 0.1 s
     assert states[3] == ObjectState.OCCLUDED  # 0.2 s
     assert states[30] == ObjectState.OCCLUDED  # 2.9 s
     assert states[31] == ObjectState.LOST  # 3.0 s
-    assert states[33] == ObjectState.TRACKED
+    assert states[34] == ObjectState.TRACKED
     kinds = [kind for frame in events for kind in frame]
     assert kinds == [
         EventType.CONFIRMED, EventType.UNCERTAIN, EventType.OCCLUDED, EventType.LOST,

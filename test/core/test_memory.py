@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.memory import MemoryShape, ObjectMemory
+from robust_vos_ros.core.memory import Entries, MemoryShape, ObjectMemory
 
 ENTRY = (4, 2)
 BOTH = np.array([0, 2])
@@ -27,7 +27,7 @@ def entry(value, num=1):
 def write(memory, slots, frame, path=0, score=1.0, value=None):
     values = entry(frame if value is None else value, len(slots))
     scores = np.full(len(slots), score)
-    memory.write_recent(slots, np.full(len(slots), path), frame, *values, scores)
+    memory.write_recent(slots, np.full(len(slots), path), frame, Entries(*values, scores))
 
 
 def remembered(memory, slot, frame_index, path=0):
@@ -138,10 +138,10 @@ def test_anchors_outlive_recent_frames_and_are_replaced_by_age(memory):
     for frame in range(1, 30):
         write(memory, BOTH[:1], frame)
         if frame in (5, 10, 20):
-            memory.write_anchors(BOTH[:1], frame, *entry(frame), np.ones(1))
+            memory.write_anchors(BOTH[:1], frame, Entries(*entry(frame), np.ones(1)))
     assert remembered(memory, 0, 30)[0] == [0, 10, 20, 27, 28, 29]
     # While an anchor is also among the recent frames it is seen once.
-    memory.write_anchors(BOTH[:1], 29, *entry(29), np.ones(1))
+    memory.write_anchors(BOTH[:1], 29, Entries(*entry(29), np.ones(1)))
     assert remembered(memory, 0, 30)[0] == [0, 20, 27, 28, 29]
     memory.clear_recent(BOTH[:1])
     assert remembered(memory, 0, 30)[0] == [0]

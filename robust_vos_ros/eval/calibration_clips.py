@@ -1,0 +1,101 @@
+"""What a calibration is fitted on: real sequences in some weather, and long rendered clips."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from robust_vos_ros.data.corruption import ROBUSTPVOS, Corruption
+from robust_vos_ros.data.severity import Profile, clip_seed
+from robust_vos_ros.data.video_folder import VideoSequence, open_dataset
+from robust_vos_ros.eval.fitting import LabelledFrame
+from robust_vos_ros.eval.long_tasks import LongSuite
+
+_SIZE = 384
+_SEVERITIES = (1.0, 3.0, 5.0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """One clip to track.
+
+    Attributes:
+        kind: For people.
+        frames: Makes its frames, one after another.
+    """
+
+    kind: str
+    frames: Callable[[], Iterator[LabelledFrame]]
+
+
+def make_clips(
+    root: Path | None,
+    *,
+    layout: str,
+    split: str,
+    exclude: str,
+    conditions: int,
+    num_clips: int,
+    num_frames: int,
+    seed: int,
+) -> list[Source]:
+    """Return the clips of a calibration.
+
+    Args:
+        root: Data set whose sequences are used, or None; layout to exclude as in `open_dataset`.
+        conditions: Times each sequence is used: once clean, then in weather, which differs from
+            sequence to sequence.
+        num_clips: Long rendered clips.
+        num_frames: Frames of each of them.
+        seed: Of clips and weather.
+
+    Raises:
+        DatasetError: The data set cannot be used.
+    """
+    sources = []
+    if root is not None:
+        dataset = open_dataset(
+            root, layout=layout, split=split, exclude=Path(exclude) if exclude else ()
+        )
+        for index, sequence in enumerate(dataset.sequences):
+            for turn in range(conditions):
+                corruption = _weather(sequence, index, turn, seed)
+                sources.append(Source(f'{root.name}', _bind(sequence, corruption)))
+    suite = LongSuite(num_clips=num_clips, num_frames=num_frames, size=_SIZE, seed=seed)
+    rendered = (Source('rendered', _bind_long(suite, number)) for number in range(num_clips))
+    return [*sources, *rendered]
+
+
+def _weather(sequence: VideoSequence, index: int, turn: int, seed: int) -> Corruption | None:
+    if turn == 0:
+        return None
+    name = ROBUSTPVOS[(index * 3 + turn) % len(ROBUSTPVOS)]
+    severity = _SEVERITIES[(index + turn) % len(_SEVERITIES)]
+    profile = Profile('fourier', severity, sequence.num_frames)
+    return Corruption(name, profile, clip_seed(f'calibration/{sequence.name}', seed))
+
+
+def _bind(
+    sequence: VideoSequence, corruption: Corruption | None
+) -> Callable[[], Iterator[LabelledFrame]]:
+    def frames() -> Iterator[LabelledFrame]:
+        for index in range(sequence.num_frames):
+            image, masks = sequence.image(index), sequence.masks(index)
+            if corruption is not None:
+                image = corruption.apply(image, index)
+            named = None if masks is None else {str(key): mask for key, mask in masks.items()}
+            yield LabelledFrame(image, named)
+
+    return frames
+
+
+def _bind_long(suite: LongSuite, number: int) -> Callable[[], Iterator[LabelledFrame]]:
+    def frames() -> Iterator[LabelledFrame]:
+        clip, weather = suite.clip(number)
+        for t in range(clip.num_frames):
+            frame = clip.frame(t)
+            masks = {str(k): frame.mask(k) for k in range(clip.num_objects)}
+            yield LabelledFrame(weather.apply(frame.image, t), masks)
+
+    return frames

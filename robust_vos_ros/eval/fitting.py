@@ -1,0 +1,139 @@
+"""Fit a calibration: what the network said of masks, and whether they were right.
+
+A logistic model of the evidence (Platt 1999), then a rising curve (isotonic regression, Zadrozny
+and Elkan 2002), both by scipy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from scipy.optimize import isotonic_regression, minimize
+
+from robust_vos_ros.core.calibration import FEATURES, CalibrationFile, Evidence, to_features
+from robust_vos_ros.core.errors import DatasetError
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.types import Frame, Prompt
+
+RIGHT_IOU = 0.5
+_RIDGE = 1e-3  # keeps weights small where a feature tells nothing
+_CURVE_POINTS = 12
+_MIN_SAMPLES = 200
+_RATE_HZ = 30.0
+# Every mask counts, also those that are not believed.
+_SETTINGS = TrackerSettings(visible_on=0.0, visible_off=0.0, reacquire={'verify': False})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LabelledFrame:
+    """One image and what is in it.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB.
+        masks: (H, W) bool by object; None where nothing is known of the frame.
+    """
+
+    image: np.ndarray
+    masks: dict[str, np.ndarray] | None
+
+
+@dataclasses.dataclass(slots=True)
+class Samples:
+    """N masks: what the network said, and whether they were right.
+
+    Attributes:
+        evidence: Of each mask.
+        right: Whether its IoU with the true mask is above 0.5.
+    """
+
+    evidence: list[Evidence] = dataclasses.field(default_factory=list)
+    right: list[bool] = dataclasses.field(default_factory=list)
+
+    def collect(self, model: Model, frames: Iterable[LabelledFrame]) -> None:
+        """Track the objects of the first frame and add every mask there is of them.
+
+        Args:
+            model: The network.
+            frames: Of one clip; the first one has masks.
+        """
+        tracker = VideoTracker(model, _SETTINGS)
+        for index, frame in enumerate(frames):
+            result = tracker.step(Frame(frame.image, round(index * 1e9 / _RATE_HZ)))
+            if index == 0:
+                masks = frame.masks or {}
+                shown = {name: mask for name, mask in masks.items() if mask.any()}
+                tracker.add([Prompt(name, mask=mask) for name, mask in shown.items()])
+                continue
+            if frame.masks is None:
+                continue
+            evidence = tracker.evidence()
+            for item in result.objects:
+                mask = result.mask(item.object_id)
+                if not mask.any():
+                    continue
+                true = frame.masks.get(item.object_id, np.zeros_like(mask))
+                overlap = np.count_nonzero(mask & true) / np.count_nonzero(mask | true)
+                self.evidence.append(evidence[item.object_id])
+                self.right.append(bool(overlap > RIGHT_IOU))
+
+
+def fit(samples: Samples, model: Model, data: str) -> CalibrationFile:
+    """Fit a calibration to samples.
+
+    Args:
+        samples: Right and wrong masks, at least 200.
+        model: They were made by.
+        data: What they are, for people.
+
+    Raises:
+        DatasetError: There are too few masks, or all of them are right, or wrong.
+    """
+    right = np.array(samples.right, float)
+    if len(right) < _MIN_SAMPLES or right.min() == right.max():
+        raise DatasetError(
+            f'calibration: expected {_MIN_SAMPLES} masks, some right and some wrong, got '
+            f'{len(right)} of which {int(right.sum())} are right; use more or harder clips'
+        )
+    x = np.stack([to_features(evidence) for evidence in samples.evidence])
+    weights = _fit_logistic(x, right)
+    chance = 1.0 / (1.0 + np.exp(-x @ weights))
+    return CalibrationFile(
+        model=model.name,
+        weights_sha256=model.weights_hash,
+        data=data,
+        date=dt.datetime.now(dt.timezone.utc).date().isoformat(),
+        samples=len(right),
+        weights={name: round(float(w), 6) for name, w in zip(FEATURES, weights, strict=True)},
+        curve=list(_fit_curve(chance, right)),
+    )
+
+
+def _fit_logistic(x: np.ndarray, right: np.ndarray) -> np.ndarray:
+    scale = np.maximum(x.std(axis=0), 1e-6)
+    scale[0] = 1.0
+    scaled = x / scale
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = scaled @ weights
+        value = np.logaddexp(0.0, logits) - right * logits
+        slope = scaled.T @ (1.0 / (1.0 + np.exp(-logits)) - right) / len(right)
+        ridge = _RIDGE * weights * (np.arange(len(weights)) > 0)
+        return float(value.mean() + 0.5 * ridge @ weights), slope + ridge
+
+    found = minimize(loss, np.zeros(x.shape[1]), jac=True, method='L-BFGS-B')
+    return np.asarray(found.x) / scale
+
+
+def _fit_curve(chance: np.ndarray, right: np.ndarray) -> Iterator[tuple[float, float]]:
+    """Yield points of a rising curve through the means of groups of equal size."""
+    order = np.argsort(chance, kind='stable')
+    groups = np.array_split(order, _CURVE_POINTS)
+    x = np.array([chance[group].mean() for group in groups])
+    y = isotonic_regression(np.array([right[group].mean() for group in groups])).x
+    for at, value in zip(x, y, strict=True):
+        yield round(float(at), 6), round(float(value), 6)
