@@ -70,7 +70,7 @@ def make_clips(
 def _weather(sequence: VideoSequence, index: int, turn: int, seed: int) -> Corruption | None:
     if turn == 0:
         return None
-    name = ROBUSTPVOS[(index * 3 + turn) % len(ROBUSTPVOS)]
+    name = list(ROBUSTPVOS)[(index * 3 + turn) % len(ROBUSTPVOS)]
     severity = _SEVERITIES[(index + turn) % len(_SEVERITIES)]
     profile = Profile('fourier', severity, sequence.num_frames)
     return Corruption(name, profile, clip_seed(f'calibration/{sequence.name}', seed))
