@@ -1,0 +1,83 @@
+"""Calibration files and what they make of evidence."""
+
+import json
+
+import pytest
+
+from robust_vos_ros.core.calibration import (
+    FEATURES,
+    Calibration,
+    CalibrationFile,
+    Evidence,
+    read_calibration,
+)
+from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.core.errors import WeightsError
+from robust_vos_ros.core.network import load_model
+
+WEIGHTS = dict.fromkeys(FEATURES, 0.0) | {'one': -1.0, 'iou_logit': 1.0, 'object_score': 0.2}
+
+
+def make(**changes):
+    values = {
+        'model': 'nano',
+        'weights_sha256': 'ab' * 32,
+        'data': 'clips',
+        'date': '2026-01-31',
+        'samples': 1000,
+        'weights': WEIGHTS,
+    }
+    return CalibrationFile(**(values | changes))
+
+
+def test_better_evidence_means_more_confidence():
+    calibration = Calibration(make())
+    chances = [
+        calibration.probability(Evidence(iou=iou, object_score=score))
+        for iou, score in ((0.2, -4.0), (0.2, 4.0), (0.6, 4.0), (0.95, 8.0))
+    ]
+    assert chances == sorted(chances)
+    assert len(set(chances)) == 4
+
+
+@pytest.mark.parametrize('iou', [0.0, 1.0])
+@pytest.mark.parametrize('score', [-1e9, 1e9])
+def test_extreme_evidence_gives_probabilities(iou, score):
+    evidence = Evidence(iou, score, margin=1e9, area_change=1e9, memory_age_s=1e12)
+    assert 0.0 <= Calibration(make()).probability(evidence) <= 1.0
+
+
+def test_the_curve_maps_the_logistic_probability():
+    curved = Calibration(make(curve=[(0.0, 0.1), (1.0, 0.3)]))
+    plain = Calibration(make())
+    evidence = Evidence(0.7, 3.0)
+    assert curved.probability(evidence) == pytest.approx(0.1 + 0.2 * plain.probability(evidence))
+
+
+@pytest.mark.parametrize(
+    ('text', 'says'),
+    [
+        (make(model='tiny').model_dump_json(), 'was made for tiny'),
+        (make(weights_sha256='cd' * 32).model_dump_json(), 'was made for nano with weights cdcd'),
+        (make(weights={'one': 1.0}).model_dump_json(), 'expected weights of one, iou_logit'),
+        ('{"model": "nano"}', 'weights_sha256'),
+        ('{', 'is not a calibration'),
+        (json.dumps([1, 2]), 'is not a calibration'),
+    ],
+)
+def test_a_file_for_something_else_is_refused(tmp_path, text, says):
+    path = tmp_path / 'c.json'
+    path.write_text(text)
+    with pytest.raises(WeightsError, match=says):
+        read_calibration(path, model='nano', weights_sha256='ab' * 32)
+
+
+def test_a_model_takes_the_file_it_is_given(tmp_path):
+    plain = load_model(ModelSettings(device='cpu', calibration='none'))
+    assert plain.calibration is None
+    path = tmp_path / 'c.json'
+    path.write_text(make(weights_sha256=plain.weights_hash).model_dump_json())
+    model = load_model(ModelSettings(device='cpu', calibration=str(path)))
+    assert model.calibration.file.date == '2026-01-31'
+    with pytest.raises(WeightsError, match='does not exist'):
+        load_model(ModelSettings(device='cpu', calibration=str(tmp_path / 'no.json')))

@@ -1,0 +1,55 @@
+"""Looks of objects, on features of real shape."""
+
+import math
+
+import torch
+
+from robust_vos_ros.core.prototypes import Prototypes
+
+DIM, SIDE = 8, 16
+
+
+def paint(seed, where):
+    """Noise everywhere; a box per (direction, y, x) of 4 x 4 cells with that feature."""
+    generator = torch.Generator().manual_seed(seed)
+    pix = 0.3 * torch.randn(1, DIM, SIDE, SIDE, generator=generator)
+    for direction, y, x in where:
+        pix[0, direction, y : y + 4, x : x + 4] += 4.0
+    return pix
+
+
+def box(y, x):
+    logits = torch.full((64, 64), -5.0)
+    logits[4 * y : 4 * y + 16, 4 * x : 4 * x + 16] = 5.0
+    return logits
+
+
+def test_an_object_looks_like_itself_and_not_like_another():
+    looks = Prototypes(3, DIM, torch.device('cpu'))
+    for seed in range(6):
+        looks.learn(1, paint(seed, [(0, 2 + seed, 3), (1, 10, 10)]), box(2 + seed, 3))
+    later = paint(99, [(0, 1, 12), (1, 9, 1)])
+    assert looks.similarity(1, later, box(1, 12)) > 0.8
+    assert looks.similarity(1, later, box(9, 1)) < 0.3
+    assert looks.similarity(1, later, box(12, 12)) < 0.3  # background
+
+
+def test_what_was_forgotten_or_never_learned_says_nothing():
+    looks = Prototypes(2, DIM, torch.device('cpu'))
+    pix = paint(0, [(0, 2, 2)])
+    assert math.isnan(looks.similarity(0, pix, box(2, 2)))
+    looks.learn(0, pix, box(2, 2))
+    assert not math.isnan(looks.similarity(0, pix, box(2, 2)))
+    assert math.isnan(looks.similarity(0, pix, torch.full((64, 64), -1.0)))  # empty mask
+    looks.clear(0)
+    assert math.isnan(looks.similarity(0, pix, box(2, 2)))
+
+
+def test_an_object_smaller_than_a_cell_can_be_learned_and_memory_is_bounded():
+    looks = Prototypes(1, DIM, torch.device('cpu'))
+    tiny = torch.full((64, 64), -5.0)
+    tiny[9, 9] = 5.0
+    for seed in range(300):
+        looks.learn(0, paint(seed, [(2, 1, 1)]), tiny)
+    assert looks.samples.shape[1] == 256
+    assert torch.isfinite(looks.centers).all()

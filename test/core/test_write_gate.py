@@ -1,0 +1,112 @@
+"""What enters the memory of an object, and what does not."""
+
+import dataclasses
+import uuid
+
+import pytest
+import torch
+
+from robust_vos_ros.core import confidence, write_gate
+from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.observation import Observation, box_agreement, mask_agreement
+from robust_vos_ros.core.tracking_config import TrackerSettings
+
+SEEN = Observation(6.0, 0.9, 0.1)
+SETTINGS = TrackerSettings()
+STEP_NS = 50_000_000
+
+
+def judge(*observations, settings=SETTINGS):
+    """Feed observations 50 ms apart to a prompted object; returns it and what was admitted."""
+    item = LiveObject('it', uuid.UUID(int=1), '', 0, 0, 0, 0)
+    confidence.start(item, SEEN, 0)
+    admitted = []
+    for index, seen in enumerate(observations, start=1):
+        confidence.update(item, seen, index * STEP_NS, settings)
+        enters = write_gate.admits(item, seen, index * STEP_NS, settings.gate)
+        if enters:
+            write_gate.learn_usual(item, seen)
+        admitted.append(enters)
+    return item, admitted
+
+
+@pytest.mark.parametrize(
+    ('last', 'enters'),
+    [
+        (SEEN, True),
+        (Observation(-3.0, 0.9, 0.0), False),  # absent
+        (Observation(6.0, 0.2, 0.1), False),  # low predicted IoU
+        (Observation(6.0, 0.6, 0.1), False),  # low confidence
+        (Observation(6.0, 0.9, 0.99), False),  # covers the image
+        (Observation(6.0, 0.9, 0.4), False),  # four times the area at once
+    ],
+)
+def test_only_frames_that_show_the_object_well_enter(last, enters):
+    assert judge(SEEN, SEEN, last)[1] == [True, True, enters]
+
+
+def test_a_new_size_that_stays_is_believed_after_a_while():
+    large = Observation(6.0, 0.9, 0.4)
+    _, admitted = judge(SEEN, *[large] * 8)
+    assert admitted == [True, *[False] * 6, True, True]  # area_jump_hold_s is 0.3 s
+
+
+def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence():
+    weak = Observation(6.0, 0.6, 0.1)
+    _, admitted = judge(*[weak] * 100)
+    assert not any(admitted[:5])
+    assert all(admitted[-5:])
+    absolute = SETTINGS.model_copy(
+        update={'gate': SETTINGS.gate.model_copy(update={'relative': 1.0})}
+    )
+    assert sum(judge(*[weak] * 100, settings=absolute)[1]) < sum(admitted)
+
+
+def test_without_a_gate_everything_enters():
+    absent = Observation(-3.0, 0.1, 0.0)
+    assert judge(SEEN, absent, absent, settings=TrackerSettings.plain())[1] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ('change', 'anchor'),
+    [
+        ({}, True),
+        ({'agreement': 0.9}, False),  # nothing alike in view
+        ({'iou': 0.7}, False),  # not sure enough
+        ({'coverage': 0.2}, False),  # not of its usual size
+    ],
+)
+def test_anchors_are_good_masks_beside_a_look_alike(change, anchor):
+    item, _ = judge(SEEN, SEEN)
+    seen = dataclasses.replace(SEEN, agreement=0.5)
+    seen = dataclasses.replace(seen, **change)
+    assert write_gate.is_anchor(item, seen, 10 * STEP_NS, SETTINGS.gate) is anchor
+    item.anchored_ns = 9 * STEP_NS  # just now
+    assert not write_gate.is_anchor(item, seen, 10 * STEP_NS, SETTINGS.gate)
+
+
+def test_pixels_that_another_object_claims_more_strongly_are_taken_out():
+    best = torch.full((2, 1, 4), -5.0)
+    best[0, 0, :3] = torch.tensor([4.0, 3.0, 1.0])
+    best[1, 0, 1:] = torch.tensor([-1.0, 2.0, 6.0])
+    clean = write_gate.exclude_others(best, torch.tensor([0, 1]), best)
+    assert (clean > 0).int().tolist() == [[[1, 1, 0, 0]], [[0, 0, 1, 1]]]
+    kept = clean == best
+    assert kept.sum() == 7  # one pixel changed
+    # A pathway is compared with other objects, never with its own object's best pathway.
+    weaker = best[:1] - 0.5
+    assert (write_gate.exclude_others(weaker, torch.tensor([0]), best) > 0).sum() == 2
+    assert write_gate.exclude_others(best[:1], torch.tensor([0]), best[:1]) is not None
+
+
+def test_agreement_of_boxes_and_masks():
+    chosen = torch.zeros(3, 8, 8, dtype=torch.bool)
+    other = chosen.clone()
+    chosen[0, 2:4, 2:4] = True
+    other[0, 2:4, 2:4] = True  # the same
+    chosen[1, 2:4, 2:4] = True
+    other[1, 2:4, 6:8] = True  # a second one further right: box of 2 x 6
+    other[2, 0:2, 0:2] = True  # nothing chosen
+    assert box_agreement(chosen, other).tolist() == pytest.approx([1.0, 4 / 12, 1.0])
+    assert mask_agreement(chosen, other).tolist() == pytest.approx([1.0, 0.0, 0.0])
+    assert mask_agreement(chosen[2], chosen[2]) == 1.0
