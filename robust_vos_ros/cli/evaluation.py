@@ -27,7 +27,7 @@ def evaluate(
         str, typer.Option(help='long = rendered clips of many absences in the place of DATASET.')
     ] = '',
     clips: Annotated[int, typer.Option(min=1, help='Clips of the suite.')] = 20,
-    frames: Annotated[int, typer.Option(min=2, help='Frames of each, 30 in a second.')] = 600,
+    frames: Annotated[int, typer.Option(min=10, help='Frames of each, 30 in a second.')] = 600,
     size: Annotated[int, typer.Option(min=64, help='Side of their images in pixels.')] = 384,
     footage: Annotated[
         Path | None,

@@ -91,4 +91,4 @@ def _print(rows: list[list[str]]) -> None:
 
 def _flag(ctx: typer.Context, name: str) -> str:
     parameter = next(p for p in ctx.command.params if p.name == name)
-    return parameter.opts[0] if parameter.opts[0].startswith('-') else name.upper()
+    return parameter.opts[0] if parameter.opts[0].startswith('-') else parameter.metavar or name
