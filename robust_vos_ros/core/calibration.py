@@ -21,6 +21,7 @@ from robust_vos_ros.core.errors import WeightsError
 _MAX_LOGIT = 6.0
 _MAX_MARGIN = 3.0
 _MAX_SCORE = 12.0
+_MAX_SIMILARITY = 1.2  # more alike than ever is no surer
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Evidence:
         area_change: Absolute log ratio of the mask's area to the one last seen.
         gate_activity: Share of open gates, NaN without an adapter.
         memory_age_s: Time since the object last entered memory.
+        similarity: To its prototypes, about 1 as the object has looked; NaN = unknown.
     """
 
     iou: float
@@ -42,18 +44,21 @@ class Evidence:
     area_change: float = 0.0
     gate_activity: float = math.nan
     memory_age_s: float = 0.0
+    similarity: float = math.nan
 
 
 FEATURES = (
     'one', 'iou_logit', 'object_score', 'margin', 'area_change', 'gate_activity', 'memory_age',
+    'similarity',
 )  # fmt: skip
 
 
 def to_features(evidence: Evidence) -> np.ndarray:
-    """Return the (7,) float64 inputs of the logistic model, in the order of `FEATURES`."""
+    """Return the (8,) float64 inputs of the logistic model, in the order of `FEATURES`."""
     iou = min(1.0 - 1e-6, max(1e-6, evidence.iou))
     logit = math.log(iou / (1.0 - iou))
     activity = 0.0 if math.isnan(evidence.gate_activity) else evidence.gate_activity
+    alike = 1.0 if math.isnan(evidence.similarity) else evidence.similarity
     return np.array(
         [
             1.0,
@@ -63,6 +68,7 @@ def to_features(evidence: Evidence) -> np.ndarray:
             min(_MAX_MARGIN, evidence.area_change),
             activity,
             math.log1p(max(0.0, evidence.memory_age_s)),
+            max(-1.0, min(_MAX_SIMILARITY, alike)),
         ]
     )
 

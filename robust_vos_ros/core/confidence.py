@@ -56,6 +56,7 @@ def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
         margin=seen.margin,
         area_change=abs(math.log(ratio)),
         gate_activity=seen.gate_activity,
+        similarity=seen.similarity,
         memory_age_s=max(0.0, (stamp_ns - item.remembered_ns) / 1e9),
     )
 

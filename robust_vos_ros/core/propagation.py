@@ -204,24 +204,18 @@ class Propagator:
         gates: Gates | None,
         features: Features,
     ) -> list[Observation]:
-        """Measure the survivors; a lost object's mask is also compared with its looks."""
+        """Measure the survivors, also against the looks of their objects."""
         rows = torch.from_numpy(alive.rows)
         chosen = alive.kept.mask_logits[:, 0] > 0
         others = candidates.ious[rows].clone()
         others[others == alive.kept.ious] = _NO_ALTERNATIVE
         alternative = candidates.take(rows, others.argmax(dim=1)).mask_logits[:, 0] > 0
-        alike = torch.full((len(rows),), float('nan'), device=self.model.device)
-        for row, (owner, path) in enumerate(zip(alive.owners, alive.paths, strict=True)):
-            item = items[owner]
-            if item.state == ObjectState.LOST and path == 0:
-                alike[row] = self.prototypes.similarity(
-                    item.slot, features.pix, alive.kept.mask_logits[row, 0]
-                )
+        slots = torch.from_numpy(slots_of(items)[alive.owners])
         seen = observe(
             alive.kept,
             box_agreement(chosen, alternative),
             None if gates is None else gates.activity[rows],
-            alike,
+            self.prototypes.similarity(slots, features.pix, alive.kept.mask_logits[:, 0]),
         )
         for owner, branches in enumerate(alive.branches):
             if len(branches) > 1:

@@ -48,47 +48,53 @@ class Prototypes:
             pix: (1, C, h, w) features of the image.
             mask_logits: (H, W) float32, above 0 is object.
         """
-        cells, share = _cells(pix, mask_logits)
+        cells, share = _cells(pix), _shares(mask_logits[None], pix)[0]
         order = share.argsort(descending=True, stable=True)
         order = order[: int((share > 0.5).sum().clamp(min=1))]
         stride = max(1, len(order) // _NEW_SAMPLES)
         mine = cells[order[::stride][:_NEW_SAMPLES]]
         count = int(self.counts[slot])
+        at = torch.tensor([slot], device=cells.device)
         if count:
-            own, other = self._likeness(slot, cells, share)
+            own, other = self._likeness(at, cells, share[None])
             rate = _RATE if count > _NEW_SAMPLES else 1.0
-            self.own[slot] += rate * (own - self.own[slot])
-            self.other[slot] += rate * (other - self.other[slot])
+            self.own[slot] += rate * (own[0] - self.own[slot])
+            self.other[slot] += rate * (other[0] - self.other[slot])
         place = torch.arange(count, count + len(mine)) % _NUM_SAMPLES
         self.samples[slot, place] = mine
         self.counts[slot] = count + len(mine)
         self._cluster(slot, first=not count)
         if not count:
-            self.own[slot], self.other[slot] = self._likeness(slot, cells, share)
+            self.own[at], self.other[at] = self._likeness(at, cells, share[None])
 
-    def similarity(self, slot: int, pix: torch.Tensor, mask_logits: torch.Tensor) -> float:
-        """Return how much a mask looks like the object.
+    def similarity(
+        self, slots: torch.Tensor, pix: torch.Tensor, mask_logits: torch.Tensor
+    ) -> torch.Tensor:
+        """Return how much masks look like their objects.
 
-        Arguments as in `learn`.
+        Args:
+            slots: (N,) int64 rows of the objects, on the device.
+            pix: (1, C, h, w) features of the image.
+            mask_logits: (N, H, W) float32, above 0 is object.
 
         Returns:
-            About 1 as the object has looked, about 0 as the rest of the image; NaN where nothing
-            is known or the mask is empty.
+            (N,) float32: about 1 as the object has looked, about 0 as the rest of the image; NaN
+            where nothing is known or the mask is empty.
         """
-        if not int(self.counts[slot]) or not bool((mask_logits > 0).any()):
-            return float('nan')
-        own, _ = self._likeness(slot, *_cells(pix, mask_logits))
-        span = (self.own[slot] - self.other[slot]).clamp(min=_EPS)
-        return float((own - self.other[slot]) / span)
+        share = _shares(mask_logits, pix)
+        own, _ = self._likeness(slots, _cells(pix), share)
+        span = (self.own[slots] - self.other[slots]).clamp(min=_EPS)
+        known = (self.counts[slots.cpu()] > 0).to(share.device) & share.any(dim=1)
+        return torch.where(known, (own - self.other[slots]) / span, float('nan'))
 
     def _likeness(
-        self, slot: int, cells: torch.Tensor, share: torch.Tensor
+        self, slots: torch.Tensor, cells: torch.Tensor, share: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean cosine to the nearest prototypes: inside the mask, and outside."""
-        cosine = (cells @ self.centers[slot].T).amax(dim=1)
+        """Return (N,) mean cosines to the nearest prototypes: inside of masks, and outside."""
+        cosine = (cells @ self.centers[slots].transpose(1, 2)).amax(dim=2)
         rest = 1.0 - share
-        inside = (cosine * share).sum() / share.sum().clamp(min=_EPS)
-        return inside, (cosine * rest).sum() / rest.sum().clamp(min=_EPS)
+        inside = (cosine * share).sum(1) / share.sum(1).clamp(min=_EPS)
+        return inside, (cosine * rest).sum(1) / rest.sum(1).clamp(min=_EPS)
 
     def _cluster(self, slot: int, *, first: bool) -> None:
         """Move the prototypes to the cells remembered: 16 means and the mean of all."""
@@ -107,17 +113,17 @@ class Prototypes:
         self.centers[slot, -1] = _unit(samples.mean(dim=0))
 
 
-def _cells(pix: torch.Tensor, mask_logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (N, C) unit features of the cells, without what all have in common, and (N,) shares.
-
-    The share of a cell is how much of it the mask covers, 0 to 1.
-    """
+def _cells(pix: torch.Tensor) -> torch.Tensor:
+    """Return (h * w, C) unit features of the cells, without what all have in common."""
     features = pix[0].float().flatten(1).T
-    inside = (mask_logits > 0).float()[None, None]
-    share = torch.nn.functional.adaptive_avg_pool2d(
-        inside, (pix.shape[-2], pix.shape[-1])
-    ).flatten()
-    return _unit(features - features.mean(dim=0)), share
+    return _unit(features - features.mean(dim=0))
+
+
+def _shares(mask_logits: torch.Tensor, pix: torch.Tensor) -> torch.Tensor:
+    """Return (N, h * w) how much of each cell each mask covers, 0 to 1."""
+    inside = (mask_logits > 0).float()[:, None]
+    size = (pix.shape[-2], pix.shape[-1])
+    return torch.nn.functional.adaptive_avg_pool2d(inside, size).flatten(1)
 
 
 def _unit(x: torch.Tensor) -> torch.Tensor:

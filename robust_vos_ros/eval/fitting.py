@@ -24,6 +24,16 @@ RIGHT_IOU = 0.5
 _RIDGE = 1e-3  # keeps weights small where a feature tells nothing
 _CURVE_POINTS = 12
 _MIN_SAMPLES = 200
+_RISES, _FALLS = (0.0, None), (None, 0.0)
+# What a feature may mean, whatever the clips at hand say: other clips are to come.
+_SIGNS = {
+    'iou_logit': _RISES,
+    'object_score': _RISES,
+    'margin': _RISES,
+    'similarity': _RISES,
+    'area_change': _FALLS,
+    'memory_age': _FALLS,
+}
 _RATE_HZ = 30.0
 # Every mask counts, also those that are not believed.
 _SETTINGS = TrackerSettings(visible_on=0.0, visible_off=0.0, reacquire={'verify': False})
@@ -125,7 +135,8 @@ def _fit_logistic(x: np.ndarray, right: np.ndarray) -> np.ndarray:
         ridge = _RIDGE * weights * (np.arange(len(weights)) > 0)
         return float(value.mean() + 0.5 * ridge @ weights), slope + ridge
 
-    found = minimize(loss, np.zeros(x.shape[1]), jac=True, method='L-BFGS-B')
+    bounds = [_SIGNS.get(name, (None, None)) for name in FEATURES]
+    found = minimize(loss, np.zeros(x.shape[1]), jac=True, method='L-BFGS-B', bounds=bounds)
     return np.asarray(found.x) / scale
 
 
