@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from robust_vos_ros.core import confidence, write_gate
+from robust_vos_ros.core.contest import find_losers
 from robust_vos_ros.core.history import Record
 from robust_vos_ros.core.memory import Entries, MemoryShape, ObjectMemory
 from robust_vos_ros.core.memory_tree import Branch, MemoryTree, Proposals, grow, is_uncertain
@@ -32,6 +33,7 @@ from robust_vos_ros.core.types import EventType, ObjectState
 _LEARN_EVERY_S = 0.5  # between frames that prototypes are learned from
 _LEARN_MIN_CONFIDENCE = 0.75
 _NO_ALTERNATIVE = -1.0
+_HIDDEN_SCORE = -1.0  # object score of a mask that belongs to another object
 
 
 @dataclasses.dataclass(slots=True)
@@ -146,6 +148,7 @@ class Propagator:
         candidates = self.model.decode(features, pix, None, previous)
         alive = self._select(slots, owners, candidates, settings)
         seen = self._observe(items, alive, candidates, gates, features)
+        seen = self._settle(alive, seen, settings.duplicate_iou)
         self._branch(items, alive)
         events = []
         for item, observation in zip(items, _firsts(alive.owners, seen), strict=True):
@@ -154,6 +157,8 @@ class Propagator:
             )
             events += [(item, kind) for kind in kinds]
         rule = settings.gate
+        if rule.blank_unseen:
+            self._blank_unseen(items)
         admitted, anchored = self._admit(items, alive, seen, record.stamp_ns, rule)
         if admitted:
             entries = self._remember(items, alive, admitted, features, exclusive=rule.exclusive)
@@ -223,6 +228,35 @@ class Propagator:
                 margin = branches[0].score - branches[1].score
                 seen[first] = dataclasses.replace(seen[first], margin=margin)
         return seen
+
+    def _settle(
+        self, alive: _Survivors, seen: list[Observation], duplicate_iou: float
+    ) -> list[Observation]:
+        """Take away the mask of objects that are where another one is."""
+        first = np.flatnonzero(alive.paths == 0)
+        masks = alive.kept.mask_logits[torch.from_numpy(first), 0] > 0
+        lost = find_losers(masks, [seen[row] for row in first], duplicate_iou)
+        if not lost.any():
+            return seen
+        stays = np.ones(len(seen), bool)
+        stays[first[lost]] = False
+        alive.kept = self.model.hide_absent(
+            alive.kept, torch.from_numpy(stays).to(self.model.device)
+        )
+        return [
+            one if stay else dataclasses.replace(one, object_score=_HIDDEN_SCORE, coverage=0.0)
+            for one, stay in zip(seen, stays, strict=True)
+        ]
+
+    def _blank_unseen(self, items: Sequence[LiveObject]) -> None:
+        """Keep a mask that is not believed from guiding the next frame."""
+        hidden = [
+            item.slot
+            for item in items
+            if not item.visible and len(self.tree.scores(item.slot)) == 1
+        ]
+        if hidden:
+            self.logits[torch.tensor(hidden), 0] = ABSENT_LOGIT
 
     def _branch(self, items: Sequence[LiveObject], alive: _Survivors) -> None:
         """Give the survivors the memory of their parents, and their masks."""

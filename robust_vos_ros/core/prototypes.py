@@ -91,7 +91,8 @@ class Prototypes:
         self, slots: torch.Tensor, cells: torch.Tensor, share: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (N,) mean cosines to the nearest prototypes: inside of masks, and outside."""
-        cosine = (cells @ self.centers[slots].transpose(1, 2)).amax(dim=2)
+        with torch.autocast(cells.device.type, enabled=False):
+            cosine = (cells @ self.centers[slots].transpose(1, 2)).amax(dim=2)
         rest = 1.0 - share
         inside = (cosine * share).sum(1) / share.sum(1).clamp(min=_EPS)
         return inside, (cosine * rest).sum(1) / rest.sum(1).clamp(min=_EPS)

@@ -89,6 +89,11 @@ class GateSettings(Settings):
         'Pixels that another object claims more strongly do not enter the memory of an object.',
         dynamic=True,
     )
+    blank_unseen: bool = setting(
+        True,
+        'The mask of an object that counts as unseen does not guide the next frame.',
+        dynamic=True,
+    )
     anchors: int = setting(
         4,
         'Frames kept for long because a look-alike was in view and the mask was good; 0 = none.',
@@ -227,6 +232,14 @@ class TrackerSettings(Settings):
         ge=0.1,
         le=1.0,
     )
+    duplicate_iou: float = setting(
+        0.6,
+        'Of two objects whose masks agree to this IoU, the one that looks less like itself counts '
+        'as hidden; 1 = both are believed.',
+        dynamic=True,
+        ge=0.1,
+        le=1.0,
+    )
     area_jump_ratio: float = setting(
         3.0,
         'Growth or shrinkage of the mask area from frame to frame that raises AREA_JUMP.',
@@ -242,10 +255,11 @@ class TrackerSettings(Settings):
     def plain(cls) -> TrackerSettings:
         """Return the settings of SAM 2: every frame is remembered, each mask is believed."""
         gate = GateSettings(
-            min_confidence=0.0, min_iou=0.0, exclusive=False, anchors=0, modulation=0.0
-        )
+            min_confidence=0.0, min_iou=0.0, exclusive=False, blank_unseen=False, anchors=0,
+            modulation=0.0,
+        )  # fmt: skip
         tree, reacquire = TreeSettings(pathways=1), ReacquireSettings(verify=False)
-        return cls(gate=gate, tree=tree, reacquire=reacquire)
+        return cls(gate=gate, tree=tree, reacquire=reacquire, duplicate_iou=1.0)
 
     @pydantic.model_validator(mode='after')
     def _check_hysteresis(self) -> TrackerSettings:
