@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from pathlib import Path
 from types import TracebackType
 
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from mcap.records import Channel, Message, Schema
 from rosbags.typesys.store import Typestore
 
+from robust_vos_ros.bags.definitions import add_installed_type, message_typestore
+from robust_vos_ros.bags.mcap_file import McapFile
+from robust_vos_ros.bags.metadata import FileSummary, write_metadata
 from robust_vos_ros.core.errors import ConfigError
 
-_PACKAGE = 'robust_vos'
+LIBRARY = 'robust_vos'
+CUSTOM_DATA = 'robust_vos'  # name of the metadata record
+_QOS_KEY, _HASH_KEY = 'offered_qos_profiles', 'topic_type_hash'  # as ros2 bag writes them
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Topic:
+    channel_id: int
+    msgtype: str
 
 
 class BagWriter:
@@ -24,20 +35,38 @@ class BagWriter:
         path: Folder to create.
 
     Raises:
-        ConfigError: The folder exists.
+        ConfigError: The folder exists, or cannot be made.
     """
 
     def __init__(self, path: Path) -> None:
         if path.exists():
             raise ConfigError(f'bag {path} exists already; remove it or choose another name')
-        self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        self._path = path
         self._typestore = message_typestore()
-        self._connections: dict[str, Connection] = {}
+        self._schema_ids: dict[str, int] = {}
+        self._topics: dict[str, _Topic] = {}
+        self._custom_data: dict[str, str] = {}
+
+    @property
+    def typestore(self) -> Typestore:
+        """The message types of the bag."""
+        return self._typestore
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes in the file so far."""
+        return self._stream.tell()
 
     def __enter__(self) -> BagWriter:
         """Create the folder."""
-        self._writer.open()
+        try:
+            self._path.mkdir(parents=True)
+            self._stream = (self._path / f'{self._path.name}.mcap').open('xb')
+            self._file = McapFile(self._stream, library=LIBRARY)
+        except OSError as error:
+            raise ConfigError(
+                f'cannot write bag {self._path}: {error.strerror}; choose another place'
+            ) from error
         return self
 
     def __exit__(
@@ -46,10 +75,35 @@ class BagWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the bag; after an error it is left without an index."""
-        self._writer.__exit__(kind, error, trace)
+        """Finish the bag; after an error it is left without an index (see bags/repair.py)."""
+        if kind is not None:
+            self._close_quietly()
+            return
+        try:
+            self._file.finish()
+            self._stream.close()
+            summary = FileSummary.of(self._stream.name, self._file)
+            write_metadata(self._path, [summary], self._custom_data)
+        except OSError:
+            self._close_quietly()
+            raise
 
-    def write(self, topic: str, msgtype: str, cdr: bytes, stamp_ns: int) -> None:
+    def _close_quietly(self) -> None:
+        try:
+            self._stream.close()
+        except OSError:  # what could not be written before cannot be written now
+            self._stream.raw.close()
+
+    def write(
+        self,
+        topic: str,
+        msgtype: str,
+        cdr: bytes,
+        stamp_ns: int,
+        *,
+        publish_ns: int | None = None,
+        qos: str = '',
+    ) -> None:
         """Append one message.
 
         Args:
@@ -57,49 +111,67 @@ class BagWriter:
             msgtype: As in `robust_vos/msg/TrackEvent`.
             cdr: The serialized message.
             stamp_ns: Time of the message in nanoseconds.
+            publish_ns: When it was published; None = stamp_ns.
+            qos: Offered QoS profiles of the topic as the YAML of ros2 bag; the first ones count.
 
         Raises:
             ConfigError: The type is unknown, or the topic carries another type.
+            OSError: The file cannot be written.
         """
-        connection = self._connections.get(topic)
-        if connection is None:
-            connection = self._connections[topic] = self._connect(topic, msgtype)
-        if connection.msgtype != msgtype:
+        known = self._topics.get(topic)
+        if known is None:
+            known = self._topics[topic] = self._connect(topic, msgtype, qos)
+        if known.msgtype != msgtype:
             raise ConfigError(
-                f'topic {topic} carries {connection.msgtype}, got {msgtype}; '
-                'use one topic per type'
+                f'topic {topic} carries {known.msgtype}, got {msgtype}; use one topic per type'
             )
-        self._writer.write(connection, stamp_ns, cdr)
+        self._file.add_message(
+            Message(
+                channel_id=known.channel_id,
+                log_time=stamp_ns,
+                publish_time=stamp_ns if publish_ns is None else publish_ns,
+                data=cdr,
+                sequence=0,
+            )
+        )
 
-    def _connect(self, topic: str, msgtype: str) -> Connection:
-        if msgtype not in self._typestore.fielddefs:
+    def write_custom_data(self, values: dict[str, str]) -> None:
+        """Write key-value pairs about the whole bag: to its file at once, to its metadata later.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        self._custom_data.update(values)
+        self._file.add_metadata(CUSTOM_DATA, values)
+
+    def flush(self) -> None:
+        """Put everything written so far on the disk, where it survives the end of the power.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        self._file.end_chunk()
+        os.fdatasync(self._stream.fileno())
+
+    def _connect(self, topic: str, msgtype: str, qos: str) -> _Topic:
+        if not add_installed_type(self._typestore, msgtype):
             raise ConfigError(
-                f'expected a message type of ROS 2 or {_PACKAGE} for topic {topic}, '
-                f'got {msgtype!r}'
+                f'expected a message type of ROS 2, {LIBRARY} or a sourced workspace for topic '
+                f'{topic}, got {msgtype!r}'
             )
-        return self._writer.add_connection(topic, msgtype, typestore=self._typestore)
-
-
-def message_typestore() -> Typestore:
-    """Return the message types of ROS 2 and of robust_vos, for bags written or read without ROS.
-
-    Raises:
-        ConfigError: The installation lacks the definitions.
-    """
-    typestore = get_typestore(Stores.ROS2_JAZZY)
-    types = {}
-    for path in sorted(_message_dir().glob('*.msg')):
-        types.update(get_types_from_msg(path.read_text('utf-8'), f'{_PACKAGE}/msg/{path.stem}'))
-    typestore.register(types)
-    return typestore
-
-
-def _message_dir() -> Path:
-    """Return the folder `msg/` of the source tree, or of the installation around this file."""
-    here = Path(__file__).resolve()
-    candidates = [here.parents[2] / 'msg']
-    candidates += [parent / 'share' / _PACKAGE / 'msg' for parent in here.parents]
-    for candidate in candidates:
-        if (candidate / 'TrackedObject.msg').is_file():
-            return candidate
-    raise ConfigError(f'no message definitions next to or above {here}; install the package again')
+        if msgtype not in self._schema_ids:
+            self._schema_ids[msgtype] = len(self._schema_ids) + 1
+            text, _ = self._typestore.generate_msgdef(msgtype, ros_version=2)
+            self._file.add_schema(
+                Schema(
+                    id=self._schema_ids[msgtype], name=msgtype, encoding='ros2msg',
+                    data=text.encode(),
+                )
+            )  # fmt: skip
+        channel = Channel(
+            id=len(self._topics) + 1, topic=topic, message_encoding='cdr',
+            schema_id=self._schema_ids[msgtype],
+            metadata={_QOS_KEY: qos, _HASH_KEY: self._typestore.hash_rihs01(msgtype)},
+        )  # fmt: skip
+        self._file.add_channel(channel)
+        return _Topic(channel.id, msgtype)
