@@ -104,6 +104,16 @@ def write_metadata(
     temporary.replace(folder / 'metadata.yaml')
 
 
+def read_custom_data(folder: Path) -> dict[str, str]:
+    """Return the key-value pairs in the metadata.yaml of a bag, none where that cannot be read."""
+    try:
+        content = yaml.safe_load((folder / 'metadata.yaml').read_text('utf-8'))
+        values = content['rosbag2_bagfile_information']['custom_data']
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+        return {}
+    return {str(key): str(value) for key, value in (values or {}).items()}
+
+
 def _topics(files: Sequence[FileSummary]) -> list[dict[str, Any]]:
     counts: Counter[str] = Counter()
     known = {}
