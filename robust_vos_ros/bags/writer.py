@@ -7,12 +7,9 @@ from types import TracebackType
 
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
 
+from robust_vos_ros.bags.definitions import PACKAGE, message_typestore
 from robust_vos_ros.core.errors import ConfigError
-
-_PACKAGE = 'robust_vos'
 
 
 class BagWriter:
@@ -74,32 +71,6 @@ class BagWriter:
     def _connect(self, topic: str, msgtype: str) -> Connection:
         if msgtype not in self._typestore.fielddefs:
             raise ConfigError(
-                f'expected a message type of ROS 2 or {_PACKAGE} for topic {topic}, '
-                f'got {msgtype!r}'
+                f'expected a message type of ROS 2 or {PACKAGE} for topic {topic}, got {msgtype!r}'
             )
         return self._writer.add_connection(topic, msgtype, typestore=self._typestore)
-
-
-def message_typestore() -> Typestore:
-    """Return the message types of ROS 2 and of robust_vos, for bags written or read without ROS.
-
-    Raises:
-        ConfigError: The installation lacks the definitions.
-    """
-    typestore = get_typestore(Stores.ROS2_JAZZY)
-    types = {}
-    for path in sorted(_message_dir().glob('*.msg')):
-        types.update(get_types_from_msg(path.read_text('utf-8'), f'{_PACKAGE}/msg/{path.stem}'))
-    typestore.register(types)
-    return typestore
-
-
-def _message_dir() -> Path:
-    """Return the folder `msg/` of the source tree, or of the installation around this file."""
-    here = Path(__file__).resolve()
-    candidates = [here.parents[2] / 'msg']
-    candidates += [parent / 'share' / _PACKAGE / 'msg' for parent in here.parents]
-    for candidate in candidates:
-        if (candidate / 'TrackedObject.msg').is_file():
-            return candidate
-    raise ConfigError(f'no message definitions next to or above {here}; install the package again')
