@@ -198,8 +198,9 @@ def _decode(msg: Any) -> np.ndarray:
 def _decoded_to_rgb(pixels: np.ndarray, form: str) -> np.ndarray:
     if pixels.ndim == 2:
         original = ENCODINGS.get(re.split(r'[;\s]', form, maxsplit=1)[0])
-        mosaic = original is not None and original.to_rgb in _BAYER.values()
-        return _to_rgb8(pixels, original.to_rgb if mosaic else cv2.COLOR_GRAY2RGB)
+        if original is not None and original.to_rgb in _BAYER.values():
+            return _to_rgb8(pixels, original.to_rgb)
+        return _to_rgb8(pixels, cv2.COLOR_GRAY2RGB)
     # image_transport names the channel order it compressed; without a name it is BGR.
     stored_rgb = 'compressed rgb' in form
     codes = {

@@ -120,12 +120,17 @@ def cut(path, share):
     path.write_bytes(data[: int(len(data) * share)])
 
 
-def flip(path, share):
-    """Overwrite 64 bytes in the middle."""
+def spoil_chunk(path):
+    """Overwrite the beginning of a compressed chunk."""
     data = bytearray(path.read_bytes())
-    place = int(len(data) * share)
+    place = data.index(b'\x28\xb5\x2f\xfd')  # how zstd begins
     data[place : place + 64] = bytes(64 * [0xA5])
     path.write_bytes(data)
+
+
+def read_all(path):
+    with BagReader(path) as bag:
+        return [bag.decode(message) for message in bag.messages()]
 
 
 DAMAGES = {
@@ -134,7 +139,7 @@ DAMAGES = {
         'mcap', lambda path: path.write_bytes(path.read_bytes()[:-1]), 'damaged or cut off',
     ),
     'mcap of 20 bytes': ('mcap', lambda path: cut(path, 0.0001), 'damaged or cut off'),
-    'mcap chunk overwritten': ('mcap', lambda path: flip(path, 0.3), 'damaged or cut off'),
+    'mcap chunk overwritten': ('mcap', spoil_chunk, 'damaged or cut off'),
     'mcap of zero bytes': ('mcap', lambda path: path.write_bytes(b''), 'empty file'),
     'mcap that is text': ('mcap', lambda path: path.write_text('hello'), 'damaged or cut off'),
     'ros 1 cut in half': ('bag', lambda path: cut(path, 0.5), 'damaged or cut off'),
@@ -156,9 +161,8 @@ def test_damaged_bags_give_one_sentence(name, helpers, pictures, tmp_path: Path)
     else:
         damage(path)
     before = path.read_bytes() if path.exists() else None
-    with pytest.raises(BagError, match=words) as caught, BagReader(path) as bag:
-        for message in bag.messages():
-            bag.decode(message)
+    with pytest.raises(BagError, match=words) as caught:
+        read_all(path)
     assert '\n' not in str(caught.value)
     assert str(path) in str(caught.value)
     assert before is None or path.read_bytes() == before
