@@ -1,11 +1,22 @@
 """The command `robust-vos`."""
 
 # Each module adds its commands to the application, in the order of --help.
-from robust_vos_ros.cli import bench, corrupt, demo, evaluation, gates, render, training, weights
+from robust_vos_ros.cli import (
+    bag,
+    bench,
+    corrupt,
+    demo,
+    evaluation,
+    gates,
+    render,
+    training,
+    weights,
+)
 from robust_vos_ros.cli.base import app
 
 __all__ = [
     'app',
+    'bag',
     'bench',
     'corrupt',
     'demo',

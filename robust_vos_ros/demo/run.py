@@ -17,6 +17,7 @@ from rclpy.serialization import serialize_message
 from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 
+from robust_vos_ros.bags.reader import RawMessage
 from robust_vos_ros.bags.writer import BagWriter
 from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import ConfigError
@@ -33,7 +34,7 @@ from robust_vos_ros.demo.processes import (
     Interrupts,
     find_free_domain,
 )
-from robust_vos_ros.demo.records import RawMessage, Recording
+from robust_vos_ros.demo.records import Recording
 from robust_vos_ros.demo.report import Summary, make_tables, summarize
 from robust_vos_ros.demo.transport import make_room_for_images
 

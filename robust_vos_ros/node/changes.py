@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 
+from robust_vos_ros.core.images import NS_PER_S
 from robust_vos_ros.core.types import Frame
-from robust_vos_ros.node.conversions import NS_PER_S
 from robust_vos_ros.node.settings import NodeSettings
 
 

@@ -18,9 +18,9 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
 
+from robust_vos_ros.core.images import NS_PER_S
 from robust_vos_ros.core.masks import encode_rle, overlay
 from robust_vos_ros.core.types import ObjectState, TrackedObject, TrackEvent, TrackResult
-from robust_vos_ros.node.conversions import NS_PER_S
 
 try:
     from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
