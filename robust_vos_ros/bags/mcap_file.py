@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections import defaultdict
-from typing import BinaryIO
+from io import FileIO
 
 import zstandard
 from mcap.data_stream import RecordBuilder
@@ -32,7 +32,7 @@ from mcap.records import (
 MAGIC = b'\x89MCAP0\r\n'
 PROFILE = 'ros2'
 # What a killed program can lose besides the time since the last `end_chunk`.
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 4 << 20
 _ZSTD_LEVEL = 1  # camera images hardly get smaller at higher ones
 
 
@@ -53,12 +53,14 @@ class McapFile:
     writer cannot end a chunk on request.
 
     Args:
-        stream: Binary stream, empty.
+        stream: An empty file, unbuffered: what was written is out of this program's hands.
         library: Name of the writing program, for the header.
     """
 
-    def __init__(self, stream: BinaryIO, *, library: str) -> None:
+    def __init__(self, stream: FileIO, *, library: str) -> None:
         self._stream = stream
+        self._end = 0  # bytes written
+        self._whole = 0  # of them, up to the last chunk or record with all that belongs to it
         self._pending = RecordBuilder()
         self._pending_index: dict[int, list[tuple[int, int]]] = defaultdict(list)
         self._schemas: dict[int, Schema] = {}
@@ -69,13 +71,12 @@ class McapFile:
         self._metadata: list[MetadataIndex] = []
         self.start_ns = 0
         self.end_ns = 0
-        self._stream.write(MAGIC)
+        self._put(MAGIC)
         self._write(Header(PROFILE, library))
-        self._stream.flush()
 
     @property
     def num_messages(self) -> int:
-        """Messages added so far."""
+        """Messages in the chunks written so far."""
         return sum(self._counts.values())
 
     def channels(self) -> list[ChannelCount]:
@@ -103,10 +104,6 @@ class McapFile:
         Raises:
             OSError: The file cannot be written.
         """
-        first = not self._counts
-        self.start_ns = message.log_time if first else min(self.start_ns, message.log_time)
-        self.end_ns = message.log_time if first else max(self.end_ns, message.log_time)
-        self._counts[message.channel_id] += 1
         offset = self._pending.count
         self._pending_index[message.channel_id].append((message.log_time, offset))
         message.write(self._pending)
@@ -121,6 +118,7 @@ class McapFile:
         """
         offset, length = self._write(Metadata(name=name, metadata=values))
         self._metadata.append(MetadataIndex(offset=offset, length=length, name=name))
+        self._whole = self._end
 
     def add_attachment(self, attachment: Attachment) -> None:
         """Add a file inside the file, at once.
@@ -135,22 +133,20 @@ class McapFile:
             name=attachment.name, media_type=attachment.media_type,
         )  # fmt: skip
         self._attachments.append(index)
+        self._whole = self._end
 
     def end_chunk(self) -> None:
-        """Write what has been added, and hand it to the system.
+        """Write what has been added.
 
         Raises:
             OSError: The file cannot be written.
         """
-        if self._pending.count:
-            self._write_chunk()
-        self._stream.flush()
-
-    def _write_chunk(self) -> None:
+        if not self._pending.count:
+            return
         index, self._pending_index = self._pending_index, defaultdict(list)
         records = self._pending.end()
         data = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(records)
-        times = [time for entries in index.values() for time, _ in entries] or [0]
+        times = [time for entries in index.values() for time, _ in entries] or [self.end_ns]
         chunk = Chunk(
             compression='zstd', data=data, message_start_time=min(times),
             message_end_time=max(times), uncompressed_crc=zlib.crc32(records),
@@ -171,6 +167,24 @@ class McapFile:
                 uncompressed_size=len(records),
             )
         )  # fmt: skip
+        known = [self.start_ns, self.end_ns] if self._counts else times
+        self.start_ns, self.end_ns = min(*known, *times), max(*known, *times)
+        for channel_id, entries in index.items():
+            self._counts[channel_id] += len(entries)
+        self._whole = self._end
+
+    def cut_back(self) -> None:
+        """After an error, remove the record that was not written in full.
+
+        That makes room on a full disk; messages that were not written are given up.
+
+        Raises:
+            OSError: The file cannot be changed.
+        """
+        self._pending, self._pending_index = RecordBuilder(), defaultdict(list)
+        self._stream.seek(self._whole)
+        self._stream.truncate()
+        self._end = self._whole
 
     def finish(self) -> None:
         """Write the summary; the stream stays open.
@@ -180,7 +194,7 @@ class McapFile:
         """
         self.end_chunk()
         self._write(DataEnd(data_section_crc=0))
-        summary_start = self._stream.tell()
+        summary_start = self._end
         summary, offsets = RecordBuilder(), []
         groups: tuple[tuple[Opcode, list[McapRecord]], ...] = (
             (Opcode.SCHEMA, list(self._schemas.values())),
@@ -212,10 +226,9 @@ class McapFile:
         # The checksum covers the summary and the footer up to the checksum itself.
         head = footer.end()[:-4]
         checksum = zlib.crc32(head, zlib.crc32(summary))
-        self._stream.write(summary)
+        self._put(summary)
         self._write(Footer(summary_start, offset_start, checksum))
-        self._stream.write(MAGIC)
-        self._stream.flush()
+        self._put(MAGIC)
 
     def _statistics(self) -> Statistics:
         return Statistics(
@@ -234,6 +247,12 @@ class McapFile:
         """Write a record; return its offset and length in the file."""
         builder = RecordBuilder()
         record.write(builder)
-        offset, data = self._stream.tell(), builder.end()
-        self._stream.write(data)
+        offset, data = self._end, builder.end()
+        self._put(data)
         return offset, len(data)
+
+    def _put(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:  # a full disk takes a part before it refuses
+            rest = rest[self._stream.write(rest) :]
+        self._end += len(data)

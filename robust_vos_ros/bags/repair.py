@@ -114,7 +114,7 @@ def _repair_files(files: list[Path], target: Path, bag: Path) -> Repaired:
 def _repair_file(path: Path, out: Path, custom_data: dict[str, str]) -> tuple[FileSummary, int]:
     """Write what is whole in one file; return its summary and the number of unknown messages."""
     num_unknown, channels = 0, set()
-    with out.open('wb') as stream:
+    with out.open('wb', buffering=0) as stream:
         file = McapFile(stream, library=LIBRARY)
         for record in salvage(path):
             if isinstance(record, Message):

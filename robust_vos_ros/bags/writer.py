@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from pathlib import Path
@@ -48,20 +49,25 @@ class BagWriter:
         self._custom_data: dict[str, str] = {}
 
     @property
+    def file(self) -> Path:
+        """The file in the bag."""
+        return self._path / f'{self._path.name}.mcap'
+
+    @property
+    def num_messages(self) -> int:
+        """Messages written so far."""
+        return self._file.num_messages
+
+    @property
     def typestore(self) -> Typestore:
         """The message types of the bag."""
         return self._typestore
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes in the file so far."""
-        return self._stream.tell()
 
     def __enter__(self) -> BagWriter:
         """Create the folder."""
         try:
             self._path.mkdir(parents=True)
-            self._stream = (self._path / f'{self._path.name}.mcap').open('xb')
+            self._stream = self.file.open('xb', buffering=0)
             self._file = McapFile(self._stream, library=LIBRARY)
         except OSError as error:
             raise ConfigError(
@@ -75,24 +81,22 @@ class BagWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the bag; after an error it is left without an index (see bags/repair.py)."""
-        if kind is not None:
-            self._close_quietly()
-            return
-        try:
-            self._file.finish()
-            self._stream.close()
-            summary = FileSummary.of(self._stream.name, self._file)
-            write_metadata(self._path, [summary], self._custom_data)
-        except OSError:
-            self._close_quietly()
-            raise
+        """Finish the bag, after an error of the disk as far as it got.
 
-    def _close_quietly(self) -> None:
-        try:
-            self._stream.close()
-        except OSError:  # what could not be written before cannot be written now
-            self._stream.raw.close()
+        Where even that fails, and after other errors, it is left without an index (bags/repair.py).
+        """
+        with self._stream:
+            if kind is None:
+                self._finish()
+            elif issubclass(kind, OSError):
+                with contextlib.suppress(OSError):
+                    self._file.cut_back()
+                    self._finish()
+
+    def _finish(self) -> None:
+        self._file.finish()
+        summary = FileSummary.of(self.file, self._file)
+        write_metadata(self._path, [summary], self._custom_data)
 
     def write(
         self,
