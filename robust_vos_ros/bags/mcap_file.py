@@ -49,8 +49,8 @@ class McapFile:
     """Write records in chunks, each followed by its index, and a summary at the end.
 
     Whatever ends the program, all chunks ended before are in the file: `end_chunk` hands them to
-    the system, and `bags.repair` adds the summary. Records are those of the package mcap, whose own
-    writer cannot end a chunk on request.
+    the system, and `bags.repair` adds the summary. Records are those of the package mcap, whose
+    own writer cannot end a chunk on request.
 
     Args:
         stream: An empty file, unbuffered: what was written is out of this program's hands.

@@ -152,7 +152,13 @@ def _named(profile: dict[str, Any]) -> dict[str, Any]:
     names: dict[str, tuple[str, ...]] = {
         'history': ('system_default', 'keep_last', 'keep_all', 'unknown'),
         'reliability': ('system_default', 'reliable', 'best_effort', 'unknown', 'best_available'),
-        'durability': ('system_default', 'transient_local', 'volatile', 'unknown', 'best_available'),
+        'durability': (
+            'system_default',
+            'transient_local',
+            'volatile',
+            'unknown',
+            'best_available',
+        ),
         'liveliness': ('system_default', 'automatic', 'unknown', 'manual_by_topic', 'unknown'),
     }
     result = dict(profile)

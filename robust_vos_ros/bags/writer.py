@@ -83,7 +83,8 @@ class BagWriter:
     ) -> None:
         """Finish the bag, after an error of the disk as far as it got.
 
-        Where even that fails, and after other errors, it is left without an index (bags/repair.py).
+        Where even that fails, and after other errors, it is left without an index; bags/repair.py
+        makes one.
         """
         with self._stream:
             if kind is None:

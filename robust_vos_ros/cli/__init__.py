@@ -3,6 +3,8 @@
 # Each module adds its commands to the application, in the order of --help.
 from robust_vos_ros.cli import (
     bag,
+    bag_live,
+    bag_tools,
     bench,
     corrupt,
     demo,
@@ -17,6 +19,8 @@ from robust_vos_ros.cli.base import app
 __all__ = [
     'app',
     'bag',
+    'bag_live',
+    'bag_tools',
     'bench',
     'corrupt',
     'demo',

@@ -1,0 +1,148 @@
+"""Messages made from those of the node for viewers: what a label means, and outlines.
+
+Their types, vision_msgs/LabelInfo and foxglove_msgs/ImageAnnotations, are not installed
+everywhere. In a bag they need not be: it carries the definitions.
+"""
+
+from __future__ import annotations
+
+import collections
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from rosbags.typesys.store import Typestore
+
+from robust_vos_ros.bags.definitions import ANNOTATIONS, LABEL_INFO, PACKAGE
+from robust_vos_ros.bags.reader import RawMessage, header_stamp_ns
+from robust_vos_ros.core.errors import RobustVosError
+from robust_vos_ros.core.masks import find_outlines, label_colors
+from robust_vos_ros.core.types import ObjectState
+
+_ARRAY = f'{PACKAGE}/msg/TrackedObjectArray'
+_PNG = 'sensor_msgs/msg/CompressedImage'
+_LINE_LOOP = 2
+_FILL_OPACITY = 0.25
+_TEXT_PX = 16.0
+# The mask of a frame comes right after its objects.
+_MAX_UNPAIRED = 8
+_MAX_WAITING = 64
+
+
+def make_label_info(typestore: Typestore, array: Any) -> Any:
+    """Return a vision_msgs/LabelInfo: the class of every label, else its object_id.
+
+    Args:
+        typestore: Of `bags.definitions`.
+        array: A TrackedObjectArray.
+    """
+    kind = typestore.types['vision_msgs/msg/VisionClass']
+    classes = [kind(item.label, item.class_id or item.object_id) for item in array.objects]
+    return typestore.types[LABEL_INFO](array.header, classes, 0.0)
+
+
+def make_annotations(typestore: Typestore, array: Any, label_mask: np.ndarray) -> Any:
+    """Return a foxglove_msgs/ImageAnnotations: outlines with id, confidence and state.
+
+    Args:
+        typestore: Of `bags.definitions`.
+        array: A TrackedObjectArray.
+        label_mask: (H, W) labels of the same frame.
+    """
+    types = typestore.types
+    color, point = types['foxglove_msgs/msg/Color'], types['foxglove_msgs/msg/Point2']
+    stamp = array.header.stamp
+    outlines, texts = [], []
+    for row, item in enumerate(array.objects):
+        red, green, blue = (float(v) / 255 for v in label_colors()[item.label % 256])
+        solid, fill = color(red, green, blue, 1.0), color(red, green, blue, _FILL_OPACITY)
+        for outline in find_outlines(label_mask, item.label):
+            # Foxglove's origin is the corner of the first pixel, ours its centre.
+            points = [point(float(x) + 0.5, float(y) + 0.5) for x, y in outline]
+            outlines.append(
+                types['foxglove_msgs/msg/PointsAnnotation'](
+                    stamp, _LINE_LOOP, points, solid, [], fill, 2.0
+                )
+            )
+        # Objects without a mask are listed in the corner.
+        x, y = (item.roi.x_offset, item.roi.y_offset) if item.area_px else (0, _TEXT_PX * row)
+        text = f'{item.object_id} {item.confidence:.2f} {ObjectState(item.state).name}'
+        texts.append(
+            types['foxglove_msgs/msg/TextAnnotation'](
+                stamp, point(float(x), float(y)), text, _TEXT_PX, solid, color(0.0, 0.0, 0.0, 0.6)
+            )
+        )
+    return types[ANNOTATIONS]([], outlines, texts)
+
+
+class DerivedTopics:
+    """Adds label info and annotations to a recording, in a thread of its own.
+
+    What comes faster than that thread works is left out, so that nothing recorded ever waits.
+
+    Args:
+        typestore: Of `bags.definitions`.
+        prefix: Of the node's topics, as in `/robust_vos`.
+        put: Records a message.
+    """
+
+    def __init__(
+        self, typestore: Typestore, prefix: str, put: Callable[[RawMessage], None]
+    ) -> None:
+        self.sources = (f'{prefix}/objects', f'{prefix}/label_mask/compressed')
+        self._label_info, self._annotations = f'{prefix}/label_info', f'{prefix}/annotations'
+        self._typestore = typestore
+        self._put = put
+        self._arrays: collections.OrderedDict[int, Any] = collections.OrderedDict()
+        self._classes: list[tuple[int, str]] | None = None
+        self._queue: queue.Queue[RawMessage | None] = queue.Queue(_MAX_WAITING)
+        self._thread = threading.Thread(target=self._run, name='derived topics', daemon=True)
+        self._thread.start()
+
+    def add(self, message: RawMessage) -> None:
+        """Take a message of one of the sources."""
+        if not self._queue.full():
+            self._queue.put(message)
+
+    def stop(self) -> None:
+        """Finish what waits."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (message := self._queue.get()) is not None:
+            try:
+                if message.msgtype == _ARRAY:
+                    self._add_objects(message)
+                elif message.msgtype == _PNG:
+                    self._add_mask(message)
+            except (RobustVosError, ValueError, IndexError, cv2.error):
+                continue  # the message itself is recorded as it came, whatever is wrong with it
+
+    def _add_objects(self, message: RawMessage) -> None:
+        array: Any = self._typestore.deserialize_cdr(message.cdr, _ARRAY)
+        self._arrays[header_stamp_ns(message.cdr)] = array
+        while len(self._arrays) > _MAX_UNPAIRED:
+            self._arrays.popitem(last=False)
+        classes = [(item.label, item.class_id or item.object_id) for item in array.objects]
+        if classes != self._classes:
+            self._classes = classes
+            self._record(self._label_info, LABEL_INFO, make_label_info(self._typestore, array),
+                         message.stamp_ns)  # fmt: skip
+
+    def _add_mask(self, message: RawMessage) -> None:
+        array = self._arrays.pop(header_stamp_ns(message.cdr), None)
+        if array is None:
+            return
+        image: Any = self._typestore.deserialize_cdr(message.cdr, _PNG)
+        mask = cv2.imdecode(image.data, cv2.IMREAD_UNCHANGED)
+        if mask is not None:
+            made = make_annotations(self._typestore, array, mask)
+            self._record(self._annotations, ANNOTATIONS, made, message.stamp_ns)
+
+    def _record(self, topic: str, msgtype: str, message: Any, stamp_ns: int) -> None:
+        cdr = bytes(self._typestore.serialize_cdr(message, msgtype))
+        self._put(RawMessage(topic, msgtype, cdr, stamp_ns))
