@@ -19,14 +19,17 @@ from rosbags.typesys.store import Typestore
 from robust_vos_ros.bags.definitions import ANNOTATIONS, LABEL_INFO, PACKAGE
 from robust_vos_ros.bags.reader import RawMessage, header_stamp_ns
 from robust_vos_ros.core.errors import RobustVosError
-from robust_vos_ros.core.masks import find_outlines, label_colors
-from robust_vos_ros.core.types import ObjectState
+from robust_vos_ros.core.marks import (
+    FILL_OPACITY,
+    LINE_PX,
+    TEXT_BACKGROUND_OPACITY,
+    TEXT_PX,
+    find_marks,
+)
 
 _ARRAY = f'{PACKAGE}/msg/TrackedObjectArray'
 _PNG = 'sensor_msgs/msg/CompressedImage'
 _LINE_LOOP = 2
-_FILL_OPACITY = 0.25
-_TEXT_PX = 16.0
 # The mask of a frame comes right after its objects.
 _MAX_UNPAIRED = 8
 _MAX_WAITING = 64
@@ -52,30 +55,19 @@ def make_annotations(typestore: Typestore, array: Any, label_mask: np.ndarray) -
         array: A TrackedObjectArray.
         label_mask: (H, W) labels of the same frame.
     """
-    types = typestore.types
+    types, stamp = typestore.types, array.header.stamp
     color, point = types['foxglove_msgs/msg/Color'], types['foxglove_msgs/msg/Point2']
-    stamp = array.header.stamp
-    outlines, texts = [], []
-    for row, item in enumerate(array.objects):
-        red, green, blue = (float(v) / 255 for v in label_colors()[item.label % 256])
-        solid, fill = color(red, green, blue, 1.0), color(red, green, blue, _FILL_OPACITY)
-        for outline in find_outlines(label_mask, item.label):
-            # Foxglove's origin is the corner of the first pixel, ours its centre.
-            points = [point(float(x) + 0.5, float(y) + 0.5) for x, y in outline]
-            outlines.append(
-                types['foxglove_msgs/msg/PointsAnnotation'](
-                    stamp, _LINE_LOOP, points, solid, [], fill, 2.0
-                )
-            )
-        # Objects without a mask are listed in the corner.
-        x, y = (item.roi.x_offset, item.roi.y_offset) if item.area_px else (0, _TEXT_PX * row)
-        text = f'{item.object_id} {item.confidence:.2f} {ObjectState(item.state).name}'
-        texts.append(
-            types['foxglove_msgs/msg/TextAnnotation'](
-                stamp, point(float(x), float(y)), text, _TEXT_PX, solid, color(0.0, 0.0, 0.0, 0.6)
-            )
-        )
-    return types[ANNOTATIONS]([], outlines, texts)
+    make_outline = types['foxglove_msgs/msg/PointsAnnotation']
+    make_text = types['foxglove_msgs/msg/TextAnnotation']
+    background = color(0.0, 0.0, 0.0, TEXT_BACKGROUND_OPACITY)
+    points, texts = [], []
+    for mark in find_marks(array.objects, label_mask):
+        solid, fill = color(*mark.color, 1.0), color(*mark.color, FILL_OPACITY)
+        texts.append(make_text(stamp, point(*mark.text_xy), mark.text, TEXT_PX, solid, background))
+        for outline in mark.outlines:
+            corners = [point(float(x), float(y)) for x, y in outline]
+            points.append(make_outline(stamp, _LINE_LOOP, corners, solid, [], fill, LINE_PX))
+    return types[ANNOTATIONS]([], points, texts)
 
 
 class DerivedTopics:

@@ -118,21 +118,6 @@ def encode_rle(mask: np.ndarray) -> bytes:
     return encoded
 
 
-def find_outlines(label_mask: np.ndarray, label: int) -> list[np.ndarray]:
-    """Return the outer outlines of one object, to within a pixel.
-
-    Args:
-        label_mask: (H, W) labels.
-        label: The object's.
-
-    Returns:
-        One (N, 2) int32 array of (x, y) pixels per part of the object.
-    """
-    mask = (label_mask == label).view(np.uint8)
-    parts, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return [cv2.approxPolyDP(part, 1.0, closed=True)[:, 0] for part in parts]
-
-
 @functools.cache
 def label_colors() -> np.ndarray:
     """Return (256, 3) uint8 RGB colours, far apart for neighbouring labels; row 0 is black."""

@@ -19,13 +19,36 @@ from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
 
 from robust_vos_ros.core.images import NS_PER_S
+from robust_vos_ros.core.marks import (
+    FILL_OPACITY,
+    LINE_PX,
+    TEXT_BACKGROUND_OPACITY,
+    TEXT_PX,
+    find_marks,
+)
 from robust_vos_ros.core.masks import encode_rle, overlay
 from robust_vos_ros.core.types import ObjectState, TrackedObject, TrackEvent, TrackResult
 
 try:
-    from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+    from vision_msgs.msg import (
+        Detection2D,
+        Detection2DArray,
+        LabelInfo,
+        ObjectHypothesisWithPose,
+        VisionClass,
+    )
 except ImportError:  # an extra: vision_msgs is not part of a minimal ROS installation
-    Detection2DArray = None
+    Detection2DArray = LabelInfo = None
+try:
+    from foxglove_msgs.msg import (
+        Color,
+        ImageAnnotations,
+        Point2,
+        PointsAnnotation,
+        TextAnnotation,
+    )
+except ImportError:  # the same
+    ImageAnnotations = None
 
 PNG_FORMAT = 'mono8; png compressed '  # what image_transport writes and reads, blank included
 PNG_FORMAT_16 = '16UC1; png compressed '
@@ -230,4 +253,40 @@ def to_detections(result: TrackResult, header: Header) -> Any:
         hypothesis.hypothesis.score = item.confidence
         detection.results = [hypothesis]
         msg.detections.append(detection)
+    return msg
+
+
+def label_classes(result: TrackResult) -> dict[int, str]:
+    """Return what the labels stand for: the class of the object, else its id."""
+    return {item.label: item.class_id or item.object_id for item in result.objects}
+
+
+def to_label_info(classes: dict[int, str], header: Header) -> Any:
+    """Return vision_msgs/LabelInfo; only where vision_msgs exists."""
+    class_map = [VisionClass(class_id=label, class_name=name) for label, name in classes.items()]
+    return LabelInfo(header=header, class_map=class_map)
+
+
+def to_annotations(result: TrackResult, header: Header) -> Any:
+    """Return foxglove_msgs/ImageAnnotations; only where foxglove_msgs exists."""
+    msg = ImageAnnotations()
+    for mark in find_marks(result.objects, result.label_mask):
+        red, green, blue = mark.color
+        solid = Color(r=red, g=green, b=blue, a=1.0)
+        msg.texts.append(
+            TextAnnotation(
+                timestamp=header.stamp, position=Point2(x=mark.text_xy[0], y=mark.text_xy[1]),
+                text=mark.text, font_size=TEXT_PX, text_color=solid,
+                background_color=Color(a=TEXT_BACKGROUND_OPACITY),
+            )
+        )  # fmt: skip
+        for outline in mark.outlines:
+            msg.points.append(
+                PointsAnnotation(
+                    timestamp=header.stamp, type=PointsAnnotation.LINE_LOOP,
+                    points=[Point2(x=float(x), y=float(y)) for x, y in outline],
+                    outline_color=solid, thickness=LINE_PX,
+                    fill_color=Color(r=red, g=green, b=blue, a=FILL_OPACITY),
+                )
+            )  # fmt: skip
     return msg

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from robust_vos.msg import TrackedObjectArray
 from robust_vos.msg import TrackEvent as TrackEventMsg
@@ -27,6 +27,7 @@ class Publishers:
         """Create the publishers, reliable: a reliable publisher serves every subscriber."""
         self._node = node
         self._all: list[Any] = []
+        self._classes: dict[int, str] | None = None  # as last published
         try:
             self._create_all()
         except Exception:  # a QoS override that makes no sense
@@ -41,15 +42,21 @@ class Publishers:
         self._label_png = create(CompressedImage, '~/label_mask/compressed', 2)
         self._confidence_mask = create(Image, '~/confidence_mask', 2)
         self._overlay = create(Image, '~/overlay', 2)
-        self._detections = None
+        self._detections = self._label_info = self._annotations = None
         if messages.Detection2DArray is not None:
             self._detections = create(messages.Detection2DArray, '~/detections', 10)
+            self._label_info = create(messages.LabelInfo, '~/label_info', 1, latched=True)
+        if messages.ImageAnnotations is not None:
+            self._annotations = create(messages.ImageAnnotations, '~/annotations', 2)
 
-    def _create(self, kind: Any, topic: str, depth: int) -> Any:
+    def _create(self, kind: Any, topic: str, depth: int, *, latched: bool = False) -> Any:
+        qos = QoSProfile(depth=depth)
+        if latched:  # late subscribers get the last message
+            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
         publisher = self._node.create_lifecycle_publisher(
             kind,
             topic,
-            QoSProfile(depth=depth),
+            qos,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._all.append(publisher)
@@ -100,8 +107,16 @@ class Publishers:
             )
         )
         self.publish_events(result.events, header)
+        self._publish_label_info(result, header)
         self._publish_extras(result, header, rgb, settings)
         return latency_ns
+
+    def _publish_label_info(self, result: TrackResult, header: Header) -> None:
+        """Publish what the labels mean, when that has changed."""
+        classes = messages.label_classes(result)
+        if self._label_info is not None and classes != self._classes:
+            self._classes = classes
+            self._label_info.publish(messages.to_label_info(classes, header))
 
     def _publish_extras(
         self, result: TrackResult, header: Header, rgb: np.ndarray, settings: PublishSettings
@@ -127,6 +142,11 @@ class Publishers:
                 settings.confidence_mask,
                 self._confidence_mask,
                 lambda: messages.to_confidence_mask(result, header),
+            ),
+            (
+                settings.annotations,
+                self._annotations,
+                lambda: messages.to_annotations(result, header),
             ),
             (
                 settings.overlay,

@@ -64,6 +64,11 @@ class PublishSettings(Settings):
         True, 'Publish ~/detections (vision_msgs/Detection2DArray) if vision_msgs is installed.',
         dynamic=True,
     )  # fmt: skip
+    annotations: bool = setting(
+        True,
+        'Publish ~/annotations (foxglove_msgs/ImageAnnotations) if foxglove_msgs is installed.',
+        dynamic=True,
+    )
     rle: bool = setting(
         False, 'Fill TrackedObject.rle with the mask as compressed COCO RLE.', dynamic=True
     )
