@@ -6,7 +6,6 @@ everywhere. In a bag they need not be: it carries the definitions.
 
 from __future__ import annotations
 
-import collections
 import queue
 import threading
 from collections.abc import Callable
@@ -30,8 +29,7 @@ from robust_vos_ros.core.marks import (
 _ARRAY = f'{PACKAGE}/msg/TrackedObjectArray'
 _PNG = 'sensor_msgs/msg/CompressedImage'
 _LINE_LOOP = 2
-# The mask of a frame comes right after its objects.
-_MAX_UNPAIRED = 8
+_MAX_UNPAIRED = 30  # frames of which the objects or the mask are still missing
 _MAX_WAITING = 64
 
 
@@ -88,7 +86,7 @@ class DerivedTopics:
         self._label_info, self._annotations = f'{prefix}/label_info', f'{prefix}/annotations'
         self._typestore = typestore
         self._put = put
-        self._arrays: collections.OrderedDict[int, Any] = collections.OrderedDict()
+        self._frames: dict[int, dict[str, Any]] = {}
         self._classes: list[tuple[int, str]] | None = None
         self._queue: queue.Queue[RawMessage | None] = queue.Queue(_MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name='derived topics', daemon=True)
@@ -116,24 +114,29 @@ class DerivedTopics:
 
     def _add_objects(self, message: RawMessage) -> None:
         array: Any = self._typestore.deserialize_cdr(message.cdr, _ARRAY)
-        self._arrays[header_stamp_ns(message.cdr)] = array
-        while len(self._arrays) > _MAX_UNPAIRED:
-            self._arrays.popitem(last=False)
         classes = [(item.label, item.class_id or item.object_id) for item in array.objects]
         if classes != self._classes:
             self._classes = classes
-            self._record(self._label_info, LABEL_INFO, make_label_info(self._typestore, array),
-                         message.stamp_ns)  # fmt: skip
+            made = make_label_info(self._typestore, array)
+            self._record(self._label_info, LABEL_INFO, made, message.stamp_ns)
+        self._pair(message, _ARRAY, array)
 
     def _add_mask(self, message: RawMessage) -> None:
-        array = self._arrays.pop(header_stamp_ns(message.cdr), None)
-        if array is None:
-            return
         image: Any = self._typestore.deserialize_cdr(message.cdr, _PNG)
         mask = cv2.imdecode(image.data, cv2.IMREAD_UNCHANGED)
         if mask is not None:
-            made = make_annotations(self._typestore, array, mask)
+            self._pair(message, _PNG, mask)
+
+    def _pair(self, message: RawMessage, kind: str, content: Any) -> None:
+        """Annotate a frame when both its objects and its mask are there."""
+        frame = self._frames.setdefault(header_stamp_ns(message.cdr), {})
+        frame[kind] = content
+        if len(frame) == 2:
+            del self._frames[header_stamp_ns(message.cdr)]
+            made = make_annotations(self._typestore, frame[_ARRAY], frame[_PNG])
             self._record(self._annotations, ANNOTATIONS, made, message.stamp_ns)
+        while len(self._frames) > _MAX_UNPAIRED:
+            del self._frames[next(iter(self._frames))]
 
     def _record(self, topic: str, msgtype: str, message: Any, stamp_ns: int) -> None:
         cdr = bytes(self._typestore.serialize_cdr(message, msgtype))

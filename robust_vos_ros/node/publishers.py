@@ -19,6 +19,9 @@ from robust_vos_ros.core.types import TrackEvent, TrackResult
 from robust_vos_ros.node import messages
 from robust_vos_ros.node.settings import PublishSettings
 
+# Small messages that a recorder must not miss: a second of them waits for a busy subscriber.
+_DEPTH = 30
+
 
 class Publishers:
     """Publishes results; called by the worker thread only."""
@@ -36,10 +39,10 @@ class Publishers:
 
     def _create_all(self) -> None:
         create = self._create
-        self._objects = create(TrackedObjectArray, '~/objects', 10)
+        self._objects = create(TrackedObjectArray, '~/objects', _DEPTH)
         self._events = create(TrackEventMsg, '~/events', 50)
         self._label_mask = create(Image, '~/label_mask', 2)
-        self._label_png = create(CompressedImage, '~/label_mask/compressed', 2)
+        self._label_png = create(CompressedImage, '~/label_mask/compressed', _DEPTH)
         self._confidence_mask = create(Image, '~/confidence_mask', 2)
         self._overlay = create(Image, '~/overlay', 2)
         self._detections = self._label_info = self._annotations = None
@@ -47,7 +50,7 @@ class Publishers:
             self._detections = create(messages.Detection2DArray, '~/detections', 10)
             self._label_info = create(messages.LabelInfo, '~/label_info', 1, latched=True)
         if messages.ImageAnnotations is not None:
-            self._annotations = create(messages.ImageAnnotations, '~/annotations', 2)
+            self._annotations = create(messages.ImageAnnotations, '~/annotations', 10)
 
     def _create(self, kind: Any, topic: str, depth: int, *, latched: bool = False) -> Any:
         qos = QoSProfile(depth=depth)
