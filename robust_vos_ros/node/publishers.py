@@ -95,6 +95,7 @@ class Publishers:
                 result,
                 header,
                 latency_ns=latency_ns,
+                engine_ns=result.engine_ns,
                 frames_dropped=frames_dropped,
                 rle=settings.rle,
             )
