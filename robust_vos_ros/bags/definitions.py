@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
@@ -20,18 +21,26 @@ def message_typestore() -> Typestore:
     """
     typestore = get_typestore(Stores.ROS2_JAZZY)
     types = {}
-    for path in sorted(_message_dir().glob('*.msg')):
+    for path in sorted((_share_dir() / 'msg').glob('*.msg')):
         types.update(get_types_from_msg(path.read_text('utf-8'), f'{PACKAGE}/msg/{path.stem}'))
     typestore.register(types)
     return typestore
 
 
-def _message_dir() -> Path:
-    """Return the folder `msg/` of the source tree, or of the installation around this file."""
+def package_version() -> str:
+    """Return the version of this package."""
+    try:
+        return importlib.metadata.version('robust_vos_ros')
+    except importlib.metadata.PackageNotFoundError:  # the source tree, or a colcon installation
+        text = (_share_dir() / 'package.xml').read_text('utf-8')
+        return text.partition('<version>')[2].partition('</version>')[0]
+
+
+def _share_dir() -> Path:
+    """Return the folder with `msg/`: the source tree, or in the installation around this file."""
     here = Path(__file__).resolve()
-    candidates = [here.parents[2] / 'msg']
-    candidates += [parent / 'share' / PACKAGE / 'msg' for parent in here.parents]
+    candidates = [here.parents[2], *(parent / 'share' / PACKAGE for parent in here.parents)]
     for candidate in candidates:
-        if (candidate / 'TrackedObject.msg').is_file():
+        if (candidate / 'msg' / 'TrackedObject.msg').is_file():
             return candidate
     raise ConfigError(f'no message definitions next to or above {here}; install the package again')
