@@ -152,12 +152,12 @@ def program(context: LaunchContext) -> str:
 
 
 def custom_data(context: LaunchContext) -> list[str]:
-    """Return what makes the masks, as KEY=VALUE: model, weights_hash, adapter and version."""
+    """Return what makes the masks as KEY=VALUE: version, model, weights, adapter."""
     params_file = context.launch_configurations['params_file']
     command = [program(context), 'weights', 'identify', '--params-file', params_file]
     result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if result.returncode:  # the node will say the same
-        return ['model=unknown']
+        return ['robust_vos.model=unknown']
     return result.stdout.split()
 
 

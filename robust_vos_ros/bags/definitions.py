@@ -10,10 +10,9 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.marks import ANNOTATIONS, LABEL_INFO
 
 PACKAGE = 'robust_vos'
-LABEL_INFO = 'vision_msgs/msg/LabelInfo'
-ANNOTATIONS = 'foxglove_msgs/msg/ImageAnnotations'
 
 # The part of vision_msgs and foxglove_msgs that bags contain. A bag carries its definitions, so
 # that what reads it needs neither package. Field names and order are those of the packages.

@@ -12,60 +12,22 @@ from collections.abc import Callable
 from typing import Any
 
 import cv2
-import numpy as np
 from rosbags.typesys.store import Typestore
 
-from robust_vos_ros.bags.definitions import ANNOTATIONS, LABEL_INFO, PACKAGE
+from robust_vos_ros.bags.definitions import PACKAGE
 from robust_vos_ros.bags.reader import RawMessage, header_stamp_ns
-from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.core.marks import (
-    FILL_OPACITY,
-    LINE_PX,
-    TEXT_BACKGROUND_OPACITY,
-    TEXT_PX,
-    find_marks,
+    ANNOTATIONS,
+    LABEL_INFO,
+    label_names,
+    make_annotations,
+    make_label_info,
 )
 
 _ARRAY = f'{PACKAGE}/msg/TrackedObjectArray'
 _PNG = 'sensor_msgs/msg/CompressedImage'
-_LINE_LOOP = 2
 _MAX_UNPAIRED = 30  # frames of which the objects or the mask are still missing
 _MAX_WAITING = 64
-
-
-def make_label_info(typestore: Typestore, array: Any) -> Any:
-    """Return a vision_msgs/LabelInfo: the class of every label, else its object_id.
-
-    Args:
-        typestore: Of `bags.definitions`.
-        array: A TrackedObjectArray.
-    """
-    kind = typestore.types['vision_msgs/msg/VisionClass']
-    classes = [kind(item.label, item.class_id or item.object_id) for item in array.objects]
-    return typestore.types[LABEL_INFO](array.header, classes, 0.0)
-
-
-def make_annotations(typestore: Typestore, array: Any, label_mask: np.ndarray) -> Any:
-    """Return a foxglove_msgs/ImageAnnotations: outlines with id, confidence and state.
-
-    Args:
-        typestore: Of `bags.definitions`.
-        array: A TrackedObjectArray.
-        label_mask: (H, W) labels of the same frame.
-    """
-    types, stamp = typestore.types, array.header.stamp
-    color, point = types['foxglove_msgs/msg/Color'], types['foxglove_msgs/msg/Point2']
-    make_outline = types['foxglove_msgs/msg/PointsAnnotation']
-    make_text = types['foxglove_msgs/msg/TextAnnotation']
-    background = color(0.0, 0.0, 0.0, TEXT_BACKGROUND_OPACITY)
-    points, texts = [], []
-    for mark in find_marks(array.objects, label_mask):
-        solid, fill = color(*mark.color, 1.0), color(*mark.color, FILL_OPACITY)
-        texts.append(make_text(stamp, point(*mark.text_xy), mark.text, TEXT_PX, solid, background))
-        for outline in mark.outlines:
-            corners = [point(float(x), float(y)) for x, y in outline]
-            points.append(make_outline(stamp, _LINE_LOOP, corners, solid, [], fill, LINE_PX))
-    return types[ANNOTATIONS]([], points, texts)
 
 
 class DerivedTopics:
@@ -87,7 +49,7 @@ class DerivedTopics:
         self._typestore = typestore
         self._put = put
         self._frames: dict[int, dict[str, Any]] = {}
-        self._classes: list[tuple[int, str]] | None = None
+        self._names: dict[int, str] | None = None  # of the labels, as last recorded
         self._queue: queue.Queue[RawMessage | None] = queue.Queue(_MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name='derived topics', daemon=True)
         self._thread.start()
@@ -109,15 +71,15 @@ class DerivedTopics:
                     self._add_objects(message)
                 elif message.msgtype == _PNG:
                     self._add_mask(message)
-            except (RobustVosError, ValueError, IndexError, cv2.error):
-                continue  # the message itself is recorded as it came, whatever is wrong with it
+            except Exception:  # noqa: S112  whatever a library makes of damaged bytes
+                continue  # the message itself is recorded as it came
 
     def _add_objects(self, message: RawMessage) -> None:
         array: Any = self._typestore.deserialize_cdr(message.cdr, _ARRAY)
-        classes = [(item.label, item.class_id or item.object_id) for item in array.objects]
-        if classes != self._classes:
-            self._classes = classes
-            made = make_label_info(self._typestore, array)
+        names = label_names(array.objects)
+        if names != self._names:
+            self._names = names
+            made = make_label_info(self._typestore.types, names, array.header)
             self._record(self._label_info, LABEL_INFO, made, message.stamp_ns)
         self._pair(message, _ARRAY, array)
 
@@ -133,7 +95,8 @@ class DerivedTopics:
         frame[kind] = content
         if len(frame) == 2:
             del self._frames[header_stamp_ns(message.cdr)]
-            made = make_annotations(self._typestore, frame[_ARRAY], frame[_PNG])
+            array, types = frame[_ARRAY], self._typestore.types
+            made = make_annotations(types, array.objects, frame[_PNG], array.header)
             self._record(self._annotations, ANNOTATIONS, made, message.stamp_ns)
         while len(self._frames) > _MAX_UNPAIRED:
             del self._frames[next(iter(self._frames))]

@@ -55,10 +55,12 @@ class McapFile:
     Args:
         stream: An empty file, unbuffered: what was written is out of this program's hands.
         library: Name of the writing program, for the header.
+        compress: Whether chunks are compressed.
     """
 
-    def __init__(self, stream: FileIO, *, library: str) -> None:
+    def __init__(self, stream: FileIO, *, library: str, compress: bool = True) -> None:
         self._stream = stream
+        self._compress = compress
         self._end = 0  # bytes written
         self._whole = 0  # of them, up to the last chunk or record with all that belongs to it
         self._pending = RecordBuilder()
@@ -145,10 +147,13 @@ class McapFile:
             return
         index, self._pending_index = self._pending_index, defaultdict(list)
         records = self._pending.end()
-        data = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(records)
+        compression, data = '', records
+        if self._compress:
+            compression = 'zstd'
+            data = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(records)
         times = [time for entries in index.values() for time, _ in entries] or [self.end_ns]
         chunk = Chunk(
-            compression='zstd', data=data, message_start_time=min(times),
+            compression=compression, data=data, message_start_time=min(times),
             message_end_time=max(times), uncompressed_crc=zlib.crc32(records),
             uncompressed_size=len(records),
         )  # fmt: skip

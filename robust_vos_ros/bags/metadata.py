@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rosbags.rosbag2.errors import ReaderError
+from rosbags.rosbag2.metadata import dump_qos_v9, parse_qos
 
 from robust_vos_ros.bags.mcap_file import McapFile
 
+QOS_KEY, HASH_KEY = 'offered_qos_profiles', 'topic_type_hash'  # of a channel in a file
 _VERSION = 9
 
 
@@ -50,8 +53,8 @@ class FileSummary:
                 name=item.channel.topic,
                 msgtype='' if item.schema is None else item.schema.name,
                 encoding=item.channel.message_encoding,
-                qos=item.channel.metadata.get('offered_qos_profiles', ''),
-                type_hash=item.channel.metadata.get('topic_type_hash', ''),
+                qos=item.channel.metadata.get(QOS_KEY, ''),
+                type_hash=item.channel.metadata.get(HASH_KEY, ''),
                 num_messages=item.num_messages,
             )
             for item in file.channels()
@@ -136,34 +139,9 @@ def _topics(files: Sequence[FileSummary]) -> list[dict[str, Any]]:
     ]
 
 
-def _qos(text: str) -> list[dict[str, Any]]:
+def _qos(text: str) -> list[Any]:
     """Return QoS profiles as a list, whichever way a recorder wrote them."""
     try:
-        profiles = yaml.safe_load(text)
-    except yaml.YAMLError:
+        return list(dump_qos_v9(parse_qos(text)))
+    except (ReaderError, LookupError, TypeError, ValueError):
         return []
-    if not isinstance(profiles, list):
-        return []
-    return [_named(item) for item in profiles if isinstance(item, dict)]
-
-
-def _named(profile: dict[str, Any]) -> dict[str, Any]:
-    """Return a profile with names where older recorders wrote numbers."""
-    names: dict[str, tuple[str, ...]] = {
-        'history': ('system_default', 'keep_last', 'keep_all', 'unknown'),
-        'reliability': ('system_default', 'reliable', 'best_effort', 'unknown', 'best_available'),
-        'durability': (
-            'system_default',
-            'transient_local',
-            'volatile',
-            'unknown',
-            'best_available',
-        ),
-        'liveliness': ('system_default', 'automatic', 'unknown', 'manual_by_topic', 'unknown'),
-    }
-    result = dict(profile)
-    for key, values in names.items():
-        value = profile.get(key)
-        if isinstance(value, int) and 0 <= value < len(values):
-            result[key] = values[value]
-    return result

@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Any
 
 from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection, Qos
+from rosbags.interfaces import Connection, ConnectionExtRosbag1, Qos
 from rosbags.typesys.store import Typestore
 
 from robust_vos_ros.bags.definitions import message_typestore
-from robust_vos_ros.bags.ros1 import Ros1Converter
+from robust_vos_ros.bags.ros1 import LATCHED, Ros1Converter
 from robust_vos_ros.core.errors import BagError
 from robust_vos_ros.core.images import NS_PER_S, to_frame
 from robust_vos_ros.core.types import Frame
@@ -188,7 +188,7 @@ class BagReader:
                 f'{self.path}: expected one type per topic, got {known.msgtype} and {msgtype} on '
                 f'{name}'
             )
-        qos = known.qos if known else tuple(getattr(connection.ext, 'offered_qos_profiles', ()))
+        qos = known.qos if known else _qos_of(connection)
         count = connection.msgcount + (known.num_messages if known else 0)
         self.topics[name] = Topic(name, msgtype, count, qos)
 
@@ -208,6 +208,12 @@ class BagReader:
             f'{self.path}: the bag is damaged or cut off ({_reason(error)}); it was left as it '
             'is, and `robust-vos bag repair` makes a copy of what can be read'
         )
+
+
+def _qos_of(connection: Connection) -> tuple[Qos, ...]:
+    if isinstance(connection.ext, ConnectionExtRosbag1):
+        return LATCHED if connection.ext.latching else ()
+    return tuple(connection.ext.offered_qos_profiles)
 
 
 def header_stamp_ns(cdr: bytes) -> int:

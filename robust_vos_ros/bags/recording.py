@@ -6,7 +6,10 @@ import queue
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from rosbags.interfaces import Qos
 
 from robust_vos_ros.bags.reader import RawMessage
 from robust_vos_ros.bags.writer import BagWriter
@@ -43,8 +46,9 @@ class Recording:
         self.problem = ''
         self._max_waiting_bytes = max_waiting_bytes
         self._waiting_bytes = 0
+        self._topics: set[str] = set()
         self._lock = threading.Lock()
-        self._queue: queue.SimpleQueue[tuple[RawMessage, str] | _CustomData | None] = (
+        self._queue: queue.SimpleQueue[tuple[RawMessage, Sequence[Qos]] | _CustomData | None] = (
             queue.SimpleQueue()
         )
         self._bag = BagWriter(path)
@@ -57,12 +61,12 @@ class Recording:
         """Messages in the file so far."""
         return self._bag.num_messages
 
-    def put(self, message: RawMessage, qos: str = '') -> None:
+    def put(self, message: RawMessage, qos: Sequence[Qos] = ()) -> None:
         """Record a message.
 
         Args:
             message: As it came over the wire.
-            qos: Offered QoS profiles of the topic as the YAML of ros2 bag.
+            qos: What the publishers of its topic offer; the first ones are noted.
         """
         with self._lock:
             if self._waiting_bytes > self._max_waiting_bytes or self.problem:
@@ -113,12 +117,15 @@ class Recording:
                 self._check_disk()
                 next_flush_s = time.monotonic() + _FLUSH_S
 
-    def _write(self, item: tuple[RawMessage, str] | _CustomData) -> None:
+    def _write(self, item: tuple[RawMessage, Sequence[Qos]] | _CustomData) -> None:
         if isinstance(item, dict):
             self._bag.write_custom_data(item)
             return
         message, qos = item
-        self._bag.write(message.topic, message.msgtype, message.cdr, message.stamp_ns, qos=qos)
+        if message.topic not in self._topics:
+            self._topics.add(message.topic)
+            self._bag.add_topic(message.topic, message.msgtype, qos=qos)
+        self._bag.write(message.topic, message.msgtype, message.cdr, message.stamp_ns)
         with self._lock:
             self._waiting_bytes -= len(message.cdr)
 

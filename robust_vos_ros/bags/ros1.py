@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 
 from rosbags.convert.converter import (
+    LATCH,
     STATIC_MSGTYPE_RENAMES,
     is_same_wireformat,
     migrate_bytes,
@@ -14,6 +15,8 @@ from rosbags.interfaces import Connection
 from rosbags.typesys.store import Typestore
 
 from robust_vos_ros.bags.definitions import message_typestore
+
+LATCHED = tuple(LATCH)  # a latched topic, in the words of ROS 2
 
 
 class Ros1Converter:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import yaml
 from mcap.records import Channel, Message, Schema
+from rosbags.interfaces import Qos
+from rosbags.rosbag2.metadata import dump_qos_v9
 from rosbags.typesys.store import Typestore
 
-from robust_vos_ros.bags.definitions import add_installed_type, message_typestore
+from robust_vos_ros.bags.definitions import PACKAGE, add_installed_type, message_typestore
 from robust_vos_ros.bags.mcap_file import McapFile
-from robust_vos_ros.bags.metadata import FileSummary, write_metadata
+from robust_vos_ros.bags.metadata import HASH_KEY, QOS_KEY, FileSummary, write_metadata
 from robust_vos_ros.core.errors import ConfigError
 
-LIBRARY = 'robust_vos'
-CUSTOM_DATA = 'robust_vos'  # name of the metadata record
-_QOS_KEY, _HASH_KEY = 'offered_qos_profiles', 'topic_type_hash'  # as ros2 bag writes them
+LIBRARY = PACKAGE  # name of the writing program
+CUSTOM_DATA = PACKAGE  # name of the metadata record
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,25 +31,32 @@ class _Topic:
 
 
 class BagWriter:
-    """Write serialized messages to a rosbag2 folder with one MCAP file, compressed in chunks.
+    """Write serialized messages to a rosbag2 folder with one MCAP file.
 
-    Use it as a context manager: leaving it writes the index and `metadata.yaml`.
+    Use it as a context manager: leaving it writes the index and `metadata.yaml`. The same messages
+    in the same order give the same bytes.
 
     Args:
         path: Folder to create.
+        compress: Whether chunks are compressed (zstd).
+        custom_data: Noted in the bag.
 
     Raises:
         ConfigError: The folder exists, or cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, compress: bool = True, custom_data: Mapping[str, str] | None = None
+    ) -> None:
         if path.exists():
             raise ConfigError(f'bag {path} exists already; remove it or choose another name')
         self._path = path
         self._typestore = message_typestore()
         self._schema_ids: dict[str, int] = {}
         self._topics: dict[str, _Topic] = {}
-        self._custom_data: dict[str, str] = {}
+        self._hashes: dict[str, str] = {}
+        self._compress = compress
+        self._custom_data = dict(custom_data or {})
 
     @property
     def file(self) -> Path:
@@ -68,7 +78,9 @@ class BagWriter:
         try:
             self._path.mkdir(parents=True)
             self._stream = self.file.open('xb', buffering=0)
-            self._file = McapFile(self._stream, library=LIBRARY)
+            self._file = McapFile(self._stream, library=LIBRARY, compress=self._compress)
+            if self._custom_data:
+                self._file.add_metadata(CUSTOM_DATA, self._custom_data)
         except OSError as error:
             raise ConfigError(
                 f'cannot write bag {self._path}: {error.strerror}; choose another place'
@@ -99,16 +111,50 @@ class BagWriter:
         summary = FileSummary.of(self.file, self._file)
         write_metadata(self._path, [summary], self._custom_data)
 
-    def write(
+    def add_topic(
         self,
         topic: str,
         msgtype: str,
-        cdr: bytes,
-        stamp_ns: int,
         *,
-        publish_ns: int | None = None,
-        qos: str = '',
+        typestore: Typestore | None = None,
+        qos: Sequence[Qos] = (),
     ) -> None:
+        """Announce a topic; `write` does so by itself for types that are known.
+
+        Args:
+            topic: Full topic name.
+            msgtype: As in `robust_vos/msg/TrackEvent`.
+            typestore: Where the type is defined; default: ROS 2, robust_vos, what is installed.
+            qos: What its publishers offer.
+
+        Raises:
+            ConfigError: The type is unknown, or another topic has another version of it.
+        """
+        store = typestore or self._typestore
+        if not add_installed_type(store, msgtype):
+            raise ConfigError(
+                f'expected a message type of ROS 2, {PACKAGE} or a sourced workspace for topic '
+                f'{topic}, got {msgtype!r}'
+            )
+        found = store.hash_rihs01(msgtype)
+        if self._hashes.setdefault(msgtype, found) != found:
+            raise ConfigError(
+                f'topic {topic}: expected one version of {msgtype} per bag, got another one'
+            )
+        schema_id = self._schema_ids.setdefault(msgtype, len(self._schema_ids) + 1)
+        text, _ = store.generate_msgdef(msgtype, ros_version=2)
+        self._file.add_schema(
+            Schema(id=schema_id, name=msgtype, encoding='ros2msg', data=text.encode())
+        )
+        profiles = yaml.safe_dump(dump_qos_v9(list(qos)), sort_keys=False)
+        channel = Channel(
+            id=len(self._topics) + 1, topic=topic, message_encoding='cdr', schema_id=schema_id,
+            metadata={QOS_KEY: profiles, HASH_KEY: found},
+        )  # fmt: skip
+        self._file.add_channel(channel)
+        self._topics[topic] = _Topic(channel.id, msgtype)
+
+    def write(self, topic: str, msgtype: str, cdr: bytes, stamp_ns: int) -> None:
         """Append one message.
 
         Args:
@@ -116,29 +162,24 @@ class BagWriter:
             msgtype: As in `robust_vos/msg/TrackEvent`.
             cdr: The serialized message.
             stamp_ns: Time of the message in nanoseconds.
-            publish_ns: When it was published; None = stamp_ns.
-            qos: Offered QoS profiles of the topic as the YAML of ros2 bag; the first ones count.
 
         Raises:
             ConfigError: The type is unknown, or the topic carries another type.
             OSError: The file cannot be written.
         """
-        known = self._topics.get(topic)
-        if known is None:
-            known = self._topics[topic] = self._connect(topic, msgtype, qos)
+        if topic not in self._topics:
+            self.add_topic(topic, msgtype)
+        known = self._topics[topic]
         if known.msgtype != msgtype:
             raise ConfigError(
                 f'topic {topic} carries {known.msgtype}, got {msgtype}; use one topic per type'
             )
         self._file.add_message(
             Message(
-                channel_id=known.channel_id,
-                log_time=stamp_ns,
-                publish_time=stamp_ns if publish_ns is None else publish_ns,
-                data=cdr,
+                channel_id=known.channel_id, log_time=stamp_ns, publish_time=stamp_ns, data=cdr,
                 sequence=0,
             )
-        )
+        )  # fmt: skip
 
     def write_custom_data(self, values: dict[str, str]) -> None:
         """Write key-value pairs about the whole bag: to its file at once, to its metadata later.
@@ -157,26 +198,3 @@ class BagWriter:
         """
         self._file.end_chunk()
         os.fdatasync(self._stream.fileno())
-
-    def _connect(self, topic: str, msgtype: str, qos: str) -> _Topic:
-        if not add_installed_type(self._typestore, msgtype):
-            raise ConfigError(
-                f'expected a message type of ROS 2, {LIBRARY} or a sourced workspace for topic '
-                f'{topic}, got {msgtype!r}'
-            )
-        if msgtype not in self._schema_ids:
-            self._schema_ids[msgtype] = len(self._schema_ids) + 1
-            text, _ = self._typestore.generate_msgdef(msgtype, ros_version=2)
-            self._file.add_schema(
-                Schema(
-                    id=self._schema_ids[msgtype], name=msgtype, encoding='ros2msg',
-                    data=text.encode(),
-                )
-            )  # fmt: skip
-        channel = Channel(
-            id=len(self._topics) + 1, topic=topic, message_encoding='cdr',
-            schema_id=self._schema_ids[msgtype],
-            metadata={_QOS_KEY: qos, _HASH_KEY: self._typestore.hash_rihs01(msgtype)},
-        )  # fmt: skip
-        self._file.add_channel(channel)
-        return _Topic(channel.id, msgtype)

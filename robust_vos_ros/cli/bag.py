@@ -2,9 +2,114 @@
 
 from __future__ import annotations
 
-import typer
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from robust_vos_ros.cli.base import app
+import typer
+from rich.console import Console
+
+from robust_vos_ros.cli.base import app, reports_errors
+
+if TYPE_CHECKING:
+    from robust_vos_ros.bags.job import Job
+    from robust_vos_ros.bags.process import Summary
 
 bag_app = typer.Typer(no_args_is_help=True, help='Bags: label, export, inspect and replay.')
 app.add_typer(bag_app, name='bag')
+
+
+@bag_app.command()
+@reports_errors
+def process(
+    bags: Annotated[
+        list[Path], typer.Argument(metavar='IN OUT | BAGS...', help='Bag to read, bag to write.')
+    ],
+    prompts: Annotated[
+        Path,
+        typer.Option(help='Prompt file; with --out also a folder with one NAME.yaml per bag.'),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help='Folder for many outputs and their manifest.json.')
+    ] = None,
+    topic: Annotated[str, typer.Option(help='Images; default: the only image topic.')] = '',
+    namespace: Annotated[
+        str, typer.Option(help='Where results go; input topics below it are replaced.')
+    ] = '/robust_vos',
+    model: Annotated[str, typer.Option(help='Model to run.')] = 'nano',
+    checkpoint: Annotated[str, typer.Option(help='Its weights, if not the usual ones.')] = '',
+    adapter: Annotated[
+        str, typer.Option(help='Adapter of the model: auto, none, a name or a file.')
+    ] = 'auto',
+    device: Annotated[str, typer.Option(help='Torch device.')] = 'auto',
+    threads: Annotated[int, typer.Option(min=0, help='CPU threads of torch; 0 = all.')] = 0,
+    compress: Annotated[
+        bool, typer.Option('--compress', help='Compress the output (zstd): smaller, slower.')
+    ] = False,
+) -> None:
+    """Track through recorded images, none dropped, and write the bag with the results."""
+    from robust_vos_ros.bags.job import Job
+    from robust_vos_ros.core.config import ModelSettings, parse_settings
+
+    network = {'name': model, 'checkpoint': checkpoint, 'adapter': adapter, 'device': device}
+    settings = parse_settings(ModelSettings, {**network, 'num_threads': threads})
+    if len(bags) != 2:
+        raise typer.BadParameter(f'expected IN and OUT, got {len(bags)} bags; or pass --out')
+    job = Job(
+        source=bags[0],
+        target=bags[1],
+        prompts=prompts,
+        topic=topic,
+        namespace=namespace,
+        model=settings,
+        compress=compress,
+    )
+    _process_one(job)
+
+
+def _process_one(job: Job) -> None:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from robust_vos_ros.bags.job import check_job
+    from robust_vos_ros.bags.process import process_bag
+    from robust_vos_ros.core.network import load_model
+
+    check_job(job)
+    network = load_model(job.model)
+    network.warm_up()
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn())
+    columns += (TextColumn('{task.fields[rate]}'), TextColumn('ETA'), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(job.source.name, total=None, rate='')
+
+        def start(total: int, done: int) -> None:
+            progress.update(task, total=total, completed=done)
+
+        def advance() -> None:
+            speed = progress.tasks[0].speed
+            progress.update(task, advance=1, rate=f'{speed:.1f}/s' if speed else '')
+
+        summary = process_bag(job, network, on_start=start, on_frame=advance)
+    for line in _describe(job.target, summary):
+        typer.echo(line)
+
+
+def _describe(target: Path, summary: Summary) -> list[str]:
+    num_new = summary.num_frames - summary.num_resumed
+    lines = [f'{target}: {summary.num_frames} frames of {summary.topic}']
+    if summary.num_resumed:
+        lines[0] += f', {summary.num_resumed} of them from an interrupted run'
+    if num_new:
+        rate, engine = num_new / summary.seconds, num_new / max(summary.engine_s, 1e-9)
+        lines.append(f'{rate:.1f} frames per second, the tracker alone {engine:.1f}')
+    for index, problem in summary.problems[:3]:
+        lines.append(f'no result for frame {index}: {problem}')
+    if len(summary.problems) > 3:
+        lines.append(f'and for {len(summary.problems) - 3} more frames')
+    lines += [f'left out {name}: {why}' for name, why in summary.left_out.items()]
+    return lines

@@ -46,7 +46,8 @@ def identify(
 
     settings = read_model_settings(params_file) if params_file else ModelSettings()
     for key, value in identify(settings).items():
-        typer.echo(f'{key}={value}')
+        if value:
+            typer.echo(f'{key}={value}')
 
 
 @weights_app.command('fetch')

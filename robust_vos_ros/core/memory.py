@@ -145,6 +145,22 @@ class ObjectMemory:
             valid,
         )
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return a copy of all that is remembered, which `restore` takes."""
+        return {
+            'spatial': self._spatial.cpu().clone(),
+            'pointers': self._pointers.cpu().clone(),
+            'spatial_frame': torch.from_numpy(self._spatial_frame.copy()),
+            'pointer_frame': torch.from_numpy(self._pointer_frame.copy()),
+        }
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Remember what another memory of the same size did."""
+        self._spatial.copy_(state['spatial'])
+        self._pointers.copy_(state['pointers'])
+        self._spatial_frame[:] = state['spatial_frame'].numpy()
+        self._pointer_frame[:] = state['pointer_frame'].numpy()
+
     def num_bytes(self) -> int:
         """Return the size of the preallocated entries in bytes."""
         return self._spatial.nbytes + self._pointers.nbytes

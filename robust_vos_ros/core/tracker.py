@@ -7,6 +7,7 @@ import math
 import time
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -182,6 +183,28 @@ class VideoTracker:
         self._logits.fill_(ABSENT_LOGIT)
         self._history.clear()
         self._features = None
+
+    def state(self) -> dict[str, Any]:
+        """Return what the next frames depend on, as plain values and copied tensors.
+
+        Frames of the past are not in it: after `restore`, prompts go to frames from then on.
+        """
+        return {
+            'num_frames': self._num_frames,
+            'objects': self._objects.state(),
+            'memory': self._memory.state(),
+            'logits': self._logits.cpu().clone(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where a tracker with the same model and settings was when it gave its `state`."""
+        self._history.clear()
+        self._features = None
+        self.last_result = None
+        self._num_frames = state['num_frames']
+        self._objects.restore(state['objects'])
+        self._memory.restore(state['memory'])
+        self._logits.copy_(state['logits'])
 
     def segment_once(self, frame: Frame, prompts: Sequence[Prompt]) -> TrackResult:
         """Segment objects in one image without tracking them.

@@ -16,6 +16,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
+from rosbags.interfaces import Qos
 
 from robust_vos_ros.bags.definitions import message_typestore
 from robust_vos_ros.bags.derived import DerivedTopics
@@ -23,15 +24,20 @@ from robust_vos_ros.bags.reader import RawMessage
 from robust_vos_ros.bags.recording import Recording
 from robust_vos_ros.core.errors import BagError
 from robust_vos_ros.live.interrupts import Interrupts
-from robust_vos_ros.live.topics import describe_qos, matching_qos, message_class
+from robust_vos_ros.live.topics import matching_qos, message_class, to_bag_qos
 
 DIAGNOSTICS = '/diagnostics'
 # What the node publishes, and what a bag needs besides. `launch/robust_vos.launch.py` records the
 # same with `ros2 bag record`.
 OUTPUTS = ('objects', 'label_mask/compressed', 'label_info', 'events', 'annotations')
 COMMON = ('/tf', '/tf_static', DIAGNOSTICS)
-# Keys of the node's diagnostics that say what made the masks.
-IDENTITY = ('model', 'weights hash', 'adapter', 'version')
+# Keys of the node's diagnostics that say what made the masks, and their names in a bag.
+IDENTITY = {
+    'version': 'robust_vos.version',
+    'model': 'robust_vos.model',
+    'weights hash': 'robust_vos.weights_sha256',
+    'adapter': 'robust_vos.adapter',
+}
 _DISCOVERY_S = 0.1
 _QUEUE = 300  # messages that wait while this process is busy: ten seconds of images
 _SPIN_S = 0.1
@@ -143,7 +149,7 @@ class Recorder:
         self._node = node
         self._recording = recording
         self._missing = options.all_topics()
-        self._qos: dict[str, str] = {}
+        self._qos: dict[str, list[Qos]] = {}
         self._status_name = f'{options.prefix.lstrip("/")}: tracker'
         self._identity: dict[str, str] = {}
         self._derived = DerivedTopics(message_typestore(), options.prefix, self._put_derived)
@@ -177,7 +183,7 @@ class Recorder:
                 'source the workspace that has it'
             )
             return
-        self._qos[topic] = describe_qos(publishers)
+        self._qos[topic] = to_bag_qos(publishers)
         receive: Callable[[bytes], None] = functools.partial(self._receive, topic, msgtype)
         self._node.create_subscription(
             kind, topic, receive, matching_qos(publishers, depth=_QUEUE), raw=True,
@@ -206,7 +212,7 @@ class Recorder:
             if status.name != self._status_name:
                 continue
             values = {item.key: item.value for item in status.values}
-            found = {key.replace(' ', '_'): values[key] for key in IDENTITY if key in values}
+            found = {name: values[key] for key, name in IDENTITY.items() if key in values}
             if found and found != self._identity:
                 self._identity = found
                 self._recording.put_custom_data(found)

@@ -6,10 +6,17 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
 
 RELIABLE, LATCHED = ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL
 _NS_PER_S = 1_000_000_000
@@ -40,26 +47,23 @@ def matching_qos(publishers: Sequence[TopicEndpointInfo], *, depth: int) -> QoSP
     return qos
 
 
-def describe_qos(publishers: Sequence[TopicEndpointInfo]) -> str:
-    """Return the offered QoS of a topic as the YAML that ros2 bag keeps of it."""
-    profiles = [
-        {
-            'history': item.qos_profile.history.name.lower(),
-            'depth': item.qos_profile.depth,
-            'reliability': item.qos_profile.reliability.name.lower(),
-            'durability': item.qos_profile.durability.name.lower(),
-            'deadline': _split(item.qos_profile.deadline),
-            'lifespan': _split(item.qos_profile.lifespan),
-            'liveliness': item.qos_profile.liveliness.name.lower(),
-            'liveliness_lease_duration': _split(item.qos_profile.liveliness_lease_duration),
-            'avoid_ros_namespace_conventions': item.qos_profile.avoid_ros_namespace_conventions,
-        }
-        for item in publishers
+def to_bag_qos(publishers: Sequence[TopicEndpointInfo]) -> list[Qos]:
+    """Return the QoS that publishers offer, as a bag keeps it."""
+    return [
+        Qos(
+            history=QosHistory[item.history.name],
+            depth=item.depth,
+            reliability=QosReliability[item.reliability.name],
+            durability=QosDurability[item.durability.name],
+            deadline=_to_time(item.deadline),
+            lifespan=_to_time(item.lifespan),
+            liveliness=QosLiveliness[item.liveliness.name],
+            liveliness_lease_duration=_to_time(item.liveliness_lease_duration),
+            avoid_ros_namespace_conventions=item.avoid_ros_namespace_conventions,
+        )
+        for item in (publisher.qos_profile for publisher in publishers)
     ]
-    text: str = yaml.safe_dump(profiles, sort_keys=False)
-    return text
 
 
-def _split(duration: Duration) -> dict[str, int]:
-    sec, nsec = divmod(duration.nanoseconds, _NS_PER_S)
-    return {'sec': sec, 'nsec': nsec}
+def _to_time(duration: Duration) -> QosTime:
+    return QosTime(*divmod(duration.nanoseconds, _NS_PER_S))

@@ -15,6 +15,7 @@ from robust_vos.msg import TrackEvent as TrackEventMsg
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from robust_vos_ros.core.marks import label_names, make_annotations, make_label_info
 from robust_vos_ros.core.types import TrackEvent, TrackResult
 from robust_vos_ros.node import messages
 from robust_vos_ros.node.settings import PublishSettings
@@ -30,7 +31,7 @@ class Publishers:
         """Create the publishers, reliable: a reliable publisher serves every subscriber."""
         self._node = node
         self._all: list[Any] = []
-        self._classes: dict[int, str] | None = None  # as last published
+        self._names: dict[int, str] | None = None  # of the labels, as last published
         try:
             self._create_all()
         except Exception:  # a QoS override that makes no sense
@@ -105,6 +106,7 @@ class Publishers:
                 result,
                 header,
                 latency_ns=latency_ns,
+                engine_ns=result.engine_ns,
                 frames_dropped=frames_dropped,
                 rle=settings.rle,
             )
@@ -116,10 +118,10 @@ class Publishers:
 
     def _publish_label_info(self, result: TrackResult, header: Header) -> None:
         """Publish what the labels mean, when that has changed."""
-        classes = messages.label_classes(result)
-        if self._label_info is not None and classes != self._classes:
-            self._classes = classes
-            self._label_info.publish(messages.to_label_info(classes, header))
+        names = label_names(result.objects)
+        if self._label_info is not None and names != self._names:
+            self._names = names
+            self._label_info.publish(make_label_info(messages.MARK_CLASSES, names, header))
 
     def _publish_extras(
         self, result: TrackResult, header: Header, rgb: np.ndarray, settings: PublishSettings
@@ -149,7 +151,9 @@ class Publishers:
             (
                 settings.annotations,
                 self._annotations,
-                lambda: messages.to_annotations(result, header),
+                lambda: make_annotations(
+                    messages.MARK_CLASSES, result.objects, result.label_mask, header
+                ),
             ),
             (
                 settings.overlay,

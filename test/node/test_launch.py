@@ -76,7 +76,8 @@ def test_recorded_topics(recorder, values, expected):
     command = ' '.join(recorder(ros2_bag=True, **values))
     assert command.startswith('ros2 bag record -s mcap ')
     assert expected in command
-    assert ' /tf /tf_static /diagnostics --custom-data model=nano weights_hash=' in command
+    assert ' /tf /tf_static /diagnostics --custom-data robust_vos.version=' in command
+    assert ' robust_vos.model=nano robust_vos.weights_sha256=' in command
 
 
 def test_options_that_not_every_distribution_has(recorder, monkeypatch):

@@ -1,0 +1,70 @@
+"""Results as the messages the node would publish, serialized without ROS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from robust_vos_ros.bags.definitions import message_typestore
+from robust_vos_ros.bags.reader import COMPRESSED_IMAGE, RawMessage
+from robust_vos_ros.core.messages import MessageMaker
+from robust_vos_ros.core.types import TrackResult
+
+OBJECTS_TYPE, EVENT_TYPE = 'robust_vos/msg/TrackedObjectArray', 'robust_vos/msg/TrackEvent'
+DEFAULT_NAMESPACE = '/robust_vos'
+_PNG_LEVEL = 1
+
+
+class ResultTopics:
+    """The topics of results below a namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        self.objects = f'{namespace}/objects'
+        self.events = f'{namespace}/events'
+        self.label_png = f'{namespace}/label_mask/compressed'
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Message type of each topic."""
+        return {
+            self.objects: OBJECTS_TYPE,
+            self.events: EVENT_TYPE,
+            self.label_png: COMPRESSED_IMAGE,
+        }
+
+
+class ResultSerializer:
+    """Make serialized messages of results; what depends on the clock (latency) is zero."""
+
+    def __init__(self, topics: ResultTopics) -> None:
+        self._topics = topics
+        self._store = message_typestore()
+        self._maker = MessageMaker(self._store.types, _to_uint8)
+
+    def serialize(self, result: TrackResult, stamp_ns: int) -> list[RawMessage]:
+        """Return the messages of one frame: objects, events, label mask.
+
+        Args:
+            result: What the engine found.
+            stamp_ns: Time of recording of the image; the messages get the same.
+        """
+        make, topics = self._maker, self._topics
+        header = make.to_header(result)
+        objects = make.to_object_array(
+            result, header, latency_ns=0, engine_ns=0, frames_dropped=0, rle=False
+        )
+        png = make.to_label_png(result, header, level=_PNG_LEVEL)
+        rows: list[tuple[str, Any]] = [(topics.objects, objects)]
+        rows += [(topics.events, event) for event in make.to_events(result.events, header)]
+        rows.append((topics.label_png, png))
+        return [self._to_raw(topic, message, stamp_ns) for topic, message in rows]
+
+    def _to_raw(self, topic: str, message: Any, stamp_ns: int) -> RawMessage:
+        msgtype = self._topics.types[topic]
+        cdr = bytes(self._store.serialize_cdr(message, msgtype))
+        return RawMessage(topic, msgtype, cdr, stamp_ns)
+
+
+def _to_uint8(values: np.ndarray | bytes) -> np.ndarray:
+    return np.frombuffer(values, np.uint8) if isinstance(values, bytes) else values.reshape(-1)
