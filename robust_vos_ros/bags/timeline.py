@@ -26,6 +26,7 @@ _RANK = {state: rank for rank, state in enumerate(_LOOKS)}
 _ABSENT = ('·', 'dim')
 _TICKS = 5
 _MIN_WIDTH = 20
+_HEADING = '  TRACKED  confidence'  # of the numbers after each line
 
 
 def render(info: BagInfo, *, width: int) -> Iterator[RenderableType]:
@@ -47,8 +48,8 @@ def _summary(info: BagInfo) -> Text:
         f'{info.path}: {info.duration_s:.2f} s from {start:%Y-%m-%d %H:%M:%S} UTC, '
         f'{info.num_messages} messages, {info.num_bytes / 1e6:.1f} MB'
     )
-    if info.custom_data:
-        text += '\n' + ', '.join(f'{key}: {value}' for key, value in info.custom_data.items())
+    for key, value in info.custom_data.items():
+        text += f'\n{key}: {value}'
     return Text(text)
 
 
@@ -68,14 +69,13 @@ def _topics(info: BagInfo) -> Table:
 def _timeline(info: BagInfo, width: int) -> Iterator[RenderableType]:
     names = [_name(item, info.objects) for item in info.objects]
     margin = max(len(name) for name in names) + 1
-    columns = max(width - margin - len('  100%  0.00'), _MIN_WIDTH)
-    yield Text(f'{"":{margin + columns}}  TRACKED  mean')
+    columns = max(width - margin - len(_HEADING), _MIN_WIDTH)
+    yield Text(' ' * (margin + columns) + _HEADING)
     for name, item in zip(names, info.objects, strict=True):
         line = Text(f'{name:{margin}}')
         for letter, style in _cells(item, info.duration_s, columns):
             line.append(letter, style)
-        line.append(f'  {item.tracked_share:6.0%}  {item.mean_confidence:.2f}')
-        line.no_wrap = True
+        line.append(f'  {item.tracked_share:7.0%}  {item.mean_confidence:10.2f}')
         yield line
     for line in _axis(info.duration_s, columns):
         yield Text(' ' * margin + line)
