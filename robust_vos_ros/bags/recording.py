@@ -61,6 +61,11 @@ class Recording:
         """Messages in the file so far."""
         return self._bag.num_messages
 
+    @property
+    def num_topics(self) -> int:
+        """Topics in the file so far."""
+        return len(self._topics)
+
     def put(self, message: RawMessage, qos: Sequence[Qos] = ()) -> None:
         """Record a message.
 

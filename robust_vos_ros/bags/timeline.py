@@ -57,12 +57,9 @@ def _topics(info: BagInfo) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ('topic', 'type'):
         table.add_column(name, overflow='fold')
-    for name in ('messages', 'Hz'):
-        table.add_column(name, justify='right')
+    table.add_column('messages', justify='right')
     for topic in info.topics:
-        rate = (topic.num_messages - 1) / info.duration_s if info.duration_s else 0.0
-        rate_text = f'{rate:.1f}' if rate > 0 else ''
-        table.add_row(topic.name, topic.msgtype, str(topic.num_messages), rate_text)
+        table.add_row(topic.name, topic.msgtype, str(topic.num_messages))
     return table
 
 

@@ -133,7 +133,7 @@ def record(options: RecordOptions) -> Recorded:
     if recording.problem:
         raise BagError(recording.problem)
     return Recorded(
-        recording.num_messages, recorder.num_topics, recorder.num_lost, recording.num_dropped
+        recording.num_messages, recording.num_topics, recorder.num_lost, recording.num_dropped
     )
 
 
@@ -155,11 +155,6 @@ class Recorder:
         self._derived = DerivedTopics(message_typestore(), options.prefix, self._put_derived)
         self._timer = node.create_timer(_DISCOVERY_S, self._discover)
         self._discover()
-
-    @property
-    def num_topics(self) -> int:
-        """Topics found so far."""
-        return len(self._qos)
 
     def close(self) -> None:
         """Finish the bag."""
