@@ -130,7 +130,10 @@ def make_jobs(sources: Sequence[Path], out: Path, prompts: Path, **fields: objec
     for source in sources:
         name = source.name if source.is_dir() else source.stem
         file = prompts / f'{name}.yaml' if prompts.is_dir() else prompts
-        jobs.append(Job(source=source, target=out / f'{name}.mcap', prompts=file, **fields))
+        paths = {'source': source, 'target': out / f'{name}.mcap', 'prompts': file}
+        # Absolute: a worker of a cluster has another working directory.
+        paths = {key: path.absolute() for key, path in paths.items()}
+        jobs.append(Job(**paths, **fields))
     names = collections.Counter(job.target for job in jobs)
     for target, count in names.items():
         if count > 1:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from robust_vos_ros.bags.job import Identity, Job, check_job, find_image_topic, read_plan
+from robust_vos_ros.bags.job import Identity, Job, check_job, read_plan
 from robust_vos_ros.bags.journal import Journal
 from robust_vos_ros.bags.overlap import Background, prefetch
 from robust_vos_ros.bags.reader import BagReader, RawMessage
@@ -100,7 +100,8 @@ def process_bag(
     """
     check_job(job)
     with BagReader(job.source) as bag:
-        topic = find_image_topic(bag, job)
+        topic = ResultTopics(job.namespace).find_images(bag, job.topic, required=True)
+        assert topic is not None
         prompts, plan = read_plan(bag, topic, job.prompts)
         identity = Identity(job, bag, topic, prompts=prompts, plan=plan, model=model)
         try:
@@ -177,7 +178,7 @@ class _Runner:
         for name, msgtype in self._results.types.items():
             self._writer.add_topic(name, msgtype)
         for topic in self._bag.topics.values():
-            if topic.name.startswith(f'{self._job.namespace}/'):
+            if topic.name.startswith(self._results.prefix):
                 left_out[topic.name] = 'replaced by the new results'
                 continue
             try:

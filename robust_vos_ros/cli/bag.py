@@ -137,3 +137,34 @@ def _describe(target: Path, summary: Summary) -> list[str]:
         lines.append(f'and for {len(summary.problems) - 3} more frames')
     lines += [f'left out {name}: {why}' for name, why in summary.left_out.items()]
     return lines
+
+
+@bag_app.command()
+@reports_errors
+def export(
+    bag: Annotated[Path, typer.Argument(help='A bag with masks.')],
+    out: Annotated[Path, typer.Argument(help='Folder to make; a file for video.')],
+    form: Annotated[str, typer.Option('--format', help='davis, coco, yolo-seg, mot or video.')],
+    topic: Annotated[str, typer.Option(help='Images; default: the only image topic.')] = '',
+    namespace: Annotated[str, typer.Option(help='Where the results are.')] = '/robust_vos',
+    min_confidence: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help='Leave out masks below this confidence.')
+    ] = 0.0,
+) -> None:
+    """Write the images and masks of a bag as a data set or a video."""
+    from rich.progress import Progress
+
+    from robust_vos_ros.bags.export import export_bag
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(form, total=None)
+        count = export_bag(
+            bag,
+            out,
+            form,
+            topic=topic,
+            namespace=namespace,
+            min_confidence=min_confidence,
+            on_frame=lambda: progress.advance(task),
+        )
+    typer.echo(f'{out}: {count} frames')
