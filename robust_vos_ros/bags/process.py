@@ -8,6 +8,7 @@ checkpoint.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import sqlite3
@@ -144,8 +145,10 @@ class _Runner:
         with self._writer:
             left_out = self._add_topics()
             wanted = [name for name in self._bag.topics if name not in left_out]
-            steps = prefetch(self._steps(wanted), _DEPTH)
-            with Background(self._write, _DEPTH) as writing:
+            with (
+                contextlib.closing(prefetch(self._steps(wanted), _DEPTH)) as steps,
+                Background(self._write, _DEPTH) as writing,
+            ):
                 for step in steps:
                     result = state = None
                     if step.frame is not None:
