@@ -27,7 +27,7 @@ from robust_vos_ros.core.errors import BagError, ConfigError, ImageError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.types import Frame, TrackResult
 
-CHECKPOINT_FRAMES = 200
+CHECKPOINT_FRAMES = 100
 _DEPTH = 4  # decoded images that wait
 _MOST_MESSAGES = 256  # of other topics that travel together
 
