@@ -13,7 +13,7 @@ from robust_vos_ros.bags.prompts import Plan, PromptFile, load_prompt_file, make
 from robust_vos_ros.bags.reader import BagReader, header_stamp_ns
 from robust_vos_ros.bags.results import DEFAULT_NAMESPACE
 from robust_vos_ros.core.config import ModelSettings, Settings
-from robust_vos_ros.core.errors import BagError, ConfigError
+from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.identity import describe
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.weights import find_adapter
@@ -56,24 +56,6 @@ def check_job(job: Job) -> None:
         raise ConfigError(f'namespace: expected a name such as /robust_vos, got {job.namespace!r}')
     if job.target.exists():
         raise ConfigError(f'{job.target} exists already; remove it or choose another name')
-
-
-def find_image_topic(bag: BagReader, job: Job) -> str:
-    """Return the topic whose images are processed.
-
-    Raises:
-        BagError: The asked one is not there, or there is not exactly one.
-    """
-    below = f'{job.namespace}/'
-    topics = [t.name for t in bag.topics.values() if t.is_image and not t.name.startswith(below)]
-    if job.topic in topics or (not job.topic and len(topics) == 1):
-        return job.topic or topics[0]
-    listed = ', '.join(topics) or 'none'
-    if job.topic:
-        raise BagError(f'{bag.path}: expected images on {job.topic}; its image topics: {listed}')
-    raise BagError(
-        f'{bag.path}: expected one image topic, got {len(topics)} ({listed}); choose with --topic'
-    )
 
 
 def read_plan(bag: BagReader, topic: str, path: Path) -> tuple[PromptFile, Plan]:

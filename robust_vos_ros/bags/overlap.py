@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -13,10 +13,11 @@ _POLL_S = 0.1  # how soon a waiting thread notices that the other side has gone
 _END = object()
 
 
-def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
+def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """Yield items that another thread takes from an iterable, up to `depth` of them ahead.
 
-    An exception of the iterable is raised where its item would have come.
+    An exception of the iterable is raised where its item would have come. Closing the generator
+    ends the thread.
     """
     ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(depth)
     stop = threading.Event()

@@ -8,6 +8,7 @@ checkpoint.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import sqlite3
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from robust_vos_ros.bags.job import Identity, Job, check_job, find_image_topic, read_plan
+from robust_vos_ros.bags.job import Identity, Job, check_job, read_plan
 from robust_vos_ros.bags.journal import Journal
 from robust_vos_ros.bags.overlap import Background, prefetch
 from robust_vos_ros.bags.reader import BagReader, RawMessage
@@ -26,7 +27,7 @@ from robust_vos_ros.core.errors import BagError, ConfigError, ImageError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.types import Frame, TrackResult
 
-CHECKPOINT_FRAMES = 200
+CHECKPOINT_FRAMES = 100
 _DEPTH = 4  # decoded images that wait
 _MOST_MESSAGES = 256  # of other topics that travel together
 
@@ -100,7 +101,8 @@ def process_bag(
     """
     check_job(job)
     with BagReader(job.source) as bag:
-        topic = find_image_topic(bag, job)
+        topic = ResultTopics(job.namespace).find_images(bag, job.topic, required=True)
+        assert topic is not None
         prompts, plan = read_plan(bag, topic, job.prompts)
         identity = Identity(job, bag, topic, prompts=prompts, plan=plan, model=model)
         try:
@@ -143,8 +145,10 @@ class _Runner:
         with self._writer:
             left_out = self._add_topics()
             wanted = [name for name in self._bag.topics if name not in left_out]
-            steps = prefetch(self._steps(wanted), _DEPTH)
-            with Background(self._write, _DEPTH) as writing:
+            with (
+                contextlib.closing(prefetch(self._steps(wanted), _DEPTH)) as steps,
+                Background(self._write, _DEPTH) as writing,
+            ):
                 for step in steps:
                     result = state = None
                     if step.frame is not None:
@@ -177,7 +181,7 @@ class _Runner:
         for name, msgtype in self._results.types.items():
             self._writer.add_topic(name, msgtype)
         for topic in self._bag.topics.values():
-            if topic.name.startswith(f'{self._job.namespace}/'):
+            if topic.name.startswith(self._results.prefix):
                 left_out[topic.name] = 'replaced by the new results'
                 continue
             try:

@@ -222,8 +222,6 @@ def _check_frame(index: int, num_frames: int, what: str) -> None:
 
 def _check_lives(plan: Plan) -> None:
     """Check, before hours of work, that objects are added once and live when they are named."""
-    if not count_objects(plan):
-        raise PromptError('prompts: expected at least one object to add, got none')
     live: set[str] = set()
     for index in sorted(plan):
         prompts = plan[index]
@@ -238,3 +236,5 @@ def _check_lives(plan: Plan) -> None:
                 live.add(name)
             elif action == 'remove':
                 live.remove(name)
+    if not count_objects(plan):
+        raise PromptError('prompts: expected at least one object to add, got none')

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from robust_vos_ros.bags.definitions import message_typestore
-from robust_vos_ros.bags.reader import COMPRESSED_IMAGE, RawMessage
+from robust_vos_ros.bags.reader import COMPRESSED_IMAGE, BagReader, RawMessage
+from robust_vos_ros.core.errors import BagError
 from robust_vos_ros.core.messages import MessageMaker
 from robust_vos_ros.core.types import TrackResult
 
@@ -17,9 +18,14 @@ _PNG_LEVEL = 1
 
 
 class ResultTopics:
-    """The topics of results below a namespace."""
+    """The topics of results below a namespace.
+
+    Attributes:
+        prefix: Of all of them.
+    """
 
     def __init__(self, namespace: str) -> None:
+        self.prefix = f'{namespace}/'
         self.objects = f'{namespace}/objects'
         self.events = f'{namespace}/events'
         self.label_png = f'{namespace}/label_mask/compressed'
@@ -32,6 +38,29 @@ class ResultTopics:
             self.events: EVENT_TYPE,
             self.label_png: COMPRESSED_IMAGE,
         }
+
+    def find_images(self, bag: BagReader, topic: str, *, required: bool) -> str | None:
+        """Return the topic of the images that results are about.
+
+        Args:
+            bag: An open bag.
+            topic: The one that is wanted; empty = the only one besides results.
+            required: Whether there must be one; else None stands for none.
+
+        Raises:
+            BagError: The wanted one is not there, or there is not exactly one.
+        """
+        images = (item.name for item in bag.topics.values() if item.is_image)
+        topics = [name for name in images if not name.startswith(self.prefix)]
+        if topic in topics or (not topic and len(topics) == 1):
+            return topic or topics[0]
+        if not topic and not topics and not required:
+            return None
+        wanted = f'images on {topic}' if topic else 'one image topic'
+        raise BagError(
+            f'{bag.path}: expected {wanted}, got {", ".join(topics) or "none"}; choose with '
+            '--topic'
+        )
 
 
 class ResultSerializer:

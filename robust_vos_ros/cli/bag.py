@@ -26,7 +26,7 @@ def process(
     ],
     prompts: Annotated[
         Path,
-        typer.Option(help='Prompt file; with --out also a folder with one NAME.yaml per bag.'),
+        typer.Option(help='Prompt file; with --out also a folder of one NAME.yaml per bag.'),
     ],
     out: Annotated[
         Path | None, typer.Option(help='Folder for many outputs and their manifest.json.')
@@ -42,28 +42,30 @@ def process(
     ] = 'auto',
     device: Annotated[str, typer.Option(help='Torch device.')] = 'auto',
     threads: Annotated[int, typer.Option(min=0, help='CPU threads of torch; 0 = all.')] = 0,
+    ray: Annotated[
+        str, typer.Option(help='With --out: a Ray cluster, such as auto, HOST:PORT or local.')
+    ] = '',
+    retries: Annotated[
+        int, typer.Option(min=0, help='With --out: try a bag that failed so often again.')
+    ] = 1,
     compress: Annotated[
         bool, typer.Option('--compress', help='Compress the output (zstd): smaller, slower.')
     ] = False,
 ) -> None:
     """Track through recorded images, none dropped, and write the bag with the results."""
+    from robust_vos_ros.bags.batch import make_jobs
     from robust_vos_ros.bags.job import Job
     from robust_vos_ros.core.config import ModelSettings, parse_settings
 
     network = {'name': model, 'checkpoint': checkpoint, 'adapter': adapter, 'device': device}
     settings = parse_settings(ModelSettings, {**network, 'num_threads': threads})
-    if len(bags) != 2:
-        raise typer.BadParameter(f'expected IN and OUT, got {len(bags)} bags; or pass --out')
-    job = Job(
-        source=bags[0],
-        target=bags[1],
-        prompts=prompts,
-        topic=topic,
-        namespace=namespace,
-        model=settings,
-        compress=compress,
-    )
-    _process_one(job)
+    fields = {'topic': topic, 'namespace': namespace, 'model': settings, 'compress': compress}
+    if out is not None:
+        _process_many(make_jobs(bags, out, prompts, **fields), ray, retries)
+    elif len(bags) != 2 or ray:
+        raise typer.BadParameter('expected IN and OUT, or bags and --out DIR')
+    else:
+        _process_one(Job(source=bags[0], target=bags[1], prompts=prompts, **fields))
 
 
 def _process_one(job: Job) -> None:
@@ -99,6 +101,28 @@ def _process_one(job: Job) -> None:
         typer.echo(line)
 
 
+def _process_many(jobs: list[Job], ray: str, retries: int) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from robust_vos_ros.bags.batch import Entry, process_many, run_here, run_on_ray
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    runner = run_on_ray(ray) if ray else run_here
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task('bags', total=len(jobs))
+
+        def show(entry: Entry) -> None:
+            progress.advance(task)
+            text = f'{entry.num_frames} frames' if entry.status == 'done' else entry.error
+            progress.console.print(f'{entry.target}: {entry.status}, {text}', soft_wrap=True)
+
+        entries = process_many(jobs, runner, retries=retries, on_entry=show)
+    num_done = sum(entry.status == 'done' for entry in entries)
+    typer.echo(f'{num_done} of {len(jobs)} bags done; {jobs[0].target.parent / "manifest.json"}')
+    if num_done < len(jobs):
+        raise typer.Exit(1)
+
+
 def _describe(target: Path, summary: Summary) -> list[str]:
     num_new = summary.num_frames - summary.num_resumed
     lines = [f'{target}: {summary.num_frames} frames of {summary.topic}']
@@ -113,3 +137,34 @@ def _describe(target: Path, summary: Summary) -> list[str]:
         lines.append(f'and for {len(summary.problems) - 3} more frames')
     lines += [f'left out {name}: {why}' for name, why in summary.left_out.items()]
     return lines
+
+
+@bag_app.command()
+@reports_errors
+def export(
+    bag: Annotated[Path, typer.Argument(help='A bag with masks.')],
+    out: Annotated[Path, typer.Argument(help='Folder to make; a file for video.')],
+    form: Annotated[str, typer.Option('--format', help='davis, coco, yolo-seg, mot or video.')],
+    topic: Annotated[str, typer.Option(help='Images; default: the only image topic.')] = '',
+    namespace: Annotated[str, typer.Option(help='Where the results are.')] = '/robust_vos',
+    min_confidence: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help='Leave out masks below this confidence.')
+    ] = 0.0,
+) -> None:
+    """Write the images and masks of a bag as a data set or a video."""
+    from rich.progress import Progress
+
+    from robust_vos_ros.bags.export import export_bag
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(form, total=None)
+        count = export_bag(
+            bag,
+            out,
+            form,
+            topic=topic,
+            namespace=namespace,
+            min_confidence=min_confidence,
+            on_frame=lambda: progress.advance(task),
+        )
+    typer.echo(f'{out}: {count} frames')

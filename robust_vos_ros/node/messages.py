@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Iterable
 from typing import Any
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point
@@ -17,9 +15,9 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
 
-from robust_vos_ros.core.masks import overlay
 from robust_vos_ros.core.messages import MessageMaker
-from robust_vos_ros.core.types import ObjectState, TrackedObject, TrackResult
+from robust_vos_ros.core.pictures import draw_objects
+from robust_vos_ros.core.types import ObjectState, TrackResult
 
 try:
     from vision_msgs.msg import (
@@ -107,24 +105,7 @@ def to_overlay(result: TrackResult, rgb: np.ndarray, header: Header) -> Image:
         rgb: (H, W, 3) uint8, the source image.
         header: Of the source image.
     """
-    picture = overlay(rgb, result.label_mask)
-    scale = max(0.4, rgb.shape[0] / 1000)
-    for row, item in enumerate(_unseen_first(result.objects)):
-        text = f'{item.object_id} {item.state.name} {item.confidence:.2f}'
-        if item.area_px:
-            place = (item.box_xywh[0], max(item.box_xywh[1] - 4, int(20 * scale)))
-        else:  # nothing to write beside: a list in the corner
-            place = (4, int((row + 1) * 32 * scale))
-        for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(
-                picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, color, thickness,
-                cv2.LINE_AA,
-            )  # fmt: skip
-    return _maker.to_image(picture, 'rgb8', header)
-
-
-def _unseen_first(objects: Iterable[TrackedObject]) -> list[TrackedObject]:
-    return sorted(objects, key=lambda item: item.area_px > 0)
+    return _maker.to_image(draw_objects(rgb, result.label_mask, result.objects), 'rgb8', header)
 
 
 def to_detections(result: TrackResult, header: Header) -> Any:

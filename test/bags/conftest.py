@@ -5,11 +5,18 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import torch
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 from rosbags.rosbag2 import Writer as Writer2
 from rosbags.typesys import Stores, get_typestore
 
+from robust_vos_ros.bags.job import Job
+from robust_vos_ros.bags.process import process_bag
+from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.core.network import load_model
+
+SETTINGS = ModelSettings(name='nano', device='cpu', precision='fp32', num_threads=1)
 NUM_FRAMES = 10
 SIZE_HW = (120, 160)
 STEP_NS = 100_000_000
@@ -101,10 +108,48 @@ def write_ros1(path, pictures, *, compressed=False, first=0):
     return path
 
 
+@pytest.fixture(scope='session')
+def mcap_bag(pictures, tmp_path_factory):
+    """A folder of rosbag2 with raw images; tests only read it."""
+    return write_ros2(tmp_path_factory.mktemp('source') / 'drive', pictures)
+
+
+@pytest.fixture(scope='session')
+def model():
+    """Nano in fp32 on one thread: the same bits wherever it runs."""
+    torch.set_num_threads(1)
+    return load_model(SETTINGS)
+
+
 @pytest.fixture
-def mcap_bag(tmp_path, pictures):
-    """A folder of rosbag2 with raw images."""
-    return write_ros2(tmp_path / 'drive', pictures)
+def prompt_file(tmp_path):
+    """A box around the square in the first frame."""
+    path = tmp_path / 'prompts.yaml'
+    path.write_text(
+        'prompts:\n- {frame: 0, object_id: square, class_id: toy, box: [20, 30, 60, 70]}\n'
+    )
+    return path
+
+
+@pytest.fixture(scope='session')
+def long_prompts(tmp_path_factory):
+    """Two objects, of which one comes later and one is corrected."""
+    path = tmp_path_factory.mktemp('prompts') / 'prompts.yaml'
+    path.write_text("""
+prompts:
+- {frame: 0, object_id: square, class_id: toy, box: [20, 30, 60, 70]}
+- {frame: 4, object_id: corner, points: [[150, 110]]}
+- {frame: 7, object_id: square, action: refine, points: [[60, 50]]}
+""")
+    return path
+
+
+@pytest.fixture(scope='session')
+def labelled_bag(model, mcap_bag, long_prompts, tmp_path_factory):
+    """The bag processed with these prompts; tests only read it."""
+    target = tmp_path_factory.mktemp('labelled') / 'drive_masks.mcap'
+    process_bag(Job(source=mcap_bag, target=target, prompts=long_prompts, model=SETTINGS), model)
+    return target
 
 
 @pytest.fixture(scope='session')
