@@ -75,7 +75,6 @@ def read_info(path: Path) -> BagInfo:
         BagError: It is missing, damaged, cut off or empty.
     """
     with BagReader(path) as bag:
-        folder = path if path.is_dir() else path.parent
         return BagInfo(
             path=path,
             start_ns=bag.start_ns,
@@ -84,7 +83,7 @@ def read_info(path: Path) -> BagInfo:
             num_bytes=sum(file.stat().st_size for file in _files(path)),
             topics=tuple(bag.topics.values()),
             objects=tuple(_histories(bag)),
-            custom_data=read_custom_data(folder),
+            custom_data=read_custom_data(path),
         )
 
 

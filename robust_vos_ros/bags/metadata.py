@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from mcap.exceptions import McapError
+from mcap.reader import make_reader
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.metadata import dump_qos_v9, parse_qos
 
+from robust_vos_ros.bags.definitions import PACKAGE
 from robust_vos_ros.bags.mcap_file import McapFile
 
 QOS_KEY, HASH_KEY = 'offered_qos_profiles', 'topic_type_hash'  # of a channel in a file
+CUSTOM_DATA = PACKAGE  # name of the record with it in a file
 _VERSION = 9
 
 
@@ -107,14 +111,33 @@ def write_metadata(
     temporary.replace(folder / 'metadata.yaml')
 
 
-def read_custom_data(folder: Path) -> dict[str, str]:
-    """Return the key-value pairs in the metadata.yaml of a bag, none where that cannot be read."""
+def read_custom_data(bag: Path) -> dict[str, str]:
+    """Return the key-value pairs noted in a bag, none where they cannot be read.
+
+    Args:
+        bag: A folder of rosbag2, or an MCAP file of this package.
+    """
     try:
-        content = yaml.safe_load((folder / 'metadata.yaml').read_text('utf-8'))
-        values = content['rosbag2_bagfile_information']['custom_data']
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+        values = _from_yaml(bag) if bag.is_dir() else _from_mcap(bag)
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, McapError):
         return {}
     return {str(key): str(value) for key, value in (values or {}).items()}
+
+
+def _from_yaml(folder: Path) -> Any:
+    content = yaml.safe_load((folder / 'metadata.yaml').read_text('utf-8'))
+    return content['rosbag2_bagfile_information']['custom_data']
+
+
+def _from_mcap(path: Path) -> Any:
+    with path.open('rb') as stream:
+        records = make_reader(stream).iter_metadata()
+        return {
+            key: value
+            for record in records
+            if record.name == CUSTOM_DATA
+            for key, value in record.metadata.items()
+        }
 
 
 def _topics(files: Sequence[FileSummary]) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from mcap.records import Attachment, Channel, Message, Metadata, Schema
 
 from robust_vos_ros.bags.mcap_file import McapFile
-from robust_vos_ros.bags.metadata import FileSummary, read_custom_data, write_metadata
+from robust_vos_ros.bags.metadata import CUSTOM_DATA, FileSummary, read_custom_data, write_metadata
 from robust_vos_ros.bags.salvage import salvage
-from robust_vos_ros.bags.writer import CUSTOM_DATA, LIBRARY
+from robust_vos_ros.bags.writer import LIBRARY
 from robust_vos_ros.core.errors import BagError
 
 _ROSBAG2 = 'rosbag2'  # metadata that closing a bag writes; what it says is made anew

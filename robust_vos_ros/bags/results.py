@@ -9,12 +9,21 @@ import numpy as np
 from robust_vos_ros.bags.definitions import message_typestore
 from robust_vos_ros.bags.reader import COMPRESSED_IMAGE, BagReader, RawMessage
 from robust_vos_ros.core.errors import BagError
+from robust_vos_ros.core.marks import (
+    ANNOTATIONS,
+    LABEL_INFO,
+    label_names,
+    make_annotations,
+    make_label_info,
+)
 from robust_vos_ros.core.messages import MessageMaker
-from robust_vos_ros.core.types import TrackResult
+from robust_vos_ros.core.types import EventType, TrackResult
 
 OBJECTS_TYPE, EVENT_TYPE = 'robust_vos/msg/TrackedObjectArray', 'robust_vos/msg/TrackEvent'
 DEFAULT_NAMESPACE = '/robust_vos'
 _PNG_LEVEL = 1
+# Events after which labels mean something else.
+_NEW_LABELS = {EventType.ADDED, EventType.REMOVED, EventType.RESET}
 
 
 class ResultTopics:
@@ -29,6 +38,8 @@ class ResultTopics:
         self.objects = f'{namespace}/objects'
         self.events = f'{namespace}/events'
         self.label_png = f'{namespace}/label_mask/compressed'
+        self.label_info = f'{namespace}/label_info'
+        self.annotations = f'{namespace}/annotations'
 
     @property
     def types(self) -> dict[str, str]:
@@ -37,6 +48,8 @@ class ResultTopics:
             self.objects: OBJECTS_TYPE,
             self.events: EVENT_TYPE,
             self.label_png: COMPRESSED_IMAGE,
+            self.label_info: LABEL_INFO,
+            self.annotations: ANNOTATIONS,
         }
 
     def find_images(self, bag: BagReader, topic: str, *, required: bool) -> str | None:
@@ -72,7 +85,7 @@ class ResultSerializer:
         self._maker = MessageMaker(self._store.types, _to_uint8)
 
     def serialize(self, result: TrackResult, stamp_ns: int) -> list[RawMessage]:
-        """Return the messages of one frame: objects, events, label mask.
+        """Return the messages of one frame: objects, events, label mask and what viewers need.
 
         Args:
             result: What the engine found.
@@ -87,6 +100,12 @@ class ResultSerializer:
         rows: list[tuple[str, Any]] = [(topics.objects, objects)]
         rows += [(topics.events, event) for event in make.to_events(result.events, header)]
         rows.append((topics.label_png, png))
+        if any(event.type in _NEW_LABELS for event in result.events):
+            names = label_names(result.objects)
+            info = make_label_info(self._store.types, names, header)
+            rows.append((topics.label_info, info))
+        drawn = make_annotations(self._store.types, result.objects, result.label_mask, header)
+        rows.append((topics.annotations, drawn))
         return [self._to_raw(topic, message, stamp_ns) for topic, message in rows]
 
     def _to_raw(self, topic: str, message: Any, stamp_ns: int) -> RawMessage:

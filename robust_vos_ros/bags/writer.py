@@ -17,11 +17,16 @@ from rosbags.typesys.store import Typestore
 
 from robust_vos_ros.bags.definitions import PACKAGE, add_installed_type, message_typestore
 from robust_vos_ros.bags.mcap_file import McapFile
-from robust_vos_ros.bags.metadata import HASH_KEY, QOS_KEY, FileSummary, write_metadata
+from robust_vos_ros.bags.metadata import (
+    CUSTOM_DATA,
+    HASH_KEY,
+    QOS_KEY,
+    FileSummary,
+    write_metadata,
+)
 from robust_vos_ros.core.errors import ConfigError
 
 LIBRARY = PACKAGE  # name of the writing program
-CUSTOM_DATA = PACKAGE  # name of the metadata record
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -64,6 +64,10 @@ def test_what_is_read(bag):
     assert dog.sightings[0] == Sighting(4.0, I, 0.5)
 
 
+def test_a_file_alone_keeps_its_notes(bag):
+    assert read_info(bag / 'drive.mcap').custom_data == {'robust_vos.model': 'nano'}
+
+
 def test_the_command(bag, monkeypatch):
     monkeypatch.setenv('COLUMNS', '80')
     result = CliRunner().invoke(app, ['bag', 'info', str(bag)])
