@@ -109,7 +109,6 @@ def record(options: RecordOptions) -> Recorded:
         ConfigError: The folder exists, or cannot be made.
         BagError: The recording ended by itself; says why and what is left.
     """
-    recording = Recording(options.out)
     context = rclpy.Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node(
@@ -118,10 +117,11 @@ def record(options: RecordOptions) -> Recorded:
     )  # fmt: skip
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    recorder = Recorder(node, options, recording)
     end_s = time.monotonic() + (options.duration_s or float('inf'))
     try:
         with Interrupts() as interrupts:
+            recording = Recording(options.out)
+            recorder = Recorder(node, options, recording)
             node.get_logger().info(f'recording to {options.out}; Ctrl-C ends it')
             while not interrupts.received and not recording.problem and time.monotonic() < end_s:
                 executor.spin_once(timeout_sec=_SPIN_S)
@@ -190,6 +190,8 @@ class Recorder:
 
     def _receive(self, topic: str, msgtype: str, cdr: bytes) -> None:
         stamp_ns = self._node.get_clock().now().nanoseconds
+        if not stamp_ns:  # simulated time has not begun
+            return
         message = RawMessage(topic, msgtype, cdr, stamp_ns)
         self._recording.put(message, self._qos[topic])
         if topic in self._derived.sources:
