@@ -1,7 +1,7 @@
 """Packaging of the part that needs no ROS (`pip install .`); colcon builds from CMakeLists.txt.
 
 Dependencies and metadata are in pyproject.toml. Here is what a table cannot say: the version comes
-from package.xml, and the files of config/ keep their folders.
+from package.xml, and the files of config/ and msg/ keep their folders.
 """
 
 from pathlib import Path
@@ -17,9 +17,9 @@ def read_version() -> str:
     return ET.parse(ROOT / 'package.xml').getroot().findtext('version')
 
 
-def list_data_files(folder: str) -> list[tuple[str, list[str]]]:
+def list_data_files(folder: str, pattern: str) -> list[tuple[str, list[str]]]:
     """Return (target folder, files) for every folder below `folder`, for share/robust_vos."""
-    files = sorted(path.relative_to(ROOT) for path in (ROOT / folder).rglob('*.yaml'))
+    files = sorted(path.relative_to(ROOT) for path in (ROOT / folder).rglob(pattern))
     targets = sorted({path.parent for path in files})
     return [
         (f'share/robust_vos/{target}', [str(path) for path in files if path.parent == target])
@@ -32,5 +32,5 @@ setup(
     # Only robust_vos_ros: the name robust_vos belongs to the generated messages.
     packages=find_packages(include=['robust_vos_ros', 'robust_vos_ros.*']),
     package_data={'robust_vos_ros': ['weights/*.safetensors', 'eval/*.html']},
-    data_files=list_data_files('config'),
+    data_files=list_data_files('config', '*.yaml') + list_data_files('msg', '*.msg'),
 )

@@ -5,14 +5,22 @@
 Every argument is listed by `ros2 launch robust_vos robust_vos.launch.py --show-args`.
 """
 
+import importlib.util
+import os
+import subprocess
+from pathlib import Path
+
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
-from launch_ros.substitutions import FindPackageShare
+from launch_ros.substitutions import FindPackagePrefix, FindPackageShare
 
+# What is recorded besides the image and camera_info; robust_vos_ros/live/recorder.py has the same.
+OUTPUTS = ('objects', 'label_mask/compressed', 'label_info', 'events', 'annotations')
+COMMON = ('/tf', '/tf_static', '/diagnostics')
 BOOLEAN = ['true', 'false']
 
 
@@ -63,12 +71,13 @@ def declare_arguments() -> list[DeclareLaunchArgument]:
             'record',
             default_value='false',
             choices=BOOLEAN,
-            description='Record image, objects, masks, events and diagnostics with ros2 bag.',
+            description='Record image, camera_info, results, tf and diagnostics: with ros2 bag, '
+            'or with robust-vos bag record where that is not installed.',
         ),
         DeclareLaunchArgument(
             'bag_path',
             default_value='',
-            description='Folder for the recording; empty = rosbag2_<date> in the current folder.',
+            description='Folder for the recording; empty = one named by the date.',
         ),
         DeclareLaunchArgument(
             'rviz', default_value='false', choices=BOOLEAN, description='Show the result in RViz.'
@@ -85,25 +94,71 @@ def resolve(namespace: str, topic: str) -> str:
 
 
 def record(context: LaunchContext) -> list[ExecuteProcess]:
-    """Return the recorder of the node's input and outputs."""
+    """Return the recorder of the node's input and outputs: ros2 bag's, else our own."""
+    command = ros2_bag(context) if has_ros2_bag() else own_recorder(context)
+    # SIGINT lets the recorder close its file; give it time before SIGTERM.
+    return [ExecuteProcess(cmd=command, output='screen', sigterm_timeout='20')]
+
+
+def has_ros2_bag() -> bool:
+    """Return whether `ros2 bag` is installed."""
+    return importlib.util.find_spec('ros2bag') is not None
+
+
+def ros2_bag(context: LaunchContext) -> list[str]:
+    """Return the command of ros2 bag."""
     values = context.launch_configurations
-    namespace = values['namespace']
-    image = resolve(namespace, values['image_topic'])
-    if values['transport'] == 'compressed':
-        image += '/compressed'
-    outputs = [
-        resolve(namespace, f'robust_vos/{name}')
-        for name in ('objects', 'label_mask/compressed', 'events')
-    ]
     command = ['ros2', 'bag', 'record', '-s', 'mcap']
     if values['bag_path']:
         command += ['-o', values['bag_path']]
     if values['use_sim_time'] == 'true':
         command.append('--use-sim-time')
-    # Topics by position: every distribution understands that, --topics only the newer ones.
-    command += [image, *outputs, '/diagnostics']
-    # SIGINT lets the recorder close its file; give it time before SIGTERM.
-    return [ExecuteProcess(cmd=command, output='screen', sigterm_timeout='20')]
+    # Topics come before --custom-data, which takes all that follows it. By position they are
+    # understood from Humble to Kilted; the option --topics is new in Jazzy.
+    distro = os.environ.get('ROS_DISTRO')
+    command += ['--topics'] if distro in {'lyrical', 'rolling'} else []
+    command += topics(values)
+    command += ['--custom-data', *custom_data(context)] if distro != 'humble' else []
+    return command
+
+
+def own_recorder(context: LaunchContext) -> list[str]:
+    """Return the command of `robust-vos bag record`, which records the same."""
+    values = context.launch_configurations
+    command = [program(context), 'bag', 'record', '--image-topic', values['image_topic']]
+    command += ['--transport', values['transport'], '--namespace', values['namespace']]
+    if values['bag_path']:
+        command += ['--out', values['bag_path']]
+    if values['use_sim_time'] == 'true':
+        command.append('--use-sim-time')
+    return command
+
+
+def topics(values: dict[str, str]) -> list[str]:
+    """Return the topics to record; those nobody publishes are waited for, and no harm."""
+    namespace = values['namespace']
+    image = resolve(namespace, values['image_topic'])
+    camera_info = image.rpartition('/')[0] + '/camera_info'
+    if values['transport'] == 'compressed':
+        image += '/compressed'
+    outputs = [resolve(namespace, f'robust_vos/{name}') for name in OUTPUTS]
+    return [image, camera_info, *outputs, *COMMON]
+
+
+def program(context: LaunchContext) -> str:
+    """Return the command robust-vos of this package."""
+    prefix = FindPackagePrefix('robust_vos').perform(context)
+    return str(Path(prefix, 'lib', 'robust_vos', 'robust-vos'))
+
+
+def custom_data(context: LaunchContext) -> list[str]:
+    """Return what makes the masks as KEY=VALUE: version, model, weights, adapter."""
+    params_file = context.launch_configurations['params_file']
+    command = [program(context), 'weights', 'identify', '--params-file', params_file]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if result.returncode:  # the node will say the same
+        return ['robust_vos.model=unknown']
+    return result.stdout.split()
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -1,7 +1,9 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -59,3 +61,54 @@ def test_weights_list_names_every_model(monkeypatch, tmp_path):
     assert result.exit_code == 0
     assert 'nano.safetensors' in result.output
     assert 'robust-vos weights fetch sam2.1_hiera_large (898 MB)' in result.output
+
+
+def test_bag_commands(tmp_path):
+    """From a bag to masks and a data set; a broken one gives one sentence."""
+    from rosbags.rosbag2 import Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_JAZZY)
+    kind = 'sensor_msgs/msg/Image'
+    rgb = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    with Writer(tmp_path / 'drive', version=9) as bag:
+        topic = bag.add_connection('/image', kind, typestore=store)
+        for index in range(2):
+            header = store.types['std_msgs/msg/Header'](
+                store.types['builtin_interfaces/msg/Time'](index, 0), 'camera'
+            )
+            message = store.types[kind](header, 48, 64, 'rgb8', 0, 192, rgb.reshape(-1))
+            bag.write(topic, index * 10**9, store.serialize_cdr(message, kind))
+    prompts = tmp_path / 'prompts.yaml'
+    prompts.write_text('prompts: [{frame: 0, object_id: it, box: [8, 8, 40, 40]}]')
+    source, target = str(tmp_path / 'drive'), str(tmp_path / 'masks.mcap')
+    arguments = ['bag', 'process', source, target, '--prompts', str(prompts), '--threads', '1']
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert 'masks.mcap: 2 frames of /image' in result.output
+    out = ['--prompts', str(prompts), '--out', str(tmp_path / 'many')]
+    (tmp_path / 'cut.mcap').write_bytes(b'\x89MCAP')
+    result = runner.invoke(app, ['bag', 'process', source, str(tmp_path / 'cut.mcap'), *out])
+    assert result.exit_code == 1
+    assert 'drive.mcap: done, 2 frames' in result.output
+    assert 'the bag is damaged or cut off' in result.output
+    assert '1 of 2 bags done' in result.output
+    result = runner.invoke(app, ['bag', 'export', target, str(tmp_path / 'c'), '--format', 'coco'])
+    assert result.exit_code == 0
+    assert f'{tmp_path / "c"}: 2 frames' in result.output
+    for command in (
+        ['bag', 'process', source, target, '--prompts', str(prompts)],  # the output exists
+        ['bag', 'process', source, '--prompts', str(prompts)],  # no output
+        ['bag', 'export', source, str(tmp_path / 'd'), '--format', 'coco'],  # no masks
+    ):
+        result = runner.invoke(app, command)
+        assert result.exit_code != 0
+        assert 'Traceback' not in result.output
+
+
+def test_the_prompt_file_of_the_documentation():
+    from robust_vos_ros.bags.prompts import load_prompt_file, make_plan
+
+    docs = Path(__file__).parents[1] / 'docs'
+    plan = make_plan(load_prompt_file(docs / 'prompts.yaml'), docs, num_frames=150, frame_of={})
+    assert sorted(plan) == [0, 40, 80]

@@ -2,42 +2,94 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+import yaml
+from mcap.records import Channel, Message, Schema
+from rosbags.interfaces import Qos
+from rosbags.rosbag2.metadata import dump_qos_v9
 from rosbags.typesys.store import Typestore
 
+from robust_vos_ros.bags.definitions import PACKAGE, add_installed_type, message_typestore
+from robust_vos_ros.bags.mcap_file import McapFile
+from robust_vos_ros.bags.metadata import (
+    CUSTOM_DATA,
+    HASH_KEY,
+    QOS_KEY,
+    FileSummary,
+    write_metadata,
+)
 from robust_vos_ros.core.errors import ConfigError
 
-_PACKAGE = 'robust_vos'
+LIBRARY = PACKAGE  # name of the writing program
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Topic:
+    channel_id: int
+    msgtype: str
 
 
 class BagWriter:
-    """Write serialized messages to a rosbag2 folder with one MCAP file, compressed in chunks.
+    """Write serialized messages to a rosbag2 folder with one MCAP file.
 
-    Use it as a context manager: leaving it writes the index and `metadata.yaml`.
+    Use it as a context manager: leaving it writes the index and `metadata.yaml`. The same messages
+    in the same order give the same bytes.
 
     Args:
         path: Folder to create.
+        compress: Whether chunks are compressed (zstd).
+        custom_data: Noted in the bag.
 
     Raises:
-        ConfigError: The folder exists.
+        ConfigError: The folder exists, or cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, compress: bool = True, custom_data: Mapping[str, str] | None = None
+    ) -> None:
         if path.exists():
             raise ConfigError(f'bag {path} exists already; remove it or choose another name')
-        self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        self._path = path
         self._typestore = message_typestore()
-        self._connections: dict[str, Connection] = {}
+        self._schema_ids: dict[str, int] = {}
+        self._topics: dict[str, _Topic] = {}
+        self._hashes: dict[str, str] = {}
+        self._compress = compress
+        self._custom_data = dict(custom_data or {})
+
+    @property
+    def file(self) -> Path:
+        """The file in the bag."""
+        return self._path / f'{self._path.name}.mcap'
+
+    @property
+    def num_messages(self) -> int:
+        """Messages written so far."""
+        return self._file.num_messages
+
+    @property
+    def typestore(self) -> Typestore:
+        """The message types of the bag."""
+        return self._typestore
 
     def __enter__(self) -> BagWriter:
         """Create the folder."""
-        self._writer.open()
+        try:
+            self._path.mkdir(parents=True)
+            self._stream = self.file.open('xb', buffering=0)
+            self._file = McapFile(self._stream, library=LIBRARY, compress=self._compress)
+            if self._custom_data:
+                self._file.add_metadata(CUSTOM_DATA, self._custom_data)
+        except OSError as error:
+            raise ConfigError(
+                f'cannot write bag {self._path}: {error.strerror}; choose another place'
+            ) from error
         return self
 
     def __exit__(
@@ -46,8 +98,66 @@ class BagWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the bag; after an error it is left without an index."""
-        self._writer.__exit__(kind, error, trace)
+        """Finish the bag, after an error of the disk as far as it got.
+
+        Where even that fails, and after other errors, it is left without an index; bags/repair.py
+        makes one.
+        """
+        with self._stream:
+            if kind is None:
+                self._finish()
+            elif issubclass(kind, OSError):
+                with contextlib.suppress(OSError):
+                    self._file.cut_back()
+                    self._finish()
+
+    def _finish(self) -> None:
+        self._file.finish()
+        summary = FileSummary.of(self.file, self._file)
+        write_metadata(self._path, [summary], self._custom_data)
+
+    def add_topic(
+        self,
+        topic: str,
+        msgtype: str,
+        *,
+        typestore: Typestore | None = None,
+        qos: Sequence[Qos] = (),
+    ) -> None:
+        """Announce a topic; `write` does so by itself for types that are known.
+
+        Args:
+            topic: Full topic name.
+            msgtype: As in `robust_vos/msg/TrackEvent`.
+            typestore: Where the type is defined; default: ROS 2, robust_vos, what is installed.
+            qos: What its publishers offer.
+
+        Raises:
+            ConfigError: The type is unknown, or another topic has another version of it.
+        """
+        store = typestore or self._typestore
+        if not add_installed_type(store, msgtype):
+            raise ConfigError(
+                f'expected a message type of ROS 2, {PACKAGE} or a sourced workspace for topic '
+                f'{topic}, got {msgtype!r}'
+            )
+        found = store.hash_rihs01(msgtype)
+        if self._hashes.setdefault(msgtype, found) != found:
+            raise ConfigError(
+                f'topic {topic}: expected one version of {msgtype} per bag, got another one'
+            )
+        schema_id = self._schema_ids.setdefault(msgtype, len(self._schema_ids) + 1)
+        text, _ = store.generate_msgdef(msgtype, ros_version=2)
+        self._file.add_schema(
+            Schema(id=schema_id, name=msgtype, encoding='ros2msg', data=text.encode())
+        )
+        profiles = yaml.safe_dump(dump_qos_v9(list(qos)), sort_keys=False)
+        channel = Channel(
+            id=len(self._topics) + 1, topic=topic, message_encoding='cdr', schema_id=schema_id,
+            metadata={QOS_KEY: profiles, HASH_KEY: found},
+        )  # fmt: skip
+        self._file.add_channel(channel)
+        self._topics[topic] = _Topic(channel.id, msgtype)
 
     def write(self, topic: str, msgtype: str, cdr: bytes, stamp_ns: int) -> None:
         """Append one message.
@@ -60,46 +170,36 @@ class BagWriter:
 
         Raises:
             ConfigError: The type is unknown, or the topic carries another type.
+            OSError: The file cannot be written.
         """
-        connection = self._connections.get(topic)
-        if connection is None:
-            connection = self._connections[topic] = self._connect(topic, msgtype)
-        if connection.msgtype != msgtype:
+        if topic not in self._topics:
+            self.add_topic(topic, msgtype)
+        known = self._topics[topic]
+        if known.msgtype != msgtype:
             raise ConfigError(
-                f'topic {topic} carries {connection.msgtype}, got {msgtype}; '
-                'use one topic per type'
+                f'topic {topic} carries {known.msgtype}, got {msgtype}; use one topic per type'
             )
-        self._writer.write(connection, stamp_ns, cdr)
-
-    def _connect(self, topic: str, msgtype: str) -> Connection:
-        if msgtype not in self._typestore.fielddefs:
-            raise ConfigError(
-                f'expected a message type of ROS 2 or {_PACKAGE} for topic {topic}, '
-                f'got {msgtype!r}'
+        self._file.add_message(
+            Message(
+                channel_id=known.channel_id, log_time=stamp_ns, publish_time=stamp_ns, data=cdr,
+                sequence=0,
             )
-        return self._writer.add_connection(topic, msgtype, typestore=self._typestore)
+        )  # fmt: skip
 
+    def write_custom_data(self, values: dict[str, str]) -> None:
+        """Write key-value pairs about the whole bag: to its file at once, to its metadata later.
 
-def message_typestore() -> Typestore:
-    """Return the message types of ROS 2 and of robust_vos, for bags written or read without ROS.
+        Raises:
+            OSError: The file cannot be written.
+        """
+        self._custom_data.update(values)
+        self._file.add_metadata(CUSTOM_DATA, values)
 
-    Raises:
-        ConfigError: The installation lacks the definitions.
-    """
-    typestore = get_typestore(Stores.ROS2_JAZZY)
-    types = {}
-    for path in sorted(_message_dir().glob('*.msg')):
-        types.update(get_types_from_msg(path.read_text('utf-8'), f'{_PACKAGE}/msg/{path.stem}'))
-    typestore.register(types)
-    return typestore
+    def flush(self) -> None:
+        """Put everything written so far on the disk, where it survives the end of the power.
 
-
-def _message_dir() -> Path:
-    """Return the folder `msg/` of the source tree, or of the installation around this file."""
-    here = Path(__file__).resolve()
-    candidates = [here.parents[2] / 'msg']
-    candidates += [parent / 'share' / _PACKAGE / 'msg' for parent in here.parents]
-    for candidate in candidates:
-        if (candidate / 'TrackedObject.msg').is_file():
-            return candidate
-    raise ConfigError(f'no message definitions next to or above {here}; install the package again')
+        Raises:
+            OSError: The file cannot be written.
+        """
+        self._file.end_chunk()
+        os.fdatasync(self._stream.fileno())

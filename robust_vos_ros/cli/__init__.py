@@ -2,6 +2,9 @@
 
 # Each module adds its commands to the application, in the order of --help.
 from robust_vos_ros.cli import (
+    bag,
+    bag_live,
+    bag_tools,
     bench,
     calibrate,
     corrupt,
@@ -16,6 +19,9 @@ from robust_vos_ros.cli.base import app
 
 __all__ = [
     'app',
+    'bag',
+    'bag_live',
+    'bag_tools',
     'bench',
     'calibrate',
     'corrupt',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,6 +31,23 @@ def list_weights() -> None:
             if not spec.url:
                 where = 'not shipped; docs/training.md says how to make them'
         typer.echo(f'{name}\n  {spec.description}\n  licence: {spec.license}\n  weights: {where}')
+
+
+@weights_app.command('identify')
+@reports_errors
+def identify(
+    params_file: Annotated[
+        Path | None, typer.Option(help='Parameter file of the node [defaults].')
+    ] = None,
+) -> None:
+    """Print model, weights hash, adapter and version as KEY=VALUE, to note beside recordings."""
+    from robust_vos_ros.core.config import ModelSettings
+    from robust_vos_ros.core.identity import identify, read_model_settings
+
+    settings = read_model_settings(params_file) if params_file else ModelSettings()
+    for key, value in identify(settings).items():
+        if value:
+            typer.echo(f'{key}={value}')
 
 
 @weights_app.command('fetch')

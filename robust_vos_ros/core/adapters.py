@@ -64,6 +64,7 @@ def use(model: Model, path: Path | None) -> None:
         detach(model)
         return
     attach(model, *load_adapter(path, model))
+    model.adapter_name = path.stem
 
 
 def detach(model: Model) -> None:
@@ -74,6 +75,7 @@ def detach(model: Model) -> None:
             parameters[name].copy_(original)
     model.adapter = None
     model.adapter_originals = {}
+    model.adapter_name = 'none'
 
 
 def norm_names(model: Model, settings: AdapterSettings) -> list[str]:

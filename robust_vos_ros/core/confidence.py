@@ -32,6 +32,8 @@ def update(
     item.gate_activity = seen.gate_activity
     item.confidence = 0.0 if vetoed else believe(item.evidence, calibration)
     threshold = settings.visible_off if item.visible else settings.visible_on
+    if item.state == ObjectState.INITIALIZING and item.visible:
+        threshold = 0.0  # a prompt is shown to who made it, however doubtful
     found = seen.coverage > 0.0 and item.confidence >= threshold and not vetoed
     if not found:
         item.found_ns = None

@@ -4,6 +4,7 @@ RobustVosError
 ├── ConfigError             a setting, a model file or a command line is wrong
 ├── WeightsError            a checkpoint is missing, truncated or belongs to another model
 ├── DatasetError            a data set on disk cannot be read as asked
+├── BagError                a bag is missing, damaged, cut off, empty or lacks what was asked for
 ├── ImageError              an image cannot be used (encoding, step, size, data)
 └── PromptError             a prompt cannot be used
     ├── NoFrameError        there is no frame to apply the prompt to
@@ -31,6 +32,10 @@ class WeightsError(RobustVosError):
 
 class DatasetError(RobustVosError):
     """A data set on disk cannot be read as asked."""
+
+
+class BagError(RobustVosError):
+    """A bag is missing, damaged, cut off, empty or lacks what was asked for."""
 
 
 class ImageError(RobustVosError):

@@ -229,11 +229,18 @@ class ObjectMemory:
             weights,
         )
 
-    def ages(self, slots: np.ndarray, paths: np.ndarray, frame_index: int) -> np.ndarray:
-        """Return (B,) the age in frames of what each pathway last remembered."""
-        columns, ok = self._spatial.pick(slots, paths, frame_index)
-        frames = np.where(ok, self._spatial.frames[slots[:, None], columns], -(2**62))
-        return np.maximum(0, frame_index - frames.max(axis=1))
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return a copy of all that is remembered, which `resume` takes."""
+        return {
+            f'{name}.{part}': value
+            for name, bank in zip(('spatial', 'pointers'), self._banks, strict=True)
+            for part, value in bank.state().items()
+        }
+
+    def resume(self, state: dict[str, torch.Tensor]) -> None:
+        """Remember what another memory of the same size did."""
+        for name, bank in zip(('spatial', 'pointers'), self._banks, strict=True):
+            bank.resume({part: state[f'{name}.{part}'] for part in bank.state()})
 
     def num_bytes(self) -> int:
         """Return the size of the preallocated entries in bytes."""
@@ -292,6 +299,22 @@ class _Bank:
         )
         self.frames[slots, places] = frame_index
         self.scores[slots, places] = scores
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return a copy of everything."""
+        return {
+            'values': self.values.cpu().clone(),
+            'frames': torch.from_numpy(self.frames.copy()),
+            'scores': torch.from_numpy(self.scores.copy()),
+            'recent': torch.from_numpy(self.recent.copy()),
+        }
+
+    def resume(self, state: dict[str, torch.Tensor]) -> None:
+        """Become the bank whose `state` this was."""
+        self.values.copy_(state['values'])
+        self.frames[:] = state['frames'].numpy()
+        self.scores[:] = state['scores'].numpy()
+        self.recent[:] = state['recent'].numpy()
 
     def pick(
         self, slots: np.ndarray, paths: np.ndarray, frame_index: int

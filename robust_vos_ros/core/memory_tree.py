@@ -17,6 +17,7 @@ import dataclasses
 import math
 
 import numpy as np
+import torch
 
 from robust_vos_ros.core.tracking_config import TreeSettings
 
@@ -154,6 +155,18 @@ class MemoryTree:
         """Take over the branches that survived a frame."""
         self._active[slot] = len(branches)
         self._scores[slot, : len(branches)] = [branch.score for branch in branches]
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return a copy of everything, which `resume` takes."""
+        return {
+            'scores': torch.from_numpy(self._scores.copy()),
+            'active': torch.from_numpy(self._active.copy()),
+        }
+
+    def resume(self, state: dict[str, torch.Tensor]) -> None:
+        """Become the tree whose `state` this was."""
+        self._scores[:] = state['scores'].numpy()
+        self._active[:] = state['active'].numpy()
 
     def collapse(self, slots: np.ndarray) -> None:
         """Leave one pathway to some objects, after a prompt or a correction."""

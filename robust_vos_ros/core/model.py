@@ -45,6 +45,7 @@ class Model:
         previous_mask: Whether the decoder is to be given the mask of the frame before.
         adapter: Low-rank adapters of the memory attention; `core/adapters.py` attaches them and
             keeps the parameters that they replace in `adapter_originals`.
+        adapter_name: Of the file the adapter came from, `none` without one.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Model:
         self.adapter: Moga | None = None
         self.calibration: Calibration | None = None
         self.adapter_originals: dict[str, torch.Tensor] = {}
+        self.adapter_name = 'none'
         self._dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         self.image_size: int = net.image_size
         self.mask_size = self.image_size // 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -124,6 +125,24 @@ class ObjectTable:
         item = self.get(object_id)
         del self._objects[object_id]
         return item
+
+    def state(self) -> dict[str, Any]:
+        """Return the table as plain values, which `resume` takes."""
+        items = [dataclasses.asdict(item) for item in self]
+        for item in items:
+            item.update(uuid=str(item['uuid']), state=int(item['state']), flags=int(item['flags']))
+            item['evidence'] = None  # of the last frame alone
+        return {'num_added': self._num_added, 'objects': items}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Become the table whose `state` this was; the capacity must be the same."""
+        self._num_added = state['num_added']
+        self._objects = {}
+        for values in state['objects']:
+            item = LiveObject(**values)
+            item.uuid, item.state = uuid.UUID(values['uuid']), ObjectState(values['state'])
+            item.flags = ObjectFlag(values['flags'])
+            self._objects[item.object_id] = item
 
     def slots(self) -> np.ndarray:
         """Return the (N,) int64 slots of all live objects, in order of their ids' arrival."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,6 +110,22 @@ class Propagator:
             if item.visible:
                 self.prototypes.learn(item.slot, features.pix, logits[0])
                 item.learned_ns = record.stamp_ns
+
+    def state(self) -> dict[str, Any]:
+        """Return a copy of everything, which `resume` takes."""
+        return {
+            'memory': self.memory.state(),
+            'tree': self.tree.state(),
+            'prototypes': self.prototypes.state(),
+            'logits': self.logits.cpu().clone(),
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on where another one with the same model and settings was."""
+        self.memory.resume(state['memory'])
+        self.tree.resume(state['tree'])
+        self.prototypes.resume(state['prototypes'])
+        self.logits.copy_(state['logits'])
 
     def forget(self, items: Sequence[LiveObject]) -> None:
         """Drop all that is remembered of some objects."""

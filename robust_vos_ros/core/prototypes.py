@@ -17,6 +17,7 @@ _NEW_SAMPLES = 32  # cells learned from one frame
 _NUM_ROUNDS = 4  # of Lloyd's algorithm, from the prototypes there are
 _RATE = 0.2
 _EPS = 1e-6
+_STATE = ('centers', 'samples', 'counts', 'own', 'other')
 
 
 class Prototypes:
@@ -39,6 +40,15 @@ class Prototypes:
     def clear(self, slot: int) -> None:
         """Forget how an object looks."""
         self.counts[slot] = 0
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return a copy of everything, which `resume` takes."""
+        return {name: getattr(self, name).cpu().clone() for name in _STATE}
+
+    def resume(self, state: dict[str, torch.Tensor]) -> None:
+        """Become the prototypes whose `state` this was."""
+        for name in _STATE:
+            getattr(self, name).copy_(state[name])
 
     def learn(self, slot: int, pix: torch.Tensor, mask_logits: torch.Tensor) -> None:
         """Learn from a frame that surely shows the object.

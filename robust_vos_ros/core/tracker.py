@@ -6,6 +6,7 @@ import itertools
 import time
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -183,6 +184,26 @@ class VideoTracker:
         blank(self._propagator.logits)
         self._history.clear()
         self._features = None
+
+    def state(self) -> dict[str, Any]:
+        """Return what the next frames depend on, as plain values and copied tensors.
+
+        Frames of the past are not in it: after `resume`, prompts go to frames from then on.
+        """
+        return {
+            'num_frames': self._num_frames,
+            'objects': self._objects.state(),
+            'propagator': self._propagator.state(),
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on where a tracker with the same model and settings was when it gave its `state`."""
+        self._history.clear()
+        self._features = None
+        self.last_result = None
+        self._num_frames = state['num_frames']
+        self._objects.resume(state['objects'])
+        self._propagator.resume(state['propagator'])
 
     def segment_once(self, frame: Frame, prompts: Sequence[Prompt]) -> TrackResult:
         """Segment objects in one image without tracking them.

@@ -20,10 +20,11 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header, UInt32
 from std_srvs.srv import Trigger
 
+from robust_vos_ros.bags.reader import RawMessage
 from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.core.types import ObjectState, Prompt
 from robust_vos_ros.demo.camera import FRAME_ID, REPORT_QOS, encode_jpeg
-from robust_vos_ros.demo.records import FrameRecord, ObjectRecord, RawMessage, Recording
+from robust_vos_ros.demo.records import FrameRecord, ObjectRecord, Recording
 
 NODE, CAMERA = 'robust_vos', 'camera'
 IMAGE_TOPIC = '/camera/image_raw'

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.bags.video import VideoFile
 from robust_vos_ros.core.masks import label_colors
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.demo.records import FrameRecord, ObjectRecord
@@ -33,17 +33,11 @@ def write_video(
     if not overlays:
         return
     current = _decode(overlays[min(overlays)])
-    size_wh = current.shape[1], current.shape[0]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), rate_hz, size_wh)
-    if not writer.isOpened():
-        raise ConfigError(f'OpenCV cannot write {path}; this build of it lacks mp4v in FFmpeg')
-    try:
+    with VideoFile(path, (current.shape[1], current.shape[0]), rate_hz) as video:
         for index in range(num_sent):
             if index in overlays:
                 current = _decode(overlays[index])
-            writer.write(current)
-    finally:
-        writer.release()
+            video.write(current)
 
 
 def pick_frames(

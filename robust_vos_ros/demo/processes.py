@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from robust_vos_ros.core.errors import RobustVosError
 
@@ -102,42 +101,6 @@ def find_free_domain(rng: random.Random) -> int:
                 continue
             return domain
     raise ProcessError(f'all ROS domains from 1 to {_MAX_DOMAIN} are in use; set ROS_DOMAIN_ID')
-
-
-class Interrupts:
-    """SIGINT and SIGTERM as a question instead of an exception, inside `with`.
-
-    An exception could come between the start of a child process and its registration, and nobody
-    would stop that child.
-    """
-
-    def __init__(self) -> None:
-        self._received = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Interrupts:
-        """Take over the signals."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._receive)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give them back."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _receive(self, *_: Any) -> None:
-        self._received = True
-
-    def check(self) -> None:
-        """Raise KeyboardInterrupt if a signal has come."""
-        if self._received:
-            raise KeyboardInterrupt
 
 
 class Deadline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from robust_vos_ros.bags.reader import RawMessage
 from robust_vos_ros.core.types import ObjectState
 
 
@@ -35,16 +36,6 @@ class FrameRecord:
     objects: tuple[ObjectRecord, ...]
     label_png: bytes | None = None
     overlay_jpeg: bytes | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class RawMessage:
-    """A message as it came over the wire, for the bag."""
-
-    topic: str
-    msgtype: str
-    cdr: bytes
-    stamp_ns: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from rclpy.serialization import serialize_message
 from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 
+from robust_vos_ros.bags.reader import RawMessage
 from robust_vos_ros.bags.writer import BagWriter
 from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import ConfigError
@@ -30,12 +31,12 @@ from robust_vos_ros.demo.pictures import make_contact_sheet, write_video
 from robust_vos_ros.demo.processes import (
     ChildProcess,
     Deadline,
-    Interrupts,
     find_free_domain,
 )
-from robust_vos_ros.demo.records import RawMessage, Recording
+from robust_vos_ros.demo.records import Recording
 from robust_vos_ros.demo.report import Summary, make_tables, summarize
 from robust_vos_ros.demo.transport import make_room_for_images
+from robust_vos_ros.live.interrupts import Interrupts
 
 _START_TIMEOUT_S = 120.0  # weights and warm-up of a large model on a slow machine
 _FIRST_FRAME_TIMEOUT_S = 60.0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from robust_vos_ros.core.cluster import connected, import_ray
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
 from robust_vos_ros.eval.tasks import Job, measure
 
@@ -73,26 +74,20 @@ def run_on_ray(address: str) -> Runner:
     Raises:
         ConfigError: Ray is not installed or does not answer.
     """
-    try:
-        import ray  # noqa: PLC0415  an optional extra
-    except ImportError as error:
-        raise ConfigError("expected Ray to be installed: pip install 'ray~=2.60'") from error
+    ray = import_ray()
 
     def run(tasks: Sequence[Job]) -> Iterator[tuple[int, Any]]:
-        try:
-            ray.init(address, include_dashboard=False, log_to_driver=False)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConfigError(f'ray: expected a cluster at {address!r}, got {error}') from error
-        try:
-            remote = ray.remote(num_cpus=1)(_measure_same)
-            waiting = {remote.remote(task, task.key()): i for i, task in enumerate(tasks)}
-            while waiting:
-                done, _ = ray.wait(list(waiting))
-                for reference in done:
-                    yield waiting.pop(reference), ray.get(reference)
-        except ray.exceptions.RayError as error:
-            raise RobustVosError(f'a Ray task failed: {error}; finished ones are kept') from error
-        finally:
-            ray.shutdown()
+        with connected(ray, address):
+            try:
+                remote = ray.remote(num_cpus=1)(_measure_same)
+                waiting = {remote.remote(task, task.key()): i for i, task in enumerate(tasks)}
+                while waiting:
+                    done, _ = ray.wait(list(waiting))
+                    for reference in done:
+                        yield waiting.pop(reference), ray.get(reference)
+            except ray.exceptions.RayError as error:
+                raise RobustVosError(
+                    f'a Ray task failed: {error}; finished ones are kept'
+                ) from error
 
     return run

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from robust_vos_ros.core.identity import package_version
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.node.pipeline import Pipeline
@@ -112,6 +113,8 @@ class Reporter:
                 'device': model.device,
                 'precision': model.precision,
                 'weights hash': model.weights_hash,
+                'adapter': model.adapter_name,
+                'version': package_version(),
             }
         if snapshot is not None and pipeline is not None:
             values |= self._rates(snapshot.counts)

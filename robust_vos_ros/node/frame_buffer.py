@@ -6,7 +6,7 @@ import collections
 from typing import Any
 
 from robust_vos_ros.core.errors import NoFrameError, StampInFutureError, StampTooOldError
-from robust_vos_ros.node.conversions import NS_PER_S, stamp_to_ns
+from robust_vos_ros.core.images import NS_PER_S, stamp_to_ns
 
 
 class FrameBuffer:

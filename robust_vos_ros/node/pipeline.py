@@ -13,12 +13,12 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Header
 
 from robust_vos_ros.core import adapters
+from robust_vos_ros.core.changes import Action, Previous, find_changes
 from robust_vos_ros.core.errors import ImageError, NoFrameError, RobustVosError
+from robust_vos_ros.core.images import NS_PER_S, stamp_to_ns, to_frame
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import EventType, Frame, Prompt, TrackResult
 from robust_vos_ros.core.weights import find_adapter
-from robust_vos_ros.node.changes import Action, Previous, find_changes
-from robust_vos_ros.node.conversions import NS_PER_S, stamp_to_ns, to_frame
 from robust_vos_ros.node.publishers import Publishers
 from robust_vos_ros.node.settings import NodeSettings
 from robust_vos_ros.node.statistics import Statistics

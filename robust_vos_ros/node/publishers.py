@@ -8,16 +8,20 @@ from typing import Any
 
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from robust_vos.msg import TrackedObjectArray
 from robust_vos.msg import TrackEvent as TrackEventMsg
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from robust_vos_ros.core.marks import label_names, make_annotations, make_label_info
 from robust_vos_ros.core.types import TrackEvent, TrackResult
 from robust_vos_ros.node import messages
 from robust_vos_ros.node.settings import PublishSettings
+
+# Small messages that a recorder must not miss: a second of them waits for a busy subscriber.
+_DEPTH = 30
 
 
 class Publishers:
@@ -27,6 +31,7 @@ class Publishers:
         """Create the publishers, reliable: a reliable publisher serves every subscriber."""
         self._node = node
         self._all: list[Any] = []
+        self._names: dict[int, str] | None = None  # of the labels, as last published
         try:
             self._create_all()
         except Exception:  # a QoS override that makes no sense
@@ -35,21 +40,27 @@ class Publishers:
 
     def _create_all(self) -> None:
         create = self._create
-        self._objects = create(TrackedObjectArray, '~/objects', 10)
+        self._objects = create(TrackedObjectArray, '~/objects', _DEPTH)
         self._events = create(TrackEventMsg, '~/events', 50)
         self._label_mask = create(Image, '~/label_mask', 2)
-        self._label_png = create(CompressedImage, '~/label_mask/compressed', 2)
+        self._label_png = create(CompressedImage, '~/label_mask/compressed', _DEPTH)
         self._confidence_mask = create(Image, '~/confidence_mask', 2)
         self._overlay = create(Image, '~/overlay', 2)
-        self._detections = None
+        self._detections = self._label_info = self._annotations = None
         if messages.Detection2DArray is not None:
             self._detections = create(messages.Detection2DArray, '~/detections', 10)
+            self._label_info = create(messages.LabelInfo, '~/label_info', 1, latched=True)
+        if messages.ImageAnnotations is not None:
+            self._annotations = create(messages.ImageAnnotations, '~/annotations', 10)
 
-    def _create(self, kind: Any, topic: str, depth: int) -> Any:
+    def _create(self, kind: Any, topic: str, depth: int, *, latched: bool = False) -> Any:
+        qos = QoSProfile(depth=depth)
+        if latched:  # late subscribers get the last message
+            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
         publisher = self._node.create_lifecycle_publisher(
             kind,
             topic,
-            QoSProfile(depth=depth),
+            qos,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._all.append(publisher)
@@ -95,13 +106,22 @@ class Publishers:
                 result,
                 header,
                 latency_ns=latency_ns,
+                engine_ns=result.engine_ns,
                 frames_dropped=frames_dropped,
                 rle=settings.rle,
             )
         )
         self.publish_events(result.events, header)
+        self._publish_label_info(result, header)
         self._publish_extras(result, header, rgb, settings)
         return latency_ns
+
+    def _publish_label_info(self, result: TrackResult, header: Header) -> None:
+        """Publish what the labels mean, when that has changed."""
+        names = label_names(result.objects)
+        if self._label_info is not None and names != self._names:
+            self._names = names
+            self._label_info.publish(make_label_info(messages.MARK_CLASSES, names, header))
 
     def _publish_extras(
         self, result: TrackResult, header: Header, rgb: np.ndarray, settings: PublishSettings
@@ -127,6 +147,13 @@ class Publishers:
                 settings.confidence_mask,
                 self._confidence_mask,
                 lambda: messages.to_confidence_mask(result, header),
+            ),
+            (
+                settings.annotations,
+                self._annotations,
+                lambda: make_annotations(
+                    messages.MARK_CLASSES, result.objects, result.label_mask, header
+                ),
             ),
             (
                 settings.overlay,

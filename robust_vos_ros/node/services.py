@@ -15,8 +15,9 @@ from robust_vos.srv import AddObjects, ListObjects, RefineObject, RemoveObjects,
 from std_srvs.srv import SetBool, Trigger
 
 from robust_vos_ros.core import errors
+from robust_vos_ros.core.images import stamp_to_ns
 from robust_vos_ros.node import messages
-from robust_vos_ros.node.conversions import stamp_to_ns, to_prompt
+from robust_vos_ros.node.conversions import to_prompt
 from robust_vos_ros.node.frame_buffer import FrameBuffer
 from robust_vos_ros.node.pipeline import THROTTLE_S, Applied, Pipeline
 from robust_vos_ros.node.worker import NotActiveError, QueueFullError, RequestTimeoutError

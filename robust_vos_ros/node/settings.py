@@ -15,7 +15,12 @@ from typing import Any, Literal
 
 from pydantic.fields import FieldInfo
 
-from robust_vos_ros.core.config import ModelSettings, Settings, setting
+from robust_vos_ros.core.config import (
+    ModelSettings,
+    Settings,
+    StreamSettings,
+    setting,
+)
 from robust_vos_ros.core.tracking_config import TrackerSettings
 
 WIDTH = 99
@@ -65,6 +70,11 @@ class PublishSettings(Settings):
         True, 'Publish ~/detections (vision_msgs/Detection2DArray) if vision_msgs is installed.',
         dynamic=True,
     )  # fmt: skip
+    annotations: bool = setting(
+        True,
+        'Publish ~/annotations (foxglove_msgs/ImageAnnotations) if foxglove_msgs is installed.',
+        dynamic=True,
+    )
     rle: bool = setting(
         False, 'Fill TrackedObject.rle with the mask as compressed COCO RLE.', dynamic=True
     )
@@ -109,14 +119,7 @@ class DebugSettings(Settings):
     severity: float = setting(3.0, 'Severity of debug.corruption.', dynamic=True, ge=0.0, le=5.0)
 
 
-ChangePolicy = Literal['keep', 'reset_memory', 'remove_objects']
-POLICIES = (
-    'keep = go on, reset_memory = keep the objects and their prompts but forget recent frames, '
-    'remove_objects = start over.'
-)
-
-
-class NodeSettings(Settings):
+class NodeSettings(StreamSettings):
     """All settings of the node."""
 
     autostart: bool = setting(True, 'Configure and activate the node when the program starts.')
@@ -130,21 +133,6 @@ class NodeSettings(Settings):
     max_pending_requests: int = setting(
         32, 'Service requests that may wait for the tracker; more get QUEUE_FULL.', ge=1, le=1000
     )
-    on_time_jump: ChangePolicy = setting(
-        'reset_memory', 'What to do when time goes backwards (a bag starts again): ' + POLICIES,
-        dynamic=True,
-    )  # fmt: skip
-    time_jump_tolerance_s: float = setting(
-        0.2, 'Stamps may step back by this much (clock corrections) without being a time jump.',
-        unit='s', dynamic=True, ge=0.0, le=60.0,
-    )  # fmt: skip
-    on_resolution_change: ChangePolicy = setting(
-        'keep', 'What to do when the image size changes: ' + POLICIES, dynamic=True
-    )
-    on_frame_id_change: ChangePolicy = setting(
-        'reset_memory', 'What to do when header.frame_id changes (another camera): ' + POLICIES,
-        dynamic=True,
-    )  # fmt: skip
     click_object_prefix: str = setting(
         'click', 'Objects added by clicks in a viewer are named <prefix>_1, <prefix>_2, ...',
         dynamic=True, min_length=1,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
-from robust_vos_ros.bags.writer import BagWriter, message_typestore
+from robust_vos_ros.bags.definitions import message_typestore
+from robust_vos_ros.bags.writer import BagWriter
 from robust_vos_ros.core.errors import ConfigError
 
 ARRAY, EVENT = 'robust_vos/msg/TrackedObjectArray', 'robust_vos/msg/TrackEvent'

@@ -13,10 +13,10 @@ import pytest
 from robust_vos_ros.demo.processes import (
     ChildProcess,
     Deadline,
-    Interrupts,
     ProcessError,
     find_free_domain,
 )
+from robust_vos_ros.live.interrupts import Interrupts
 
 TIMEOUT_S = 20.0
 

@@ -335,7 +335,7 @@ def bench(shared_bench):
     assert shared_bench.failures == []
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def helpers():
     """This module, for tests that need its functions."""
     return sys.modules[__name__]

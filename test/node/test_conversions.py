@@ -12,7 +12,8 @@ from geometry_msgs.msg import Point
 from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 
 from robust_vos_ros.core.errors import ImageError, PromptError
-from robust_vos_ros.node.conversions import ENCODINGS, to_frame, to_mask, to_prompt
+from robust_vos_ros.core.images import ENCODINGS, to_frame
+from robust_vos_ros.node.conversions import to_mask, to_prompt
 
 pytestmark = pytest.mark.ros
 

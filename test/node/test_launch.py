@@ -40,38 +40,70 @@ def test_arguments_are_described(module):
         assert '.' in argument.description, argument.name
 
 
+@pytest.fixture
+def recorder(module, monkeypatch):
+    """Return a function from launch arguments to the command of the recorder."""
+
+    def make(*, ros2_bag, **values):
+        monkeypatch.setattr(module, 'has_ros2_bag', lambda: ros2_bag)
+        context = LaunchContext()
+        defaults = {'namespace': '', 'image_topic': 'image', 'transport': 'raw', 'bag_path': ''}
+        config = str(FILE.parents[1] / 'config' / 'robust_vos.yaml')
+        defaults |= {'use_sim_time': 'false', 'params_file': config}
+        context.launch_configurations.update({**defaults, **values})
+        (action,) = module.record(context)
+        return [part.perform(context) for (part,) in action.cmd]
+
+    return make
+
+
 @pytest.mark.parametrize(
     ('values', 'expected'),
     [
-        ({}, '/image /robust_vos/objects /robust_vos/label_mask/compressed /robust_vos/events'),
+        ({}, '/image /camera_info /robust_vos/objects /robust_vos/label_mask/compressed'),
         (
             {'namespace': 'robot', 'image_topic': 'camera/image_raw', 'bag_path': 'drive'},
-            '-o drive /robot/camera/image_raw /robot/robust_vos/objects',
+            '-o drive /robot/camera/image_raw /robot/camera/camera_info /robot/robust_vos/objects',
         ),
         (
             {'namespace': '/robot', 'image_topic': '/front/image', 'transport': 'compressed'},
-            '/front/image/compressed /robot/robust_vos/objects',
+            '/front/image/compressed /front/camera_info /robot/robust_vos/objects',
         ),
         ({'use_sim_time': 'true'}, '--use-sim-time /image'),
     ],
 )
-def test_recorded_topics(module, values, expected):
-    context = LaunchContext()
-    context.launch_configurations.update(
-        {
-            'namespace': '',
-            'image_topic': 'image',
-            'transport': 'raw',
-            'bag_path': '',
-            'use_sim_time': 'false',
-            **values,
-        }
-    )
-    (action,) = module.record(context)
-    command = ' '.join(part.perform(context) for (part,) in action.cmd)
+def test_recorded_topics(recorder, values, expected):
+    command = ' '.join(recorder(ros2_bag=True, **values))
     assert command.startswith('ros2 bag record -s mcap ')
     assert expected in command
-    assert command.endswith(' /diagnostics')
+    assert ' /tf /tf_static /diagnostics --custom-data robust_vos.version=' in command
+    assert ' robust_vos.model=nano robust_vos.weights_sha256=' in command
+
+
+def test_options_that_not_every_distribution_has(recorder, monkeypatch):
+    monkeypatch.setenv('ROS_DISTRO', 'humble')
+    assert recorder(ros2_bag=True)[-1] == '/diagnostics'  # no --custom-data
+    monkeypatch.setenv('ROS_DISTRO', 'rolling')  # no topics by position
+    assert '--topics /image' in ' '.join(recorder(ros2_bag=True))
+
+
+def test_without_ros2_bag_the_own_recorder_runs(recorder):
+    command = recorder(ros2_bag=False, namespace='robot', bag_path='drive', transport='compressed')
+    assert command[0].endswith('lib/robust_vos/robust-vos')
+    assert command[1:3] == ['bag', 'record']
+    text = ' '.join(command)
+    assert '--image-topic image --transport compressed --namespace robot --out drive' in text
+
+
+@pytest.mark.parametrize('transport', ['raw', 'compressed'])
+def test_both_recorders_record_the_same(module, transport):
+    from robust_vos_ros.live.recorder import RecordOptions
+
+    values = {'namespace': 'robot', 'image_topic': 'front/image', 'transport': transport}
+    options = RecordOptions(
+        FILE, image_topic='front/image', namespace='robot', compressed=transport == 'compressed'
+    )
+    assert module.topics(values) == options.all_topics()
 
 
 def test_the_node_starts_and_stops(helpers, monkeypatch):

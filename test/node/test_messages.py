@@ -107,8 +107,14 @@ def test_object(messages):
 
 
 def test_object_array_keeps_the_header_object(messages, header):
+    result = make_result()
     msg = messages.to_object_array(
-        make_result(), header, latency_ns=30_000_000, frames_dropped=2**40, rle=True
+        result,
+        header,
+        latency_ns=30_000_000,
+        engine_ns=result.engine_ns,
+        frames_dropped=2**40,
+        rle=True,
     )
     assert msg.header is header
     assert (msg.height, msg.width, msg.frame_index) == (4, 6, 9)

@@ -1,6 +1,7 @@
 """A real node over real DDS: every output, and images no camera should send."""
 
 import array
+import re
 
 import cv2
 import numpy as np
@@ -319,6 +320,8 @@ def test_diagnostics(bench, helpers):
     assert values['model'] == 'nano'
     assert values['lifecycle state'] == 'active'
     assert len(values['weights hash']) >= 8
+    assert values['adapter'] == 'none'
+    assert re.fullmatch(r'\d+\.\d+\.\d+', values['version'])
     assert int(values['frames received']) == bench.counts.received
     assert int(values['frames invalid']) == bench.counts.invalid
     assert int(values['objects initializing']) == 1

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from robust_vos_ros.core.changes import Action, Previous, find_changes
+from robust_vos_ros.core.config import StreamSettings
 from robust_vos_ros.core.types import Frame
-from robust_vos_ros.node.changes import Action, Previous, find_changes
-from robust_vos_ros.node.settings import NodeSettings
 
-SETTINGS = NodeSettings(
+SETTINGS = StreamSettings(
     on_time_jump='remove_objects',
     on_resolution_change='keep',
     on_frame_id_change='reset_memory',

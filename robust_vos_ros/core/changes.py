@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import enum
 
+from robust_vos_ros.core.config import StreamSettings
+from robust_vos_ros.core.images import NS_PER_S
 from robust_vos_ros.core.types import Frame
-from robust_vos_ros.node.conversions import NS_PER_S
-from robust_vos_ros.node.settings import NodeSettings
 
 
 class Action(enum.IntEnum):
@@ -32,7 +32,7 @@ class Change:
     """One break in the stream.
 
     Attributes:
-        counter: Field of statistics.Counts that counts such breaks.
+        counter: What the node counts such breaks as in its statistics.
         text: What happened, for the log.
     """
 
@@ -47,7 +47,7 @@ def is_time_jump(old_ns: int, new_ns: int, tolerance_s: float) -> bool:
 
 
 def find_changes(
-    previous: Previous | None, frame: Frame, settings: NodeSettings, *, clock_jumped: bool
+    previous: Previous | None, frame: Frame, settings: StreamSettings, *, clock_jumped: bool
 ) -> list[Change]:
     """Compare a frame with the one before.
 

@@ -1,0 +1,139 @@
+"""Labelled bags as data sets and videos, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from robust_vos_ros.bags.formats import Coco, Davis, Format, Mot, YoloSeg, frame_rate
+from robust_vos_ros.bags.labelled import LabelledFrame, labelled_frames
+from robust_vos_ros.bags.reader import COMPRESSED_IMAGE, BagReader, RawMessage, header_stamp_ns
+from robust_vos_ros.bags.results import DEFAULT_NAMESPACE, ResultTopics
+from robust_vos_ros.bags.video import VideoFile
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.images import JPEG_START
+from robust_vos_ros.core.pictures import draw_objects
+
+FORMATS: dict[str, Callable[[Path, str], Format]] = {
+    'davis': Davis,
+    'coco': Coco,
+    'yolo-seg': YoloSeg,
+    'mot': Mot,
+}
+VIDEO = 'video'
+_JPEG_QUALITY = 95
+
+
+def export_bag(
+    path: Path,
+    out: Path,
+    form: str,
+    *,
+    topic: str = '',
+    namespace: str = DEFAULT_NAMESPACE,
+    min_confidence: float = 0.0,
+    on_frame: Callable[[], None] = lambda: None,
+) -> int:
+    """Write the images and masks of a bag in another format.
+
+    Args:
+        path: A bag with results.
+        out: Folder to make; for `video` the file.
+        form: A key of FORMATS, or `video`.
+        topic: Image topic; empty = the only one.
+        namespace: Where the results are.
+        min_confidence: Masks below it are left out.
+        on_frame: Called after each frame.
+
+    Returns:
+        The number of frames written.
+
+    Raises:
+        BagError: The bag cannot be read, has no results, or they do not fit the format.
+        ConfigError: The format is unknown, or `out` exists or cannot be written.
+    """
+    if form not in (*FORMATS, VIDEO):
+        raise ConfigError(f'format: expected {", ".join(FORMATS)} or {VIDEO}, got {form!r}')
+    if out.exists():
+        raise ConfigError(f'{out} exists already; remove it or choose another name')
+    results = ResultTopics(namespace)
+    count = 0
+    with BagReader(path) as bag:
+        images = results.find_images(bag, topic, required=False)
+        frames = labelled_frames(bag, images, results, min_confidence=min_confidence)
+        try:
+            if form == VIDEO:
+                writer = _VideoExport(bag, out, results)
+            else:
+                out.mkdir(parents=True)
+                writer = _FolderExport(bag, FORMATS[form](out, path.stem))
+            with writer:
+                for frame in frames:
+                    writer.add(frame)
+                    count += 1
+                    on_frame()
+        except OSError as error:
+            raise ConfigError(f'{out}: cannot be written: {error}') from error
+    return count
+
+
+class _FolderExport:
+    """Frames to a folder, images beside."""
+
+    def __init__(self, bag: BagReader, form: Format) -> None:
+        self._bag, self._form = bag, form
+
+    def __enter__(self) -> _FolderExport:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is None:
+            self._form.finish()
+
+    def add(self, frame: LabelledFrame) -> None:
+        self._form.add(frame)
+        if frame.image is not None:
+            self._form.images.mkdir(parents=True, exist_ok=True)
+            jpeg = self._to_jpeg(frame.image)
+            (self._form.images / f'{frame.index:05d}.jpg').write_bytes(jpeg)
+
+    def _to_jpeg(self, message: RawMessage) -> bytes:
+        """Return an image as a JPEG file: the recorded bytes where they are one."""
+        if message.msgtype == COMPRESSED_IMAGE:
+            data = bytes(self._bag.decode(message).data)
+            if data.startswith(JPEG_START):
+                return data
+        bgr = self._bag.frame(message).rgb[..., ::-1]
+        quality = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
+        return cv2.imencode('.jpg', np.ascontiguousarray(bgr), quality)[1].tobytes()
+
+
+class _VideoExport:
+    """Frames to a video of the masks over the images, or over black."""
+
+    def __init__(self, bag: BagReader, path: Path, results: ResultTopics) -> None:
+        self._bag, self._path = bag, path
+        stamps_ns = [header_stamp_ns(m.cdr) for m in bag.messages([results.objects])]
+        self._rate_hz = frame_rate(stamps_ns)
+        self._file: VideoFile | None = None
+
+    def __enter__(self) -> _VideoExport:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if self._file is not None:
+            self._file.__exit__(None, None, None)
+
+    def add(self, frame: LabelledFrame) -> None:
+        if frame.image is None:
+            rgb = np.zeros((*frame.labels.shape, 3), np.uint8)
+        else:
+            rgb = self._bag.frame(frame.image).rgb
+        picture = draw_objects(rgb, frame.labels, frame.objects)[..., ::-1]
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = VideoFile(self._path, picture.shape[1::-1], self._rate_hz)
+        self._file.write(np.ascontiguousarray(picture))

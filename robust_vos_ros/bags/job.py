@@ -1,0 +1,137 @@
+"""One bag to be processed: what goes in, what comes out, and all that the result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from pathlib import Path
+
+import torch
+
+from robust_vos_ros.bags.prompts import Plan, PromptFile, load_prompt_file, make_plan
+from robust_vos_ros.bags.reader import BagReader, header_stamp_ns
+from robust_vos_ros.bags.results import DEFAULT_NAMESPACE
+from robust_vos_ros.core.config import ModelSettings, Settings
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.identity import describe
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.weights import find_adapter
+
+
+class Job(Settings):
+    """What to do with one bag.
+
+    Attributes:
+        source: The bag to read.
+        target: The bag to write: a file ending in .mcap, else a folder.
+        prompts: The prompt file.
+        topic: Its images; empty = the only image topic.
+        namespace: Where results go; topics of the input below it are replaced.
+        model: What tracks.
+        compress: Whether the output is compressed.
+    """
+
+    source: Path
+    target: Path
+    prompts: Path
+    topic: str = ''
+    namespace: str = DEFAULT_NAMESPACE
+    model: ModelSettings = ModelSettings()
+    compress: bool = False
+
+    @property
+    def workplace(self) -> Path:
+        """Folder for what is not finished yet."""
+        return self.target.with_name(self.target.name + '.partial')
+
+
+def check_job(job: Job) -> None:
+    """Check what can be told without opening the bag.
+
+    Raises:
+        ConfigError: The namespace is malformed, or the output exists.
+    """
+    if not job.namespace.startswith('/') or job.namespace.endswith('/'):
+        raise ConfigError(f'namespace: expected a name such as /robust_vos, got {job.namespace!r}')
+    if job.target.exists():
+        raise ConfigError(f'{job.target} exists already; remove it or choose another name')
+
+
+def read_plan(bag: BagReader, topic: str, path: Path) -> tuple[PromptFile, Plan]:
+    """Read the prompts for the images of a topic.
+
+    Raises:
+        ConfigError, PromptError: The prompts cannot be used.
+        BagError: The bag is damaged.
+    """
+    prompts = load_prompt_file(path)
+    frame_of: dict[int, int] = {}
+    if any(entry.stamp_ns is not None for entry in prompts.prompts):
+        for index, message in enumerate(bag.messages([topic])):
+            frame_of.setdefault(header_stamp_ns(message.cdr), index)
+    plan = make_plan(
+        prompts, path.parent, num_frames=bag.topics[topic].num_messages, frame_of=frame_of
+    )
+    return prompts, plan
+
+
+class Identity:
+    """What a result depends on.
+
+    Args:
+        job: The job.
+        bag: Its open input.
+        topic: Its image topic.
+        prompts: Its prompt file, and the plan made of it.
+        plan: Which prompts at which frame.
+        model: The loaded network.
+
+    Attributes:
+        session: Namespace of the objects' uuids: another bag or other prompts, other uuids.
+        key: Of all that changes a result.
+        custom_data: What the metadata of the output say about its origin.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        bag: BagReader,
+        topic: str,
+        *,
+        prompts: PromptFile,
+        plan: Plan,
+        model: Model,
+    ) -> None:
+        adapter = find_adapter(job.model)
+        self.custom_data = describe(model.name, model.weights_hash, adapter)
+        about = {
+            **self.custom_data,
+            'topic': topic,
+            'namespace': job.namespace,
+            'times': [bag.start_ns, bag.end_ns, bag.num_messages],
+            'plan': _hash_plan(plan),
+            'tracking': prompts.tracking.model_dump(),
+            'stream': prompts.stream.model_dump(),
+        }
+        text = json.dumps(about, sort_keys=True)
+        self.session = uuid.uuid5(uuid.NAMESPACE_OID, text)
+        files = sorted(bag.path.rglob('*')) if bag.path.is_dir() else [bag.path]
+        sizes = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        machine = [str(model.device), model.precision, torch.get_num_threads(), torch.__version__]
+        self.key = json.dumps([about, sizes, machine, job.compress], sort_keys=True)
+
+
+def _hash_plan(plan: Plan) -> str:
+    digest = hashlib.sha256()
+    for index in sorted(plan):
+        prompts = plan[index]
+        digest.update(repr((index, prompts.remove)).encode())
+        for action, group in (('add', prompts.add), ('refine', prompts.refine)):
+            for prompt in group:
+                digest.update(repr((action, prompt.object_id, prompt.class_id)).encode())
+                for array in (prompt.points, prompt.point_labels, prompt.box, prompt.mask):
+                    shape = None if array is None else array.shape
+                    digest.update(repr(shape).encode())
+                    digest.update(b'' if array is None else array.tobytes())
+    return digest.hexdigest()

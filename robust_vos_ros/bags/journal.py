@@ -1,0 +1,120 @@
+"""What a run has found so far, on disk: a run that was killed goes on from its last checkpoint."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from robust_vos_ros.bags.reader import RawMessage
+from robust_vos_ros.core.errors import BagError
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS job (key TEXT);
+CREATE TABLE IF NOT EXISTS checkpoint (num_frames INTEGER, state BLOB);
+CREATE TABLE IF NOT EXISTS result
+  (frame INTEGER, topic TEXT, msgtype TEXT, stamp_ns INTEGER, cdr BLOB);
+CREATE TABLE IF NOT EXISTS problem (frame INTEGER, text TEXT);
+CREATE INDEX IF NOT EXISTS result_frame ON result (frame);
+"""
+
+
+class Journal:
+    """Results of finished frames and the state of the tracker after them, in an SQLite file.
+
+    Results become permanent with the checkpoint after them, both or neither, whatever happens to
+    the process. One thread at a time may use it.
+
+    Args:
+        path: The file, made if it is missing.
+        key: All that results depend on; a file of another key, or a damaged one, is begun anew.
+
+    Raises:
+        BagError: Another process has it open.
+
+    Attributes:
+        num_frames: Frames before the last checkpoint.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        try:
+            self._open(path)
+        except sqlite3.OperationalError as error:
+            raise BagError(f'{path.parent}: another process is at work there ({error})') from error
+        except sqlite3.DatabaseError:  # damaged
+            path.unlink()
+            self._open(path)
+        same = self._database.execute('SELECT key FROM job').fetchone() == (key,)
+        row = self._database.execute('SELECT num_frames FROM checkpoint').fetchone()
+        if not same:
+            self._database.close()
+            path.unlink()
+            self._open(path)
+            self._database.execute('INSERT INTO job VALUES (?)', (key,))
+            self._database.commit()
+            row = None
+        self.num_frames: int = row[0] if row else 0
+
+    def __enter__(self) -> Journal:
+        """Do nothing: it is open already."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file; results after the last checkpoint are dropped."""
+        self._database.close()
+
+    def load_state(self) -> dict[str, Any] | None:
+        """Return the state of the last checkpoint, None without one."""
+        row = self._database.execute('SELECT state FROM checkpoint').fetchone()
+        return None if row is None else torch.load(io.BytesIO(row[0]), weights_only=True)
+
+    def results(self, frame: int) -> list[RawMessage]:
+        """Return the results of one frame in the order they were added."""
+        rows = self._database.execute(
+            'SELECT topic, msgtype, cdr, stamp_ns FROM result WHERE frame = ? ORDER BY rowid',
+            (frame,),
+        )
+        return [RawMessage(*row) for row in rows]
+
+    def problems(self) -> list[tuple[int, str]]:
+        """Return the frames that could not be used, and why."""
+        return self._database.execute('SELECT frame, text FROM problem ORDER BY frame').fetchall()
+
+    def add(self, frame: int, results: Iterable[RawMessage]) -> None:
+        """Add the results of one frame."""
+        self._database.executemany(
+            'INSERT INTO result VALUES (?, ?, ?, ?, ?)',
+            [(frame, m.topic, m.msgtype, m.stamp_ns, m.cdr) for m in results],
+        )
+
+    def add_problem(self, frame: int, text: str) -> None:
+        """Note why a frame could not be used."""
+        self._database.execute('INSERT INTO problem VALUES (?, ?)', (frame, text))
+
+    def checkpoint(self, num_frames: int, state: dict[str, Any]) -> None:
+        """Make all results so far permanent, with the state that the next frames depend on."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        self._database.execute('DELETE FROM checkpoint')
+        row = (num_frames, buffer.getvalue())
+        self._database.execute('INSERT INTO checkpoint VALUES (?, ?)', row)
+        self._database.commit()
+
+    def _open(self, path: Path) -> None:
+        # The writing thread uses what the main thread opened, one after the other.
+        self._database = sqlite3.connect(path, timeout=0.0, check_same_thread=False)
+        self._database.execute('PRAGMA locking_mode = EXCLUSIVE')
+        self._database.executescript(_TABLES)
+        # Locks the file until it is closed.
+        self._database.execute('BEGIN IMMEDIATE')
+        self._database.commit()

@@ -1,0 +1,249 @@
+"""Track through a recorded bag: every image in order, none dropped; same input, same bytes.
+
+Three threads overlap: one reads and decodes, the caller's one tracks, one writes. The bag is
+always written from its beginning in one go. What costs time, the results, is kept in a journal
+besides: after an interruption they are taken from there, and tracking goes on from the last
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from robust_vos_ros.bags.job import Identity, Job, check_job, read_plan
+from robust_vos_ros.bags.journal import Journal
+from robust_vos_ros.bags.overlap import Background, prefetch
+from robust_vos_ros.bags.reader import BagReader, RawMessage
+from robust_vos_ros.bags.results import ResultSerializer, ResultTopics
+from robust_vos_ros.bags.tracking import PlannedTracker
+from robust_vos_ros.bags.writer import BagWriter
+from robust_vos_ros.core.errors import BagError, ConfigError, ImageError
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.types import Frame, TrackResult
+
+CHECKPOINT_FRAMES = 100
+_DEPTH = 4  # decoded images that wait
+_MOST_MESSAGES = 256  # of other topics that travel together
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """Messages of the input up to and including the next image.
+
+    Attributes:
+        index: Of the image, which is the last message; None when there is none.
+        frame: The decoded image; None when it was tracked in an earlier run, or cannot be used.
+        problem: Why it cannot be used.
+    """
+
+    messages: list[RawMessage]
+    index: int | None = None
+    frame: Frame | None = None
+    problem: str = ''
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tracked:
+    """A step with its result, and after every so many frames the state of the tracker."""
+
+    step: Step
+    result: TrackResult | None
+    state: dict[str, Any] | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Summary:
+    """What came of one bag.
+
+    Attributes:
+        num_resumed: Frames whose results came from an interrupted run.
+        problems: Index of each image that could not be used, and why.
+        left_out: Topics of the input that are not in the output, and why.
+        seconds: From the first to the last message, for the other frames.
+        engine_s: Of these inside the tracker.
+    """
+
+    topic: str
+    num_frames: int
+    num_resumed: int
+    problems: list[tuple[int, str]]
+    left_out: dict[str, str]
+    seconds: float
+    engine_s: float
+
+
+def process_bag(
+    job: Job,
+    model: Model,
+    *,
+    on_start: Callable[[int, int], None] = lambda _total, _done: None,
+    on_frame: Callable[[], None] = lambda: None,
+    checkpoint_frames: int = CHECKPOINT_FRAMES,
+) -> Summary:
+    """Track through one bag and write it with the results.
+
+    Args:
+        job: What to do.
+        model: The network of `job.model`.
+        on_start: Called with the number of images, and of those done by an interrupted run.
+        on_frame: Called after each further image.
+        checkpoint_frames: Images after which an interruption loses nothing.
+
+    Raises:
+        BagError: The input cannot be read, or the output cannot be written.
+        ConfigError, PromptError: The job or its prompts cannot be used.
+    """
+    check_job(job)
+    with BagReader(job.source) as bag:
+        topic = ResultTopics(job.namespace).find_images(bag, job.topic, required=True)
+        assert topic is not None
+        prompts, plan = read_plan(bag, topic, job.prompts)
+        identity = Identity(job, bag, topic, prompts=prompts, plan=plan, model=model)
+        try:
+            job.workplace.mkdir(parents=True, exist_ok=True)
+            with Journal(job.workplace / 'journal.sqlite', identity.key) as journal:
+                runner = _Runner(job, bag, topic, journal, identity)
+                tracking = PlannedTracker(
+                    model, identity, prompts, plan, state=journal.load_state()
+                )
+                on_start(bag.topics[topic].num_messages, journal.num_frames)
+                return runner.run(tracking, on_frame, checkpoint_frames)
+        except (OSError, sqlite3.Error) as error:
+            raise BagError(
+                f'{job.target}: cannot be written ({error}); the same command goes on from '
+                f'{job.workplace}'
+            ) from error
+
+
+class _Runner:
+    """Read, track and write one bag."""
+
+    def __init__(
+        self, job: Job, bag: BagReader, topic: str, journal: Journal, identity: Identity
+    ) -> None:
+        self._job, self._bag, self._topic, self._journal = job, bag, topic, journal
+        self._results = ResultTopics(job.namespace)
+        self._serializer = ResultSerializer(self._results)
+        self._first = journal.num_frames
+        self._folder = job.workplace / 'bag'
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._writer = BagWriter(
+            self._folder, compress=job.compress, custom_data=identity.custom_data
+        )
+
+    def run(
+        self, tracking: PlannedTracker, on_frame: Callable[[], None], checkpoint_frames: int
+    ) -> Summary:
+        start_s = time.perf_counter()
+        num_frames = 0
+        with self._writer:
+            left_out = self._add_topics()
+            wanted = [name for name in self._bag.topics if name not in left_out]
+            with (
+                contextlib.closing(prefetch(self._steps(wanted), _DEPTH)) as steps,
+                Background(self._write, _DEPTH) as writing,
+            ):
+                for step in steps:
+                    result = state = None
+                    if step.frame is not None:
+                        assert step.index is not None
+                        result = tracking.track(step.index, step.frame)
+                    if step.problem and step.index is not None:
+                        tracking.check_unused(step.index, step.problem)
+                    if step.index is not None and step.index >= self._first:
+                        if (step.index + 1) % checkpoint_frames == 0:
+                            state = tracking.state()
+                        on_frame()
+                    num_frames += step.index is not None
+                    writing.put(Tracked(step, result, state))
+        seconds = time.perf_counter() - start_s
+        problems = self._journal.problems()
+        self._finish()
+        return Summary(
+            topic=self._topic,
+            num_frames=num_frames,
+            num_resumed=self._first,
+            problems=problems,
+            left_out=left_out,
+            seconds=seconds,
+            engine_s=tracking.seconds,
+        )
+
+    def _add_topics(self) -> dict[str, str]:
+        """Announce all topics; return those of the input that have no place, and why."""
+        left_out = {}
+        for name, msgtype in self._results.types.items():
+            self._writer.add_topic(name, msgtype)
+        for topic in self._bag.topics.values():
+            if topic.name.startswith(self._results.prefix):
+                left_out[topic.name] = 'replaced by the new results'
+                continue
+            try:
+                self._writer.add_topic(
+                    topic.name, topic.msgtype, typestore=self._bag.typestore, qos=topic.qos
+                )
+            except ConfigError as error:
+                left_out[topic.name] = str(error)
+        return left_out
+
+    def _steps(self, topics: list[str]) -> Iterator[Step]:
+        """Read and decode; runs in a thread of its own."""
+        messages: list[RawMessage] = []
+        index = 0
+        for message in self._bag.messages(topics):
+            messages.append(message)
+            if message.topic == self._topic:
+                yield self._decode(messages, index)
+                index += 1
+                messages = []
+            elif len(messages) == _MOST_MESSAGES:
+                yield Step(messages)
+                messages = []
+        yield Step(messages)
+
+    def _decode(self, messages: list[RawMessage], index: int) -> Step:
+        if index < self._first:
+            return Step(messages, index)
+        try:
+            return Step(messages, index, self._bag.frame(messages[-1]))
+        except (ImageError, BagError) as error:  # the node, too, goes on with the next image
+            return Step(messages, index, problem=str(error))
+
+    def _write(self, tracked: Tracked) -> None:
+        """Write a step and its results; runs in a thread of its own."""
+        step, index = tracked.step, tracked.step.index
+        for message in step.messages:
+            self._writer.write(message.topic, message.msgtype, message.cdr, message.stamp_ns)
+        if index is None:
+            return
+        if index < self._first:
+            results = self._journal.results(index)
+        else:
+            results = self._note(tracked, index)
+        for message in results:
+            self._writer.write(message.topic, message.msgtype, message.cdr, message.stamp_ns)
+        if tracked.state is not None:
+            self._journal.checkpoint(index + 1, tracked.state)
+
+    def _note(self, tracked: Tracked, index: int) -> list[RawMessage]:
+        """Serialize the results of a frame and keep them."""
+        if tracked.result is None:
+            self._journal.add_problem(index, tracked.step.problem)
+            return []
+        stamp_ns = tracked.step.messages[-1].stamp_ns
+        results = self._serializer.serialize(tracked.result, stamp_ns)
+        self._journal.add(index, results)
+        return results
+
+    def _finish(self) -> None:
+        """Put the finished bag in its place, at once."""
+        single = self._job.target.suffix == '.mcap'
+        done = self._folder / f'{self._folder.name}.mcap' if single else self._folder
+        done.replace(self._job.target)
+        shutil.rmtree(self._job.workplace)

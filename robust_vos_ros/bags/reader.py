@@ -1,0 +1,268 @@
+"""Read bags of ROS 1 and ROS 2 without ROS: files or folders, whole or split."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import struct
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection, ConnectionExtRosbag1, Qos
+from rosbags.typesys.store import Typestore
+
+from robust_vos_ros.bags.definitions import message_typestore
+from robust_vos_ros.bags.ros1 import LATCHED, Ros1Converter
+from robust_vos_ros.core.errors import BagError
+from robust_vos_ros.core.images import NS_PER_S, to_frame
+from robust_vos_ros.core.types import Frame
+
+IMAGE, COMPRESSED_IMAGE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
+_ENDINGS = ('.mcap', '.db3', '.bag')
+_METADATA = 'metadata.yaml'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RawMessage:
+    """A serialized message.
+
+    Attributes:
+        topic: Full name.
+        msgtype: As in `robust_vos/msg/TrackEvent`.
+        cdr: The message as ROS 2 serializes it.
+        stamp_ns: When it was received or recorded, in nanoseconds.
+    """
+
+    topic: str
+    msgtype: str
+    cdr: bytes
+    stamp_ns: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic of a bag; `qos` is what its publishers offered, empty where nobody noted it."""
+
+    name: str
+    msgtype: str
+    num_messages: int
+    qos: tuple[Qos, ...] = ()
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it carries images, raw or compressed."""
+        return self.msgtype in IMAGE_TYPES
+
+
+class BagReader:
+    """Messages of a bag in the order of their recording; use it as a context manager.
+
+    ROS 1 messages come out as ROS 2 messages. The bag is opened for reading only.
+
+    Args:
+        path: A file (.mcap, .db3, .bag), a folder of rosbag2, or a folder with the split files of
+            one recording.
+
+    Attributes:
+        topics: By name, sorted.
+        typestore: The types of the messages, from the bag where it holds definitions.
+        start_ns: Time of the first message in nanoseconds; `end_ns` of the last one.
+        num_messages: Of all topics.
+
+    Raises:
+        BagError: Entered: the bag is missing, damaged, cut off or empty.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.topics: dict[str, Topic] = {}
+        self.start_ns = self.end_ns = self.num_messages = 0
+        self.typestore: Typestore
+        self._converter: Ros1Converter | None = None
+        self._reader: AnyReader
+
+    def __enter__(self) -> BagReader:
+        """Open the bag and list its topics."""
+        files = _bag_files(self.path)
+        try:
+            self._reader = AnyReader(files, default_typestore=message_typestore())
+            self._reader.open()
+        except Exception as error:
+            raise self._damaged(error) from error
+        try:
+            self._list_contents()
+        except BaseException:
+            self._reader.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the bag."""
+        self._reader.close()
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first to the last message."""
+        return (self.end_ns - self.start_ns) / NS_PER_S
+
+    def messages(self, topics: Collection[str] = ()) -> Iterator[RawMessage]:
+        """Yield the messages of some topics, by default of all, in the order of their times.
+
+        Raises:
+            BagError: The bag is damaged from here on.
+        """
+        wanted = [c for c in self._reader.connections if not topics or c.topic in topics]
+        if not wanted:  # rosbags would take an empty list for all
+            return
+        messages = iter(self._reader.messages(wanted))
+        while True:
+            try:
+                connection, stamp_ns, data = next(messages)
+                message = self._to_message(connection, stamp_ns, data)
+            except StopIteration:
+                return
+            except Exception as error:  # whatever a library makes of damaged bytes
+                raise self._damaged(error) from error
+            yield message
+
+    def decode(self, message: RawMessage) -> Any:
+        """Return a message as an object with the fields of its type.
+
+        Raises:
+            BagError: The type is unknown or the bytes do not fit it.
+        """
+        if message.msgtype not in self.typestore.fielddefs:
+            raise BagError(
+                f'{self.path}: no definition of {message.msgtype} on {message.topic}; record the '
+                'bag as MCAP, which holds all definitions'
+            )
+        try:
+            return self.typestore.deserialize_cdr(message.cdr, message.msgtype)
+        except Exception as error:
+            raise BagError(
+                f'{self.path}: a message on {message.topic} at {message.stamp_ns} ns is not a '
+                f'{message.msgtype}: {_reason(error)}'
+            ) from error
+
+    def frame(self, message: RawMessage) -> Frame:
+        """Return the image of a message of an image topic.
+
+        Raises:
+            ImageError: The image cannot be used.
+            BagError: As `decode`.
+        """
+        return to_frame(self.decode(message))
+
+    def _list_contents(self) -> None:
+        reader, connections = self._reader, self._reader.connections
+        self.num_messages = reader.message_count
+        if not self.num_messages:
+            raise BagError(f'{self.path}: expected a bag with messages, got an empty one')
+        self.start_ns, self.end_ns = reader.start_time, reader.end_time - 1
+        if reader.is2:
+            self.typestore = reader.typestore
+            if any(c.msgtype not in self.typestore.fielddefs for c in connections):
+                known, ours = self.typestore.fielddefs.keys(), message_typestore().fielddefs
+                self.typestore.register({n: ours[n] for n in ours.keys() - known})
+        else:
+            self._converter = Ros1Converter(reader.typestore, connections)
+            self.typestore = self._converter.typestore
+        for connection in sorted(connections, key=lambda c: c.topic):
+            self._add_connection(connection)
+
+    def _add_connection(self, connection: Connection) -> None:
+        """Count a connection; a topic may have one per split file or publisher."""
+        name, msgtype = connection.topic, self._type_of(connection)
+        known = self.topics.get(name)
+        if known is not None and known.msgtype != msgtype:
+            raise BagError(
+                f'{self.path}: expected one type per topic, got {known.msgtype} and {msgtype} on '
+                f'{name}'
+            )
+        qos = known.qos if known else _qos_of(connection)
+        count = connection.msgcount + (known.num_messages if known else 0)
+        self.topics[name] = Topic(name, msgtype, count, qos)
+
+    def _type_of(self, connection: Connection) -> str:
+        if self._converter is None:
+            return connection.msgtype
+        return self._converter.rename(connection.msgtype)
+
+    def _to_message(self, connection: Connection, stamp_ns: int, data: bytes) -> RawMessage:
+        cdr = bytes(data)
+        if self._converter is not None:
+            cdr = self._converter.to_cdr(connection.msgtype, data)
+        return RawMessage(connection.topic, self._type_of(connection), cdr, stamp_ns)
+
+    def _damaged(self, error: Exception) -> BagError:
+        return BagError(
+            f'{self.path}: the bag is damaged or cut off ({_reason(error)}); it was left as it '
+            'is, and `robust-vos bag repair` makes a copy of what can be read'
+        )
+
+
+def _qos_of(connection: Connection) -> tuple[Qos, ...]:
+    if isinstance(connection.ext, ConnectionExtRosbag1):
+        return LATCHED if connection.ext.latching else ()
+    return tuple(connection.ext.offered_qos_profiles)
+
+
+def header_stamp_ns(cdr: bytes) -> int:
+    """Return the stamp of a serialized message that begins with a std_msgs/Header.
+
+    Raises:
+        BagError: There are too few bytes.
+    """
+    if len(cdr) < 12:
+        raise BagError(f'expected a message with a header, got {len(cdr)} bytes')
+    sec, nanosec = struct.unpack_from('<iI' if cdr[1] else '>iI', cdr, 4)
+    return int(sec) * NS_PER_S + int(nanosec)
+
+
+def _bag_files(path: Path) -> list[Path]:
+    """Return what to open for a path: a folder of rosbag2, or the files of one recording."""
+    if not path.exists():
+        raise BagError(f'{path}: expected a bag, but there is no such file or folder')
+    if path.is_dir():
+        if (path / _METADATA).is_file():
+            return [path]
+        files = [file for file in path.iterdir() if file.suffix in _ENDINGS]
+        kinds = {file.suffix for file in files}
+        if len(kinds) != 1:
+            found = f'files of {" and ".join(sorted(kinds))}' if kinds else 'none'
+            raise BagError(
+                f'{path}: expected {_METADATA} or split files of one kind '
+                f'({", ".join(_ENDINGS)}), got {found}'
+            )
+        files.sort(key=_natural_key)
+    elif path.suffix in _ENDINGS:
+        files = [path]
+    else:
+        raise BagError(
+            f'{path}: expected a bag ({", ".join(_ENDINGS)} or a folder), got a file ending in '
+            f'{path.suffix!r}'
+        )
+    for file in files:
+        if not file.stat().st_size:
+            raise BagError(f'{file}: expected a bag, got an empty file of 0 bytes')
+    return files
+
+
+def _natural_key(path: Path) -> list[tuple[int, str]]:
+    """Sort drive_10 after drive_9."""
+    parts = re.split(r'(\d+)', path.name)
+    return [(int(part), '') if part.isdigit() else (-1, part) for part in parts]
+
+
+def _reason(error: Exception) -> str:
+    text = ' '.join(str(error).split()).rstrip('.')
+    return text if text and not isinstance(error, KeyError) else type(error).__name__

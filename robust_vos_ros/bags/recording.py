@@ -1,0 +1,143 @@
+"""A bag that is written while messages arrive, by a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rosbags.interfaces import Qos
+
+from robust_vos_ros.bags.reader import RawMessage
+from robust_vos_ros.bags.writer import BagWriter
+from robust_vos_ros.core.errors import RobustVosError
+
+# A killed recorder loses what came since the last flush.
+_FLUSH_S = 0.5
+# Stop while there is room for the index.
+MIN_FREE_BYTES = 64 << 20
+# Messages that wait for a slow disk; ten seconds of raw VGA images at 30 Hz.
+_MAX_WAITING_BYTES = 256 << 20
+
+_CustomData = dict[str, str]
+
+
+class Recording:
+    """Takes messages from any thread, and never makes it wait for the disk.
+
+    Args:
+        path: Folder to create.
+        max_waiting_bytes: Messages that find more than that waiting are dropped and counted.
+
+    Attributes:
+        num_dropped: Messages the disk was too slow for.
+        problem: Why the recording ended by itself, empty when it did not.
+
+    Raises:
+        ConfigError: The folder exists, or cannot be made.
+    """
+
+    def __init__(self, path: Path, *, max_waiting_bytes: int = _MAX_WAITING_BYTES) -> None:
+        self.path = path
+        self.num_dropped = 0
+        self.problem = ''
+        self._max_waiting_bytes = max_waiting_bytes
+        self._waiting_bytes = 0
+        self._topics: set[str] = set()
+        self._lock = threading.Lock()
+        self._queue: queue.SimpleQueue[tuple[RawMessage, Sequence[Qos]] | _CustomData | None] = (
+            queue.SimpleQueue()
+        )
+        self._bag = BagWriter(path)
+        self._bag.__enter__()
+        self._thread = threading.Thread(target=self._run, name='recording', daemon=True)
+        self._thread.start()
+
+    @property
+    def num_messages(self) -> int:
+        """Messages in the file so far."""
+        return self._bag.num_messages
+
+    @property
+    def num_topics(self) -> int:
+        """Topics in the file so far."""
+        return len(self._topics)
+
+    def put(self, message: RawMessage, qos: Sequence[Qos] = ()) -> None:
+        """Record a message.
+
+        Args:
+            message: As it came over the wire.
+            qos: What the publishers of its topic offer; the first ones are noted.
+        """
+        with self._lock:
+            if self._waiting_bytes > self._max_waiting_bytes or self.problem:
+                self.num_dropped += 1
+                return
+            self._waiting_bytes += len(message.cdr)
+        self._queue.put((message, qos))
+
+    def put_custom_data(self, values: dict[str, str]) -> None:
+        """Record key-value pairs about the whole bag."""
+        self._queue.put(dict(values))
+
+    def stop(self) -> None:
+        """Write what waits, and finish the bag."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        error: Exception | None = None
+        try:
+            self._write_all()
+        except (OSError, RobustVosError) as failure:
+            error = failure
+        try:
+            self._bag.__exit__(type(error) if error else None, error, None)
+        except OSError as failure:
+            error = failure
+        if error is not None:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            self.problem = (
+                f'the recording {self.path} ended after {self.num_messages} messages: {reason}; '
+                'where it has no metadata.yaml, `robust-vos bag repair` makes one'
+            )
+
+    def _write_all(self) -> None:
+        next_flush_s = time.monotonic() + _FLUSH_S
+        while True:
+            try:
+                item = self._queue.get(timeout=max(0.0, next_flush_s - time.monotonic()))
+            except queue.Empty:
+                pass
+            else:
+                if item is None:
+                    return
+                self._write(item)
+            if time.monotonic() >= next_flush_s:
+                self._bag.flush()
+                self._check_disk()
+                next_flush_s = time.monotonic() + _FLUSH_S
+
+    def _write(self, item: tuple[RawMessage, Sequence[Qos]] | _CustomData) -> None:
+        if isinstance(item, dict):
+            self._bag.write_custom_data(item)
+            return
+        message, qos = item
+        if message.topic not in self._topics:
+            self._topics.add(message.topic)
+            self._bag.add_topic(message.topic, message.msgtype, qos=qos)
+        self._bag.write(message.topic, message.msgtype, message.cdr, message.stamp_ns)
+        with self._lock:
+            self._waiting_bytes -= len(message.cdr)
+
+    def _check_disk(self) -> None:
+        free = shutil.disk_usage(self.path).free
+        if free < MIN_FREE_BYTES:
+            raise OSError(
+                0,
+                f'only {free >> 20} MiB of the disk are free, {MIN_FREE_BYTES >> 20} MiB are kept',
+            )

@@ -1,0 +1,136 @@
+"""Rebuild the index and the metadata of a bag that was cut off, from what is whole in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from pathlib import Path
+
+from mcap.records import Attachment, Channel, Message, Metadata, Schema
+
+from robust_vos_ros.bags.mcap_file import McapFile
+from robust_vos_ros.bags.metadata import CUSTOM_DATA, FileSummary, read_custom_data, write_metadata
+from robust_vos_ros.bags.salvage import salvage
+from robust_vos_ros.bags.writer import LIBRARY
+from robust_vos_ros.core.errors import BagError
+
+_ROSBAG2 = 'rosbag2'  # metadata that closing a bag writes; what it says is made anew
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Repaired:
+    """What a repair saved.
+
+    Attributes:
+        num_unknown: Messages left out because the definition of their topic is lost.
+        custom_data: Of the recording.
+    """
+
+    num_messages: int
+    duration_s: float
+    num_topics: int
+    num_unknown: int
+    custom_data: dict[str, str]
+
+
+def repair_bag(bag: Path, out: Path) -> Repaired:
+    """Write a bag with everything that is whole in another one.
+
+    The bag itself is not changed, unless it is its own output: then it is replaced at the end.
+
+    Args:
+        bag: A folder of rosbag2 with MCAP files, or one MCAP file.
+        out: The new bag, of the same kind.
+
+    Raises:
+        BagError: There is nothing to repair, `out` exists, or it cannot be written.
+    """
+    files = _files(bag)
+    if out.exists() and not out.samefile(bag):
+        raise BagError(f'{out} exists already; remove it or choose another name')
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix='.repair_', dir=out.parent) as folder:
+            target = Path(folder, 'bag')
+            target.mkdir()
+            result = _repair_files(files, target, bag)
+            _move(target if bag.is_dir() else target / bag.name, out)
+    except OSError as error:
+        raise BagError(
+            f'cannot repair {bag} to {out}: {error.strerror}; nothing was changed'
+        ) from error
+    return result
+
+
+def _files(bag: Path) -> list[Path]:
+    if bag.is_file():
+        return [bag]
+    files = sorted(bag.glob('*.mcap'), key=lambda path: (len(path.name), path.name))
+    if not files:
+        what = 'got a folder without one' if bag.is_dir() else 'but it does not exist'
+        raise BagError(f'expected an MCAP file or a folder with MCAP files: {bag}, {what}')
+    return files
+
+
+def _move(new: Path, out: Path) -> None:
+    """Put a file or folder in the place of another one."""
+    if out.is_dir():
+        old = new.with_name('old')
+        out.rename(old)
+        try:
+            new.rename(out)
+        except OSError:
+            old.rename(out)
+            raise
+        shutil.rmtree(old)
+    else:
+        new.replace(out)
+
+
+def _repair_files(files: list[Path], target: Path, bag: Path) -> Repaired:
+    custom_data = read_custom_data(bag)
+    summaries, num_unknown = [], 0
+    for path in files:
+        summary, unknown = _repair_file(path, target / path.name, custom_data)
+        summaries.append(summary)
+        num_unknown += unknown
+    filled = [item for item in summaries if item.num_messages]
+    if not filled:
+        raise BagError(f'no message is whole in {bag}; nothing was written')
+    if bag.is_dir():
+        write_metadata(target, summaries, custom_data)
+    span_ns = max(item.end_ns for item in filled) - min(item.start_ns for item in filled)
+    topics = {topic.name for item in summaries for topic in item.topics}
+    return Repaired(
+        num_messages=sum(item.num_messages for item in filled),
+        duration_s=span_ns / 1e9,
+        num_topics=len(topics),
+        num_unknown=num_unknown,
+        custom_data=custom_data,
+    )
+
+
+def _repair_file(path: Path, out: Path, custom_data: dict[str, str]) -> tuple[FileSummary, int]:
+    """Write what is whole in one file; return its summary and the number of unknown messages."""
+    num_unknown, channels = 0, set()
+    with out.open('wb', buffering=0) as stream:
+        file = McapFile(stream, library=LIBRARY)
+        for record in salvage(path):
+            if isinstance(record, Message):
+                if record.channel_id in channels:
+                    file.add_message(record)
+                else:
+                    num_unknown += 1
+            elif isinstance(record, Schema):
+                file.add_schema(record)
+            elif isinstance(record, Channel):
+                file.add_channel(record)
+                channels.add(record.id)
+            elif isinstance(record, Metadata) and record.name != _ROSBAG2:
+                file.add_metadata(record.name, record.metadata)
+                custom_data.update(record.metadata if record.name == CUSTOM_DATA else {})
+            elif isinstance(record, Attachment):
+                file.add_attachment(record)
+        file.finish()
+        return FileSummary.of(out, file), num_unknown

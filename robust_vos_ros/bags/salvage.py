@@ -1,0 +1,125 @@
+"""Read the records of an MCAP file as far as they are whole, whatever happened to the file."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import lz4.frame
+import zstandard
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.records import Attachment, Channel, McapRecord, Message, Metadata, Schema
+
+from robust_vos_ros.bags.mcap_file import MAGIC
+from robust_vos_ros.core.errors import BagError
+
+_HEAD = struct.Struct('<BQ')  # opcode, length
+_CHUNK_HEAD = struct.Struct('<QQQI')  # first and last time, size and checksum of the content
+_LENGTH = struct.Struct('<I')
+_MAX_OPCODE = max(Opcode)
+_READERS: dict[int, Callable[[ReadDataStream, int], McapRecord]] = {
+    Opcode.SCHEMA: lambda stream, _: Schema.read(stream),
+    Opcode.CHANNEL: lambda stream, _: Channel.read(stream),
+    Opcode.MESSAGE: Message.read,
+    Opcode.ATTACHMENT: lambda stream, _: Attachment.read(stream),
+    Opcode.METADATA: lambda stream, _: Metadata.read(stream),
+}
+# What parsers and decompressors raise on bytes that are not what they should be.
+_DAMAGE = (struct.error, UnicodeDecodeError, McapError, zstandard.ZstdError, RuntimeError)
+
+
+def salvage(path: Path) -> Iterator[McapRecord]:
+    """Yield every whole schema, channel, message, metadata and attachment record of a file.
+
+    Of a chunk that is cut off comes what can be decompressed; a chunk with a wrong checksum is
+    left out. The file counts as ended where no record can begin.
+
+    Args:
+        path: An MCAP file.
+
+    Raises:
+        BagError: It is no MCAP file.
+        OSError: It cannot be read.
+    """
+    with path.open('rb') as stream:
+        magic = stream.read(len(MAGIC))
+        if magic != MAGIC:
+            raise BagError(
+                f'expected an MCAP file, got one that begins with {magic!r}: {path}; '
+                'nothing of it can be repaired'
+            )
+        for opcode, data, whole in _records(stream):
+            if opcode == Opcode.CHUNK:
+                yield from _chunk_records(data, whole=whole)
+            elif whole:
+                yield from _parse(opcode, data)
+
+
+def _records(stream: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield opcode, content and whether that is all of it, up to the end of the data."""
+    while len(head := stream.read(_HEAD.size)) == _HEAD.size:
+        opcode, length = _HEAD.unpack(head)
+        if not 0 < opcode <= _MAX_OPCODE or opcode == Opcode.DATA_END:
+            return
+        if opcode in _READERS or opcode == Opcode.CHUNK:
+            data = _read(stream, length)
+            yield opcode, data, len(data) == length
+        else:  # indexes: they are made anew
+            stream.seek(length, io.SEEK_CUR)
+
+
+def _read(stream: BinaryIO, length: int) -> bytes:
+    """Read `length` bytes or what there is, without making room for a length that is nonsense."""
+    position = stream.tell()
+    available = stream.seek(0, io.SEEK_END) - position
+    stream.seek(position)
+    return stream.read(min(length, available))
+
+
+def _chunk_records(data: bytes, *, whole: bool) -> Iterator[McapRecord]:
+    """Yield the records of a chunk from the content of its record."""
+    try:
+        _, _, size, checksum = _CHUNK_HEAD.unpack_from(data)
+        name_start = _CHUNK_HEAD.size + _LENGTH.size
+        name_end = name_start + _LENGTH.unpack_from(data, _CHUNK_HEAD.size)[0]
+        if len(data) < name_end + 8:  # the length of the content follows, then the content
+            return
+        content = _decompress(data[name_end + 8 :], data[name_start:name_end].decode())
+    except _DAMAGE:
+        return
+    if whole and (len(content) != size or (checksum and zlib.crc32(content) != checksum)):
+        return
+    for opcode, record, complete in _records(io.BytesIO(content)):
+        if complete:
+            yield from _parse(opcode, record)
+
+
+def _decompress(data: bytes, compression: str) -> bytes:
+    """Decompress as much as there is."""
+    decompressors: dict[str, Callable[[], Any]] = {
+        'zstd': zstandard.ZstdDecompressor().decompressobj,
+        'lz4': lz4.frame.LZ4FrameDecompressor,
+    }
+    if not compression:
+        return data
+    if compression not in decompressors:
+        raise BagError(f'expected chunks compressed by zstd or lz4, got {compression!r}')
+    result: bytes = decompressors[compression]().decompress(data)
+    return result
+
+
+def _parse(opcode: int, data: bytes) -> Iterator[McapRecord]:
+    """Yield the record of a content, nothing when it is damaged."""
+    reader = _READERS.get(opcode)
+    if reader is None:
+        return
+    try:
+        yield reader(ReadDataStream(io.BytesIO(data)), len(data))
+    except _DAMAGE:
+        return

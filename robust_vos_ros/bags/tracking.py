@@ -1,0 +1,93 @@
+"""Follow a plan of prompts through the images of a bag, as the node would live."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from robust_vos_ros.bags.job import Identity
+from robust_vos_ros.bags.prompts import FramePrompts, Plan, PromptFile, count_objects
+from robust_vos_ros.core.changes import Action, Previous, find_changes
+from robust_vos_ros.core.errors import BagError
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.types import Frame, TrackEvent, TrackResult
+
+
+class PlannedTracker:
+    """A tracker that is told what to do at which frame.
+
+    Args:
+        model: The network.
+        identity: Gives uuids to the objects.
+        prompts: Settings; `plan` is what came of its prompts.
+        plan: What to do after which frame.
+        state: What `state` of another one gave, to go on from there.
+
+    Attributes:
+        seconds: Spent tracking.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        identity: Identity,
+        prompts: PromptFile,
+        plan: Plan,
+        *,
+        state: dict[str, Any] | None,
+    ) -> None:
+        room = max(prompts.tracking.max_objects, count_objects(plan))
+        settings = prompts.tracking.model_copy(update={'max_objects': room})
+        self._tracker = VideoTracker(model, settings, session=identity.session)
+        self._stream = prompts.stream
+        self._plan = plan
+        self._previous: Previous | None = None
+        self.seconds = 0.0
+        if state is not None:
+            self._tracker.resume(state['tracker'])
+            if state['previous'] is not None:
+                stamp_ns, size_hw, frame_id = state['previous']
+                self._previous = Previous(stamp_ns, tuple(size_hw), frame_id)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the next frames depend on."""
+        previous = self._previous and dataclasses.astuple(self._previous)
+        return {'tracker': self._tracker.state(), 'previous': previous}
+
+    def track(self, index: int, frame: Frame) -> TrackResult:
+        """Track into a frame, then do what the plan says about it."""
+        start_s = time.perf_counter()
+        events = self._handle_changes(frame)
+        result = self._tracker.step(frame)
+        self._previous = Previous(frame.stamp_ns, frame.size_hw, frame.frame_id)
+        events += result.events
+        if index in self._plan:
+            events += self._apply(self._plan[index])
+        assert self._tracker.last_result is not None
+        self.seconds += time.perf_counter() - start_s
+        return dataclasses.replace(self._tracker.last_result, events=tuple(events))
+
+    def check_unused(self, index: int, problem: str) -> None:
+        """Raise BagError if the plan needs an image that cannot be used."""
+        if index in self._plan:
+            raise BagError(f'frame {index} has prompts, but its image cannot be used: {problem}')
+
+    def _apply(self, prompts: FramePrompts) -> list[TrackEvent]:
+        events: list[TrackEvent] = []
+        if prompts.remove:
+            events += self._tracker.remove(prompts.remove)
+        if prompts.add:
+            events += self._tracker.add(prompts.add).events
+        for prompt in prompts.refine:
+            events += self._tracker.refine(prompt).events
+        return events
+
+    def _handle_changes(self, frame: Frame) -> list[TrackEvent]:
+        """Do at a break in the stream what the node does."""
+        changes = find_changes(self._previous, frame, self._stream, clock_jumped=False)
+        action = max((change.action for change in changes), default=Action.keep)
+        if action == Action.reset_memory:
+            self._tracker.reset_memory()
+        return list(self._tracker.reset()) if action == Action.remove_objects else []

@@ -1,0 +1,50 @@
+"""`robust-vos bag info` and `repair`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robust_vos_ros.cli.bag import bag_app
+from robust_vos_ros.cli.base import reports_errors
+
+
+@bag_app.command()
+@reports_errors
+def info(
+    bag: Annotated[Path, typer.Argument(help='Bag: .mcap, .db3, .bag or a folder.')],
+) -> None:
+    """Show topics, duration, and the states of all objects over time."""
+    from rich.console import Console
+
+    from robust_vos_ros.bags.info import read_info
+    from robust_vos_ros.bags.timeline import render
+
+    console = Console(highlight=False)
+    for part in render(read_info(bag), width=console.width):
+        console.print(part)
+
+
+@bag_app.command()
+@reports_errors
+def repair(
+    bag: Annotated[Path, typer.Argument(help='Bag that was cut off: .mcap or a folder of such.')],
+    out: Annotated[
+        Path | None,
+        typer.Argument(help='Bag to write; default: BAG_repaired. BAG itself = replace it.'),
+    ] = None,
+) -> None:
+    """Rebuild index and metadata of a cut-off bag from what is whole in it."""
+    from robust_vos_ros.bags.repair import repair_bag
+
+    ending = bag.suffix if bag.is_file() else ''
+    target = out or bag.with_name(f'{bag.name.removesuffix(ending)}_repaired{ending}')
+    result = repair_bag(bag, target)
+    typer.echo(
+        f'saved {result.num_messages} messages on {result.num_topics} topics, '
+        f'{result.duration_s:.2f} s, to {target}'
+    )
+    if result.num_unknown:
+        typer.echo(f'left out {result.num_unknown} messages whose topic is no longer known')

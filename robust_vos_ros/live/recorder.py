@@ -1,0 +1,222 @@
+"""Record topics of a running ROS into a bag: bytes from the wire to the file, nothing decoded."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
+from rosbags.interfaces import Qos
+
+from robust_vos_ros.bags.definitions import message_typestore
+from robust_vos_ros.bags.derived import DerivedTopics
+from robust_vos_ros.bags.reader import RawMessage
+from robust_vos_ros.bags.recording import Recording
+from robust_vos_ros.core.errors import BagError
+from robust_vos_ros.live.interrupts import Interrupts
+from robust_vos_ros.live.topics import matching_qos, message_class, to_bag_qos
+
+DIAGNOSTICS = '/diagnostics'
+# What the node publishes, and what a bag needs besides. `launch/robust_vos.launch.py` records the
+# same with `ros2 bag record`.
+OUTPUTS = ('objects', 'label_mask/compressed', 'label_info', 'events', 'annotations')
+COMMON = ('/tf', '/tf_static', DIAGNOSTICS)
+# Keys of the node's diagnostics that say what made the masks, and their names in a bag.
+IDENTITY = {
+    'version': 'robust_vos.version',
+    'model': 'robust_vos.model',
+    'weights hash': 'robust_vos.weights_sha256',
+    'adapter': 'robust_vos.adapter',
+}
+_DISCOVERY_S = 0.1
+_QUEUE = 300  # messages that wait while this process is busy: ten seconds of images
+_SPIN_S = 0.1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RecordOptions:
+    """What to record.
+
+    Attributes:
+        out: Folder to create.
+        image_topic: Of the node's input, as in the launch file.
+        compressed: Record `image_topic`/compressed.
+        namespace: Of the node.
+        topics: More topics.
+        use_sim_time: Take the times of recording from /clock.
+        duration_s: End after so many seconds, 0 = never.
+    """
+
+    out: Path
+    image_topic: str = '/image'
+    compressed: bool = False
+    namespace: str = ''
+    topics: tuple[str, ...] = ()
+    use_sim_time: bool = False
+    duration_s: float = 0.0
+
+    @property
+    def prefix(self) -> str:
+        """Of the node's topics."""
+        return resolve(self.namespace, 'robust_vos')
+
+    def all_topics(self) -> list[str]:
+        """Return the full names of all topics to record."""
+        image = resolve(self.namespace, self.image_topic)
+        camera_info = f'{image.rpartition("/")[0]}/camera_info'
+        outputs = [f'{self.prefix}/{name}' for name in OUTPUTS]
+        image += '/compressed' if self.compressed else ''
+        more = [resolve(self.namespace, topic) for topic in self.topics]
+        return list(dict.fromkeys([image, camera_info, *outputs, *COMMON, *more]))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recorded:
+    """What came of a recording.
+
+    Attributes:
+        num_lost: Messages the middleware lost before they reached the recorder.
+        num_dropped: Messages the disk was too slow for.
+    """
+
+    num_messages: int
+    num_topics: int
+    num_lost: int
+    num_dropped: int
+
+
+def resolve(namespace: str, topic: str) -> str:
+    """Return the full name of a topic."""
+    if topic.startswith('/'):
+        return topic
+    return '/' + '/'.join(part for part in (namespace.strip('/'), topic) if part)
+
+
+def record(options: RecordOptions) -> Recorded:
+    """Record until SIGINT, SIGTERM or the end of the disk.
+
+    Raises:
+        ConfigError: The folder exists, or cannot be made.
+        BagError: The recording ended by itself; says why and what is left.
+    """
+    context = rclpy.Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node = Node(
+        'robust_vos_recorder', context=context, start_parameter_services=False,
+        parameter_overrides=[Parameter('use_sim_time', value=options.use_sim_time)],
+    )  # fmt: skip
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    end_s = time.monotonic() + (options.duration_s or float('inf'))
+    try:
+        with Interrupts() as interrupts:
+            recording = Recording(options.out)
+            recorder = Recorder(node, options, recording)
+            node.get_logger().info(f'recording to {options.out}; Ctrl-C ends it')
+            while not interrupts.received and not recording.problem and time.monotonic() < end_s:
+                executor.spin_once(timeout_sec=_SPIN_S)
+            recorder.close()
+    finally:
+        executor.shutdown(timeout_sec=0)
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
+    if recording.problem:
+        raise BagError(recording.problem)
+    return Recorded(
+        recording.num_messages, recording.num_topics, recorder.num_lost, recording.num_dropped
+    )
+
+
+class Recorder:
+    """Subscribes to topics as they appear, and hands their bytes to a recording.
+
+    Attributes:
+        num_lost: Messages the middleware reported as lost.
+    """
+
+    def __init__(self, node: Node, options: RecordOptions, recording: Recording) -> None:
+        self.num_lost = 0
+        self._node = node
+        self._recording = recording
+        self._missing = options.all_topics()
+        self._qos: dict[str, list[Qos]] = {}
+        self._status_name = f'{options.prefix.lstrip("/")}: tracker'
+        self._identity: dict[str, str] = {}
+        self._derived = DerivedTopics(message_typestore(), options.prefix, self._put_derived)
+        self._timer = node.create_timer(_DISCOVERY_S, self._discover)
+        self._discover()
+
+    def close(self) -> None:
+        """Finish the bag."""
+        self._derived.stop()
+        self._recording.stop()
+
+    def _discover(self) -> None:
+        """Subscribe to topics that have a publisher now."""
+        for topic in list(self._missing):
+            publishers = self._node.get_publishers_info_by_topic(topic)
+            if publishers:
+                self._missing.remove(topic)
+                self._subscribe(topic, publishers)
+
+    def _subscribe(self, topic: str, publishers: list[rclpy.node.TopicEndpointInfo]) -> None:
+        msgtype = publishers[0].topic_type
+        kind = message_class(msgtype)
+        if kind is None:
+            self._node.get_logger().warning(
+                f'{topic} is not recorded: there is no Python module for its type {msgtype}; '
+                'source the workspace that has it'
+            )
+            return
+        self._qos[topic] = to_bag_qos(publishers)
+        receive: Callable[[bytes], None] = functools.partial(self._receive, topic, msgtype)
+        self._node.create_subscription(
+            kind, topic, receive, matching_qos(publishers, depth=_QUEUE), raw=True,
+            event_callbacks=SubscriptionEventCallbacks(
+                message_lost=functools.partial(self._lose, topic)
+            ),
+        )  # fmt: skip
+        self._node.get_logger().info(f'recording {topic} ({msgtype})')
+
+    def _receive(self, topic: str, msgtype: str, cdr: bytes) -> None:
+        stamp_ns = self._node.get_clock().now().nanoseconds
+        if not stamp_ns:  # simulated time has not begun
+            return
+        message = RawMessage(topic, msgtype, cdr, stamp_ns)
+        self._recording.put(message, self._qos[topic])
+        if topic in self._derived.sources:
+            self._derived.add(message)
+        if topic == DIAGNOSTICS:
+            self._note_identity(cdr)
+
+    def _put_derived(self, message: RawMessage) -> None:
+        if message.topic not in self._qos:  # else the node publishes it
+            self._recording.put(message)
+
+    def _note_identity(self, cdr: bytes) -> None:
+        """Write into the bag which model made the masks, whenever that changes."""
+        for status in deserialize_message(cdr, DiagnosticArray).status:
+            if status.name != self._status_name:
+                continue
+            values = {item.key: item.value for item in status.values}
+            found = {name: values[key] for key, name in IDENTITY.items() if key in values}
+            if found and found != self._identity:
+                self._identity = found
+                self._recording.put_custom_data(found)
+
+    def _lose(self, topic: str, event: rclpy.event_handler.QoSMessageLostInfo) -> None:
+        self.num_lost += event.total_count_change
+        self._node.get_logger().warning(
+            f'{event.total_count_change} messages of {topic} were lost on the way to the recorder',
+            throttle_duration_sec=5.0,
+        )
