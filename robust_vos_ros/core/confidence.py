@@ -112,9 +112,9 @@ def _see(item: LiveObject, seen: Observation, stamp_ns: int, settings: TrackerSe
 def _is_verified(
     item: LiveObject, seen: Observation, stamp_ns: int, settings: TrackerSettings
 ) -> bool:
-    """Whether what is found is believed: a LOST object must look like itself, and for a while."""
+    """Whether what is found is believed: an object that was gone must look like itself."""
     rule = settings.reacquire
-    if item.state != ObjectState.LOST or not rule.verify:
+    if item.state not in {ObjectState.OCCLUDED, ObjectState.LOST} or not rule.verify:
         return True
     alike = math.isnan(seen.similarity) or seen.similarity >= rule.min_similarity
     if not alike:
@@ -122,4 +122,5 @@ def _is_verified(
         return False
     if item.found_ns is None:
         item.found_ns = stamp_ns
-    return (stamp_ns - item.found_ns) / 1e9 >= rule.hold_s
+    hold_s = rule.hold_s if item.state == ObjectState.LOST else 0.0
+    return (stamp_ns - item.found_ns) / 1e9 >= hold_s

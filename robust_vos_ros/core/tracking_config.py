@@ -125,11 +125,12 @@ class GateSettings(Settings):
 
 
 class ReacquireSettings(Settings):
-    """How a LOST object is found again."""
+    """How an object that was gone is found again."""
 
     verify: bool = setting(
         True,
-        'A LOST object stays LOST until what is found looks like it; false = believe the mask.',
+        'An OCCLUDED or LOST object stays so until what is found looks like it; false = believe '
+        'the mask.',
         dynamic=True,
     )
     min_similarity: float = setting(
@@ -141,7 +142,7 @@ class ReacquireSettings(Settings):
     )
     hold_s: float = setting(
         0.1,
-        'It must look like it for this long.',
+        'A LOST object must look like it for this long.',
         unit='s',
         dynamic=True,
         ge=0.0,

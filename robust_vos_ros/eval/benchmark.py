@@ -68,8 +68,8 @@ def make_variants(
 
     Args:
         text: Names separated by commas: `base` for the model without adapter, `restored` for the
-            same on denoised images, the name of an adapter shipped with it, such as `moga`,
-            NAME=FILE of an adapter for it, otherwise as in `compare.parse_weights`.
+            same on denoised images, `uncalibrated` for the same without its calibration, the name
+            of an adapter shipped with it, such as `moga`, NAME=FILE of an adapter for it, otherwise as in `compare.parse_weights`.
         model: Model of `base`.
         checkpoint: Weights of `base`; empty = its own.
         device: Torch device.
@@ -128,6 +128,8 @@ def _parse_variant(item: str, model: str, checkpoint: str) -> tuple[str, dict[st
     base = {'name': model, 'checkpoint': _absolute(checkpoint), 'adapter': 'none'}
     if item in {'base', 'restored'}:
         return item, base
+    if item == 'uncalibrated':
+        return item, base | {'calibration': 'none'}
     name, equals, file = item.partition('=')
     if not equals:
         return name, base | {'adapter': f'{model}_{name}'}

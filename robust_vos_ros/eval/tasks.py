@@ -18,7 +18,7 @@ from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.model_spec import load_spec
 from robust_vos_ros.core.network import load_model
 from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.weights import find_adapter, find_weights
+from robust_vos_ros.core.weights import find_adapter, find_calibration, find_weights
 from robust_vos_ros.data.video_folder import VideoFolder, open_dataset
 from robust_vos_ros.eval.records import Condition, Record, SequenceRecord
 from robust_vos_ros.eval.restoration import restore
@@ -86,6 +86,7 @@ class Job(Record):
             self.model_dump_json(exclude=_NO_MATTER),
             weights_hash(self.variant.model),
             adapter_hash(self.variant.model),
+            calibration_hash(self.variant.model),
             self.data_key(),
             code_hash(),
             torch.__version__,
@@ -177,6 +178,16 @@ def adapter_hash(settings: ModelSettings) -> str:
         ConfigError, WeightsError: The model or the file does not exist.
     """
     path = find_adapter(settings)
+    return '' if path is None else _file_hash(path)
+
+
+def calibration_hash(settings: ModelSettings) -> str:
+    """Return the sha256 of a model's calibration file, empty without one.
+
+    Raises:
+        ConfigError, WeightsError: The model or the file does not exist.
+    """
+    path = find_calibration(settings, find_weights(load_spec(settings.name), settings.checkpoint))
     return '' if path is None else _file_hash(path)
 
 
