@@ -13,7 +13,8 @@ import torch
 
 from robust_vos_ros.core import confidence, write_gate
 from robust_vos_ros.core.history import Record
-from robust_vos_ros.core.memory import Entries, MemoryShape, ObjectMemory
+from robust_vos_ros.core.memory import Entries, ObjectMemory
+from robust_vos_ros.core.memory_bank import MemoryShape
 from robust_vos_ros.core.memory_tree import Branch, MemoryTree, Proposals, grow, is_uncertain
 from robust_vos_ros.core.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.moga import Gates

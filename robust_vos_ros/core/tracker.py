@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 import uuid
 from collections.abc import Sequence
 
 import torch
 
-from robust_vos_ros.core import confidence
+from robust_vos_ros.core import confidence, snapshot
 from robust_vos_ros.core.calibration import Evidence
+from robust_vos_ros.core.errors import SnapshotError
 from robust_vos_ros.core.history import FrameHistory, Record, make_record
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.moga import Gates
 from robust_vos_ros.core.objects import LiveObject, ObjectTable
 from robust_vos_ros.core.observation import observe
-from robust_vos_ros.core.prompts import (
-    check_prompt,
-    to_clicks,
-    to_coarse_masks,
-    to_mask_batch,
-)
+from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, blank, slots_of
 from robust_vos_ros.core.results import make_result
-from robust_vos_ros.core.tensors import Candidates, Features
+from robust_vos_ros.core.segmenter import Context, Segmenter, Segments
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import (
     EventType,
@@ -62,7 +57,7 @@ class VideoTracker:
         self._objects = ObjectTable(settings.max_objects, session or _DEFAULT_SESSION)
         self._propagator = Propagator(model, settings)
         self._history = FrameHistory(settings.prompt_buffer_s)
-        self._features: tuple[Record, Features] | None = None
+        self._segmenter = Segmenter(model)
         self._num_frames = 0
 
     @property
@@ -118,7 +113,7 @@ class VideoTracker:
         self._objects.check_room(ids, replace_existing=replace_existing)
         with self.model.inference():
             # Segment before anything changes: a failure in the network must leave no trace.
-            segments = self._segment(checked, record)
+            segments = self._segmenter.segment(checked, record)
             replaced = [item.object_id for item in self._objects if item.object_id in ids]
             events = list(self.remove(replaced)) if replaced else []
             items = [
@@ -126,8 +121,8 @@ class VideoTracker:
                 for prompt in checked
             ]
             self._propagator.forget(items)
-            for rows, kept, spatial in segments:
-                self._start([items[row] for row in rows], kept, spatial, record)
+            for segment in segments:
+                self._start([items[row] for row in segment.rows], segment, record)
             events += [_event(EventType.ADDED, item, 'added by a prompt') for item in items]
             for later in newer:
                 events += self._track(items, later)
@@ -147,9 +142,9 @@ class VideoTracker:
         record, newer = self._locate(frame)
         checked = check_prompt(prompt, record.size_hw)
         with self.model.inference():
-            ((_, kept, spatial),) = self._segment([checked], record, correct=item)
+            (segment,) = self._segmenter.segment([checked], record, self._context(item, record))
             self._propagator.forget_recent([item])
-            self._start([item], kept, spatial, record)
+            self._start([item], segment, record)
             item.class_id = prompt.class_id or item.class_id
             events = [event for later in newer for event in self._track([item], later)]
         return self._finish(events, start_ns)
@@ -171,10 +166,8 @@ class VideoTracker:
     def reset(self) -> tuple[TrackEvent, ...]:
         """Forget all objects and frames."""
         events = self.remove()
-        self._history.clear()
-        self._features = None
+        self._forget_frames()
         self._num_frames = 0
-        self.last_result = None
         return (*events, TrackEvent(EventType.RESET, '', uuid.UUID(int=0), 'tracker was reset'))
 
     def reset_memory(self) -> None:
@@ -182,7 +175,7 @@ class VideoTracker:
         self._propagator.forget_recent(list(self._objects))
         blank(self._propagator.logits)
         self._history.clear()
-        self._features = None
+        self._segmenter.forget()
 
     def segment_once(self, frame: Frame, prompts: Sequence[Prompt]) -> TrackResult:
         """Segment objects in one image without tracking them.
@@ -199,11 +192,52 @@ class VideoTracker:
         shape = (len(items), self.model.mask_size, self.model.mask_size)
         logits = torch.zeros(shape, device=self.model.device)
         with self.model.inference():
-            for rows, kept, _ in self._segment(checked, record):
-                logits[rows] = kept.mask_logits[:, 0]
-                for row, seen in zip(rows, observe(kept), strict=True):
+            for segment in self._segmenter.segment(checked, record):
+                logits[segment.rows] = segment.kept.mask_logits[:, 0]
+                for row, seen in zip(segment.rows, observe(segment.kept), strict=True):
                     confidence.start(items[row], seen, record.stamp_ns, self.model.calibration)
         return make_result(items, logits, record, [], start_ns=start_ns)
+
+    def snapshot(self) -> bytes:
+        """Return all tracks as bytes: of each object what its best pathway remembers."""
+        return snapshot.write(
+            list(self._objects),
+            self._propagator,
+            num_frames=self._num_frames,
+            num_added=self._objects.num_added,
+            session=self._objects.session,
+        )
+
+    def restore(self, data: bytes) -> None:
+        """Go on with the tracks of a snapshot, under the same ids and uuids.
+
+        Each object is LOST, without a mask, until it is seen again (`reacquire` settings).
+
+        Args:
+            data: What `snapshot` returned, of a tracker with this model and these sizes.
+
+        Raises:
+            SnapshotError: It is damaged or does not fit, or this tracker has objects; nothing
+                is changed.
+        """
+        if len(self._objects):
+            raise SnapshotError(
+                f'expected a tracker without objects, got one with {len(self._objects)}; remove '
+                'them, or restore first'
+            )
+        header, parts = snapshot.read(data, self._propagator)
+        items = [
+            snapshot.load(saved, tensors, self._propagator)
+            for saved, tensors in zip(header.objects, parts, strict=True)
+        ]
+        self._objects.take_over(items, header.num_added, header.session)
+        self._num_frames = max(self._num_frames, header.num_frames)
+        self._forget_frames()
+
+    def _forget_frames(self) -> None:
+        self._history.clear()
+        self._segmenter.forget()
+        self.last_result = None
 
     def _locate(self, frame: Frame | None) -> tuple[Record, list[Record]]:
         """Return the frame to prompt on and the processed frames after it."""
@@ -212,63 +246,26 @@ class VideoTracker:
         index, newer = self._history.at(frame.stamp_ns)
         return make_record(frame, self.model.image_size, index), newer
 
-    def _encode(self, record: Record) -> Features:
-        """Encode a frame, once as long as no other one is encoded."""
-        if self._features is None or self._features[0] is not record:
-            self._features = (record, self.model.encode(record.image[None]))
-        return self._features[1]
-
-    def _segment(
-        self, prompts: list[Prompt], record: Record, *, correct: LiveObject | None = None
-    ) -> list[tuple[list[int], Candidates, torch.Tensor]]:
-        """Run prompts of the same form together.
-
-        Returns:
-            For each group: rows of `prompts`, the kept masks, and the memory made of them.
-        """
-        features = self._encode(record)
-        size, device = self.model.image_size, self.model.device
-        groups = []
-        order = sorted(range(len(prompts)), key=lambda row: _form(prompts[row]))
-        for _, rows_of_form in itertools.groupby(order, key=lambda row: _form(prompts[row])):
-            rows = list(rows_of_form)
-            batch = [prompts[row] for row in rows]
-            if batch[0].mask is not None:
-                kept = self.model.from_masks(features, to_mask_batch(batch, size, device))
-            else:
-                clicks = to_clicks(batch, record.size_hw, size, device)
-                pix, previous = self._context(features, record, correct)
-                if self.model.coarse_prompts:
-                    previous = to_coarse_masks(clicks, size, self.model.mask_size, previous)
-                pix = pix.expand(len(rows), -1, -1, -1)
-                kept = self.model.decode(features, pix, clicks, previous).best()
-            spatial = self.model.remember(
-                features, kept.mask_logits, kept.object_scores, prompted=True
-            )
-            groups.append((rows, kept, spatial))
-        return groups
-
-    def _context(
-        self, features: Features, record: Record, correct: LiveObject | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return what clicks are judged by: features, with memory and mask of a live object."""
-        if correct is None:
-            return self.model.attend(features, None), None
-        slots = slots_of([correct])
+    def _context(self, item: LiveObject, record: Record) -> Context:
+        """Return what a live object is corrected by: its memory, and its mask while it is seen."""
+        features = self._segmenter.encode(record)
+        slots = slots_of([item])
         view = self._propagator.memory.view(slots, slots * 0, record.frame_index)
         previous = None
-        if record is self._history.newest() and correct.visible:
-            previous = self._propagator.masks([correct]).unsqueeze(1)
-        return self.model.attend(features, view, self.model.gates(features, view)), previous
+        if record is self._history.newest() and item.visible:
+            previous = self._propagator.masks([item]).unsqueeze(1)
+        gates = self.model.gates(features, view)
+        return Context(self.model.attend(features, view, gates), previous)
 
-    def _start(
-        self, items: list[LiveObject], kept: Candidates, spatial: torch.Tensor, record: Record
-    ) -> None:
-        self._propagator.start(items, self._encode(record), kept, spatial, record)
+    def _start(self, items: list[LiveObject], segment: Segments, record: Record) -> None:
+        features = self._segmenter.encode(record)
+        self._propagator.start(items, features, segment.kept, segment.spatial, record)
 
     def _track(self, items: list[LiveObject], record: Record) -> list[TrackEvent]:
         """Track some objects into one frame, in one batch."""
-        happened = self._propagator.follow(items, self._encode(record), record, self.settings)
+        happened = self._propagator.follow(
+            items, self._segmenter.encode(record), record, self.settings
+        )
         return [_event(kind, item, _detail(item)) for item, kind in happened]
 
     def _remove_long_lost(self, item: LiveObject, stamp_ns: int) -> list[TrackEvent]:
@@ -289,11 +286,6 @@ class VideoTracker:
             start_ns=start_ns,
         )
         return self.last_result
-
-
-def _form(prompt: Prompt) -> tuple[bool, bool, int]:
-    """Prompts of equal form can share a batch: masks, or boxes and points of equal number."""
-    return prompt.mask is not None, prompt.box is not None, len(prompt.points)
 
 
 def _event(kind: EventType, item: LiveObject, detail: str) -> TrackEvent:
