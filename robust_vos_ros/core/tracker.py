@@ -65,6 +65,11 @@ class VideoTracker:
         """Gates of the adapter in the newest tracked frame; None without one."""
         return self._propagator.last_gates
 
+    @property
+    def uuids(self) -> frozenset[uuid.UUID]:
+        """Of the live objects."""
+        return frozenset(item.uuid for item in self._objects)
+
     def evidence(self) -> dict[str, Evidence]:
         """Return what the confidence of each live object was made of in the newest frame."""
         return {item.object_id: item.evidence for item in self._objects if item.evidence}
