@@ -89,6 +89,8 @@ class Propagator:
         kept: Candidates,
         spatial: torch.Tensor,
         record: Record,
+        *,
+        learn: bool = True,
     ) -> None:
         """Begin, or begin again, with prompted masks; one pathway is left.
 
@@ -98,6 +100,7 @@ class Propagator:
             kept: N masks.
             spatial: (N, h*w, memory_dim) the memory made of them.
             record: The prompted frame.
+            learn: Whether the masks are known to show the objects, and their looks are learned.
         """
         slots = slots_of(items)
         self.memory.write_prompted(slots, record.frame_index, spatial, kept.pointers[:, 0])
@@ -105,7 +108,7 @@ class Propagator:
         self.logits[torch.from_numpy(slots), 0] = kept.mask_logits[:, 0]
         for item, seen, logits in zip(items, observe(kept), kept.mask_logits, strict=True):
             confidence.start(item, seen, record.stamp_ns, self.model.calibration)
-            if item.visible:
+            if learn and item.visible:
                 self.prototypes.learn(item.slot, features.pix, logits[0])
                 item.learned_ns = record.stamp_ns
 

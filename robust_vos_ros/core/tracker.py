@@ -18,6 +18,7 @@ from robust_vos_ros.core.objects import LiveObject, ObjectTable
 from robust_vos_ros.core.observation import observe
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, blank, slots_of
+from robust_vos_ros.core.reseeding import UNSEEN_STATES, Reseeded, judge
 from robust_vos_ros.core.results import make_result
 from robust_vos_ros.core.segmenter import Context, Segmenter, Segments
 from robust_vos_ros.core.tracking_config import TrackerSettings
@@ -154,6 +155,46 @@ class VideoTracker:
             events = [event for later in newer for event in self._track([item], later)]
         return self._finish(events, start_ns)
 
+    def reseed(self, prompts: Sequence[Prompt], *, frame: Frame | None = None) -> Reseeded:
+        """Show where objects that are out of sight may be again, as a detector finds them.
+
+        A candidate is believed if it looks like the object (`reacquire` settings) and is no
+        object in view. The object then starts again on that frame: its identity and its prompted
+        frames are kept, its recent memory is not. A rejected candidate changes nothing, and
+        neither does one for an object that is not OCCLUDED or LOST.
+
+        Args:
+            prompts: Several for an object are alternatives; the one most alike is taken.
+            frame: As in `add`.
+
+        Raises:
+            UnknownIdError: No live object has the id of a prompt.
+            NoFrameError, StampTooOldError, StampInFutureError, PromptError: As in `add`.
+        """
+        start_ns = time.perf_counter_ns()
+        record, newer = self._locate(frame)
+        checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
+        pairs = [(self._objects.get(prompt.object_id), prompt) for prompt in checked]
+        pairs = [(item, prompt) for item, prompt in pairs if item.state in UNSEEN_STATES]
+        events: list[TrackEvent] = []
+        with self.model.inference():
+            accepted, rejected = judge(
+                [item for item, _ in pairs],
+                self._segmenter.segment([prompt for _, prompt in pairs], record),
+                self._segmenter.encode(record),
+                self._propagator.prototypes,
+                taken=self._propagator.masks([x for x in self._objects if x.visible]),
+                settings=self.settings,
+            )
+            items = [candidate.item for candidate in accepted]
+            for candidate in accepted:
+                self._propagator.forget_recent([candidate.item])
+                self._start([candidate.item], candidate.segment, record, learn=False)
+            for later in newer if items else ():
+                events += self._track(items, later)
+        result = self._finish(events, start_ns)
+        return Reseeded(result, tuple(item.object_id for item in items), tuple(rejected))
+
     def remove(self, object_ids: Sequence[str] = ()) -> tuple[TrackEvent, ...]:
         """Stop tracking objects; without ids, all.
 
@@ -262,9 +303,11 @@ class VideoTracker:
         gates = self.model.gates(features, view)
         return Context(self.model.attend(features, view, gates), previous)
 
-    def _start(self, items: list[LiveObject], segment: Segments, record: Record) -> None:
+    def _start(
+        self, items: list[LiveObject], segment: Segments, record: Record, *, learn: bool = True
+    ) -> None:
         features = self._segmenter.encode(record)
-        self._propagator.start(items, features, segment.kept, segment.spatial, record)
+        self._propagator.start(items, features, segment.kept, segment.spatial, record, learn=learn)
 
     def _track(self, items: list[LiveObject], record: Record) -> list[TrackEvent]:
         """Track some objects into one frame, in one batch."""

@@ -25,6 +25,7 @@ from robust_vos_ros.node.clicks import Clicks
 from robust_vos_ros.node.diagnostics import Reporter
 from robust_vos_ros.node.parameters import NodeParameters
 from robust_vos_ros.node.pipeline import Corrupt, Pipeline
+from robust_vos_ros.node.prompt_topics import PromptTopics
 from robust_vos_ros.node.publishers import Publishers
 from robust_vos_ros.node.receiver import Receiver
 from robust_vos_ros.node.requests import Requests
@@ -58,6 +59,7 @@ class Activated:
 
     receiver: Receiver
     clicks: Clicks
+    prompts: PromptTopics
 
 
 class RobustVosNode(LifecycleNode):
@@ -215,7 +217,7 @@ class RobustVosNode(LifecycleNode):
             now_ns=lambda: self.get_clock().now().nanoseconds,
             logger=self.get_logger(),
         )
-        requests = Requests(tracker, publishers, pipeline)
+        requests = Requests(tracker, publishers, pipeline, logger=self.get_logger())
         services = Services(
             self,
             pipeline,
@@ -235,7 +237,8 @@ class RobustVosNode(LifecycleNode):
         services.frames = receiver.frames
         image_topic = receiver.topic.removesuffix('/compressed')
         clicks = Clicks(self, pipeline, requests, services, image_topic=image_topic)
-        self._activated = Activated(receiver, clicks)
+        prompts = PromptTopics(self, pipeline, requests, services)
+        self._activated = Activated(receiver, clicks, prompts)
         self.get_logger().info(f'waiting for images on {receiver.topic}')
 
     def _deactivate(self, timeout_s: float = DEACTIVATE_TIMEOUT_S) -> bool:
@@ -244,6 +247,7 @@ class RobustVosNode(LifecycleNode):
         if activated is not None:
             activated.receiver.destroy()
             activated.clicks.destroy()
+            activated.prompts.destroy()
         if self._configured is None:
             return True
         self._configured.services.frames = None

@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Header
 
 from robust_vos_ros.core.errors import NoFrameError
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import EventType, Frame, Prompt, TrackResult
 from robust_vos_ros.node.conversions import stamp_to_ns
+from robust_vos_ros.node.detections import Box, to_candidates
 from robust_vos_ros.node.pipeline import Pipeline
 from robust_vos_ros.node.publishers import Publishers
 
@@ -36,12 +38,21 @@ class Requests:
         tracker: Keeps the objects.
         publishers: Where events go.
         pipeline: Knows the newest frame.
+        logger: Of the node.
     """
 
-    def __init__(self, tracker: VideoTracker, publishers: Publishers, pipeline: Pipeline) -> None:
+    def __init__(
+        self,
+        tracker: VideoTracker,
+        publishers: Publishers,
+        pipeline: Pipeline,
+        *,
+        logger: RcutilsLogger,
+    ) -> None:
         self._tracker = tracker
         self._publishers = publishers
         self._pipeline = pipeline
+        self._logger = logger
 
     def add(self, prompts: Sequence[Prompt], msg: Any | None, *, replace: bool) -> Applied:
         """Start tracking objects.
@@ -62,6 +73,49 @@ class Requests:
         """Correct a live object; arguments and errors as in `add`."""
         frame, header = self.frame_of(msg)
         return self._applied(self._tracker.refine(prompt, frame=frame), header)
+
+    def point(self, prompt: Prompt) -> None:
+        """Add an object that is not live, start one again that is out of sight, else nothing.
+
+        Raises:
+            PromptError: And all that `VideoTracker.add` raises.
+        """
+        self.frame_of(None)
+        result = self._tracker.last_result
+        if result is None or all(x.object_id != prompt.object_id for x in result.objects):
+            self.add([prompt], None, replace=False)
+        else:
+            self._reseed([prompt], None)
+
+    def detect(self, boxes: Sequence[Box], msg: Any | None) -> None:
+        """Start objects that are out of sight again where a detector sees them.
+
+        Args:
+            boxes: Of one image.
+            msg: As in `add`.
+
+        Raises:
+            PromptError: And all that `VideoTracker.reseed` raises.
+        """
+        frame, _ = self.frame_of(msg)
+        result = self._tracker.last_result
+        if result is not None:
+            size_hw = result.label_mask.shape[:2] if frame is None else frame.size_hw
+            self._reseed(to_candidates(boxes, result.objects, size_hw), msg)
+
+    def _reseed(self, prompts: Sequence[Prompt], msg: Any | None) -> None:
+        if not prompts:
+            return
+        frame, header = self.frame_of(msg)
+        done = self._tracker.reseed(prompts, frame=frame)
+        for reason in done.rejected:
+            self._logger.debug(f'not started again: {reason}')
+        for object_id in done.accepted:
+            self._logger.info(f'{object_id!r} starts again where it was detected')
+        self._pipeline.statistics.add(
+            reseeds_accepted=len(done.accepted), reseeds_rejected=len(done.rejected)
+        )
+        self._applied(done.result, header)
 
     def remove(self, object_ids: Sequence[str]) -> list[str]:
         """Stop tracking objects, all when no id is given; return the ids."""

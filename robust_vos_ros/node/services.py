@@ -172,7 +172,7 @@ class Services:
             response.error_code = code
         return response
 
-    def _message_at(self, header: Any) -> Any | None:
+    def message_at(self, header: Any) -> Any | None:
         """Return the received image a request refers to; None = the newest frame.
 
         Raises:
@@ -192,7 +192,7 @@ class Services:
     async def _add_objects(self, request: Any, response: Any) -> Any:
         async def serve() -> str:
             prompts = _to_prompts(request.prompts)
-            msg = self._message_at(request.header)
+            msg = self.message_at(request.header)
             applied = await self.call(
                 lambda: self._requests.add(prompts, msg, replace=request.replace_existing)
             )
@@ -205,7 +205,7 @@ class Services:
     async def _refine_object(self, request: Any, response: Any) -> Any:
         async def serve() -> str:
             prompt = to_prompt(request.prompt)
-            msg = self._message_at(request.header)
+            msg = self.message_at(request.header)
             applied = await self.call(lambda: self._requests.refine(prompt, msg))
             response.applied_stamp = applied.header.stamp
             (response.object,) = _select(applied, [prompt.object_id])
@@ -242,7 +242,7 @@ class Services:
             if request.image:
                 msg = request.image[0]
             else:
-                msg = self._message_at(request.header) or self._active_frames().newest()
+                msg = self.message_at(request.header) or self._active_frames().newest()
             applied = await self.call(lambda: self._requests.segment_once(prompts, msg))
             _fill(response, applied, [prompt.object_id for prompt in prompts])
             response.label_mask = messages.to_label_mask(applied.result, applied.header)
