@@ -13,6 +13,7 @@ import torch
 
 from robust_vos_ros.core import confidence, write_gate
 from robust_vos_ros.core.history import Record
+from robust_vos_ros.core.lag import LagWindow, Trace
 from robust_vos_ros.core.memory import Entries, ObjectMemory
 from robust_vos_ros.core.memory_bank import MemoryShape
 from robust_vos_ros.core.memory_tree import Branch, MemoryTree, Proposals, grow, is_uncertain
@@ -60,10 +61,14 @@ class Propagator:
     Args:
         model: The network.
         settings: Sizes; those that may change while tracking are given to `follow`.
+        lag: Gets what every pathway sees; None = nobody asks later.
     """
 
-    def __init__(self, model: Model, settings: TrackerSettings) -> None:
+    def __init__(
+        self, model: Model, settings: TrackerSettings, lag: LagWindow | None = None
+    ) -> None:
         self.model = model
+        self.lag = lag
         self.last_gates: Gates | None = None
         capacity, paths = settings.max_objects, settings.tree.pathways
         shape = MemoryShape(
@@ -111,6 +116,9 @@ class Propagator:
             if learn and item.visible:
                 self.prototypes.learn(item.slot, features.pix, logits[0])
                 item.learned_ns = record.stamp_ns
+            if self.lag is not None:
+                now = dataclasses.replace(item)
+                self.lag.note(record, Trace(now, now, (0,), (seen,), logits.clone()))
 
     def forget(self, items: Sequence[LiveObject]) -> None:
         """Drop all that is remembered of some objects."""
@@ -151,6 +159,7 @@ class Propagator:
         alive = self._select(slots, owners, candidates, settings)
         seen = self._observe(items, alive, candidates, gates, features)
         self._branch(items, alive)
+        before = [dataclasses.replace(item) for item in items]
         events = []
         for item, observation in zip(items, _firsts(alive.owners, seen), strict=True):
             kinds = confidence.update(
@@ -167,6 +176,17 @@ class Propagator:
                 anchors = entries.rows(anchored)
                 self.memory.write_anchors(at[anchored], record.frame_index, anchors)
         self._learn_looks(items, features, record)
+        if self.lag is not None:
+            for owner, item in enumerate(items):
+                rows = np.flatnonzero(alive.owners == owner)
+                trace = Trace(
+                    before[owner],
+                    dataclasses.replace(item),
+                    tuple(branch.parent for branch in alive.branches[owner]),
+                    tuple(seen[row] for row in rows),
+                    alive.kept.mask_logits[torch.from_numpy(rows), 0],
+                )
+                self.lag.note(record, trace)
         return events
 
     def _select(

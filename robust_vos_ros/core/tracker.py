@@ -12,6 +12,7 @@ from robust_vos_ros.core import confidence, snapshot
 from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.errors import SnapshotError
 from robust_vos_ros.core.history import FrameHistory, Record, make_record
+from robust_vos_ros.core.lag import LagWindow
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.moga import Gates
 from robust_vos_ros.core.objects import LiveObject, ObjectTable
@@ -56,7 +57,9 @@ class VideoTracker:
         self.settings = settings
         self.last_result: TrackResult | None = None
         self._objects = ObjectTable(settings.max_objects, session or _DEFAULT_SESSION)
-        self._propagator = Propagator(model, settings)
+        lag_frames = settings.tree.lag_frames
+        self._lag = LagWindow(lag_frames) if lag_frames else None
+        self._propagator = Propagator(model, settings, self._lag)
         self._history = FrameHistory(settings.prompt_buffer_s)
         self._segmenter = Segmenter(model)
         self._num_frames = 0
@@ -81,13 +84,31 @@ class VideoTracker:
         record = make_record(frame, self.model.image_size, self._num_frames)
         self._num_frames += 1
         self._history.append(record)
+        if self._lag is not None:
+            self._lag.open(record)
         events: list[TrackEvent] = []
         with self.model.inference():
             if len(self._objects):
                 events += self._track(list(self._objects), record)
         for item in list(self._objects):
             events += self._remove_long_lost(item, record.stamp_ns)
-        return self._finish(events, start_ns)
+        result = self._finish(events, start_ns)
+        if self._lag is not None:
+            self._lag.close(result)
+        return result
+
+    def finished(self, *, flush: bool = False) -> list[TrackResult]:
+        """Return the results that became final, oldest first, each once.
+
+        With `tree.lag_frames` = L a frame is final L frames later, in the light of what came
+        after it; without, there are none: what `step` returns is final at once.
+
+        Args:
+            flush: Whether to return all, as before a `reset` that would forget them.
+        """
+        if self._lag is None:
+            return []
+        return self._lag.take(self.settings, self.model.calibration, flush=flush)
 
     def add(
         self,
@@ -283,6 +304,8 @@ class VideoTracker:
     def _forget_frames(self) -> None:
         self._history.clear()
         self._segmenter.forget()
+        if self._lag is not None:
+            self._lag.clear()
         self.last_result = None
 
     def _locate(self, frame: Frame | None) -> tuple[Record, list[Record]]:
