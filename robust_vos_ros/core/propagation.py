@@ -1,6 +1,6 @@
 """Follow objects into one frame: every object and pathway in one batch.
 
-Shape legend: N objects, B = pathways of all of them, K survivors, M candidates, h, w of a mask.
+Shape legend: N objects, B = pathways of all of them, K survivors, h, w of a mask.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from robust_vos_ros.core.history import Record
 from robust_vos_ros.core.lag import LagWindow, Trace
 from robust_vos_ros.core.memory import Entries, ObjectMemory
 from robust_vos_ros.core.memory_bank import MemoryShape
-from robust_vos_ros.core.memory_tree import Branch, MemoryTree, Proposals, grow, is_uncertain
+from robust_vos_ros.core.memory_tree import MemoryTree
 from robust_vos_ros.core.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.moga import Gates
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.observation import (
     Observation,
     box_agreement,
-    mask_agreement,
     observe,
 )
 from robust_vos_ros.core.prototypes import Prototypes
+from robust_vos_ros.core.survivors import Survivors, select
 from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.core.tracking_config import GateSettings, TrackerSettings
 from robust_vos_ros.core.types import EventType, ObjectState
@@ -34,25 +34,6 @@ from robust_vos_ros.core.types import EventType, ObjectState
 _LEARN_EVERY_S = 0.5  # between frames that prototypes are learned from
 _LEARN_MIN_CONFIDENCE = 0.75
 _NO_ALTERNATIVE = -1.0
-
-
-@dataclasses.dataclass(slots=True)
-class _Survivors:
-    """The branches that go on, all objects after another, each with its best one first.
-
-    Attributes:
-        owners: (K,) index of the object of each.
-        paths: (K,) pathway it becomes.
-        rows: (K,) row of the batch it came from.
-        kept: Their masks (M = 1).
-        branches: Per object.
-    """
-
-    owners: np.ndarray
-    paths: np.ndarray
-    rows: np.ndarray
-    kept: Candidates
-    branches: list[list[Branch]]
 
 
 class Propagator:
@@ -156,7 +137,7 @@ class Propagator:
         gates = self.last_gates = self.model.gates(features, view)
         pix = self.model.attend(features, view, gates)
         candidates = self.model.decode(features, pix, None, previous)
-        alive = self._select(slots, owners, candidates, settings)
+        alive = select(self.tree, slots, owners, candidates, settings.tree)
         seen = self._observe(items, alive, candidates, gates, features)
         self._branch(items, alive)
         before = [dataclasses.replace(item) for item in items]
@@ -189,41 +170,10 @@ class Propagator:
                 self.lag.note(record, trace)
         return events
 
-    def _select(
-        self,
-        slots: np.ndarray,
-        owners: np.ndarray,
-        candidates: Candidates,
-        settings: TrackerSettings,
-    ) -> _Survivors:
-        """Let the branches of each object compete."""
-        ious = candidates.ious.numpy(force=True)
-        scores = candidates.object_scores.numpy(force=True)
-        branches, rows = [], []
-        for owner, slot in enumerate(slots):
-            mine = np.flatnonzero(owners == owner)
-            proposals = Proposals(ious[mine], scores[mine])
-            chosen = grow(proposals, self.tree.scores(slot), settings.tree)
-            certain = settings.tree.adaptive and not is_uncertain(proposals, settings.tree)
-            if certain and len(chosen) > 1:
-                chosen = _merge(chosen, mine, candidates, settings.tree.merge_iou)
-            branches.append(chosen)
-            rows += [mine[branch.parent] for branch in chosen]
-        flat = [branch for chosen in branches for branch in chosen]
-        picked = np.array([branch.candidate for branch in flat])
-        count = [len(chosen) for chosen in branches]
-        return _Survivors(
-            owners=np.repeat(np.arange(len(slots)), count),
-            paths=np.concatenate([np.arange(n) for n in count]),
-            rows=np.array(rows),
-            kept=candidates.take(torch.tensor(np.array(rows)), torch.from_numpy(picked)),
-            branches=branches,
-        )
-
     def _observe(
         self,
         items: Sequence[LiveObject],
-        alive: _Survivors,
+        alive: Survivors,
         candidates: Candidates,
         gates: Gates | None,
         features: Features,
@@ -254,7 +204,7 @@ class Propagator:
                 seen[first] = dataclasses.replace(seen[first], margin=margin)
         return seen
 
-    def _branch(self, items: Sequence[LiveObject], alive: _Survivors) -> None:
+    def _branch(self, items: Sequence[LiveObject], alive: Survivors) -> None:
         """Give the survivors the memory of their parents, and their masks."""
         for item, branches in zip(items, alive.branches, strict=True):
             parents = [branch.parent for branch in branches]
@@ -268,7 +218,7 @@ class Propagator:
     def _admit(
         self,
         items: Sequence[LiveObject],
-        alive: _Survivors,
+        alive: Survivors,
         seen: list[Observation],
         stamp_ns: int,
         rule: GateSettings,
@@ -298,7 +248,7 @@ class Propagator:
     def _remember(
         self,
         items: Sequence[LiveObject],
-        alive: _Survivors,
+        alive: Survivors,
         admitted: list[int],
         features: Features,
         *,
@@ -329,21 +279,6 @@ class Propagator:
 def slots_of(items: Sequence[LiveObject]) -> np.ndarray:
     """Return the (N,) int64 slots of objects."""
     return np.array([item.slot for item in items], np.int64)
-
-
-def _merge(
-    branches: list[Branch], rows: np.ndarray, candidates: Candidates, merge_iou: float
-) -> list[Branch]:
-    """Give up branches whose mask is that of a better one."""
-    at = torch.tensor([int(rows[branch.parent]) for branch in branches])
-    picked = torch.tensor([branch.candidate for branch in branches])
-    masks = candidates.take(at, picked).mask_logits[:, 0] > 0
-    kept = [0]
-    for index in range(1, len(branches)):
-        agreement = mask_agreement(masks[kept], masks[index][None].expand(len(kept), -1, -1))
-        if float(agreement.max()) < merge_iou:
-            kept.append(index)
-    return [branches[index] for index in kept]
 
 
 def _firsts(owners: np.ndarray, values: list[Observation]) -> list[Observation]:

@@ -6,9 +6,7 @@ import time
 import uuid
 from collections.abc import Sequence
 
-import torch
-
-from robust_vos_ros.core import confidence, snapshot
+from robust_vos_ros.core import snapshot
 from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.errors import SnapshotError
 from robust_vos_ros.core.history import FrameHistory, Record, make_record
@@ -16,12 +14,12 @@ from robust_vos_ros.core.lag import LagWindow
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.moga import Gates
 from robust_vos_ros.core.objects import LiveObject, ObjectTable
-from robust_vos_ros.core.observation import observe
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, blank, slots_of
 from robust_vos_ros.core.reseeding import UNSEEN_STATES, Reseeded, judge
 from robust_vos_ros.core.results import make_result
 from robust_vos_ros.core.segmenter import Context, Segmenter, Segments
+from robust_vos_ros.core.single_image import segment_once
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import (
     EventType,
@@ -250,20 +248,7 @@ class VideoTracker:
         Raises:
             DuplicateIdError, CapacityError, PromptError: As in `add`.
         """
-        start_ns = time.perf_counter_ns()
-        record = make_record(frame, self.model.image_size, 0)
-        checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
-        table = ObjectTable(self.settings.max_objects, _DEFAULT_SESSION)
-        table.check_room([prompt.object_id for prompt in checked], replace_existing=False)
-        items = [table.add(p.object_id, p.class_id, record.stamp_ns) for p in checked]
-        shape = (len(items), self.model.mask_size, self.model.mask_size)
-        logits = torch.zeros(shape, device=self.model.device)
-        with self.model.inference():
-            for segment in self._segmenter.segment(checked, record):
-                logits[segment.rows] = segment.kept.mask_logits[:, 0]
-                for row, seen in zip(segment.rows, observe(segment.kept), strict=True):
-                    confidence.start(items[row], seen, record.stamp_ns, self.model.calibration)
-        return make_result(items, logits, record, [], start_ns=start_ns)
+        return segment_once(self.model, frame, prompts, self.settings.max_objects)
 
     def snapshot(self) -> bytes:
         """Return all tracks as bytes: of each object what its best pathway remembers."""

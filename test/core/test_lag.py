@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core import propagation
+from robust_vos_ros.core import survivors
 from robust_vos_ros.core.memory_tree import Branch
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_config import TrackerSettings, TreeSettings
@@ -56,7 +56,7 @@ def test_the_mask_is_that_of_the_pathway_that_wins_later(model, scene, monkeypat
     tracker = make(model, pathways=2, adaptive=False)
     tracker.step(scene.frame(0))
     tracker.add([mask_prompt(scene, 0)])
-    monkeypatch.setattr(propagation, 'grow', grow)
+    monkeypatch.setattr(survivors, 'grow', grow)
     logits, final, published = {}, [], []
     for index in range(1, 8):
         published.append(tracker.step(scene.frame(index)))
