@@ -6,13 +6,46 @@ them, and is sure of both. The object that looks less like itself there is taken
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.observation import Observation
+from robust_vos_ros.core.survivors import Survivors
+
+_HIDDEN_SCORE = -1.0  # object score of a mask that belongs to another object
+
+
+def settle(
+    model: Model, alive: Survivors, seen: list[Observation], duplicate_iou: float
+) -> list[Observation]:
+    """Take away the mask of objects that are where another one is.
+
+    Args:
+        model: Knows what an absent object looks like.
+        alive: What every pathway sees; the masks of losers are replaced.
+        seen: What was observed of each.
+        duplicate_iou: As in `find_losers`.
+
+    Returns:
+        What is observed of each after that.
+    """
+    first = np.flatnonzero(alive.paths == 0)
+    masks = alive.kept.mask_logits[torch.from_numpy(first), 0] > 0
+    lost = find_losers(masks, [seen[row] for row in first], duplicate_iou)
+    if not lost.any():
+        return seen
+    stays = np.ones(len(seen), bool)
+    stays[first[lost]] = False
+    alive.kept = model.hide_absent(alive.kept, torch.from_numpy(stays).to(model.device))
+    return [
+        one if stay else dataclasses.replace(one, object_score=_HIDDEN_SCORE, coverage=0.0)
+        for one, stay in zip(seen, stays, strict=True)
+    ]
 
 
 def find_losers(

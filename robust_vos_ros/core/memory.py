@@ -12,7 +12,8 @@ import dataclasses
 import numpy as np
 import torch
 
-_EMPTY = -1
+from robust_vos_ros.core.memory_bank import EMPTY, Bank, MemoryShape
+
 # Object score of frames a user prompted, as in SAM2Long.
 _PROMPTED_SCORE = 10.0
 
@@ -57,32 +58,6 @@ class Entries:
         return Entries(self.spatial[rows], self.pointers[rows], self.scores[rows])
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class MemoryShape:
-    """How much is remembered of how many objects.
-
-    Attributes:
-        capacity: Number of slots.
-        num_paths: Pathways per slot.
-        num_prompted: Prompted entries per slot.
-        num_anchors: Anchor entries per slot.
-        num_recent: Recent spatial entries per pathway (6 in SAM 2).
-        num_pointers: Pointers per pathway besides those of anchors and of the 2nd and further
-            prompts (16 in SAM 2).
-        entry_shape: (N, memory_dim) of one spatial entry.
-        pointer_dim: C, width of a pointer.
-    """
-
-    capacity: int
-    num_paths: int
-    num_prompted: int
-    num_anchors: int
-    num_recent: int
-    num_pointers: int
-    entry_shape: tuple[int, int]
-    pointer_dim: int
-
-
 class ObjectMemory:
     """Memory of up to `shape.capacity` objects.
 
@@ -94,14 +69,14 @@ class ObjectMemory:
     def __init__(self, shape: MemoryShape, device: torch.device) -> None:
         self.shape = shape
         self._num_fixed = shape.num_prompted + shape.num_anchors
-        self._spatial = _Bank(
+        self._spatial = Bank(
             shape,
             num_recent=shape.num_recent,
             entry_shape=shape.entry_shape,
             dtype=torch.bfloat16,
             device=device,
         )
-        self._pointers = _Bank(
+        self._pointers = Bank(
             shape,
             num_recent=shape.num_pointers - 1,
             entry_shape=(shape.pointer_dim,),
@@ -110,26 +85,27 @@ class ObjectMemory:
         )
 
     @property
-    def _banks(self) -> tuple[_Bank, _Bank]:
+    def banks(self) -> tuple[Bank, Bank]:
+        """The spatial entries and the pointers."""
         return self._spatial, self._pointers
 
     def clear(self, slots: np.ndarray) -> None:
         """Forget everything about some objects."""
-        for bank in self._banks:
-            bank.frames[slots, : self._num_fixed] = _EMPTY
-            bank.recent[slots] = _EMPTY
+        for bank in self.banks:
+            bank.frames[slots, : self._num_fixed] = EMPTY
+            bank.recent[slots] = EMPTY
 
     def clear_recent(self, slots: np.ndarray) -> None:
         """Forget all but the prompted entries of some objects."""
-        for bank in self._banks:
-            bank.frames[slots, self.shape.num_prompted : self._num_fixed] = _EMPTY
-            bank.recent[slots] = _EMPTY
+        for bank in self.banks:
+            bank.frames[slots, self.shape.num_prompted : self._num_fixed] = EMPTY
+            bank.recent[slots] = EMPTY
 
     def branch(self, slot: int, parents: list[int]) -> None:
         """Let pathway i of an object remember what pathway `parents[i]` did; drop the others."""
-        for bank in self._banks:
+        for bank in self.banks:
             lists = bank.recent[slot, parents]
-            bank.recent[slot] = _EMPTY
+            bank.recent[slot] = EMPTY
             bank.recent[slot, : len(parents)] = lists
 
     def write_recent(
@@ -147,7 +123,7 @@ class ObjectMemory:
             frame_index: Index of the frame.
             entries: What to remember.
         """
-        for bank, values in zip(self._banks, (entries.spatial, entries.pointers), strict=True):
+        for bank, values in zip(self.banks, (entries.spatial, entries.pointers), strict=True):
             places = np.array(
                 [bank.place(slot, path) for slot, path in zip(slots, paths, strict=True)], np.int64
             )
@@ -163,7 +139,7 @@ class ObjectMemory:
         frames = self._spatial.frames[slots, : self.shape.num_prompted]
         places = np.array([_prompted_place(row, frame_index) for row in frames], np.int64)
         scores = np.full(len(slots), _PROMPTED_SCORE)
-        for bank, values in zip(self._banks, (spatial, pointers), strict=True):
+        for bank, values in zip(self.banks, (spatial, pointers), strict=True):
             bank.write(slots, places, frame_index, values, scores)
 
     def write_anchors(
@@ -181,7 +157,7 @@ class ObjectMemory:
         first = self.shape.num_prompted
         frames = self._spatial.frames[slots, first : self._num_fixed]
         places = first + frames.argmin(axis=1)
-        for bank, values in zip(self._banks, (entries.spatial, entries.pointers), strict=True):
+        for bank, values in zip(self.banks, (entries.spatial, entries.pointers), strict=True):
             bank.write(slots, places, frame_index, values, entries.scores)
 
     def view(
@@ -233,13 +209,13 @@ class ObjectMemory:
         """Return a copy of all that is remembered, which `resume` takes."""
         return {
             f'{name}.{part}': value
-            for name, bank in zip(('spatial', 'pointers'), self._banks, strict=True)
+            for name, bank in zip(('spatial', 'pointers'), self.banks, strict=True)
             for part, value in bank.state().items()
         }
 
     def resume(self, state: dict[str, torch.Tensor]) -> None:
         """Remember what another memory of the same size did."""
-        for name, bank in zip(('spatial', 'pointers'), self._banks, strict=True):
+        for name, bank in zip(('spatial', 'pointers'), self.banks, strict=True):
             bank.resume({part: state[f'{name}.{part}'] for part in bank.state()})
 
     def num_bytes(self) -> int:
@@ -250,98 +226,9 @@ class ObjectMemory:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._spatial.values.device)
 
 
-class _Bank:
-    """Entries of one kind: first those all pathways of an object see, then recent ones."""
-
-    def __init__(
-        self,
-        shape: MemoryShape,
-        *,
-        num_recent: int,
-        entry_shape: tuple[int, ...],
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
-        num_fixed = shape.num_prompted + shape.num_anchors
-        size = num_fixed + shape.num_paths * num_recent
-        self.num_fixed = num_fixed
-        self.num_prompted = shape.num_prompted
-        self.values = torch.zeros(shape.capacity, size, *entry_shape, dtype=dtype, device=device)
-        self.frames = np.full((shape.capacity, size), _EMPTY, np.int64)
-        self.scores = np.zeros((shape.capacity, size), np.float32)
-        # Entries each pathway sees besides the fixed ones; an entry in no list is free.
-        self.recent = np.full((shape.capacity, shape.num_paths, num_recent), _EMPTY, np.int64)
-
-    def place(self, slot: int, path: int) -> int:
-        """Find room for a recent entry of a pathway, which drops its oldest when it is full."""
-        mine = self.recent[slot, path]
-        frames = np.where(mine == _EMPTY, _EMPTY, self.frames[slot, mine])
-        turn = int(frames.argmin())
-        mine[turn] = _EMPTY
-        taken = np.zeros(self.frames.shape[1], bool)
-        taken[: self.num_fixed] = True
-        lists = self.recent[slot]
-        taken[lists[lists != _EMPTY]] = True
-        mine[turn] = int(taken.argmin())
-        return int(mine[turn])
-
-    def write(
-        self,
-        slots: np.ndarray,
-        places: np.ndarray,
-        frame_index: int,
-        values: torch.Tensor,
-        scores: np.ndarray,
-    ) -> None:
-        device = self.values.device
-        self.values[torch.from_numpy(slots).to(device), torch.from_numpy(places).to(device)] = (
-            values
-        )
-        self.frames[slots, places] = frame_index
-        self.scores[slots, places] = scores
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return a copy of everything."""
-        return {
-            'values': self.values.cpu().clone(),
-            'frames': torch.from_numpy(self.frames.copy()),
-            'scores': torch.from_numpy(self.scores.copy()),
-            'recent': torch.from_numpy(self.recent.copy()),
-        }
-
-    def resume(self, state: dict[str, torch.Tensor]) -> None:
-        """Become the bank whose `state` this was."""
-        self.values.copy_(state['values'])
-        self.frames[:] = state['frames'].numpy()
-        self.scores[:] = state['scores'].numpy()
-        self.recent[:] = state['recent'].numpy()
-
-    def pick(
-        self, slots: np.ndarray, paths: np.ndarray, frame_index: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Pick what each pathway sees of the frames before `frame_index`, prompted ones first.
-
-        Returns:
-            (B, S) columns and (B, S) bool which of them exist, S being the longest row.
-        """
-        frames = self.frames[slots]
-        lists = self.recent[slots, paths]
-        seen = np.zeros(frames.shape, bool)
-        seen[:, : self.num_fixed] = True
-        row, turn = np.nonzero(lists != _EMPTY)
-        seen[row, lists[row, turn]] = True
-        anchors = slice(self.num_prompted, self.num_fixed)
-        recent = np.where(lists == _EMPTY, -2, np.take_along_axis(frames, lists, axis=1))
-        # An anchor that is also among the recent entries would count twice.
-        seen[:, anchors] &= ~(frames[:, anchors, None] == recent[:, None]).any(axis=2)
-        usable = seen & (frames != _EMPTY) & (frames < frame_index)
-        columns = np.argsort(~usable, axis=1, kind='stable')[:, : max(1, usable.sum(axis=1).max())]
-        return columns, np.take_along_axis(usable, columns, axis=1)
-
-
 def _prompted_place(frames: np.ndarray, frame_index: int) -> int:
     """Choose where a prompted frame goes among the (num_prompted,) prompted frames of a slot."""
-    for wanted in (frame_index, _EMPTY):
+    for wanted in (frame_index, EMPTY):
         same = np.flatnonzero(frames == wanted)
         if len(same):
             return int(same[0])

@@ -63,6 +63,16 @@ class ObjectTable:
         self._num_added = 0
         self._objects: dict[str, LiveObject] = {}
 
+    @property
+    def session(self) -> uuid.UUID:
+        """Namespace of the uuids."""
+        return self._session
+
+    @property
+    def num_added(self) -> int:
+        """Objects added so far."""
+        return self._num_added
+
     def __len__(self) -> int:
         return len(self._objects)
 
@@ -115,6 +125,20 @@ class ObjectTable:
         item = LiveObject(object_id, identity, class_id, slot, stamp_ns, stamp_ns, stamp_ns)
         self._objects[object_id] = item
         return item
+
+    def take_over(self, items: list[LiveObject], num_added: int, session: uuid.UUID) -> None:
+        """Hold the objects of another table in place of none.
+
+        A uuid given from now on was given by neither table, also not after the other one was
+        looked at.
+
+        Args:
+            items: Its objects, in their order.
+            num_added: As it was there; `session` likewise.
+        """
+        self._objects = {item.object_id: item for item in items}
+        self._num_added = max(self._num_added, num_added)
+        self._session = uuid.uuid5(self._session, str(session))
 
     def remove(self, object_id: str) -> LiveObject:
         """Remove a live object.

@@ -1,6 +1,6 @@
 """Follow objects into one frame: every object and pathway in one batch.
 
-Shape legend: N objects, B = pathways of all of them, K survivors, M candidates, h, w of a mask.
+Shape legend: N objects, B = pathways of all of them, K survivors, h, w of a mask.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ import numpy as np
 import torch
 
 from robust_vos_ros.core import confidence, write_gate
-from robust_vos_ros.core.contest import find_losers
+from robust_vos_ros.core.contest import settle
 from robust_vos_ros.core.history import Record
-from robust_vos_ros.core.memory import Entries, MemoryShape, ObjectMemory
-from robust_vos_ros.core.memory_tree import Branch, MemoryTree, Proposals, grow, is_uncertain
+from robust_vos_ros.core.lag import LagWindow, Trace
+from robust_vos_ros.core.memory import Entries, ObjectMemory
+from robust_vos_ros.core.memory_bank import MemoryShape
+from robust_vos_ros.core.memory_tree import MemoryTree
 from robust_vos_ros.core.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.moga import Gates
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.observation import (
     Observation,
     box_agreement,
-    mask_agreement,
     observe,
 )
 from robust_vos_ros.core.prototypes import Prototypes
+from robust_vos_ros.core.survivors import Survivors, select
 from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.core.tracking_config import GateSettings, TrackerSettings
 from robust_vos_ros.core.types import EventType, ObjectState
@@ -34,26 +36,6 @@ from robust_vos_ros.core.types import EventType, ObjectState
 _LEARN_EVERY_S = 0.5  # between frames that prototypes are learned from
 _LEARN_MIN_CONFIDENCE = 0.75
 _NO_ALTERNATIVE = -1.0
-_HIDDEN_SCORE = -1.0  # object score of a mask that belongs to another object
-
-
-@dataclasses.dataclass(slots=True)
-class _Survivors:
-    """The branches that go on, all objects after another, each with its best one first.
-
-    Attributes:
-        owners: (K,) index of the object of each.
-        paths: (K,) pathway it becomes.
-        rows: (K,) row of the batch it came from.
-        kept: Their masks (M = 1).
-        branches: Per object.
-    """
-
-    owners: np.ndarray
-    paths: np.ndarray
-    rows: np.ndarray
-    kept: Candidates
-    branches: list[list[Branch]]
 
 
 class Propagator:
@@ -62,10 +44,14 @@ class Propagator:
     Args:
         model: The network.
         settings: Sizes; those that may change while tracking are given to `follow`.
+        lag: Gets what every pathway sees; None = nobody asks later.
     """
 
-    def __init__(self, model: Model, settings: TrackerSettings) -> None:
+    def __init__(
+        self, model: Model, settings: TrackerSettings, lag: LagWindow | None = None
+    ) -> None:
         self.model = model
+        self.lag = lag
         self.last_gates: Gates | None = None
         capacity, paths = settings.max_objects, settings.tree.pathways
         shape = MemoryShape(
@@ -91,6 +77,8 @@ class Propagator:
         kept: Candidates,
         spatial: torch.Tensor,
         record: Record,
+        *,
+        learn: bool = True,
     ) -> None:
         """Begin, or begin again, with prompted masks; one pathway is left.
 
@@ -100,6 +88,7 @@ class Propagator:
             kept: N masks.
             spatial: (N, h*w, memory_dim) the memory made of them.
             record: The prompted frame.
+            learn: Whether the masks are known to show the objects, and their looks are learned.
         """
         slots = slots_of(items)
         self.memory.write_prompted(slots, record.frame_index, spatial, kept.pointers[:, 0])
@@ -107,9 +96,12 @@ class Propagator:
         self.logits[torch.from_numpy(slots), 0] = kept.mask_logits[:, 0]
         for item, seen, logits in zip(items, observe(kept), kept.mask_logits, strict=True):
             confidence.start(item, seen, record.stamp_ns, self.model.calibration)
-            if item.visible:
+            if learn and item.visible:
                 self.prototypes.learn(item.slot, features.pix, logits[0])
                 item.learned_ns = record.stamp_ns
+            if self.lag is not None:
+                now = dataclasses.replace(item)
+                self.lag.note(record, Trace(now, now, (0,), (seen,), logits.clone()))
 
     def state(self) -> dict[str, Any]:
         """Return a copy of everything, which `resume` takes."""
@@ -163,10 +155,11 @@ class Propagator:
         gates = self.last_gates = self.model.gates(features, view)
         pix = self.model.attend(features, view, gates)
         candidates = self.model.decode(features, pix, None, previous)
-        alive = self._select(slots, owners, candidates, settings)
+        alive = select(self.tree, slots, owners, candidates, settings.tree)
         seen = self._observe(items, alive, candidates, gates, features)
-        seen = self._settle(alive, seen, settings.duplicate_iou)
+        seen = settle(self.model, alive, seen, settings.duplicate_iou)
         self._branch(items, alive)
+        before = [dataclasses.replace(item) for item in items if self.lag is not None]
         events = []
         for item, observation in zip(items, _firsts(alive.owners, seen), strict=True):
             kinds = confidence.update(
@@ -185,43 +178,23 @@ class Propagator:
                 anchors = entries.rows(anchored)
                 self.memory.write_anchors(at[anchored], record.frame_index, anchors)
         self._learn_looks(items, features, record)
+        if self.lag is not None:
+            for owner, item in enumerate(items):
+                rows = np.flatnonzero(alive.owners == owner)
+                trace = Trace(
+                    before[owner],
+                    dataclasses.replace(item),
+                    tuple(branch.parent for branch in alive.branches[owner]),
+                    tuple(seen[row] for row in rows),
+                    alive.kept.mask_logits[torch.from_numpy(rows), 0],
+                )
+                self.lag.note(record, trace)
         return events
-
-    def _select(
-        self,
-        slots: np.ndarray,
-        owners: np.ndarray,
-        candidates: Candidates,
-        settings: TrackerSettings,
-    ) -> _Survivors:
-        """Let the branches of each object compete."""
-        ious = candidates.ious.numpy(force=True)
-        scores = candidates.object_scores.numpy(force=True)
-        branches, rows = [], []
-        for owner, slot in enumerate(slots):
-            mine = np.flatnonzero(owners == owner)
-            proposals = Proposals(ious[mine], scores[mine])
-            chosen = grow(proposals, self.tree.scores(slot), settings.tree)
-            certain = settings.tree.adaptive and not is_uncertain(proposals, settings.tree)
-            if certain and len(chosen) > 1:
-                chosen = _merge(chosen, mine, candidates, settings.tree.merge_iou)
-            branches.append(chosen)
-            rows += [mine[branch.parent] for branch in chosen]
-        flat = [branch for chosen in branches for branch in chosen]
-        picked = np.array([branch.candidate for branch in flat])
-        count = [len(chosen) for chosen in branches]
-        return _Survivors(
-            owners=np.repeat(np.arange(len(slots)), count),
-            paths=np.concatenate([np.arange(n) for n in count]),
-            rows=np.array(rows),
-            kept=candidates.take(torch.tensor(np.array(rows)), torch.from_numpy(picked)),
-            branches=branches,
-        )
 
     def _observe(
         self,
         items: Sequence[LiveObject],
-        alive: _Survivors,
+        alive: Survivors,
         candidates: Candidates,
         gates: Gates | None,
         features: Features,
@@ -246,25 +219,6 @@ class Propagator:
                 seen[first] = dataclasses.replace(seen[first], margin=margin)
         return seen
 
-    def _settle(
-        self, alive: _Survivors, seen: list[Observation], duplicate_iou: float
-    ) -> list[Observation]:
-        """Take away the mask of objects that are where another one is."""
-        first = np.flatnonzero(alive.paths == 0)
-        masks = alive.kept.mask_logits[torch.from_numpy(first), 0] > 0
-        lost = find_losers(masks, [seen[row] for row in first], duplicate_iou)
-        if not lost.any():
-            return seen
-        stays = np.ones(len(seen), bool)
-        stays[first[lost]] = False
-        alive.kept = self.model.hide_absent(
-            alive.kept, torch.from_numpy(stays).to(self.model.device)
-        )
-        return [
-            one if stay else dataclasses.replace(one, object_score=_HIDDEN_SCORE, coverage=0.0)
-            for one, stay in zip(seen, stays, strict=True)
-        ]
-
     def _blank_unseen(self, items: Sequence[LiveObject]) -> None:
         """Keep a mask that is not believed from guiding the next frame."""
         hidden = [
@@ -275,7 +229,7 @@ class Propagator:
         if hidden:
             self.logits[torch.tensor(hidden), 0] = ABSENT_LOGIT
 
-    def _branch(self, items: Sequence[LiveObject], alive: _Survivors) -> None:
+    def _branch(self, items: Sequence[LiveObject], alive: Survivors) -> None:
         """Give the survivors the memory of their parents, and their masks."""
         for item, branches in zip(items, alive.branches, strict=True):
             parents = [branch.parent for branch in branches]
@@ -289,7 +243,7 @@ class Propagator:
     def _admit(
         self,
         items: Sequence[LiveObject],
-        alive: _Survivors,
+        alive: Survivors,
         seen: list[Observation],
         stamp_ns: int,
         rule: GateSettings,
@@ -319,7 +273,7 @@ class Propagator:
     def _remember(
         self,
         items: Sequence[LiveObject],
-        alive: _Survivors,
+        alive: Survivors,
         admitted: list[int],
         features: Features,
         *,
@@ -350,21 +304,6 @@ class Propagator:
 def slots_of(items: Sequence[LiveObject]) -> np.ndarray:
     """Return the (N,) int64 slots of objects."""
     return np.array([item.slot for item in items], np.int64)
-
-
-def _merge(
-    branches: list[Branch], rows: np.ndarray, candidates: Candidates, merge_iou: float
-) -> list[Branch]:
-    """Give up branches whose mask is that of a better one."""
-    at = torch.tensor([int(rows[branch.parent]) for branch in branches])
-    picked = torch.tensor([branch.candidate for branch in branches])
-    masks = candidates.take(at, picked).mask_logits[:, 0] > 0
-    kept = [0]
-    for index in range(1, len(branches)):
-        agreement = mask_agreement(masks[kept], masks[index][None].expand(len(kept), -1, -1))
-        if float(agreement.max()) < merge_iou:
-            kept.append(index)
-    return [branches[index] for index in kept]
 
 
 def _firsts(owners: np.ndarray, values: list[Observation]) -> list[Observation]:

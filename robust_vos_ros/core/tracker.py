@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
-from robust_vos_ros.core import confidence
+from robust_vos_ros.core import snapshot
 from robust_vos_ros.core.calibration import Evidence
+from robust_vos_ros.core.errors import SnapshotError
 from robust_vos_ros.core.history import FrameHistory, Record, make_record
+from robust_vos_ros.core.lag import LagWindow
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.moga import Gates
 from robust_vos_ros.core.objects import LiveObject, ObjectTable
-from robust_vos_ros.core.observation import observe
-from robust_vos_ros.core.prompts import (
-    check_prompt,
-    to_clicks,
-    to_coarse_masks,
-    to_mask_batch,
-)
+from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, blank, slots_of
+from robust_vos_ros.core.reseeding import UNSEEN_STATES, Reseeded, judge
 from robust_vos_ros.core.results import make_result
-from robust_vos_ros.core.tensors import Candidates, Features
+from robust_vos_ros.core.segmenter import Context, Segmenter, Segments
+from robust_vos_ros.core.single_image import segment_once
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import (
     EventType,
@@ -61,15 +56,22 @@ class VideoTracker:
         self.settings = settings
         self.last_result: TrackResult | None = None
         self._objects = ObjectTable(settings.max_objects, session or _DEFAULT_SESSION)
-        self._propagator = Propagator(model, settings)
+        lag_frames = settings.tree.lag_frames
+        self._lag = LagWindow(lag_frames) if lag_frames else None
+        self._propagator = Propagator(model, settings, self._lag)
         self._history = FrameHistory(settings.prompt_buffer_s)
-        self._features: tuple[Record, Features] | None = None
+        self._segmenter = Segmenter(model)
         self._num_frames = 0
 
     @property
     def last_gates(self) -> Gates | None:
         """Gates of the adapter in the newest tracked frame; None without one."""
         return self._propagator.last_gates
+
+    @property
+    def uuids(self) -> frozenset[uuid.UUID]:
+        """Of the live objects."""
+        return frozenset(item.uuid for item in self._objects)
 
     def evidence(self) -> dict[str, Evidence]:
         """Return what the confidence of each live object was made of in the newest frame."""
@@ -81,13 +83,31 @@ class VideoTracker:
         record = make_record(frame, self.model.image_size, self._num_frames)
         self._num_frames += 1
         self._history.append(record)
+        if self._lag is not None:
+            self._lag.open(record)
         events: list[TrackEvent] = []
         with self.model.inference():
             if len(self._objects):
                 events += self._track(list(self._objects), record)
         for item in list(self._objects):
             events += self._remove_long_lost(item, record.stamp_ns)
-        return self._finish(events, start_ns)
+        result = self._finish(events, start_ns)
+        if self._lag is not None:
+            self._lag.close(result)
+        return result
+
+    def finished(self, *, flush: bool = False) -> list[TrackResult]:
+        """Return the results that became final, oldest first, each once.
+
+        With `tree.lag_frames` = L a frame is final L frames later, in the light of what came
+        after it; without, there are none: what `step` returns is final at once.
+
+        Args:
+            flush: Whether to return all, as before a `reset` that would forget them.
+        """
+        if self._lag is None:
+            return []
+        return self._lag.take(self.settings, self.model.calibration, flush=flush)
 
     def add(
         self,
@@ -119,7 +139,7 @@ class VideoTracker:
         self._objects.check_room(ids, replace_existing=replace_existing)
         with self.model.inference():
             # Segment before anything changes: a failure in the network must leave no trace.
-            segments = self._segment(checked, record)
+            segments = self._segmenter.segment(checked, record)
             replaced = [item.object_id for item in self._objects if item.object_id in ids]
             events = list(self.remove(replaced)) if replaced else []
             items = [
@@ -127,8 +147,8 @@ class VideoTracker:
                 for prompt in checked
             ]
             self._propagator.forget(items)
-            for rows, kept, spatial in segments:
-                self._start([items[row] for row in rows], kept, spatial, record)
+            for segment in segments:
+                self._start([items[row] for row in segment.rows], segment, record)
             events += [_event(EventType.ADDED, item, 'added by a prompt') for item in items]
             for later in newer:
                 events += self._track(items, later)
@@ -148,12 +168,52 @@ class VideoTracker:
         record, newer = self._locate(frame)
         checked = check_prompt(prompt, record.size_hw)
         with self.model.inference():
-            ((_, kept, spatial),) = self._segment([checked], record, correct=item)
+            (segment,) = self._segmenter.segment([checked], record, self._context(item, record))
             self._propagator.forget_recent([item])
-            self._start([item], kept, spatial, record)
+            self._start([item], segment, record)
             item.class_id = prompt.class_id or item.class_id
             events = [event for later in newer for event in self._track([item], later)]
         return self._finish(events, start_ns)
+
+    def reseed(self, prompts: Sequence[Prompt], *, frame: Frame | None = None) -> Reseeded:
+        """Show where objects that are out of sight may be again, as a detector finds them.
+
+        A candidate is believed if it looks like the object (`reacquire` settings) and is no
+        object in view. The object then starts again on that frame: its identity and its prompted
+        frames are kept, its recent memory is not. A rejected candidate changes nothing, and
+        neither does one for an object that is not OCCLUDED or LOST.
+
+        Args:
+            prompts: Several for an object are alternatives; the one most alike is taken.
+            frame: As in `add`.
+
+        Raises:
+            UnknownIdError: No live object has the id of a prompt.
+            NoFrameError, StampTooOldError, StampInFutureError, PromptError: As in `add`.
+        """
+        start_ns = time.perf_counter_ns()
+        record, newer = self._locate(frame)
+        checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
+        pairs = [(self._objects.get(prompt.object_id), prompt) for prompt in checked]
+        pairs = [(item, prompt) for item, prompt in pairs if item.state in UNSEEN_STATES]
+        events: list[TrackEvent] = []
+        with self.model.inference():
+            accepted, rejected = judge(
+                [item for item, _ in pairs],
+                self._segmenter.segment([prompt for _, prompt in pairs], record),
+                self._segmenter.encode(record),
+                self._propagator.prototypes,
+                taken=self._propagator.masks([x for x in self._objects if x.visible]),
+                settings=self.settings,
+            )
+            items = [candidate.item for candidate in accepted]
+            for candidate in accepted:
+                self._propagator.forget_recent([candidate.item])
+                self._start([candidate.item], candidate.segment, record, learn=False)
+            for later in newer if items else ():
+                events += self._track(items, later)
+        result = self._finish(events, start_ns)
+        return Reseeded(result, tuple(item.object_id for item in items), tuple(rejected))
 
     def remove(self, object_ids: Sequence[str] = ()) -> tuple[TrackEvent, ...]:
         """Stop tracking objects; without ids, all.
@@ -172,10 +232,8 @@ class VideoTracker:
     def reset(self) -> tuple[TrackEvent, ...]:
         """Forget all objects and frames."""
         events = self.remove()
-        self._history.clear()
-        self._features = None
+        self._forget_frames()
         self._num_frames = 0
-        self.last_result = None
         return (*events, TrackEvent(EventType.RESET, '', uuid.UUID(int=0), 'tracker was reset'))
 
     def reset_memory(self) -> None:
@@ -183,7 +241,7 @@ class VideoTracker:
         self._propagator.forget_recent(list(self._objects))
         blank(self._propagator.logits)
         self._history.clear()
-        self._features = None
+        self._segmenter.forget()
 
     def state(self) -> dict[str, Any]:
         """Return what the next frames depend on, as plain values and copied tensors.
@@ -198,9 +256,7 @@ class VideoTracker:
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on where a tracker with the same model and settings was when it gave its `state`."""
-        self._history.clear()
-        self._features = None
-        self.last_result = None
+        self._forget_frames()
         self._num_frames = state['num_frames']
         self._objects.resume(state['objects'])
         self._propagator.resume(state['propagator'])
@@ -211,20 +267,50 @@ class VideoTracker:
         Raises:
             DuplicateIdError, CapacityError, PromptError: As in `add`.
         """
-        start_ns = time.perf_counter_ns()
-        record = make_record(frame, self.model.image_size, 0)
-        checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
-        table = ObjectTable(self.settings.max_objects, _DEFAULT_SESSION)
-        table.check_room([prompt.object_id for prompt in checked], replace_existing=False)
-        items = [table.add(p.object_id, p.class_id, record.stamp_ns) for p in checked]
-        shape = (len(items), self.model.mask_size, self.model.mask_size)
-        logits = torch.zeros(shape, device=self.model.device)
-        with self.model.inference():
-            for rows, kept, _ in self._segment(checked, record):
-                logits[rows] = kept.mask_logits[:, 0]
-                for row, seen in zip(rows, observe(kept), strict=True):
-                    confidence.start(items[row], seen, record.stamp_ns, self.model.calibration)
-        return make_result(items, logits, record, [], start_ns=start_ns)
+        return segment_once(self.model, frame, prompts, self.settings.max_objects)
+
+    def snapshot(self) -> bytes:
+        """Return all tracks as bytes: of each object what its best pathway remembers."""
+        return snapshot.write(
+            list(self._objects),
+            self._propagator,
+            num_frames=self._num_frames,
+            num_added=self._objects.num_added,
+            session=self._objects.session,
+        )
+
+    def restore(self, data: bytes) -> None:
+        """Go on with the tracks of a snapshot, under the same ids and uuids.
+
+        Each object is LOST, without a mask, until it is seen again (`reacquire` settings).
+
+        Args:
+            data: What `snapshot` returned, of a tracker with this model and these sizes.
+
+        Raises:
+            SnapshotError: It is damaged or does not fit, or this tracker has objects; nothing
+                is changed.
+        """
+        if len(self._objects):
+            raise SnapshotError(
+                f'expected a tracker without objects, got one with {len(self._objects)}; remove '
+                'them, or restore first'
+            )
+        header, parts = snapshot.read(data, self._propagator)
+        items = [
+            snapshot.load(saved, tensors, self._propagator)
+            for saved, tensors in zip(header.objects, parts, strict=True)
+        ]
+        self._objects.take_over(items, header.num_added, header.session)
+        self._num_frames = max(self._num_frames, header.num_frames)
+        self._forget_frames()
+
+    def _forget_frames(self) -> None:
+        self._history.clear()
+        self._segmenter.forget()
+        if self._lag is not None:
+            self._lag.clear()
+        self.last_result = None
 
     def _locate(self, frame: Frame | None) -> tuple[Record, list[Record]]:
         """Return the frame to prompt on and the processed frames after it."""
@@ -233,63 +319,28 @@ class VideoTracker:
         index, newer = self._history.at(frame.stamp_ns)
         return make_record(frame, self.model.image_size, index), newer
 
-    def _encode(self, record: Record) -> Features:
-        """Encode a frame, once as long as no other one is encoded."""
-        if self._features is None or self._features[0] is not record:
-            self._features = (record, self.model.encode(record.image[None]))
-        return self._features[1]
-
-    def _segment(
-        self, prompts: list[Prompt], record: Record, *, correct: LiveObject | None = None
-    ) -> list[tuple[list[int], Candidates, torch.Tensor]]:
-        """Run prompts of the same form together.
-
-        Returns:
-            For each group: rows of `prompts`, the kept masks, and the memory made of them.
-        """
-        features = self._encode(record)
-        size, device = self.model.image_size, self.model.device
-        groups = []
-        order = sorted(range(len(prompts)), key=lambda row: _form(prompts[row]))
-        for _, rows_of_form in itertools.groupby(order, key=lambda row: _form(prompts[row])):
-            rows = list(rows_of_form)
-            batch = [prompts[row] for row in rows]
-            if batch[0].mask is not None:
-                kept = self.model.from_masks(features, to_mask_batch(batch, size, device))
-            else:
-                clicks = to_clicks(batch, record.size_hw, size, device)
-                pix, previous = self._context(features, record, correct)
-                if self.model.coarse_prompts:
-                    previous = to_coarse_masks(clicks, size, self.model.mask_size, previous)
-                pix = pix.expand(len(rows), -1, -1, -1)
-                kept = self.model.decode(features, pix, clicks, previous).best()
-            spatial = self.model.remember(
-                features, kept.mask_logits, kept.object_scores, prompted=True
-            )
-            groups.append((rows, kept, spatial))
-        return groups
-
-    def _context(
-        self, features: Features, record: Record, correct: LiveObject | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return what clicks are judged by: features, with memory and mask of a live object."""
-        if correct is None:
-            return self.model.attend(features, None), None
-        slots = slots_of([correct])
+    def _context(self, item: LiveObject, record: Record) -> Context:
+        """Return what a live object is corrected by: its memory, and its mask while it is seen."""
+        features = self._segmenter.encode(record)
+        slots = slots_of([item])
         view = self._propagator.memory.view(slots, slots * 0, record.frame_index)
         previous = None
-        if record is self._history.newest() and correct.visible:
-            previous = self._propagator.masks([correct]).unsqueeze(1)
-        return self.model.attend(features, view, self.model.gates(features, view)), previous
+        if record is self._history.newest() and item.visible:
+            previous = self._propagator.masks([item]).unsqueeze(1)
+        gates = self.model.gates(features, view)
+        return Context(self.model.attend(features, view, gates), previous)
 
     def _start(
-        self, items: list[LiveObject], kept: Candidates, spatial: torch.Tensor, record: Record
+        self, items: list[LiveObject], segment: Segments, record: Record, *, learn: bool = True
     ) -> None:
-        self._propagator.start(items, self._encode(record), kept, spatial, record)
+        features = self._segmenter.encode(record)
+        self._propagator.start(items, features, segment.kept, segment.spatial, record, learn=learn)
 
     def _track(self, items: list[LiveObject], record: Record) -> list[TrackEvent]:
         """Track some objects into one frame, in one batch."""
-        happened = self._propagator.follow(items, self._encode(record), record, self.settings)
+        happened = self._propagator.follow(
+            items, self._segmenter.encode(record), record, self.settings
+        )
         return [_event(kind, item, _detail(item)) for item, kind in happened]
 
     def _remove_long_lost(self, item: LiveObject, stamp_ns: int) -> list[TrackEvent]:
@@ -310,11 +361,6 @@ class VideoTracker:
             start_ns=start_ns,
         )
         return self.last_result
-
-
-def _form(prompt: Prompt) -> tuple[bool, bool, int]:
-    """Prompts of equal form can share a batch: masks, or boxes and points of equal number."""
-    return prompt.mask is not None, prompt.box is not None, len(prompt.points)
 
 
 def _event(kind: EventType, item: LiveObject, detail: str) -> TrackEvent:

@@ -13,6 +13,13 @@ class TreeSettings(Settings):
     pathways: int = setting(
         3, 'Most pathways per object; 1 = none, each frame decides alone.', ge=1, le=8
     )
+    lag_frames: int = setting(
+        0,
+        'Publish each frame this many processed frames later, with the masks of the pathway that '
+        'is the best one then; 0 = at once.',
+        ge=0,
+        le=30,
+    )
     adaptive: bool = setting(
         True,
         'Have one pathway while all is clear and more only while uncertain; false = always all.',

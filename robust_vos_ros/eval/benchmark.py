@@ -69,7 +69,8 @@ def make_variants(
     Args:
         text: Names separated by commas: `base` for the model without adapter, `restored` for the
             same on denoised images, `uncalibrated` for the same without its calibration, the name
-            of an adapter shipped with it, such as `moga`, NAME=FILE of an adapter for it, otherwise as in `compare.parse_weights`.
+            of an adapter shipped with it, such as `moga`, NAME=FILE of an adapter for it,
+            otherwise as in `compare.parse_weights`.
         model: Model of `base`.
         checkpoint: Weights of `base`; empty = its own.
         device: Torch device.

@@ -12,6 +12,7 @@ from rclpy.qos import QoSProfile
 
 from robust_vos_ros.core.types import Prompt
 from robust_vos_ros.node.pipeline import Pipeline
+from robust_vos_ros.node.requests import Requests
 from robust_vos_ros.node.services import Services
 
 
@@ -22,18 +23,26 @@ class Clicks:
     """
 
     def __init__(
-        self, node: Node, pipeline: Pipeline, services: Services, *, image_topic: str
+        self,
+        node: Node,
+        pipeline: Pipeline,
+        requests: Requests,
+        services: Services,
+        *,
+        image_topic: str,
     ) -> None:
         """Subscribe.
 
         Args:
             node: Gets the subscriptions.
-            pipeline: Adds the objects.
+            pipeline: Knows the objects, and counts.
+            requests: Adds them.
             services: Runs the request on the worker thread.
             image_topic: Resolved name of the image topic.
         """
         self._node = node
         self._pipeline = pipeline
+        self._requests = requests
         self._services = services
         group = ReentrantCallbackGroup()  # a click waits for the tracker, images go on meanwhile
         self._subscriptions = [
@@ -72,6 +81,6 @@ class Clicks:
         while (name := f'{prefix}_{self._number + 1}') in taken:
             self._number += 1
         points = np.array([(x, y)], np.float32)
-        self._pipeline.add([Prompt(name, points, np.ones(1, np.int32))], None, replace=False)
+        self._requests.add([Prompt(name, points, np.ones(1, np.int32))], None, replace=False)
         self._number += 1
         return name

@@ -163,6 +163,8 @@ def _measures(snapshot: Snapshot, pipeline: Pipeline) -> dict[str, Any]:
         **{f'objects {state.name.lower()}': states.get(state, 0) for state in ObjectState},
         'requests served': counts.requests_served,
         'requests failed': counts.requests_failed,
+        'reseeds accepted': counts.reseeds_accepted,
+        'reseeds rejected': counts.reseeds_rejected,
         'time jumps': counts.time_jumps,
         'resolution changes': counts.resolution_changes,
         'frame_id changes': counts.frame_id_changes,

@@ -25,10 +25,13 @@ from robust_vos_ros.node.clicks import Clicks
 from robust_vos_ros.node.diagnostics import Reporter
 from robust_vos_ros.node.parameters import NodeParameters
 from robust_vos_ros.node.pipeline import Corrupt, Pipeline
+from robust_vos_ros.node.prompt_topics import PromptTopics
 from robust_vos_ros.node.publishers import Publishers
 from robust_vos_ros.node.receiver import Receiver
+from robust_vos_ros.node.requests import Requests
 from robust_vos_ros.node.services import Services
 from robust_vos_ros.node.settings import NodeSettings
+from robust_vos_ros.node.state_file import StateFile
 
 NAME = 'robust_vos'
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -45,7 +48,9 @@ class Configured:
     model: Model
     publishers: Publishers
     pipeline: Pipeline
+    requests: Requests
     services: Services
+    state: StateFile
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Activated:
 
     receiver: Receiver
     clicks: Clicks
+    prompts: PromptTopics
 
 
 class RobustVosNode(LifecycleNode):
@@ -199,32 +205,40 @@ class RobustVosNode(LifecycleNode):
         model = load_model(settings.model)
         model.warm_up()
         publishers = Publishers(self)
+        tracker = VideoTracker(model, settings.tracking, session=uuid.uuid4())
+        state = StateFile(settings.state_file, self.get_logger())
+        state.load(tracker)
         pipeline = Pipeline(
-            VideoTracker(model, settings.tracking, session=uuid.uuid4()),
+            tracker,
             publishers,
+            state=state,
             corrupt=self._corrupt,
             settings=lambda: self.settings,
             now_ns=lambda: self.get_clock().now().nanoseconds,
             logger=self.get_logger(),
         )
+        requests = Requests(tracker, publishers, pipeline, logger=self.get_logger())
         services = Services(
             self,
             pipeline,
+            requests,
             timeout_s=lambda: self.settings.prompt_timeout_s,
             set_enabled=self._set_enabled,
         )
-        self._configured = Configured(model, publishers, pipeline, services)
+        self._configured = Configured(model, publishers, pipeline, requests, services, state)
         self.get_logger().info(f'model {model.name} ready on {model.device} ({model.precision})')
 
     def _activate(self) -> None:
         assert self._configured is not None
         pipeline, services = self._configured.pipeline, self._configured.services
+        requests = self._configured.requests
         pipeline.activate()
         receiver = Receiver(self, pipeline)
         services.frames = receiver.frames
         image_topic = receiver.topic.removesuffix('/compressed')
-        clicks = Clicks(self, pipeline, services, image_topic=image_topic)
-        self._activated = Activated(receiver, clicks)
+        clicks = Clicks(self, pipeline, requests, services, image_topic=image_topic)
+        prompts = PromptTopics(self, pipeline, requests, services)
+        self._activated = Activated(receiver, clicks, prompts)
         self.get_logger().info(f'waiting for images on {receiver.topic}')
 
     def _deactivate(self, timeout_s: float = DEACTIVATE_TIMEOUT_S) -> bool:
@@ -233,6 +247,7 @@ class RobustVosNode(LifecycleNode):
         if activated is not None:
             activated.receiver.destroy()
             activated.clicks.destroy()
+            activated.prompts.destroy()
         if self._configured is None:
             return True
         self._configured.services.frames = None
@@ -248,6 +263,7 @@ class RobustVosNode(LifecycleNode):
         if configured is not None:
             configured.services.destroy()
             configured.publishers.destroy()
+            configured.state.close()
 
     def _report_problem(self, what: str, error: Exception) -> None:
         self._problem = f'{what}: {error}'

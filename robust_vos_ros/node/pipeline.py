@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,14 @@ from std_msgs.msg import Header
 
 from robust_vos_ros.core import adapters
 from robust_vos_ros.core.changes import Action, Previous, find_changes
-from robust_vos_ros.core.errors import ImageError, NoFrameError, RobustVosError
+from robust_vos_ros.core.errors import ImageError, RobustVosError
 from robust_vos_ros.core.images import NS_PER_S, stamp_to_ns, to_frame
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.types import EventType, Frame, Prompt, TrackResult
+from robust_vos_ros.core.types import Frame, TrackResult
 from robust_vos_ros.core.weights import find_adapter
 from robust_vos_ros.node.publishers import Publishers
 from robust_vos_ros.node.settings import NodeSettings
+from robust_vos_ros.node.state_file import StateFile
 from robust_vos_ros.node.statistics import Statistics
 from robust_vos_ros.node.worker import Worker
 
@@ -39,25 +40,26 @@ class ReceivedImage:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Applied:
-    """What came of a request.
+class _Waiting:
+    """What a result is published with.
 
     Attributes:
-        header: Of the frame the prompts were applied to.
-        result: Of the newest frame, or of the segmented image.
+        rgb: (H, W, 3) uint8, the image.
     """
 
     header: Header
-    result: TrackResult
+    rgb: np.ndarray
+    received_ns: int
 
 
 class Pipeline:
-    """Image messages and requests through the tracker to the publishers.
+    """Image messages through the tracker to the publishers.
 
-    `process` and the requests (`add` to `segment_once`) run on the worker thread only; everything
-    else on the executor's thread.
+    `process` and what it calls run on the worker thread only; everything else on the executor's
+    thread.
 
     Attributes:
+        newest: The newest processed image message, None before the first of this activation.
         worker: The running worker, None while inactive.
         statistics: Of this activation, or of the last one.
     """
@@ -67,6 +69,7 @@ class Pipeline:
         tracker: VideoTracker,
         publishers: Publishers,
         *,
+        state: StateFile,
         corrupt: Corrupt,
         settings: Callable[[], NodeSettings],
         now_ns: Callable[[], int],
@@ -77,6 +80,7 @@ class Pipeline:
         Args:
             tracker: Keeps the objects.
             publishers: Where results go.
+            state: Keeps the objects in a file.
             corrupt: Spoils images on request (debug.corruption).
             settings: Returns the current settings.
             now_ns: Returns the time of the node's clock.
@@ -87,14 +91,16 @@ class Pipeline:
         self.statistics = Statistics()
         self._tracker = tracker
         self._publishers = publishers
+        self._state = state
         self._corrupt = corrupt
         self._settings = settings
         self._now_ns = now_ns
         self._logger = logger
         self._adapter = settings().model.adapter
         self._previous: Previous | None = None
-        self._newest: Any | None = None
+        self.newest: Any | None = None
         self._clock_jumped = threading.Event()
+        self._waiting: dict[int, _Waiting] = {}  # by frame index, until the result is final
 
     def activate(self) -> None:
         """Start the worker, with statistics from zero.
@@ -105,7 +111,7 @@ class Pipeline:
         if self._last_worker is not None and not self._last_worker.stop(0.0):
             raise RobustVosError('the last frame is still being worked on; activate again later')
         self.statistics = Statistics()
-        self._newest = None
+        self.newest = None
         self.worker = Worker(
             self.process,
             max_requests=self.settings.max_pending_requests,
@@ -114,11 +120,15 @@ class Pipeline:
         self.worker.start()
 
     def deactivate(self, timeout_s: float) -> bool:
-        """Stop the worker; False when it did not end in time."""
+        """Stop the worker, publish and save what is left; False when it did not end in time."""
         if self.worker is None:
             return True
         self._last_worker, self.worker = self.worker, None
-        return self._last_worker.stop(timeout_s)
+        ended = self._last_worker.stop(timeout_s)
+        if ended:  # else the tracker is not ours yet
+            self._publish(self._tracker.finished(flush=True))
+            self._state.finish(self._tracker, timeout_s)
+        return ended
 
     @property
     def settings(self) -> NodeSettings:
@@ -151,7 +161,7 @@ class Pipeline:
             self.statistics.add(stale=1)
             return
         try:
-            frame = self._to_frame(msg)
+            frame = self.to_frame(msg)
         except ImageError as error:
             self.reject(error)
             return
@@ -160,17 +170,28 @@ class Pipeline:
         self._handle_changes(frame, msg.header, settings)
         result = self._tracker.step(frame)
         self._previous = Previous(frame.stamp_ns, frame.size_hw, frame.frame_id)
-        self._newest = msg
+        self.newest = msg
         self.statistics.add(processed=1)
-        latency_ns = self._publishers.publish_result(
-            result,
-            msg.header,
-            frame.rgb,
-            settings.publish,
-            received_ns=image.received_ns,
-            frames_dropped=self.num_dropped,
-        )
-        self.statistics.add_latency(latency_ns)
+        self._waiting[result.frame_index] = _Waiting(msg.header, frame.rgb, image.received_ns)
+        lagging = settings.tracking.tree.lag_frames > 0
+        self._publish(self._tracker.finished() if lagging else [result])
+        self.save()
+
+    def _publish(self, results: list[TrackResult]) -> None:
+        """Publish results that are final, under the headers of their images."""
+        for result in results:
+            image = self._waiting.pop(result.frame_index, None)
+            if image is None:  # processed again for a prompt after a reset
+                continue
+            latency_ns = self._publishers.publish_result(
+                result,
+                image.header,
+                image.rgb,
+                self.settings.publish,
+                received_ns=image.received_ns,
+                frames_dropped=self.num_dropped,
+            )
+            self.statistics.add_latency(latency_ns)
 
     def _switch_adapter(self, settings: NodeSettings) -> None:
         """Use the adapter of the settings; tracks go on. A file that is gone changes nothing."""
@@ -218,69 +239,25 @@ class Pipeline:
         if action == Action.reset_memory:
             self._tracker.reset_memory()
         elif action == Action.remove_objects:
-            self._publishers.publish_events(self._tracker.reset(), header)
+            self.reset(header)
 
-    def add(self, prompts: Sequence[Prompt], msg: Any | None, *, replace: bool) -> Applied:
-        """Start tracking objects.
-
-        Args:
-            prompts: One per object.
-            msg: The received image the prompts were made on; None = the newest processed one.
-            replace: Replace live objects of the same id.
-
-        Raises:
-            PromptError: And all that `VideoTracker.add` raises.
-        """
-        frame, header = self._frame_of(msg)
-        result = self._tracker.add(prompts, frame=frame, replace_existing=replace)
-        self._publishers.publish_events(result.events, header)
-        return Applied(header, result)
-
-    def refine(self, prompt: Prompt, msg: Any | None) -> Applied:
-        """Correct a live object; arguments and errors as in `add`."""
-        frame, header = self._frame_of(msg)
-        result = self._tracker.refine(prompt, frame=frame)
-        self._publishers.publish_events(result.events, header)
-        return Applied(header, result)
-
-    def remove(self, object_ids: Sequence[str]) -> list[str]:
-        """Stop tracking objects, all when no id is given; return the ids."""
-        events = self._tracker.remove(object_ids)
-        self._publishers.publish_events(events, self._newest_header())
-        return [event.object_id for event in events if event.type == EventType.REMOVED]
-
-    def reset(self) -> None:
-        """Forget all objects and frames."""
-        self._publishers.publish_events(self._tracker.reset(), self._newest_header())
+    def reset(self, header: Header) -> None:
+        """Forget all objects and frames; the events get a header."""
+        self._publish(self._tracker.finished(flush=True))
+        self._waiting.clear()
+        self._publishers.publish_events(self._tracker.reset(), header)
         self._previous = None
+        self.save()
 
-    def segment_once(self, prompts: Sequence[Prompt], msg: Any | None) -> Applied:
-        """Segment objects in an image without tracking them.
+    def save(self) -> None:
+        """Bring the state file up to date, if it is time."""
+        self._state.keep(self._tracker, self.settings.state_save_interval_s)
 
-        Args:
-            prompts: One per object.
-            msg: The image.
-        """
-        frame = self._to_frame(msg)
-        return Applied(msg.header, self._tracker.segment_once(frame, prompts))
+    def newest_header(self) -> Header:
+        """Return the header of the newest processed image, an empty one before the first."""
+        return Header() if self.newest is None else self.newest.header
 
-    def _newest_header(self) -> Header:
-        return Header() if self._newest is None else self._newest.header
-
-    def _frame_of(self, msg: Any | None) -> tuple[Frame | None, Header]:
-        """Return the frame to prompt on (None = the newest processed one) and its header."""
-        stamp_ns = None if msg is None else stamp_to_ns(msg.header.stamp)
-        if self._newest is None or (stamp_ns or 0) > stamp_to_ns(self._newest.header.stamp):
-            self._process_waiting_image()
-        if self._newest is None:
-            raise NoFrameError('no image has been processed since activation; check the topic')
-        if self._tracker.last_result is None:  # a reset forgot the frame, but it still is there
-            self._tracker.step(self._to_frame(self._newest))
-        if stamp_ns is None or stamp_ns == stamp_to_ns(self._newest.header.stamp):
-            return None, self._newest.header
-        return self._to_frame(msg), msg.header
-
-    def _to_frame(self, msg: Any) -> Frame:
+    def to_frame(self, msg: Any) -> Frame:
         """Return the image of a message, corrupted if that is asked for; raise ImageError."""
         frame = to_frame(msg)
         debug = self.settings.debug
@@ -289,6 +266,7 @@ class Pipeline:
         rgb = self._corrupt(frame.rgb, debug.corruption, debug.severity, frame.stamp_ns)
         return dataclasses.replace(frame, rgb=rgb)
 
-    def _process_waiting_image(self) -> None:
+    def process_waiting_image(self) -> None:
+        """Process the image that waits for the worker, if any."""
         if self.worker is not None:
             self.worker.process_waiting_image()

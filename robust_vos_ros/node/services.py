@@ -19,7 +19,8 @@ from robust_vos_ros.core.images import stamp_to_ns
 from robust_vos_ros.node import messages
 from robust_vos_ros.node.conversions import to_prompt
 from robust_vos_ros.node.frame_buffer import FrameBuffer
-from robust_vos_ros.node.pipeline import THROTTLE_S, Applied, Pipeline
+from robust_vos_ros.node.pipeline import THROTTLE_S, Pipeline
+from robust_vos_ros.node.requests import Applied, Requests
 from robust_vos_ros.node.worker import NotActiveError, QueueFullError, RequestTimeoutError
 
 # With the usual 10, DDS silently drops requests of a burst, and their callers wait for ever.
@@ -59,6 +60,7 @@ class Services:
         self,
         node: Node,
         pipeline: Pipeline,
+        requests: Requests,
         *,
         timeout_s: Callable[[], float],
         set_enabled: Callable[[bool], None],
@@ -67,13 +69,15 @@ class Services:
 
         Args:
             node: Gets the services.
-            pipeline: Runs the requests.
+            pipeline: Has the worker, and counts.
+            requests: What they ask for.
             timeout_s: Returns how long a request may take.
             set_enabled: Switches the processing of images on and off.
         """
         self.frames: FrameBuffer | None = None
         self._node = node
         self._pipeline = pipeline
+        self._requests = requests
         self._timeout_s = timeout_s
         self._set_enabled = set_enabled
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # runs while ROS time stands still
@@ -169,7 +173,7 @@ class Services:
             response.error_code = code
         return response
 
-    def _message_at(self, header: Any) -> Any | None:
+    def message_at(self, header: Any) -> Any | None:
         """Return the received image a request refers to; None = the newest frame.
 
         Raises:
@@ -189,9 +193,9 @@ class Services:
     async def _add_objects(self, request: Any, response: Any) -> Any:
         async def serve() -> str:
             prompts = _to_prompts(request.prompts)
-            msg = self._message_at(request.header)
+            msg = self.message_at(request.header)
             applied = await self.call(
-                lambda: self._pipeline.add(prompts, msg, replace=request.replace_existing)
+                lambda: self._requests.add(prompts, msg, replace=request.replace_existing)
             )
             ids = [prompt.object_id for prompt in prompts]
             _fill(response, applied, ids)
@@ -202,8 +206,8 @@ class Services:
     async def _refine_object(self, request: Any, response: Any) -> Any:
         async def serve() -> str:
             prompt = to_prompt(request.prompt)
-            msg = self._message_at(request.header)
-            applied = await self.call(lambda: self._pipeline.refine(prompt, msg))
+            msg = self.message_at(request.header)
+            applied = await self.call(lambda: self._requests.refine(prompt, msg))
             response.applied_stamp = applied.header.stamp
             (response.object,) = _select(applied, [prompt.object_id])
             return f'refined {prompt.object_id}'
@@ -213,7 +217,7 @@ class Services:
     async def _remove_objects(self, request: Any, response: Any) -> Any:
         async def serve() -> str:
             ids = list(request.object_ids)
-            response.removed = await self.call(lambda: self._pipeline.remove(ids))
+            response.removed = await self.call(lambda: self._requests.remove(ids))
             return f'removed {", ".join(response.removed) or "nothing"}'
 
         return await self._answer('remove_objects', response, serve)
@@ -239,8 +243,8 @@ class Services:
             if request.image:
                 msg = request.image[0]
             else:
-                msg = self._message_at(request.header) or self._active_frames().newest()
-            applied = await self.call(lambda: self._pipeline.segment_once(prompts, msg))
+                msg = self.message_at(request.header) or self._active_frames().newest()
+            applied = await self.call(lambda: self._requests.segment_once(prompts, msg))
             _fill(response, applied, [prompt.object_id for prompt in prompts])
             response.label_mask = messages.to_label_mask(applied.result, applied.header)
             return f'segmented {len(prompts)} objects'
@@ -249,7 +253,7 @@ class Services:
 
     async def _reset(self, _request: Any, response: Any) -> Any:
         async def serve() -> str:
-            await self.call(self._pipeline.reset)
+            await self.call(self._requests.reset)
             return 'all objects and frames forgotten'
 
         return await self._answer('reset', response, serve)

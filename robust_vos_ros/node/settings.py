@@ -137,6 +137,14 @@ class NodeSettings(StreamSettings):
         'click', 'Objects added by clicks in a viewer are named <prefix>_1, <prefix>_2, ...',
         dynamic=True, min_length=1,
     )  # fmt: skip
+    state_file: str = setting(
+        '', 'File that keeps the objects, so that a node that was killed or cleaned up goes on '
+        'with them; empty = none. An absolute path, another one for each node.',
+    )  # fmt: skip
+    state_save_interval_s: float = setting(
+        5.0, 'The state file is written this often while there are objects, and whenever one is '
+        'removed.', unit='s', dynamic=True, ge=0.1, le=3600.0,
+    )  # fmt: skip
     input: InputSettings = InputSettings()
     model: ModelSettings = ModelSettings()
     tracking: TrackerSettings = TrackerSettings()

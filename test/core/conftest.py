@@ -81,6 +81,6 @@ def scene():
     return Scene()
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def make_scene():
     return Scene

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.memory import Entries, MemoryShape, ObjectMemory
+from robust_vos_ros.core.memory import Entries, ObjectMemory
+from robust_vos_ros.core.memory_bank import MemoryShape
 
 ENTRY = (4, 2)
 BOTH = np.array([0, 2])

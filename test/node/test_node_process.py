@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip('rclpy')
 from lifecycle_msgs.srv import GetState
-from robust_vos.msg import TrackedObjectArray
+from robust_vos.msg import TrackedObject, TrackedObjectArray
 from robust_vos.srv import AddObjects
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
@@ -202,3 +202,43 @@ def test_namespace_name_and_params_file(start, client, helpers, tmp_path):
     topics = {name for name, _ in talker.node.get_topic_names_and_types()}
     assert '/robot/camera/image_raw_mouse_left' in topics
     assert program.signal_and_time(signal.SIGINT)[0] == 0
+
+
+def test_a_killed_program_goes_on_with_its_objects(start, client, helpers, tmp_path):
+    path = tmp_path / 'folder' / 'tracks.safetensors'
+    parameters = {'state_file': path, 'state_save_interval_s': 0.1}
+    first = start(parameters)
+    first.wait_for('does not exist yet')
+    first.wait_for('waiting for images on /image')
+    talker = client(first)
+    objects = talker.listen(TrackedObjectArray, '/robust_vos/objects')
+    publish = talker.talk(Image, '/image')
+    stamps = (index * 66_000_000 for index in range(1, 1000))
+
+    def show_until(condition):
+        """Publish images until the newest answer is as wanted; return its objects."""
+        while True:  # some get lost before the node knows this publisher
+            publish(helpers.make_image(next(stamps)))
+            talker.executor.spin_once(timeout_sec=0.1)
+            if objects and condition(objects[-1].objects):
+                return objects[-1].objects
+
+    show_until(lambda items: items == [])
+    prompts = [helpers.make_box_prompt('disc', class_id='toy')]
+    assert talker.call(AddObjects, '/robust_vos/add_objects', prompts=prompts).success
+    tracked = TrackedObject.STATE_TRACKED
+    (before,) = show_until(lambda items: [item.state for item in items] == [tracked])
+    talker.wait(path.exists, 'the state file')
+    first.signal_and_time(signal.SIGKILL)
+
+    second = start(parameters)
+    second.wait_for('going on with 1 objects')
+    second.wait_for('waiting for images on /image')
+    objects.clear()
+    (item,) = show_until(lambda items: items)
+    assert (item.state, item.area_px) == (TrackedObject.STATE_LOST, 0)
+    (after,) = show_until(lambda items: [item.state for item in items] == [tracked])
+    for name in ('object_id', 'uuid', 'label', 'class_id'):
+        assert getattr(after, name) == getattr(before, name)
+    assert second.signal_and_time(signal.SIGTERM)[0] == 0
+    assert not list(path.parent.glob('*.refused*'))

@@ -1,0 +1,109 @@
+"""Objects that are out of sight, and candidates for them: which belong together."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+
+from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.observation import observe
+from robust_vos_ros.core.prototypes import Prototypes
+from robust_vos_ros.core.segmenter import Segments
+from robust_vos_ros.core.tensors import Features
+from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.types import ObjectState, TrackResult
+
+# A candidate that shares this much of its area with an object in view is that object.
+_MAX_SHARED = 0.5
+UNSEEN_STATES = (ObjectState.OCCLUDED, ObjectState.LOST)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reseeded:
+    """What came of candidates.
+
+    Attributes:
+        result: Of the newest frame, with all objects.
+        accepted: Ids of the objects that were started again.
+        rejected: Why each of the other candidates was not believed, in a sentence.
+    """
+
+    result: TrackResult
+    accepted: tuple[str, ...]
+    rejected: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidate:
+    """A segmented prompt for an object that is out of sight.
+
+    Attributes:
+        segment: Its one mask.
+        similarity: How much it looks like the object, see `Observation`.
+    """
+
+    item: LiveObject
+    segment: Segments
+    similarity: float
+
+
+def judge(
+    items: list[LiveObject],
+    segments: list[Segments],
+    features: Features,
+    looks: Prototypes,
+    *,
+    taken: torch.Tensor,
+    settings: TrackerSettings,
+) -> tuple[list[Candidate], list[str]]:
+    """Choose at most one candidate per object, and one object per candidate, by likeness.
+
+    Args:
+        items: Object that each prompt is meant for.
+        segments: The segmented prompts.
+        features: Of the frame.
+        looks: Of the objects.
+        taken: (N, h, w) logits of the objects in view.
+        settings: How alike a candidate has to be.
+
+    Returns:
+        The accepted candidates, and why the others are not.
+    """
+    good, rejected = [], []
+    for group in segments:
+        for place, (row, seen) in enumerate(zip(group.rows, observe(group.kept), strict=True)):
+            item, kept = items[row], group.kept.rows(torch.tensor([place]))
+            slot = torch.tensor([item.slot], device=kept.mask_logits.device)
+            likeness = float(looks.similarity(slot, features.pix, kept.mask_logits[:, 0]))
+            limit = max(settings.max_coverage, item.prompted_coverage)
+            if not 0.0 < seen.coverage <= limit:
+                rejected.append(f'{item.object_id!r}: a mask of {seen.coverage:.0%} of the image')
+            elif settings.reacquire.verify and likeness < settings.reacquire.min_similarity:
+                rejected.append(f'{item.object_id!r}: likeness {likeness:.2f}')
+            else:
+                spatial = group.spatial[place : place + 1]
+                good.append(Candidate(item, Segments([row], kept, spatial), likeness))
+    # What is not known to differ counts as just alike enough.
+    unknown = settings.reacquire.min_similarity
+    good.sort(key=lambda c: -(unknown if math.isnan(c.similarity) else c.similarity))
+    accepted: list[Candidate] = []
+    for candidate in good:
+        mask = candidate.segment.kept.mask_logits[:, 0]
+        if any(candidate.item is other.item for other in accepted):
+            rejected.append(f'{candidate.item.object_id!r}: another candidate is more alike')
+        elif _shared(mask[0], taken) > _MAX_SHARED:
+            rejected.append(f'{candidate.item.object_id!r}: this is another object')
+        else:
+            accepted.append(candidate)
+            taken = torch.cat([taken, mask])
+    return accepted, rejected
+
+
+def _shared(mask: torch.Tensor, taken: torch.Tensor) -> float:
+    """Return the largest share of a mask's area that one of (N, h, w) others covers."""
+    inside = mask > 0
+    if not len(taken):
+        return 0.0
+    return float(((taken > 0) & inside).sum(dim=(1, 2)).max() / inside.sum())

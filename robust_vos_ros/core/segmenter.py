@@ -1,0 +1,107 @@
+"""Prompts to masks, in the frame they were made on."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import torch
+
+from robust_vos_ros.core.history import Record
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.prompts import to_clicks, to_coarse_masks, to_mask_batch
+from robust_vos_ros.core.tensors import Candidates, Features
+from robust_vos_ros.core.types import Prompt
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Context:
+    """What clicks on a live object are judged by.
+
+    Attributes:
+        pix: (1, C, h, w) features, conditioned on the memory of the object.
+        previous: (1, 1, H, W) logits of its present mask, or None.
+    """
+
+    pix: torch.Tensor
+    previous: torch.Tensor | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Segments:
+    """Masks of prompts of the same form.
+
+    Attributes:
+        rows: Which prompts.
+        kept: Their masks (M = 1).
+        spatial: (N, h*w, memory_dim) the memory made of them.
+    """
+
+    rows: list[int]
+    kept: Candidates
+    spatial: torch.Tensor
+
+
+class Segmenter:
+    """Encodes frames and segments prompts in them.
+
+    Args:
+        model: The network.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._features: tuple[Record, Features] | None = None
+
+    def encode(self, record: Record) -> Features:
+        """Encode a frame, once as long as no other one is encoded."""
+        if self._features is None or self._features[0] is not record:
+            self._features = (record, self.model.encode(record.image[None]))
+        return self._features[1]
+
+    def forget(self) -> None:
+        """Drop the encoded frame."""
+        self._features = None
+
+    def segment(
+        self, prompts: Sequence[Prompt], record: Record, context: Context | None = None
+    ) -> list[Segments]:
+        """Segment checked prompts; those of the same form share a batch.
+
+        Args:
+            prompts: In pixels of the frame.
+            record: The frame.
+            context: Of the one object all prompts are about; None = objects not known yet.
+        """
+        features = self.encode(record)
+        groups = []
+        order = sorted(range(len(prompts)), key=lambda row: _form(prompts[row]))
+        for _, rows_of_form in itertools.groupby(order, key=lambda row: _form(prompts[row])):
+            rows = list(rows_of_form)
+            kept = self._decode([prompts[row] for row in rows], features, record, context)
+            spatial = self.model.remember(
+                features, kept.mask_logits, kept.object_scores, prompted=True
+            )
+            groups.append(Segments(rows, kept, spatial))
+        return groups
+
+    def _decode(
+        self, batch: list[Prompt], features: Features, record: Record, context: Context | None
+    ) -> Candidates:
+        size, device = self.model.image_size, self.model.device
+        if batch[0].mask is not None:
+            return self.model.from_masks(features, to_mask_batch(batch, size, device))
+        clicks = to_clicks(batch, record.size_hw, size, device)
+        if context is None:
+            context = Context(self.model.attend(features, None), None)
+        previous = context.previous
+        if self.model.coarse_prompts:
+            previous = to_coarse_masks(clicks, size, self.model.mask_size, previous)
+        pix = context.pix.expand(len(batch), -1, -1, -1)
+        return self.model.decode(features, pix, clicks, previous).best()
+
+
+def _form(prompt: Prompt) -> tuple[bool, bool, int]:
+    """Prompts of equal form can share a batch: masks, or boxes and points of equal number."""
+    return prompt.mask is not None, prompt.box is not None, len(prompt.points)

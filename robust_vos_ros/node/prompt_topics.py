@@ -1,0 +1,84 @@
+"""Prompts and detections that come as topics: nobody waits for an answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from robust_vos.msg import ObjectPrompt
+
+from robust_vos_ros.core.reseeding import UNSEEN_STATES
+from robust_vos_ros.node import messages
+from robust_vos_ros.node.conversions import to_prompt
+from robust_vos_ros.node.detections import to_boxes
+from robust_vos_ros.node.pipeline import Pipeline
+from robust_vos_ros.node.requests import Requests
+from robust_vos_ros.node.services import Services
+
+
+class PromptTopics:
+    """`~/prompts` adds objects and starts those out of sight again; `~/detector` does the latter.
+
+    `~/detector` (vision_msgs/Detection2DArray) exists where vision_msgs is installed. A message
+    is left out while the one before is worked on, and while all objects are in view.
+    """
+
+    def __init__(
+        self, node: Node, pipeline: Pipeline, requests: Requests, services: Services
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            node: Gets the subscriptions.
+            pipeline: Knows the objects, and counts.
+            requests: Applies the prompts.
+            services: Runs them on the worker thread.
+        """
+        self._node = node
+        self._pipeline = pipeline
+        self._requests = requests
+        self._services = services
+        self._busy = False
+        group = ReentrantCallbackGroup()  # a prompt waits for the tracker, images go on meanwhile
+        topics = [(ObjectPrompt, '~/prompts', self._on_prompt, QoSProfile(depth=10))]
+        if messages.Detection2DArray is not None:
+            qos = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+            topics.append((messages.Detection2DArray, '~/detector', self.on_detections, qos))
+        self._subscriptions = [
+            node.create_subscription(kind, topic, callback, qos, callback_group=group)
+            for kind, topic, callback, qos in topics
+        ]
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+    async def on_detections(self, msg: Any) -> None:
+        """Start objects out of sight again where a detector sees them."""
+        if self._busy or not self._is_something_unseen():
+            return
+        self._busy = True
+        try:
+            boxes = to_boxes(msg)
+            image = self._services.message_at(msg.header)
+            await self._services.call(lambda: self._requests.detect(boxes, image))
+        except Exception as error:  # a wrong detection must not take the node down
+            self._services.count_failure('detections', error)
+        finally:
+            self._busy = False
+
+    async def _on_prompt(self, msg: Any) -> None:
+        try:
+            prompt = to_prompt(msg)
+            await self._services.call(lambda: self._requests.point(prompt))
+        except Exception as error:
+            self._services.count_failure('prompt', error)
+            return
+        self._pipeline.statistics.add(requests_served=1)
+
+    def _is_something_unseen(self) -> bool:
+        result = self._pipeline.last_result
+        return result is not None and any(x.state in UNSEEN_STATES for x in result.objects)

@@ -1,0 +1,160 @@
+"""What users ask of the tracker, applied to the frame they mean."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+from std_msgs.msg import Header
+
+from robust_vos_ros.core.errors import NoFrameError
+from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.types import EventType, Frame, Prompt, TrackResult
+from robust_vos_ros.node.conversions import stamp_to_ns
+from robust_vos_ros.node.detections import Box, to_candidates
+from robust_vos_ros.node.pipeline import Pipeline
+from robust_vos_ros.node.publishers import Publishers
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of a request.
+
+    Attributes:
+        header: Of the frame the prompts were applied to.
+        result: Of the newest frame, or of the segmented image.
+    """
+
+    header: Header
+    result: TrackResult
+
+
+class Requests:
+    """Changes to the objects; everything runs on the worker thread.
+
+    Args:
+        tracker: Keeps the objects.
+        publishers: Where events go.
+        pipeline: Knows the newest frame.
+        logger: Of the node.
+    """
+
+    def __init__(
+        self,
+        tracker: VideoTracker,
+        publishers: Publishers,
+        pipeline: Pipeline,
+        *,
+        logger: RcutilsLogger,
+    ) -> None:
+        self._tracker = tracker
+        self._publishers = publishers
+        self._pipeline = pipeline
+        self._logger = logger
+
+    def add(self, prompts: Sequence[Prompt], msg: Any | None, *, replace: bool) -> Applied:
+        """Start tracking objects.
+
+        Args:
+            prompts: One per object.
+            msg: The received image the prompts were made on; None = the newest processed one.
+            replace: Replace live objects of the same id.
+
+        Raises:
+            PromptError: And all that `VideoTracker.add` raises.
+        """
+        frame, header = self.frame_of(msg)
+        result = self._tracker.add(prompts, frame=frame, replace_existing=replace)
+        return self._applied(result, header)
+
+    def refine(self, prompt: Prompt, msg: Any | None) -> Applied:
+        """Correct a live object; arguments and errors as in `add`."""
+        frame, header = self.frame_of(msg)
+        return self._applied(self._tracker.refine(prompt, frame=frame), header)
+
+    def point(self, prompt: Prompt) -> None:
+        """Add an object that is not live, start one again that is out of sight, else nothing.
+
+        Raises:
+            PromptError: And all that `VideoTracker.add` raises.
+        """
+        self.frame_of(None)
+        result = self._tracker.last_result
+        if result is None or all(x.object_id != prompt.object_id for x in result.objects):
+            self.add([prompt], None, replace=False)
+        else:
+            self._reseed([prompt], None)
+
+    def detect(self, boxes: Sequence[Box], msg: Any | None) -> None:
+        """Start objects that are out of sight again where a detector sees them.
+
+        Args:
+            boxes: Of one image.
+            msg: As in `add`.
+
+        Raises:
+            PromptError: And all that `VideoTracker.reseed` raises.
+        """
+        frame, _ = self.frame_of(msg)
+        result = self._tracker.last_result
+        if result is not None:
+            size_hw = result.label_mask.shape[:2] if frame is None else frame.size_hw
+            self._reseed(to_candidates(boxes, result.objects, size_hw), msg)
+
+    def _reseed(self, prompts: Sequence[Prompt], msg: Any | None) -> None:
+        if not prompts:
+            return
+        frame, header = self.frame_of(msg)
+        done = self._tracker.reseed(prompts, frame=frame)
+        for reason in done.rejected:
+            self._logger.debug(f'not started again: {reason}')
+        for object_id in done.accepted:
+            self._logger.info(f'{object_id!r} starts again where it was detected')
+        self._pipeline.statistics.add(
+            reseeds_accepted=len(done.accepted), reseeds_rejected=len(done.rejected)
+        )
+        self._applied(done.result, header)
+
+    def remove(self, object_ids: Sequence[str]) -> list[str]:
+        """Stop tracking objects, all when no id is given; return the ids."""
+        events = self._tracker.remove(object_ids)
+        self._publishers.publish_events(events, self._pipeline.newest_header())
+        self._pipeline.save()
+        return [event.object_id for event in events if event.type == EventType.REMOVED]
+
+    def reset(self) -> None:
+        """Forget all objects and frames."""
+        self._pipeline.reset(self._pipeline.newest_header())
+
+    def segment_once(self, prompts: Sequence[Prompt], msg: Any) -> Applied:
+        """Segment objects in an image without tracking them.
+
+        Args:
+            prompts: One per object.
+            msg: The image.
+        """
+        frame = self._pipeline.to_frame(msg)
+        return Applied(msg.header, self._tracker.segment_once(frame, prompts))
+
+    def frame_of(self, msg: Any | None) -> tuple[Frame | None, Header]:
+        """Return the frame to prompt on (None = the newest processed one) and its header."""
+        pipeline = self._pipeline
+        stamp_ns = None if msg is None else stamp_to_ns(msg.header.stamp)
+        newest = pipeline.newest
+        if newest is None or (stamp_ns or 0) > stamp_to_ns(newest.header.stamp):
+            pipeline.process_waiting_image()
+            newest = pipeline.newest
+        if newest is None:
+            raise NoFrameError('no image has been processed since activation; check the topic')
+        if self._tracker.last_result is None:  # a reset forgot the frame, but it still is there
+            self._tracker.step(pipeline.to_frame(newest))
+        if stamp_ns is None or stamp_ns == stamp_to_ns(newest.header.stamp):
+            return None, newest.header
+        return pipeline.to_frame(msg), msg.header
+
+    def _applied(self, result: TrackResult, header: Header) -> Applied:
+        self._publishers.publish_events(result.events, header)
+        self._pipeline.save()
+        return Applied(header, result)

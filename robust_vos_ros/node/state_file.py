@@ -1,0 +1,193 @@
+"""The tracks in a file, so that a node that was killed goes on with its objects.
+
+The file is replaced as a whole: a crash leaves the old one or the new one. A file that cannot be
+used is never overwritten: one with unusable content is renamed, one that cannot be read or
+renamed is left alone and nothing is saved.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from pathlib import Path
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.tracker import VideoTracker
+
+_THROTTLE_S = 60.0
+
+
+class StateFile:
+    """Loads and saves the tracks of one tracker.
+
+    `load`, `keep` and `finish` belong to the thread that owns the tracker at the time; another
+    one writes.
+
+    Args:
+        path: Of the file; empty = there is none, and nothing is done.
+        logger: Of the node.
+    """
+
+    def __init__(self, path: str, logger: RcutilsLogger) -> None:
+        self._path = Path(path).expanduser()
+        self._logger = logger
+        self._writer = _Writer(self._path, logger) if path else None
+        self._saved: frozenset[uuid.UUID] = frozenset()  # objects in the file, or on the way
+        self._saved_s = float('-inf')
+
+    def load(self, tracker: VideoTracker) -> None:
+        """Go on with the tracks of the file, if there is one; says so if it cannot be used."""
+        if self._writer is None:
+            return
+        try:
+            tracker.restore(self._path.read_bytes())
+        except FileNotFoundError:
+            self._logger.info(f'{self._path} does not exist yet: starting without objects')
+        except SnapshotError as error:
+            self._set_aside(str(error))
+        except OSError as error:
+            self._stop(f'{self._path} cannot be read ({error.strerror})')
+        else:
+            self._saved = tracker.uuids
+            self._logger.info(f'going on with {len(self._saved)} objects of {self._path}')
+
+    def keep(self, tracker: VideoTracker, interval_s: float) -> None:
+        """Save if objects went, or if there are some and the last time was long ago.
+
+        Args:
+            tracker: Whose tracks.
+            interval_s: Least time between two times.
+        """
+        writer, live = self._writer, tracker.uuids
+        if writer is None:
+            return
+        long_ago = time.monotonic() - self._saved_s >= interval_s
+        due = long_ago and not writer.busy and (bool(live) or writer.failed)
+        if due or self._saved - live:
+            self._save(tracker, writer)
+
+    def finish(self, tracker: VideoTracker, timeout_s: float) -> None:
+        """Save now, if there is anything to save, and wait until it is written."""
+        writer = self._writer
+        if writer is None or not (tracker.uuids or self._saved or writer.failed):
+            return
+        self._save(tracker, writer)
+        if not writer.wait(timeout_s):
+            self._logger.error(f'{self._path} was not written within {timeout_s:g} s')
+
+    def close(self) -> None:
+        """End the thread that writes, once it has written what it has."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _save(self, tracker: VideoTracker, writer: _Writer) -> None:
+        self._saved_s = time.monotonic()
+        try:
+            writer.offer(tracker.snapshot())
+        except Exception as error:  # the frame or request itself went well
+            text = f'cannot save the objects: {type(error).__name__}: {error}'
+            self._logger.error(text, throttle_duration_sec=_THROTTLE_S)  # noqa: TRY400  ROS knows no exception()
+        else:
+            self._saved = tracker.uuids
+
+    def _set_aside(self, problem: str) -> None:
+        number = 1
+        while (aside := self._path.with_name(f'{self._path.name}.refused-{number}')).exists():
+            number += 1
+        try:
+            self._path.rename(aside)
+        except OSError as error:
+            self._stop(f'{problem}; it cannot be renamed either ({error.strerror})')
+            return
+        # The logger of ROS knows no exception().
+        self._logger.error(
+            f'starting without objects, {self._path} is now {aside.name}: {problem}'
+        )
+
+    def _stop(self, problem: str) -> None:
+        self.close()
+        self._writer = None
+        self._logger.error(
+            f'starting without objects, and saving none: {problem}; correct or remove the file'
+        )
+
+
+class _Writer:
+    """A thread that replaces a file; newer content replaces what still waits."""
+
+    def __init__(self, path: Path, logger: RcutilsLogger) -> None:
+        self.failed = False
+        self._path = path
+        self._logger = logger
+        self._changed = threading.Condition()
+        self._data: bytes | None = None
+        self._writing = self._closed = False
+        # A daemon: the process must be able to end while the disk hangs.
+        threading.Thread(target=self._run, name='robust_vos state file', daemon=True).start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written, or waits."""
+        return self._writing or self._data is not None
+
+    def offer(self, data: bytes) -> None:
+        with self._changed:
+            self._data = data
+            self._changed.notify_all()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until all is written; False when it was not within `timeout_s`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self.busy, timeout_s)
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._data is not None)
+                data, self._data = self._data, None
+                if data is None:
+                    return
+                self._writing = True
+            self._write(data)
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()
+
+    def _write(self, data: bytes) -> None:
+        try:
+            replace_file(self._path, data)
+        except OSError as error:
+            self.failed = True
+            text = f'cannot write {self._path}: {error.strerror}; trying again'
+            self._logger.error(text, throttle_duration_sec=_THROTTLE_S)  # noqa: TRY400  as above
+        else:
+            self.failed = False
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, also when the power fails.
+
+    Raises:
+        OSError: It cannot be written; an old file is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f'{path.name}.new')
+    with new.open('wb') as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name
+    finally:
+        os.close(folder)

@@ -1,0 +1,111 @@
+"""The state file of a node: when it is written, and what becomes of one that cannot be used."""
+
+import pytest
+
+pytest.importorskip('rclpy')
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.parameter import Parameter
+from robust_vos.msg import TrackedObject
+from robust_vos.srv import RemoveObjects
+from std_srvs.srv import Trigger
+
+pytestmark = pytest.mark.ros
+
+LONG_S = 3600.0  # nothing is saved because of the time
+
+
+@pytest.fixture(scope='module')
+def kept(make_bench, tmp_path_factory):
+    """An active node with a state file."""
+    path = tmp_path_factory.mktemp('state') / 'tracks'
+    bench = make_bench({'state_file': str(path), 'state_save_interval_s': LONG_S})
+    bench.path = path
+    return bench
+
+
+def change(bench, *names):
+    for name in names:
+        transition = Transition(id=getattr(Transition, f'TRANSITION_{name}'))
+        assert bench.call(ChangeState, '/robust_vos/change_state', transition=transition).success
+
+
+def restart(bench):
+    """Clean the node up and activate it again; return the objects of its first image."""
+    change(bench, 'DEACTIVATE', 'CLEANUP')
+    bench.clients.clear()  # the services are new ones
+    change(bench, 'CONFIGURE', 'ACTIVATE')
+    bench.wait_for_input()
+    return bench.show().objects
+
+
+def test_objects_survive_a_clean_up_until_they_are_removed(kept, helpers):
+    bench = kept
+    bench.show()
+    assert not bench.path.exists()  # no objects, no file
+    bench.add(helpers.make_box_prompt('a'), helpers.make_box_prompt('b'))
+    names = [(item.object_id, bytes(item.uuid.uuid)) for item in bench.show().objects]
+    assert [name for name, _ in names] == ['a', 'b']
+    back = restart(bench)
+    assert [(item.object_id, bytes(item.uuid.uuid)) for item in back] == names
+    assert {item.state for item in back} == {TrackedObject.STATE_LOST}
+
+    assert bench.call(RemoveObjects, '/robust_vos/remove_objects', object_ids=['a']).success
+    bench.wait(lambda: b'"object_id\\":\\"a' not in bench.path.read_bytes(), 'one object')
+    assert b'"object_id\\":\\"b' in bench.path.read_bytes()
+    assert bench.call(Trigger, '/robust_vos/reset').success
+    bench.wait(lambda: b'object_id' not in bench.path.read_bytes(), 'no objects in the file')
+    assert restart(bench) == []
+    assert bench.failures == []
+
+
+def test_an_unusable_file_is_kept_under_another_name(kept, helpers):
+    bench = kept
+    change(bench, 'DEACTIVATE', 'CLEANUP')
+    bench.clients.clear()
+    for number, content in ((1, b'not tracks'), (2, b'')):
+        bench.path.write_bytes(content)
+        change(bench, 'CONFIGURE')
+        assert not bench.path.exists()
+        aside = bench.path.with_name(f'tracks.refused-{number}')
+        assert aside.read_bytes() == content
+        change(bench, 'CLEANUP')
+        bench.clients.clear()
+    change(bench, 'CONFIGURE', 'ACTIVATE')
+    bench.wait_for_input()
+    bench.show()
+    assert bench.add(helpers.make_box_prompt('c')).success
+    bench.show()
+    change(bench, 'DEACTIVATE')
+    assert bench.path.exists()
+    change(bench, 'ACTIVATE')
+    bench.wait_for_input()
+
+
+@pytest.mark.parametrize('kind', ['folder', 'parent is a file'])
+def test_a_file_that_cannot_be_used_or_moved_stops_nothing(kept, helpers, tmp_path, kind):
+    bench = kept
+    change(bench, 'DEACTIVATE', 'CLEANUP')
+    bench.clients.clear()
+    path = tmp_path / 'tracks'
+    if kind == 'folder':
+        path.mkdir()
+    else:
+        path.write_text('mine')
+        path = path / 'tracks'
+    old = [Parameter('state_file', value=str(bench.path))]
+    new = [Parameter('state_file', value=str(path))]
+    (result,) = bench.on_node(lambda: bench.robust_vos.set_parameters(new))
+    assert result.successful
+    change(bench, 'CONFIGURE', 'ACTIVATE')
+    bench.wait_for_input()
+    bench.show()
+    assert bench.add(helpers.make_box_prompt('d')).success
+    assert [item.object_id for item in bench.show().objects] == ['d']
+    change(bench, 'DEACTIVATE', 'CLEANUP')
+    bench.clients.clear()
+    (result,) = bench.on_node(lambda: bench.robust_vos.set_parameters(old))
+    assert (tmp_path / 'tracks').is_dir() or (tmp_path / 'tracks').read_text() == 'mine'
+    change(bench, 'CONFIGURE', 'ACTIVATE')
+    bench.wait_for_input()
+    assert bench.failures == []
