@@ -10,9 +10,9 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Header
 
 from robust_vos_ros.core.errors import NoFrameError
+from robust_vos_ros.core.images import stamp_to_ns
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import EventType, Frame, Prompt, TrackResult
-from robust_vos_ros.node.conversions import stamp_to_ns
 from robust_vos_ros.node.detections import Box, to_candidates
 from robust_vos_ros.node.pipeline import Pipeline
 from robust_vos_ros.node.publishers import Publishers
