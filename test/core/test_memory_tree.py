@@ -4,9 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from robust_vos_ros.core.memory_tree import MemoryTree, Proposals, grow, is_uncertain
-from robust_vos_ros.core.tracking_config import TreeSettings
+from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.tracking_config import TrackerSettings, TreeSettings
+from robust_vos_ros.core.types import Prompt
 
 ALWAYS = TreeSettings(adaptive=False)
 SURE, UNSURE, ABSENT = 6.0, 1.0, -6.0
@@ -111,3 +114,41 @@ def test_the_batch_has_a_row_for_each_pathway():
     assert rows.tolist() == [0, 0, 1, 2, 0]
     tree.collapse(np.array([2]))
     assert tree.rows(np.array([0, 2, 3]))[0].tolist() == [0, 1, 2]
+
+
+def run(model, scene, settings, num_frames=12):
+    """Track two discs; returns the result of every frame."""
+    tracker = VideoTracker(model, settings)
+    prompts = [Prompt(f'disc {k}', mask=mask) for k, mask in enumerate(scene.masks(0))]
+    results = []
+    for index in range(num_frames):
+        tracker.step(scene.frame(index))
+        if index == 0:
+            tracker.add(prompts)
+        results.append(tracker.last_result)
+    return results
+
+
+def test_pathways_that_are_never_needed_change_no_bit(model, scene):
+    plain = TrackerSettings.plain()
+    calm = TreeSettings(pathways=3, uncertain_score=0.0, uncertain_iou=0.0)
+    grown = plain.model_copy(update={'tree': calm})
+    for one, other in zip(run(model, scene, plain), run(model, scene, grown), strict=True):
+        assert torch.equal(one.mask_logits, other.mask_logits)
+        assert repr(one.objects) == repr(other.objects)
+
+
+def test_an_uncertain_object_is_tracked_in_several_pathways(model, scene, monkeypatch):
+    rows, attend = [], model.attend
+    monkeypatch.setattr(
+        model, 'attend', lambda f, view, *a: rows.append(len(view.spatial)) or attend(f, view, *a)
+    )
+    always = TreeSettings(pathways=3, adaptive=False, uncertain_score=20.0, max_score_gap=100.0)
+    settings = TrackerSettings.plain().model_copy(update={'tree': always})
+    results = run(model, scene, settings, 20)
+    assert rows[0] == 2
+    assert set(rows[1:]) == {6}
+    # The best pathway is published: its masks sit on the discs.
+    for mask, item in zip(scene.masks(19), results[-1].objects, strict=True):
+        found = results[-1].mask(item.object_id)
+        assert (found & mask).sum() / (found | mask).sum() > 0.5
