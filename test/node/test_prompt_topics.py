@@ -179,3 +179,24 @@ def test_which_boxes_are_tried_for_which_object():
     assert centers[:MAX_BOXES] == [('a', 50.0), ('a', 15.0), ('a', 14.0), ('a', 13.0)]
     assert centers[MAX_BOXES:] == [('c', 60.0), ('c', 2.0)]
     assert prompts[-1].box.tolist() == [0.0, 0.0, 4.0, 4.0]
+
+
+def test_the_detector_topic_exists_with_vision_msgs(bench, monkeypatch):
+    """Another message type stands in for Detection2DArray, which is not installed everywhere."""
+    from geometry_msgs.msg import PoseArray
+
+    from robust_vos_ros.node import messages, prompt_topics
+
+    def make():
+        configured = bench.robust_vos._configured
+        return prompt_topics.PromptTopics(
+            bench.robust_vos, bench.pipeline, configured.requests, configured.services
+        )
+
+    monkeypatch.setattr(messages, 'Detection2DArray', PoseArray)
+    topics = bench.on_node(make)
+    names = [item.topic_name for item in bench.robust_vos.subscriptions]
+    assert '/robust_vos/detector' in names
+    bench.on_node(topics.destroy)
+    names = [item.topic_name for item in bench.robust_vos.subscriptions]
+    assert '/robust_vos/detector' not in names
