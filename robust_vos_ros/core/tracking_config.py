@@ -34,7 +34,7 @@ class TreeSettings(Settings):
         le=20.0,
     )
     uncertain_iou: float = setting(
-        0.6,
+        0.3,
         'It is also uncertain where no mask of a visible object has this predicted IoU.',
         dynamic=True,
         ge=0.0,
@@ -141,7 +141,7 @@ class ReacquireSettings(Settings):
         dynamic=True,
     )
     min_similarity: float = setting(
-        0.5,
+        0.75,
         'Least likeness, relative to how alike the object has been to itself, 0 to 1.',
         dynamic=True,
         ge=0.0,
