@@ -22,6 +22,7 @@ from robust_vos_ros.core.types import Frame, Prompt
 
 RIGHT_IOU = 0.5
 _RIDGE = 1e-3  # keeps weights small where a feature tells nothing
+_CONSTANT = 1e-6
 _CURVE_POINTS = 12
 _MIN_SAMPLES = 200
 _RISES, _FALLS = (0.0, None), (None, 0.0)
@@ -124,9 +125,10 @@ def fit(samples: Samples, model: Model, data: str) -> CalibrationFile:
 
 
 def _fit_logistic(x: np.ndarray, right: np.ndarray) -> np.ndarray:
-    scale = np.maximum(x.std(axis=0), 1e-6)
-    scale[0] = 1.0
-    scaled = x / scale
+    center, scale = x.mean(axis=0), x.std(axis=0)
+    center[0] = 0.0
+    scale[scale < _CONSTANT] = 1.0
+    scaled = (x - center) / scale
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         logits = scaled @ weights
@@ -136,8 +138,13 @@ def _fit_logistic(x: np.ndarray, right: np.ndarray) -> np.ndarray:
         return float(value.mean() + 0.5 * ridge @ weights), slope + ridge
 
     bounds = [_SIGNS.get(name, (None, None)) for name in FEATURES]
-    found = minimize(loss, np.zeros(x.shape[1]), jac=True, method='L-BFGS-B', bounds=bounds)
-    return np.asarray(found.x) / scale
+    found = minimize(
+        loss, np.zeros(x.shape[1]), jac=True, method='L-BFGS-B', bounds=bounds,
+        options={'ftol': 1e-12, 'gtol': 1e-8},
+    )  # fmt: skip
+    weights = np.asarray(found.x) / scale
+    weights[0] -= float(weights[1:] @ center[1:])
+    return weights
 
 
 def _fit_curve(chance: np.ndarray, right: np.ndarray) -> Iterator[tuple[float, float]]:

@@ -97,8 +97,8 @@ def test_a_pathway_far_behind_is_given_up():
     [
         ([0.9, 0.8, 0.7], SURE, False),
         ([0.9, 0.8, 0.7], UNSURE, True),
-        ([0.5, 0.4, 0.3], SURE, True),  # surely there, but where?
-        ([0.5, 0.4, 0.3], ABSENT, False),  # surely not there
+        ([0.25, 0.2, 0.1], SURE, True),  # surely there, but where?
+        ([0.25, 0.2, 0.1], ABSENT, False),  # surely not there
     ],
 )
 def test_when_a_frame_is_uncertain(ious, score, uncertain):

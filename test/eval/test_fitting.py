@@ -1,0 +1,75 @@
+"""Fitting of calibrations: from masks and whether they were right to P(right)."""
+
+import types
+
+import numpy as np
+import pytest
+
+from robust_vos_ros.core.calibration import FEATURES, Calibration, Evidence
+from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.core.errors import DatasetError
+from robust_vos_ros.core.network import load_model
+from robust_vos_ros.eval.calibration import reliability
+from robust_vos_ros.eval.calibration_clips import make_clips
+from robust_vos_ros.eval.fitting import Samples, fit
+
+MODEL = types.SimpleNamespace(name='nano', weights_hash='ab' * 32)
+
+
+def draw(seed, num=4000, *, age_helps=False):
+    """Masks of which the sure and alike ones are right more often."""
+    rng = np.random.default_rng(seed)
+    samples = Samples()
+    for _ in range(num):
+        iou, score = rng.uniform(0.3, 0.99), rng.normal(4.0, 3.0)
+        alike, age = rng.uniform(0.0, 1.1), rng.exponential(1.0)
+        logit = -6.0 + 3.0 * iou + 0.4 * score + 5.0 * alike + (0.5 if age_helps else -0.5) * age
+        samples.evidence.append(
+            Evidence(iou, score, memory_age_s=age, similarity=alike, area_change=rng.uniform())
+        )
+        samples.right.append(bool(rng.random() < 1.0 / (1.0 + np.exp(-logit))))
+    return samples
+
+
+def test_a_fitted_confidence_means_what_it_says_on_other_masks():
+    calibration = Calibration(fit(draw(0), MODEL, 'drawn'))
+    other = draw(1)
+    chance = np.array([calibration.probability(evidence) for evidence in other.evidence])
+    right = np.array(other.right)
+    raw = np.array([e.iou / (1.0 + np.exp(-e.object_score)) for e in other.evidence])
+    assert reliability(chance, right).expected_error < 0.04
+    assert reliability(raw, right).expected_error > 0.1
+    assert chance[right].mean() > chance[~right].mean() + 0.2
+
+
+def test_features_keep_the_sign_they_can_have():
+    weights = fit(draw(0, age_helps=True), MODEL, 'drawn').weights
+    assert weights['memory_age'] == 0.0
+    assert weights['similarity'] > 0.0
+    assert set(weights) == set(FEATURES)
+
+
+def test_the_same_samples_give_the_same_file():
+    one, two = (fit(draw(0, 500), MODEL, 'drawn') for _ in range(2))
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ('right', 'says'), [([True] * 50, 'got 50'), ([True] * 300, 'of which 300 are right')]
+)
+def test_too_little_to_learn_from_is_said(right, says):
+    samples = Samples([Evidence(0.9, 5.0)] * len(right), right)
+    with pytest.raises(DatasetError, match=says):
+        fit(samples, MODEL, 'drawn')
+
+
+def test_masks_of_a_rendered_clip_are_collected():
+    model = load_model(ModelSettings(device='cpu', calibration='none'))
+    (source,) = make_clips(
+        None, layout='', split='', exclude='', conditions=1, num_clips=1, num_frames=5, seed=3
+    )
+    samples = Samples()
+    samples.collect(model, source.frames())
+    assert len(samples.evidence) == len(samples.right) >= 8
+    assert all(0.0 <= evidence.iou <= 1.0 for evidence in samples.evidence)
+    assert any(samples.right)
