@@ -112,3 +112,11 @@ def test_the_prompt_file_of_the_documentation():
     docs = Path(__file__).parents[1] / 'docs'
     plan = make_plan(load_prompt_file(docs / 'prompts.yaml'), docs, num_frames=150, frame_of={})
     assert sorted(plan) == [0, 40, 80]
+
+
+def test_calibrate_says_what_it_needs(tmp_path):
+    target = tmp_path / 'c.json'
+    result = runner.invoke(app, ['calibrate', '--clips', '0', '--out', str(target)])
+    assert result.exit_code == 1
+    assert 'expected 200 masks' in result.output
+    assert not target.exists()
