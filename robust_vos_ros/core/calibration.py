@@ -8,9 +8,11 @@ and is refused for others. `robust-vos calibrate` makes one.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pydantic
@@ -21,6 +23,7 @@ from robust_vos_ros.core.errors import WeightsError
 _MAX_LOGIT = 6.0
 _MAX_MARGIN = 3.0
 _MAX_SCORE = 12.0
+_MAX_AGE_S = 10.0  # as far as calibration clips reach
 _MAX_SIMILARITY = 1.2  # more alike than ever is no surer
 
 
@@ -67,10 +70,13 @@ def to_features(evidence: Evidence) -> np.ndarray:
             min(_MAX_MARGIN, evidence.margin),
             min(_MAX_MARGIN, evidence.area_change),
             activity,
-            math.log1p(max(0.0, evidence.memory_age_s)),
+            math.log1p(min(_MAX_AGE_S, max(0.0, evidence.memory_age_s))),
             max(-1.0, min(_MAX_SIMILARITY, alike)),
         ]
     )
+
+
+Share = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
 
 
 class CalibrationFile(Settings):
@@ -87,14 +93,23 @@ class CalibrationFile(Settings):
             empty = none.
     """
 
-    format: str = 'robust_vos calibration 1'
+    model_config = pydantic.ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
+
+    format: Literal['robust_vos calibration 1'] = 'robust_vos calibration 1'
     model: str
     weights_sha256: str
     data: str
     date: str
     samples: int = pydantic.Field(ge=1)
     weights: dict[str, float]
-    curve: list[tuple[float, float]] = pydantic.Field(default_factory=list)
+    curve: list[tuple[Share, Share]] = pydantic.Field(default_factory=list)
+
+    @pydantic.field_validator('curve')
+    @classmethod
+    def _check_rising(cls, curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        if curve != sorted(curve) or any(a[1] > b[1] for a, b in itertools.pairwise(curve)):
+            raise ValueError('the points of the curve must rise')
+        return curve
 
 
 class Calibration:

@@ -27,6 +27,7 @@ def update(
     calibration: Calibration | None = None,
 ) -> list[EventType]:
     """Bring one object to the present frame; returns the events of its state changing."""
+    _forget_future(item, stamp_ns)
     vetoed = covers_image(item, seen, settings)
     item.evidence = gather(item, seen, stamp_ns)
     item.gate_activity = seen.gate_activity
@@ -47,6 +48,15 @@ def update(
         item.quality, item.confidence = float('nan'), 0.0
         item.frames_since_seen += 1
     return change_state(item, next_state(item, stamp_ns, settings))
+
+
+def _forget_future(item: LiveObject, stamp_ns: int) -> None:
+    """Bring the times of an object into the past, after time went backwards."""
+    item.last_seen_ns = min(item.last_seen_ns, stamp_ns)
+    item.prompted_ns = min(item.prompted_ns, stamp_ns)
+    item.remembered_ns = min(item.remembered_ns, stamp_ns)
+    if item.found_ns is not None:
+        item.found_ns = min(item.found_ns, stamp_ns)
 
 
 def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
@@ -83,6 +93,8 @@ def start(
     item.confidence = believe(item.evidence, calibration) if item.visible else 0.0
     item.usual_confidence = 1.0
     item.flags = ObjectFlag.NONE
+    item.path_switched = False
+    item.gate_activity = seen.gate_activity
     item.memory_updated = True
     item.frames_since_seen = 0
     item.last_seen_ns = stamp_ns

@@ -30,7 +30,7 @@ from robust_vos_ros.core.observation import (
 from robust_vos_ros.core.prototypes import Prototypes
 from robust_vos_ros.core.survivors import Survivors, select
 from robust_vos_ros.core.tensors import Candidates, Features
-from robust_vos_ros.core.tracking_config import GateSettings, TrackerSettings
+from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import EventType, ObjectState
 
 _LEARN_EVERY_S = 0.5  # between frames that prototypes are learned from
@@ -157,7 +157,8 @@ class Propagator:
         candidates = self.model.decode(features, pix, None, previous)
         alive = select(self.tree, slots, owners, candidates, settings.tree)
         seen = self._observe(items, alive, candidates, gates, features)
-        seen = settle(self.model, alive, seen, settings.duplicate_iou)
+        in_view = [item.visible for item in items]
+        seen = settle(self.model, alive, seen, settings.duplicate_iou, in_view)
         self._branch(items, alive)
         before = [dataclasses.replace(item) for item in items if self.lag is not None]
         events = []
@@ -169,7 +170,7 @@ class Propagator:
         rule = settings.gate
         if rule.blank_unseen:
             self._blank_unseen(items)
-        admitted, anchored = self._admit(items, alive, seen, record.stamp_ns, rule)
+        admitted, anchored = self._admit(items, alive, seen, record.stamp_ns, settings)
         if admitted:
             entries = self._remember(items, alive, admitted, features, exclusive=rule.exclusive)
             at = slots[alive.owners[admitted]]
@@ -213,10 +214,11 @@ class Propagator:
             self.prototypes.similarity(slots, features.pix, alive.kept.mask_logits[:, 0]),
         )
         for owner, branches in enumerate(alive.branches):
-            if len(branches) > 1:
-                first = int(np.flatnonzero(alive.owners == owner)[0])
-                margin = branches[0].score - branches[1].score
-                seen[first] = dataclasses.replace(seen[first], margin=margin)
+            for row, branch in zip(np.flatnonzero(alive.owners == owner), branches, strict=True):
+                if len(branches) > 1:
+                    rival = branches[1] if branch is branches[0] else branches[0]
+                    margin = branch.score - rival.score
+                    seen[row] = dataclasses.replace(seen[row], margin=margin)
         return seen
 
     def _blank_unseen(self, items: Sequence[LiveObject]) -> None:
@@ -246,22 +248,23 @@ class Propagator:
         alive: Survivors,
         seen: list[Observation],
         stamp_ns: int,
-        rule: GateSettings,
+        settings: TrackerSettings,
     ) -> tuple[list[int], list[int]]:
         """Return which survivors enter memory, and which of these are anchors as well."""
+        rule = settings.gate
         admitted: list[int] = []
         anchored: list[int] = []  # places in `admitted`
         for row, (owner, path) in enumerate(zip(alive.owners, alive.paths, strict=True)):
             item = items[owner]
             if len(alive.branches[owner]) > 1:
-                enters = write_gate.admits_branch(seen[row], rule)
+                enters = write_gate.admits_branch(item, seen[row], stamp_ns, settings)
             else:
                 enters = write_gate.admits(item, seen[row], stamp_ns, rule)
             if path == 0:
                 item.memory_updated = enters
             if not enters:
                 continue
-            if path == 0:
+            if path == 0 and item.visible:
                 if write_gate.is_anchor(item, seen[row], stamp_ns, rule):
                     anchored.append(len(admitted))
                     item.anchored_ns = stamp_ns
@@ -284,7 +287,9 @@ class Propagator:
         logits = kept.mask_logits
         if exclusive and len(items) > 1:
             best = alive.kept.mask_logits[torch.from_numpy(alive.paths == 0), 0]
-            owner_of = torch.from_numpy(alive.owners[admitted])
+            shown = torch.tensor([item.visible for item in items], device=best.device)
+            best = torch.where(shown[:, None, None], best, ABSENT_LOGIT)
+            owner_of = torch.from_numpy(alive.owners[admitted]).to(best.device)
             logits = write_gate.exclude_others(logits[:, 0], owner_of, best).unsqueeze(1)
         spatial = self.model.remember(features, logits, kept.object_scores, prompted=False)
         return Entries(spatial, kept.pointers[:, 0], kept.object_scores.numpy(force=True))

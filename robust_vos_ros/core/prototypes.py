@@ -83,7 +83,7 @@ class Prototypes:
         """Return how much masks look like their objects.
 
         Args:
-            slots: (N,) int64 rows of the objects, on the device.
+            slots: (N,) int64 rows of the objects.
             pix: (1, C, h, w) features of the image.
             mask_logits: (N, H, W) float32, above 0 is object.
 
@@ -115,9 +115,10 @@ class Prototypes:
             self.centers[slot, :-1] = samples[spread]
         centers = self.centers[slot, :-1]
         for _ in range(_NUM_ROUNDS):
-            nearest = (samples @ centers.T).argmax(dim=1)
-            member = torch.nn.functional.one_hot(nearest, _NUM_CLUSTERS).to(samples.dtype)
-            sums = member.T @ samples
+            with torch.autocast(samples.device.type, enabled=False):
+                nearest = (samples @ centers.T).argmax(dim=1)
+                member = torch.nn.functional.one_hot(nearest, _NUM_CLUSTERS).to(samples.dtype)
+                sums = member.T @ samples
             filled = (member.sum(dim=0) > 0)[:, None]
             centers = torch.where(filled, _unit(sums), centers)
         self.centers[slot, :-1] = centers

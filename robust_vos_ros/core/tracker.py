@@ -62,6 +62,7 @@ class VideoTracker:
         self._history = FrameHistory(settings.prompt_buffer_s)
         self._segmenter = Segmenter(model)
         self._num_frames = 0
+        self._restored_ns: int | None = None  # first frame, or first one after `restore`
 
     @property
     def last_gates(self) -> Gates | None:
@@ -83,6 +84,8 @@ class VideoTracker:
         record = make_record(frame, self.model.image_size, self._num_frames)
         self._num_frames += 1
         self._history.append(record)
+        if self._restored_ns is None:  # time without a tracker does not count as unseen
+            self._restored_ns = record.stamp_ns
         if self._lag is not None:
             self._lag.open(record)
         events: list[TrackEvent] = []
@@ -120,8 +123,8 @@ class VideoTracker:
 
         Args:
             prompts: One per object.
-            frame: A past frame the prompts were made on, tracked forward to the newest one;
-                None = the newest frame.
+            frame: A past frame the prompts were made on, tracked forward to the newest one,
+                without regard to the objects that are tracked already; None = the newest frame.
             replace_existing: Replace live objects of the same id.
 
         Returns:
@@ -150,7 +153,7 @@ class VideoTracker:
             for segment in segments:
                 self._start([items[row] for row in segment.rows], segment, record)
             events += [_event(EventType.ADDED, item, 'added by a prompt') for item in items]
-            for later in newer:
+            for later in newer if items else ():
                 events += self._track(items, later)
         return self._finish(events, start_ns)
 
@@ -179,9 +182,10 @@ class VideoTracker:
         """Show where objects that are out of sight may be again, as a detector finds them.
 
         A candidate is believed if it looks like the object (`reacquire` settings) and is no
-        object in view. The object then starts again on that frame: its identity and its prompted
-        frames are kept, its recent memory is not. A rejected candidate changes nothing, and
-        neither does one for an object that is not OCCLUDED or LOST.
+        object in view. The object then starts again on that frame, which is remembered like a
+        prompted one: its identity and its first prompted frame are kept, its recent memory is not.
+        A rejected candidate changes nothing, and neither does one for an object that is not
+        OCCLUDED or LOST.
 
         Args:
             prompts: Several for an object are alternatives; the one most alike is taken.
@@ -303,6 +307,7 @@ class VideoTracker:
         ]
         self._objects.take_over(items, header.num_added, header.session)
         self._num_frames = max(self._num_frames, header.num_frames)
+        self._restored_ns = None
         self._forget_frames()
 
     def _forget_frames(self) -> None:
@@ -323,7 +328,9 @@ class VideoTracker:
         """Return what a live object is corrected by: its memory, and its mask while it is seen."""
         features = self._segmenter.encode(record)
         slots = slots_of([item])
-        view = self._propagator.memory.view(slots, slots * 0, record.frame_index)
+        modulation = self.settings.gate.modulation
+        memory = self._propagator.memory
+        view = memory.view(slots, slots * 0, record.frame_index, modulation=modulation)
         previous = None
         if record is self._history.newest() and item.visible:
             previous = self._propagator.masks([item]).unsqueeze(1)
@@ -345,7 +352,8 @@ class VideoTracker:
 
     def _remove_long_lost(self, item: LiveObject, stamp_ns: int) -> list[TrackEvent]:
         limit_s = self.settings.remove_lost_after_s
-        unseen_s = (stamp_ns - item.last_seen_ns) / 1e9 - self.settings.lost_after_s
+        since_ns = max(item.last_seen_ns, self._restored_ns or item.last_seen_ns)
+        unseen_s = (stamp_ns - since_ns) / 1e9 - self.settings.lost_after_s
         if item.state != ObjectState.LOST or not limit_s or unseen_s < limit_s:
             return []
         self._objects.remove(item.object_id)

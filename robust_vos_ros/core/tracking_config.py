@@ -259,6 +259,10 @@ class TrackerSettings(Settings):
     gate: GateSettings = GateSettings()
     reacquire: ReacquireSettings = ReacquireSettings()
 
+    def online(self) -> TrackerSettings:
+        """Return these settings for a user that takes every result at once: without lag."""
+        return self.model_copy(update={'tree': self.tree.model_copy(update={'lag_frames': 0})})
+
     @classmethod
     def plain(cls) -> TrackerSettings:
         """Return the settings of SAM 2: every frame is remembered, each mask is believed."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from robust_vos_ros.core.confidence import covers_image
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.observation import Observation
-from robust_vos_ros.core.tracking_config import GateSettings
+from robust_vos_ros.core.tracking_config import GateSettings, TrackerSettings
 
 _USUAL_RATE = 0.05  # of the moving averages of what is usual for an object
 _SIMILAR_AREA = 0.2  # of an anchor's mask to the usual one
@@ -23,21 +24,40 @@ def admits(item: LiveObject, seen: Observation, stamp_ns: int, settings: GateSet
         stamp_ns: Time of the frame.
         settings: When to admit; with `min_confidence` and `min_iou` 0 everything is admitted.
     """
-    if not admits_branch(seen, settings):
+    if not _shows(seen, settings):
         return False
     if not settings.min_confidence:
         return True
-    if 0 <= (stamp_ns - item.jumped_ns) / 1e9 < settings.area_jump_hold_s:
+    if _jumped(item, stamp_ns, settings):
         return False
     usual = settings.relative * item.usual_confidence
     return item.visible and item.confidence >= min(settings.min_confidence, usual)
 
 
-def admits_branch(seen: Observation, settings: GateSettings) -> bool:
-    """Whether a frame shows the object, by the rule for every pathway (SAM2Long, section 3.3)."""
+def admits_branch(
+    item: LiveObject, seen: Observation, stamp_ns: int, settings: TrackerSettings
+) -> bool:
+    """Whether a frame enters the memory of one pathway among several (SAM2Long, section 3.3).
+
+    How sure the object is does not matter here: that is what the pathways are to find out.
+    """
+    if not _shows(seen, settings.gate):
+        return False
+    if not settings.gate.min_confidence:
+        return True
+    return not covers_image(item, seen, settings) and not _jumped(item, stamp_ns, settings.gate)
+
+
+def _shows(seen: Observation, settings: GateSettings) -> bool:
+    """Whether the network says that a frame shows the object."""
     if not settings.min_iou:
         return True
     return seen.object_score > 0.0 and seen.iou >= settings.min_iou
+
+
+def _jumped(item: LiveObject, stamp_ns: int, settings: GateSettings) -> bool:
+    """Whether the area of the mask jumped a moment ago."""
+    return 0 <= (stamp_ns - item.jumped_ns) / 1e9 < settings.area_jump_hold_s
 
 
 def is_anchor(item: LiveObject, seen: Observation, stamp_ns: int, settings: GateSettings) -> bool:

@@ -41,7 +41,7 @@ def run_clip(
         name: Of the clip; copied to the record.
     """
     room = max(settings.max_objects, clip.num_objects)
-    tracker = VideoTracker(model, settings.model_copy(update={'max_objects': room}))
+    tracker = VideoTracker(model, settings.online().model_copy(update={'max_objects': room}))
     rows: list[list[dict[str, Any]]] = [[] for _ in range(clip.num_objects)]
     film, engine_ns = FilmMaker(), 0
     for t in range(clip.num_frames):

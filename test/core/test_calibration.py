@@ -61,6 +61,13 @@ def test_the_curve_maps_the_logistic_probability():
         (make(weights_sha256='cd' * 32).model_dump_json(), 'was made for nano with weights cdcd'),
         (make(weights={'one': 1.0}).model_dump_json(), 'expected weights of one, iou_logit'),
         ('{"model": "nano"}', 'weights_sha256'),
+        (make().model_dump_json().replace('-1.0', 'NaN'), 'is not a calibration'),
+        (make().model_dump_json().replace('calibration 1', 'calibration 9'), 'calibration 1'),
+        (
+            make().model_dump_json().replace('"curve":[]', '"curve":[[0.2,0.9],[0.4,0.1]]'),
+            'must rise',
+        ),
+        (make().model_dump_json().replace('"curve":[]', '"curve":[[0.2,1.9]]'), 'less than or'),
         ('{', 'is not a calibration'),
         (json.dumps([1, 2]), 'is not a calibration'),
     ],

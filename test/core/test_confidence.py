@@ -78,6 +78,14 @@ def test_existence_halves_while_unseen_and_is_back_when_seen():
     assert item.existence == pytest.approx(seen)
 
 
+def test_an_unseen_object_becomes_lost_also_after_time_went_backwards():
+    item, _, _ = run(SEEN, SEEN)
+    for index in range(-1000, -1000 + 45):
+        confidence.update(item, GONE, index * STEP_NS, SETTINGS)
+    assert item.state == ObjectState.LOST
+    assert item.existence < 0.2
+
+
 UNLIKE = dataclasses.replace(SEEN, similarity=0.1)
 ALIKE = dataclasses.replace(SEEN, similarity=0.9)
 

@@ -62,6 +62,22 @@ def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence():
     assert sum(judge(*[weak] * 100, settings=absolute)[1]) < sum(admitted)
 
 
+@pytest.mark.parametrize(
+    ('seen', 'jumped', 'enters'),
+    [
+        (Observation(6.0, 0.4, 0.1), False, True),  # unsure: that is what pathways are for
+        (Observation(6.0, 0.2, 0.1), False, False),
+        (Observation(-1.0, 0.9, 0.0), False, False),
+        (Observation(6.0, 0.9, 0.99), False, False),  # covers the image
+        (Observation(6.0, 0.9, 0.1), True, False),  # the area jumped a moment ago
+    ],
+)
+def test_what_enters_one_pathway_among_several(seen, jumped, enters):
+    item, _ = judge(SEEN)
+    item.jumped_ns = 2 * STEP_NS if jumped else -(10**12)
+    assert write_gate.admits_branch(item, seen, 3 * STEP_NS, SETTINGS) is enters
+
+
 def test_without_a_gate_everything_enters():
     absent = Observation(-3.0, 0.1, 0.0)
     assert judge(SEEN, absent, absent, settings=TrackerSettings.plain())[1] == [True] * 3
