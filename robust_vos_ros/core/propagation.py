@@ -27,7 +27,7 @@ from robust_vos_ros.core.observation import (
     box_agreement,
     observe,
 )
-from robust_vos_ros.core.prototypes import Prototypes
+from robust_vos_ros.core.prototypes import Prototypes, appearance
 from robust_vos_ros.core.survivors import Survivors, select
 from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.core.tracking_config import TrackerSettings
@@ -97,7 +97,8 @@ class Propagator:
         for item, seen, logits in zip(items, observe(kept), kept.mask_logits, strict=True):
             confidence.start(item, seen, record.stamp_ns, self.model.calibration)
             if learn and item.visible:
-                self.prototypes.learn(item.slot, features.pix, logits[0])
+                looks = appearance(features.pix, record.image)
+                self.prototypes.learn(item.slot, looks, logits[0])
                 item.learned_ns = record.stamp_ns
             if self.lag is not None:
                 now = dataclasses.replace(item)
@@ -156,7 +157,8 @@ class Propagator:
         pix = self.model.attend(features, view, gates)
         candidates = self.model.decode(features, pix, None, previous)
         alive = select(self.tree, slots, owners, candidates, settings.tree)
-        seen = self._observe(items, alive, candidates, gates, features)
+        looks = appearance(features.pix, record.image)
+        seen = self._observe(items, alive, candidates, gates, looks)
         in_view = [item.visible for item in items]
         seen = settle(self.model, alive, seen, settings.duplicate_iou, in_view)
         self._branch(items, alive)
@@ -178,7 +180,7 @@ class Propagator:
             if anchored:
                 anchors = entries.rows(anchored)
                 self.memory.write_anchors(at[anchored], record.frame_index, anchors)
-        self._learn_looks(items, features, record)
+        self._learn_looks(items, looks, record.stamp_ns)
         if self.lag is not None:
             for owner, item in enumerate(items):
                 rows = np.flatnonzero(alive.owners == owner)
@@ -198,7 +200,7 @@ class Propagator:
         alive: Survivors,
         candidates: Candidates,
         gates: Gates | None,
-        features: Features,
+        looks: torch.Tensor,
     ) -> list[Observation]:
         """Measure the survivors, also against the looks of their objects."""
         rows = torch.from_numpy(alive.rows)
@@ -211,7 +213,7 @@ class Propagator:
             alive.kept,
             box_agreement(chosen, alternative),
             None if gates is None else gates.activity[rows],
-            self.prototypes.similarity(slots, features.pix, alive.kept.mask_logits[:, 0]),
+            self.prototypes.similarity(slots, looks, alive.kept.mask_logits[:, 0]),
         )
         for owner, branches in enumerate(alive.branches):
             for row, branch in zip(np.flatnonzero(alive.owners == owner), branches, strict=True):
@@ -295,15 +297,15 @@ class Propagator:
         return Entries(spatial, kept.pointers[:, 0], kept.object_scores.numpy(force=True))
 
     def _learn_looks(
-        self, items: Sequence[LiveObject], features: Features, record: Record
+        self, items: Sequence[LiveObject], looks: torch.Tensor, stamp_ns: int
     ) -> None:
         """Learn how objects look from frames that surely show them, now and then."""
         for item in items:
-            age_s = abs(record.stamp_ns - item.learned_ns) / 1e9
+            age_s = abs(stamp_ns - item.learned_ns) / 1e9
             sure = item.state == ObjectState.TRACKED and item.memory_updated
             if sure and item.confidence >= _LEARN_MIN_CONFIDENCE and age_s >= _LEARN_EVERY_S:
-                self.prototypes.learn(item.slot, features.pix, self.logits[item.slot, 0])
-                item.learned_ns = record.stamp_ns
+                self.prototypes.learn(item.slot, looks, self.logits[item.slot, 0])
+                item.learned_ns = stamp_ns
 
 
 def slots_of(items: Sequence[LiveObject]) -> np.ndarray:

@@ -14,6 +14,8 @@ import torch
 _NUM_CLUSTERS = 16
 _NUM_SAMPLES = 256  # cells remembered per object
 _NEW_SAMPLES = 32  # cells learned from one frame
+_NUM_COLORS = 3
+_COLOR_WEIGHTS = (3.0, 3.0, 1.0)  # light changes with the weather, hue less
 _NUM_ROUNDS = 4  # of Lloyd's algorithm, from the prototypes there are
 _RATE = 0.2
 _EPS = 1e-6
@@ -25,11 +27,12 @@ class Prototypes:
 
     Args:
         capacity: Number of slots.
-        dim: C, width of a feature.
+        dim: C, width of a feature of the image.
         device: Where features live.
     """
 
     def __init__(self, capacity: int, dim: int, device: torch.device) -> None:
+        dim += _NUM_COLORS
         self.centers = torch.zeros(capacity, _NUM_CLUSTERS + 1, dim, device=device)
         self.samples = torch.zeros(capacity, _NUM_SAMPLES, dim, device=device)
         self.counts = torch.zeros(capacity, dtype=torch.int64)
@@ -50,15 +53,15 @@ class Prototypes:
         for name in _STATE:
             getattr(self, name).copy_(state[name])
 
-    def learn(self, slot: int, pix: torch.Tensor, mask_logits: torch.Tensor) -> None:
+    def learn(self, slot: int, looks: torch.Tensor, mask_logits: torch.Tensor) -> None:
         """Learn from a frame that surely shows the object.
 
         Args:
             slot: Row of the object.
-            pix: (1, C, h, w) features of the image.
+            looks: (h, w, C + 3) from `appearance`.
             mask_logits: (H, W) float32, above 0 is object.
         """
-        cells, share = _cells(pix), _shares(mask_logits[None], pix)[0]
+        cells, share = looks.flatten(0, 1), _shares(mask_logits[None], looks)[0]
         order = share.argsort(descending=True, stable=True)
         order = order[: int((share > 0.5).sum().clamp(min=1))]
         stride = max(1, len(order) // _NEW_SAMPLES)
@@ -78,21 +81,21 @@ class Prototypes:
             self.own[at], self.other[at] = self._likeness(at, cells, share[None])
 
     def similarity(
-        self, slots: torch.Tensor, pix: torch.Tensor, mask_logits: torch.Tensor
+        self, slots: torch.Tensor, looks: torch.Tensor, mask_logits: torch.Tensor
     ) -> torch.Tensor:
         """Return how much masks look like their objects.
 
         Args:
             slots: (N,) int64 rows of the objects.
-            pix: (1, C, h, w) features of the image.
+            looks: (h, w, C + 3) from `appearance`.
             mask_logits: (N, H, W) float32, above 0 is object.
 
         Returns:
             (N,) float32: about 1 as the object has looked, about 0 as the rest of the image; NaN
             where nothing is known or the mask is empty.
         """
-        share = _shares(mask_logits, pix)
-        own, _ = self._likeness(slots, _cells(pix), share)
+        share = _shares(mask_logits, looks)
+        own, _ = self._likeness(slots, looks.flatten(0, 1), share)
         span = (self.own[slots] - self.other[slots]).clamp(min=_EPS)
         known = (self.counts[slots.cpu()] > 0).to(share.device) & share.any(dim=1)
         return torch.where(known, (own - self.other[slots]) / span, float('nan'))
@@ -125,16 +128,34 @@ class Prototypes:
         self.centers[slot, -1] = _unit(samples.mean(dim=0))
 
 
-def _cells(pix: torch.Tensor) -> torch.Tensor:
-    """Return (h * w, C) unit features of the cells, without what all have in common."""
-    features = pix[0].float().flatten(1).T
-    return _unit(features - features.mean(dim=0))
+def appearance(pix: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """Return what each cell of an image looks like, without what all cells have in common.
+
+    Features of a small network say little of colour; so its mean is added, in opponent form.
+
+    Args:
+        pix: (1, C, h, w) features of the image.
+        image: (S, S, 3) uint8, RGB.
+
+    Returns:
+        (h, w, C + 3) float32 of length 1.
+    """
+    features = pix[0].float().permute(1, 2, 0)
+    size = (pix.shape[-2], pix.shape[-1])
+    planes = image.to(pix.device).permute(2, 0, 1).float()[None] / 255.0
+    red, green, blue = torch.nn.functional.adaptive_avg_pool2d(planes, size)[0]
+    opponent = (red - green, 0.5 * (red + green) - blue, (red + green + blue) / 3.0)
+    colors = torch.stack(
+        [weight * plane for weight, plane in zip(_COLOR_WEIGHTS, opponent, strict=True)], dim=-1
+    )
+    parts = [_unit(features - features.mean(dim=(0, 1))), colors - colors.mean(dim=(0, 1))]
+    return _unit(torch.cat(parts, dim=-1))
 
 
-def _shares(mask_logits: torch.Tensor, pix: torch.Tensor) -> torch.Tensor:
+def _shares(mask_logits: torch.Tensor, looks: torch.Tensor) -> torch.Tensor:
     """Return (N, h * w) how much of each cell each mask covers, 0 to 1."""
     inside = (mask_logits > 0).float()[:, None]
-    size = (pix.shape[-2], pix.shape[-1])
+    size = (looks.shape[0], looks.shape[1])
     return torch.nn.functional.adaptive_avg_pool2d(inside, size).flatten(1)
 
 

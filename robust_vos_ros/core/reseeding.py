@@ -11,7 +11,6 @@ from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.observation import observe
 from robust_vos_ros.core.prototypes import Prototypes
 from robust_vos_ros.core.segmenter import Segments
-from robust_vos_ros.core.tensors import Features
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import ObjectState, TrackResult
 
@@ -52,8 +51,8 @@ class Candidate:
 def judge(
     items: list[LiveObject],
     segments: list[Segments],
-    features: Features,
-    looks: Prototypes,
+    looks: torch.Tensor,
+    prototypes: Prototypes,
     *,
     taken: torch.Tensor,
     settings: TrackerSettings,
@@ -63,8 +62,8 @@ def judge(
     Args:
         items: Object that each prompt is meant for.
         segments: The segmented prompts.
-        features: Of the frame.
-        looks: Of the objects.
+        looks: What the frame looks like, from `prototypes.appearance`.
+        prototypes: Of the objects.
         taken: (N, h, w) logits of the objects in view.
         settings: How alike a candidate has to be.
 
@@ -76,7 +75,7 @@ def judge(
         for place, (row, seen) in enumerate(zip(group.rows, observe(group.kept), strict=True)):
             item, kept = items[row], group.kept.rows(torch.tensor([place]))
             slot = torch.tensor([item.slot], device=kept.mask_logits.device)
-            likeness = float(looks.similarity(slot, features.pix, kept.mask_logits[:, 0]))
+            likeness = float(prototypes.similarity(slot, looks, kept.mask_logits[:, 0]))
             limit = max(settings.max_coverage, item.prompted_coverage)
             if not 0.0 < seen.coverage <= limit:
                 rejected.append(f'{item.object_id!r}: a mask of {seen.coverage:.0%} of the image')

@@ -17,6 +17,7 @@ from robust_vos_ros.core.moga import Gates
 from robust_vos_ros.core.objects import LiveObject, ObjectTable
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, blank, slots_of
+from robust_vos_ros.core.prototypes import appearance
 from robust_vos_ros.core.reseeding import UNSEEN_STATES, Reseeded, judge
 from robust_vos_ros.core.results import make_result
 from robust_vos_ros.core.segmenter import Context, Segmenter, Segments
@@ -205,7 +206,7 @@ class VideoTracker:
             accepted, rejected = judge(
                 [item for item, _ in pairs],
                 self._segmenter.segment([prompt for _, prompt in pairs], record),
-                self._segmenter.encode(record),
+                appearance(self._segmenter.encode(record).pix, record.image),
                 self._propagator.prototypes,
                 taken=self._propagator.masks([x for x in self._objects if x.visible]),
                 settings=self.settings,

@@ -4,9 +4,10 @@ import math
 
 import torch
 
-from robust_vos_ros.core.prototypes import Prototypes
+from robust_vos_ros.core.prototypes import Prototypes, appearance
 
 DIM, SIDE = 8, 16
+GREY = torch.full((64, 64, 3), 128, dtype=torch.uint8)
 
 
 def paint(seed, where):
@@ -15,7 +16,7 @@ def paint(seed, where):
     pix = 0.3 * torch.randn(1, DIM, SIDE, SIDE, generator=generator)
     for direction, y, x in where:
         pix[0, direction, y : y + 4, x : x + 4] += 4.0
-    return pix
+    return appearance(pix, GREY)
 
 
 def box(y, x):
@@ -57,3 +58,15 @@ def test_an_object_smaller_than_a_cell_can_be_learned_and_memory_is_bounded():
         looks.learn(0, paint(seed, [(2, 1, 1)]), tiny)
     assert looks.samples.shape[1] == 256
     assert torch.isfinite(looks.centers).all()
+
+
+def test_things_of_equal_features_are_told_apart_by_their_colour():
+    looks = Prototypes(1, DIM, torch.device('cpu'))
+    image = GREY.clone()
+    image[16:32, 16:32] = torch.tensor([230, 40, 40], dtype=torch.uint8)  # red
+    image[16:32, 40:56] = torch.tensor([40, 60, 230], dtype=torch.uint8)  # blue
+    generator = torch.Generator().manual_seed(0)
+    cells = appearance(torch.randn(1, DIM, SIDE, SIDE, generator=generator), image)
+    looks.learn(0, cells, box(4, 4))
+    darker = appearance(torch.randn(1, DIM, SIDE, SIDE, generator=generator), image // 2)
+    assert alike(looks, 0, darker, box(4, 4)) > alike(looks, 0, darker, box(4, 10)) + 0.3
