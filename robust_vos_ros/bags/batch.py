@@ -13,8 +13,10 @@ from typing import Literal
 import pooch
 import pydantic
 
-from robust_vos_ros.bags.job import Job
+from robust_vos_ros.bags.job import JOB_KEY, Job
+from robust_vos_ros.bags.metadata import read_custom_data
 from robust_vos_ros.bags.process import Summary, process_bag
+from robust_vos_ros.bags.prompts import load_prompt_file
 from robust_vos_ros.core.cluster import connected, import_ray
 from robust_vos_ros.core.config import ModelSettings, Settings
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
@@ -34,8 +36,9 @@ class Entry(Settings):
         target: Name of the output, beside the manifest.
         status: What came of it.
         attempts: How often it was tried.
-        job: Hash of the job, its prompts and the size and time of its input.
-        sha256: Of the output.
+        job: Hash of the job, its prompts and masks and the size and time of its input; empty
+            when one of them is missing.
+        sha256: Of the output; after a failure of the one that an earlier job left there.
         num_frames: Images in it; `num_unusable` of them gave no result.
         error: Why it failed.
     """
@@ -66,20 +69,26 @@ class Manifest:
                     f'{self.path}: expected a manifest of earlier runs, got {error}; move it away'
                 ) from error
 
-    def is_done(self, job: Job) -> bool:
-        """Whether the output of this job is there and unchanged."""
+    def is_done(self, job: Job, key: str) -> bool:
+        """Whether the output of this job is there and unchanged.
+
+        Args:
+            job: The job.
+            key: Its `job_hash`.
+        """
         entry = self.entries.get(job.target.name)
         return (
-            entry is not None
-            and entry.status == 'done'
-            and entry.job == job_hash(job)
-            and self._owns(job)
+            entry is not None and entry.status == 'done' and entry.job == key and self._owns(job)
         )
 
-    def make_room(self, job: Job) -> None:
-        """Remove the output of an earlier job; what somebody else put there stays."""
-        if job.target.is_file() and self._owns(job):
-            job.target.unlink()
+    def may_replace(self, job: Job) -> bool:
+        """Whether an earlier run made what is there; what somebody else put there stays.
+
+        A run that was killed before it could note its output is known by the tag in there.
+        """
+        return job.target.is_file() and (
+            self._owns(job) or read_custom_data(job.target).get(JOB_KEY) == job.tag
+        )
 
     def put(self, entry: Entry) -> None:
         """Add or replace an entry, and write the file."""
@@ -104,14 +113,40 @@ def job_hash(job: Job) -> str:
     Raises:
         ConfigError: A file is missing.
     """
-    files = sorted(job.source.rglob('*')) if job.source.is_dir() else [job.source]
     try:
-        sizes = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        prompts = job.prompts.read_bytes()
+        times = [(path.name, path.stat().st_mtime_ns) for path in _input_files(job)]
     except OSError as error:
         raise ConfigError(f'{error.filename}: cannot be read: {error.strerror}') from error
-    about = repr((job.model_dump_json(exclude={'target'}), sizes, prompts))
+    about = repr((str(job.source), str(job.prompts), times, job_tag(job)))
     return hashlib.sha256(about.encode()).hexdigest()
+
+
+def job_tag(job: Job) -> str:
+    """Return a hash of what a job asks for, equal for copies of its files elsewhere.
+
+    Raises:
+        ConfigError: A file is missing, or the prompts cannot be used.
+    """
+    prompts = load_prompt_file(job.prompts)
+    named = [
+        path for entry in prompts.prompts for path in (entry.mask, entry.masks, entry.objects)
+    ]
+    digest = hashlib.sha256(
+        job.model_dump_json(exclude={'source', 'target', 'prompts', 'replace', 'tag'}).encode()
+    )
+    try:
+        digest.update(repr([path.stat().st_size for path in _input_files(job)]).encode())
+        digest.update(job.prompts.read_bytes())
+        for path in (job.prompts.parent / name for name in named if name is not None):
+            for file in sorted(path.glob('*.png')) if path.is_dir() else [path]:
+                digest.update(f'{file.name} {pooch.file_hash(file)}'.encode())
+    except OSError as error:
+        raise ConfigError(f'{error.filename}: cannot be read: {error.strerror}') from error
+    return digest.hexdigest()
+
+
+def _input_files(job: Job) -> list[Path]:
+    return sorted(job.source.rglob('*')) if job.source.is_dir() else [job.source]
 
 
 def make_jobs(sources: Sequence[Path], out: Path, prompts: Path, **fields: object) -> list[Job]:
@@ -160,26 +195,38 @@ def process_many(
         The entries of all jobs, in their order.
 
     Raises:
-        ConfigError: The manifest is damaged, or a bag or prompt file does not exist.
+        ConfigError: The manifest is damaged, or the folder cannot be made.
     """
     folder = jobs[0].target.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f'{folder}: expected a folder for the outputs, which cannot be made: {error.strerror}'
+        ) from error
     manifest = Manifest(folder)
     todo = []
     for job in jobs:
-        if manifest.is_done(job):
+        try:
+            key = job_hash(job)
+        except ConfigError as error:
+            manifest.put(_to_entry(job, '', error, 0, manifest))
             on_entry(manifest.entries[job.target.name])
-        else:
-            manifest.make_room(job)
-            todo.append(job)
+            continue
+        if manifest.is_done(job, key):
+            on_entry(manifest.entries[job.target.name])
+            continue
+        tagged = job.model_copy(update={'tag': job_tag(job)})
+        replace = manifest.may_replace(tagged)
+        todo.append((key, tagged.model_copy(update={'replace': replace})))
     for attempt in range(1, retries + 2):
         failed = []
-        for position, outcome in runner(todo):
-            job = todo[position]
-            entry = _to_entry(job, outcome, attempt)
+        for position, outcome in runner([job for _, job in todo]):
+            key, job = todo[position]
+            entry = _to_entry(job, key, outcome, attempt, manifest)
             manifest.put(entry)
             if entry.status == 'failed':
-                failed.append(job)
+                failed.append(todo[position])
             if entry.status == 'done' or attempt > retries:
                 on_entry(entry)
         todo = failed
@@ -248,13 +295,19 @@ def _load(settings: str) -> Model:
     return model
 
 
-def _to_entry(job: Job, outcome: Outcome, attempts: int) -> Entry:
-    about = {'source': str(job.source), 'target': job.target.name, 'attempts': attempts}
-    about['job'] = job_hash(job)
+def _to_entry(job: Job, key: str, outcome: Outcome, attempts: int, manifest: Manifest) -> Entry:
+    about = {
+        'source': str(job.source),
+        'target': job.target.name,
+        'attempts': attempts,
+        'job': key,
+    }
     if isinstance(outcome, Exception):
         text = str(outcome)
         if not isinstance(outcome, RobustVosError):
             text = f'{type(outcome).__name__}: {text}'
+        before = manifest.entries.get(job.target.name)
+        about['sha256'] = before.sha256 if before else ''
         return Entry(status='failed', error=' '.join(text.split()), **about)
     return Entry(
         status='done',

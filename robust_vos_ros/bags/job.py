@@ -19,6 +19,9 @@ from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.weights import find_adapter
 
 
+JOB_KEY = 'robust_vos.job'  # of the tag in an output
+
+
 class Job(Settings):
     """What to do with one bag.
 
@@ -30,6 +33,8 @@ class Job(Settings):
         namespace: Where results go; topics of the input below it are replaced.
         model: What tracks.
         compress: Whether the output is compressed.
+        replace: Whether an output file that is there is replaced, at the end and at once.
+        tag: Noted in the output as `robust_vos.job`; empty = nothing.
     """
 
     source: Path
@@ -39,6 +44,8 @@ class Job(Settings):
     namespace: str = DEFAULT_NAMESPACE
     model: ModelSettings = ModelSettings()
     compress: bool = False
+    replace: bool = False
+    tag: str = ''
 
     @property
     def workplace(self) -> Path:
@@ -50,11 +57,13 @@ def check_job(job: Job) -> None:
     """Check what can be told without opening the bag.
 
     Raises:
-        ConfigError: The namespace is malformed, or the output exists.
+        ConfigError: The namespace is malformed, the output is the input, or it exists.
     """
     if not job.namespace.startswith('/') or job.namespace.endswith('/'):
         raise ConfigError(f'namespace: expected a name such as /robust_vos, got {job.namespace!r}')
-    if job.target.exists():
+    if job.target.exists() and job.source.exists() and job.target.samefile(job.source):
+        raise ConfigError(f'{job.target}: expected another name for the output, got the input')
+    if job.target.exists() and not (job.replace and job.target.is_file()):
         raise ConfigError(f'{job.target} exists already; remove it or choose another name')
 
 
