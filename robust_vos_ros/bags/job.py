@@ -18,7 +18,6 @@ from robust_vos_ros.core.identity import describe
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.weights import find_adapter
 
-
 JOB_KEY = 'robust_vos.job'  # of the tag in an output
 
 

@@ -145,7 +145,7 @@ def test_a_job_depends_on_the_masks_its_prompts_name(helpers, sources, tmp_path:
         keys.add(batch.job_hash(job))
     assert len(keys) == 4
     (tmp_path / 'one.png').unlink()
-    with pytest.raises(ConfigError, match='one.png: cannot be read'):
+    with pytest.raises(ConfigError, match=r'one\.png: cannot be read'):
         batch.job_hash(job)
 
 
