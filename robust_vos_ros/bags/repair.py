@@ -66,7 +66,7 @@ def repair_bag(bag: Path, out: Path) -> Repaired:
             _move(target if bag.is_dir() else target / bag.name, out)
     except OSError as error:
         raise BagError(
-            f'cannot repair {bag} to {out}: {error.strerror}; each file there is whole or as it was'
+            f'cannot repair {bag} to {out}: {error.strerror}; each file is whole or as it was'
         ) from error
     return result
 
