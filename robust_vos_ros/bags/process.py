@@ -109,9 +109,7 @@ def process_bag(
             job.workplace.mkdir(parents=True, exist_ok=True)
             with Journal(job.workplace / 'journal.sqlite', identity.key) as journal:
                 runner = _Runner(job, bag, topic, journal, identity)
-                tracking = PlannedTracker(
-                    model, identity, prompts, plan, state=journal.load_state()
-                )
+                tracking = PlannedTracker(model, identity, prompts, plan, state=journal.state)
                 on_start(bag.topics[topic].num_messages, journal.num_frames)
                 summary = runner.run(tracking, on_frame, checkpoint_frames)
             runner.finish()

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -292,6 +293,41 @@ def test_a_journal_belongs_to_one_process(tmp_path: Path):
     (tmp_path / 'journal.sqlite').write_bytes(b'no database' * 100)
     with Journal(tmp_path / 'journal.sqlite', 'key') as journal:
         assert journal.num_frames == 0
+
+
+def damage_page(path, state):
+    data = bytearray(path.read_bytes())
+    data[4096:] = bytes([7]) * (len(data) - 4096)
+    path.write_bytes(data)
+
+
+def damage_state(path, state):
+    position = path.read_bytes().find(state)
+    with path.open('r+b') as stream:
+        stream.seek(position)
+        stream.write(bytes(len(state)))
+
+
+@pytest.mark.parametrize('damage', [damage_page, damage_state])
+def test_a_damaged_journal_is_begun_anew(damage, tmp_path: Path):
+    path = tmp_path / 'journal.sqlite'
+    with Journal(path, 'key') as journal:
+        journal.checkpoint(3, {'number': 5})
+    with Journal(path, 'key') as journal:
+        assert (journal.num_frames, journal.state) == (3, {'number': 5})
+    with sqlite3.connect(path) as database:
+        ((state,),) = database.execute('SELECT state FROM checkpoint')
+    database.close()
+    damage(path, state[:200])
+    with Journal(path, 'key') as journal:
+        assert (journal.num_frames, journal.state) == (0, None)
+        journal.checkpoint(1, {})
+
+
+def test_a_journal_that_cannot_be_made_says_why(tmp_path: Path):
+    (tmp_path / 'journal.sqlite').mkdir()
+    with pytest.raises(sqlite3.OperationalError, match='unable to open'):
+        Journal(tmp_path / 'journal.sqlite', 'key')
 
 
 def test_label_masks_are_small():
