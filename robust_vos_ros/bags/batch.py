@@ -17,6 +17,7 @@ from robust_vos_ros.bags.job import JOB_KEY, Job
 from robust_vos_ros.bags.metadata import read_custom_data
 from robust_vos_ros.bags.process import Summary, process_bag
 from robust_vos_ros.bags.prompts import load_prompt_file
+from robust_vos_ros.bags.reader import bag_name
 from robust_vos_ros.core.cluster import connected, import_ray
 from robust_vos_ros.core.config import ModelSettings, Settings
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
@@ -163,7 +164,7 @@ def make_jobs(sources: Sequence[Path], out: Path, prompts: Path, **fields: objec
     """
     jobs = []
     for source in sources:
-        name = source.name if source.is_dir() else source.stem
+        name = bag_name(source)
         file = prompts / f'{name}.yaml' if prompts.is_dir() else prompts
         paths = {'source': source, 'target': out / f'{name}.mcap', 'prompts': file}
         # Absolute: a worker of a cluster has another working directory.

@@ -60,9 +60,14 @@ def check_job(job: Job) -> None:
     """
     if not job.namespace.startswith('/') or job.namespace.endswith('/'):
         raise ConfigError(f'namespace: expected a name such as /robust_vos, got {job.namespace!r}')
-    if job.target.exists() and job.source.exists() and job.target.samefile(job.source):
+    try:
+        there = job.target.exists()
+        same = there and job.source.exists() and job.target.samefile(job.source)
+    except OSError as error:
+        raise ConfigError(f'{error.filename}: cannot be read: {error.strerror}') from error
+    if same:
         raise ConfigError(f'{job.target}: expected another name for the output, got the input')
-    if job.target.exists() and not (job.replace and job.target.is_file()):
+    if there and not (job.replace and job.target.is_file()):
         raise ConfigError(f'{job.target} exists already; remove it or choose another name')
 
 

@@ -27,6 +27,7 @@ from std_msgs.msg import String
 from robust_vos_ros.bags.metadata import read_custom_data
 from robust_vos_ros.bags.reader import BagReader, header_stamp_ns
 from robust_vos_ros.bags.recording import Recording
+from robust_vos_ros.bags.writer import BagWriter
 from robust_vos_ros.core.errors import BagError, ConfigError
 from robust_vos_ros.live import player
 from robust_vos_ros.live.player import PlayOptions, play
@@ -286,3 +287,10 @@ def test_types_that_are_not_installed_are_skipped(recorded, monkeypatch):
     monkeypatch.setattr(player, 'message_class', lambda _: None)
     with pytest.raises(BagError, match='source the workspace that has robust_vos/msg/Tracked'):
         play(PlayOptions(recorded[0], topics=(OBJECTS,)))
+
+
+def test_a_name_that_ros_2_lacks_gets_one_sentence(tmp_path):
+    with BagWriter(tmp_path / 'bag') as bag:
+        bag.write('/my-camera/note', STRING, bytes(serialize_message(String(data='a'))), 1)
+    with pytest.raises(BagError, match="'/my-camera/note' is no name of a ROS 2 topic"):
+        play(PlayOptions(tmp_path / 'bag'))
