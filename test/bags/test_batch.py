@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from robust_vos_ros.bags import batch
+from robust_vos_ros.bags.manifest import Manifest, job_hash
 from robust_vos_ros.bags.process import process_bag
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
 
@@ -139,14 +140,14 @@ def test_a_job_depends_on_the_masks_its_prompts_name(helpers, sources, tmp_path:
     for name in names:
         (tmp_path / name).write_text('old')
     (job,) = make_jobs(helpers, sources[:1], prompts, tmp_path)
-    keys = {batch.job_hash(job)}
+    keys = {job_hash(job)}
     for name in names:
         (tmp_path / name).write_text('new')
-        keys.add(batch.job_hash(job))
+        keys.add(job_hash(job))
     assert len(keys) == 4
     (tmp_path / 'one.png').unlink()
     with pytest.raises(ConfigError, match=r'one\.png: cannot be read'):
-        batch.job_hash(job)
+        job_hash(job)
 
 
 def test_jobs_of_many_bags(helpers, sources, tmp_path: Path):
@@ -159,7 +160,7 @@ def test_jobs_of_many_bags(helpers, sources, tmp_path: Path):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'manifest.json').write_text('{}')
     with pytest.raises(ConfigError, match='expected a manifest'):
-        batch.Manifest(tmp_path / 'out')
+        Manifest(tmp_path / 'out')
     (tmp_path / 'file').touch()
     (job,) = batch.make_jobs(sources[:1], tmp_path / 'file', tmp_path, model=helpers.SETTINGS)
     with pytest.raises(ConfigError, match='expected a folder for the outputs'):

@@ -295,6 +295,20 @@ def test_a_journal_belongs_to_one_process(tmp_path: Path):
         assert journal.num_frames == 0
 
 
+def test_what_came_meanwhile_is_not_overwritten(
+    helpers, model, mcap_bag, prompt_file, tmp_path: Path
+):
+    job = make_job(helpers, mcap_bag, tmp_path / 'masks.mcap', prompt_file)
+    with pytest.raises(ConfigError, match='exists already'):
+        process_bag(
+            job, model, on_frame=lambda: job.target.write_text('mine'), checkpoint_frames=5
+        )
+    assert job.target.read_text() == 'mine'
+    job.target.unlink()
+    assert process_bag(job, model, checkpoint_frames=5).num_resumed == 10
+    assert not job.workplace.exists()
+
+
 def damage_page(path, state):
     data = bytearray(path.read_bytes())
     data[4096:] = bytes([7]) * (len(data) - 4096)
