@@ -1,22 +1,20 @@
-"""Many bags: here or on a Ray cluster, with retries and a manifest of what is done."""
+"""Many bags: here or on a Ray cluster, with retries; what is done is not done again."""
 
 from __future__ import annotations
 
 import collections
 import functools
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import pooch
-import pydantic
 
 from robust_vos_ros.bags.job import Job
+from robust_vos_ros.bags.manifest import Entry, Manifest, job_hash, job_tag
 from robust_vos_ros.bags.process import Summary, process_bag
+from robust_vos_ros.bags.reader import bag_name
 from robust_vos_ros.core.cluster import connected, import_ray
-from robust_vos_ros.core.config import ModelSettings, Settings
+from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.network import load_model
@@ -24,94 +22,6 @@ from robust_vos_ros.core.network import load_model
 # Yields (position of the job, what came of it), in any order; runs no job twice.
 Outcome = Summary | Exception
 Runner = Callable[[Sequence[Job]], Iterator[tuple[int, Outcome]]]
-
-
-class Entry(Settings):
-    """One bag of a manifest.
-
-    Attributes:
-        source: The bag that was read.
-        target: Name of the output, beside the manifest.
-        status: What came of it.
-        attempts: How often it was tried.
-        job: Hash of the job, its prompts and the size and time of its input.
-        sha256: Of the output.
-        num_frames: Images in it; `num_unusable` of them gave no result.
-        error: Why it failed.
-    """
-
-    source: str
-    target: str
-    status: Literal['done', 'failed']
-    attempts: int
-    job: str
-    sha256: str = ''
-    num_frames: int = 0
-    num_unusable: int = 0
-    error: str = ''
-
-
-class Manifest:
-    """The file manifest.json of a folder of outputs, written anew after every bag."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / 'manifest.json'
-        self.entries: dict[str, Entry] = {}
-        if self.path.exists():
-            try:
-                rows = json.loads(self.path.read_text('utf-8'))['bags']
-                self.entries = {row['target']: Entry(**row) for row in rows}
-            except (OSError, ValueError, KeyError, TypeError, pydantic.ValidationError) as error:
-                raise ConfigError(
-                    f'{self.path}: expected a manifest of earlier runs, got {error}; move it away'
-                ) from error
-
-    def is_done(self, job: Job) -> bool:
-        """Whether the output of this job is there and unchanged."""
-        entry = self.entries.get(job.target.name)
-        return (
-            entry is not None
-            and entry.status == 'done'
-            and entry.job == job_hash(job)
-            and self._owns(job)
-        )
-
-    def make_room(self, job: Job) -> None:
-        """Remove the output of an earlier job; what somebody else put there stays."""
-        if job.target.is_file() and self._owns(job):
-            job.target.unlink()
-
-    def put(self, entry: Entry) -> None:
-        """Add or replace an entry, and write the file."""
-        self.entries[entry.target] = entry
-        rows = [self.entries[name].model_dump() for name in sorted(self.entries)]
-        new = self.path.with_suffix('.new')
-        new.write_text(json.dumps({'bags': rows}, indent=2) + '\n', encoding='utf-8')
-        new.replace(self.path)
-
-    def _owns(self, job: Job) -> bool:
-        entry = self.entries.get(job.target.name)
-        return (
-            entry is not None
-            and job.target.is_file()
-            and pooch.file_hash(job.target) == entry.sha256
-        )
-
-
-def job_hash(job: Job) -> str:
-    """Return a hash of a job and of the files it names.
-
-    Raises:
-        ConfigError: A file is missing.
-    """
-    files = sorted(job.source.rglob('*')) if job.source.is_dir() else [job.source]
-    try:
-        sizes = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        prompts = job.prompts.read_bytes()
-    except OSError as error:
-        raise ConfigError(f'{error.filename}: cannot be read: {error.strerror}') from error
-    about = repr((job.model_dump_json(exclude={'target'}), sizes, prompts))
-    return hashlib.sha256(about.encode()).hexdigest()
 
 
 def make_jobs(sources: Sequence[Path], out: Path, prompts: Path, **fields: object) -> list[Job]:
@@ -128,7 +38,7 @@ def make_jobs(sources: Sequence[Path], out: Path, prompts: Path, **fields: objec
     """
     jobs = []
     for source in sources:
-        name = source.name if source.is_dir() else source.stem
+        name = bag_name(source)
         file = prompts / f'{name}.yaml' if prompts.is_dir() else prompts
         paths = {'source': source, 'target': out / f'{name}.mcap', 'prompts': file}
         # Absolute: a worker of a cluster has another working directory.
@@ -160,26 +70,38 @@ def process_many(
         The entries of all jobs, in their order.
 
     Raises:
-        ConfigError: The manifest is damaged, or a bag or prompt file does not exist.
+        ConfigError: The manifest is damaged, or the folder cannot be made.
     """
     folder = jobs[0].target.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f'{folder}: expected a folder for the outputs, which cannot be made: {error.strerror}'
+        ) from error
     manifest = Manifest(folder)
     todo = []
     for job in jobs:
-        if manifest.is_done(job):
+        try:
+            key = job_hash(job)
+        except ConfigError as error:
+            manifest.put(_to_entry(job, '', error, 0, manifest))
             on_entry(manifest.entries[job.target.name])
-        else:
-            manifest.make_room(job)
-            todo.append(job)
+            continue
+        if manifest.is_done(job, key):
+            on_entry(manifest.entries[job.target.name])
+            continue
+        tagged = job.model_copy(update={'tag': job_tag(job)})
+        replace = manifest.may_replace(tagged)
+        todo.append((key, tagged.model_copy(update={'replace': replace})))
     for attempt in range(1, retries + 2):
         failed = []
-        for position, outcome in runner(todo):
-            job = todo[position]
-            entry = _to_entry(job, outcome, attempt)
+        for position, outcome in runner([job for _, job in todo]):
+            key, job = todo[position]
+            entry = _to_entry(job, key, outcome, attempt, manifest)
             manifest.put(entry)
             if entry.status == 'failed':
-                failed.append(job)
+                failed.append(todo[position])
             if entry.status == 'done' or attempt > retries:
                 on_entry(entry)
         todo = failed
@@ -248,13 +170,19 @@ def _load(settings: str) -> Model:
     return model
 
 
-def _to_entry(job: Job, outcome: Outcome, attempts: int) -> Entry:
-    about = {'source': str(job.source), 'target': job.target.name, 'attempts': attempts}
-    about['job'] = job_hash(job)
+def _to_entry(job: Job, key: str, outcome: Outcome, attempts: int, manifest: Manifest) -> Entry:
+    about = {
+        'source': str(job.source),
+        'target': job.target.name,
+        'attempts': attempts,
+        'job': key,
+    }
     if isinstance(outcome, Exception):
         text = str(outcome)
         if not isinstance(outcome, RobustVosError):
             text = f'{type(outcome).__name__}: {text}'
+        before = manifest.entries.get(job.target.name)
+        about['sha256'] = before.sha256 if before else ''
         return Entry(status='failed', error=' '.join(text.split()), **about)
     return Entry(
         status='done',

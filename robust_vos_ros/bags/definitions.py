@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.base import TypesysError
 from rosbags.typesys.store import Typestore
 
 from robust_vos_ros.core.errors import ConfigError
@@ -74,7 +75,10 @@ def add_installed_type(typestore: Typestore, msgtype: str) -> bool:
         path = _find_definition(name)
         if path is None:
             return False
-        types = get_types_from_msg(path.read_text('utf-8'), name)
+        try:
+            types = get_types_from_msg(path.read_text('utf-8'), name)
+        except (OSError, UnicodeDecodeError, TypesysError):
+            return False
         found.update(types)
         pending += [field for _, fields in types.values() for field in _named_types(fields)]
     typestore.register(found)

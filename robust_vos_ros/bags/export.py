@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,16 @@ import numpy as np
 
 from robust_vos_ros.bags.formats import Coco, Davis, Format, Mot, YoloSeg, frame_rate
 from robust_vos_ros.bags.labelled import LabelledFrame, labelled_frames
-from robust_vos_ros.bags.reader import COMPRESSED_IMAGE, BagReader, RawMessage, header_stamp_ns
+from robust_vos_ros.bags.reader import (
+    COMPRESSED_IMAGE,
+    BagReader,
+    RawMessage,
+    bag_name,
+    header_stamp_ns,
+)
 from robust_vos_ros.bags.results import DEFAULT_NAMESPACE, ResultTopics
 from robust_vos_ros.bags.video import VideoFile
-from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.errors import BagError, ConfigError
 from robust_vos_ros.core.images import JPEG_START
 from robust_vos_ros.core.pictures import draw_objects
 
@@ -64,14 +71,20 @@ def export_bag(
     with BagReader(path) as bag:
         images = results.find_images(bag, topic, required=False)
         frames = labelled_frames(bag, images, results, min_confidence=min_confidence)
+        first = next(frames, None)
+        if first is None:
+            raise BagError(
+                f'{path}: expected a frame with objects and mask of one stamp'
+                f'{f" as an image on {images}" if images else ""}, got none'
+            )
         try:
             if form == VIDEO:
                 writer = _VideoExport(bag, out, results)
             else:
                 out.mkdir(parents=True)
-                writer = _FolderExport(bag, FORMATS[form](out, path.stem))
+                writer = _FolderExport(bag, FORMATS[form](out, bag_name(path)))
             with writer:
-                for frame in frames:
+                for frame in itertools.chain((first,), frames):
                     writer.add(frame)
                     count += 1
                     on_frame()
@@ -96,9 +109,9 @@ class _FolderExport:
     def add(self, frame: LabelledFrame) -> None:
         self._form.add(frame)
         if frame.image is not None:
-            self._form.images.mkdir(parents=True, exist_ok=True)
-            jpeg = self._to_jpeg(frame.image)
-            (self._form.images / f'{frame.index:05d}.jpg').write_bytes(jpeg)
+            path = self._form.image_path(frame.index)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self._to_jpeg(frame.image))
 
     def _to_jpeg(self, message: RawMessage) -> bytes:
         """Return an image as a JPEG file: the recorded bytes where they are one."""

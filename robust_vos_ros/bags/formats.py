@@ -19,13 +19,10 @@ _NO_CLASS = 'object'
 
 
 class Format(Protocol):
-    """A data set that grows frame by frame.
+    """A data set that grows frame by frame."""
 
-    Attributes:
-        images: Folder for the images, named by frame: 00000.jpg.
-    """
-
-    images: Path
+    def image_path(self, index: int) -> Path:
+        """Return where the image of a frame belongs."""
 
     def add(self, frame: LabelledFrame) -> None:
         """Add one frame."""
@@ -52,11 +49,15 @@ class Davis:
     """Palette masks in the layout of DAVIS 2017, and objects.json with who the values are."""
 
     def __init__(self, root: Path, name: str) -> None:
-        self.images = root / 'JPEGImages' / '480p' / name
+        self._images = root / 'JPEGImages' / '480p' / name
         self._masks = root / 'Annotations' / '480p' / name
         self._masks.mkdir(parents=True)
         self._root, self._name = root, name
         self._objects: dict[int, ObjectName] = {}
+
+    def image_path(self, index: int) -> Path:
+        """Return the path of the file 00000.jpg for frame 0."""
+        return self._images / f'{index:05d}.jpg'
 
     def add(self, frame: LabelledFrame) -> None:
         """Write one mask.
@@ -91,7 +92,7 @@ class Coco:
     """One annotation per object and frame, as run lengths; `track_id` ties them together."""
 
     def __init__(self, root: Path, name: str) -> None:
-        self.images = root / 'images'
+        self._images = root / 'images'
         self._path = root / 'annotations.json'
         self._classes, self._tracks = Classes(), list[str]()
         self._content: dict[str, Any] = {
@@ -100,13 +101,17 @@ class Coco:
             'annotations': [],
         }
 
+    def image_path(self, index: int) -> Path:
+        """Return the path of the file 00000.jpg for frame 0."""
+        return self._images / f'{index:05d}.jpg'
+
     def add(self, frame: LabelledFrame) -> None:
         """Note one frame."""
         height, width = frame.labels.shape
         self._content['images'].append(
             {
                 'id': frame.index,
-                'file_name': f'{frame.index:05d}.jpg',
+                'file_name': self.image_path(frame.index).name,
                 'width': width,
                 'height': height,
                 'stamp_ns': frame.stamp_ns,
@@ -147,10 +152,14 @@ class YoloSeg:
 
     def __init__(self, root: Path, name: str) -> None:
         del name
-        self.images = root / 'images'
+        self._images = root / 'images'
         self._labels = root / 'labels'
         self._labels.mkdir(parents=True)
         self._root, self._classes = root, Classes()
+
+    def image_path(self, index: int) -> Path:
+        """Return the path of the file 00000.jpg for frame 0."""
+        return self._images / f'{index:05d}.jpg'
 
     def add(self, frame: LabelledFrame) -> None:
         """Write one text file, empty where nothing is seen."""
@@ -186,17 +195,23 @@ class Mot:
     """Boxes over time as ground truth of MOTChallenge: frames, ids and pixels count from 1."""
 
     def __init__(self, root: Path, name: str) -> None:
-        self.images = root / name / 'img1'
+        self._images = root / name / 'img1'
+        self._length = 0
         self._root, self._name = root / name, name
         self._classes, self._tracks = Classes(), list[str]()
         self._rows: list[str] = []
         self._size_wh = (0, 0)
         self._stamps_ns: list[int] = []
 
+    def image_path(self, index: int) -> Path:
+        """Return the path of the file 000001.jpg for frame 0."""
+        return self._images / f'{index + 1:06d}.jpg'
+
     def add(self, frame: LabelledFrame) -> None:
         """Note one frame: frame, id, left, top, width, height, 1, class, visibility."""
         self._size_wh = frame.labels.shape[1], frame.labels.shape[0]
         self._stamps_ns.append(frame.stamp_ns)
+        self._length = frame.index + 1  # also frames without a result count
         for item in frame.shown:
             if item.object_id not in self._tracks:
                 self._tracks.append(item.object_id)
@@ -218,7 +233,7 @@ class Mot:
             'name': self._name,
             'imDir': 'img1',
             'frameRate': round(frame_rate(self._stamps_ns)),
-            'seqLength': len(self._stamps_ns),
+            'seqLength': self._length,
             'imWidth': self._size_wh[0],
             'imHeight': self._size_wh[1],
             'imExt': '.jpg',

@@ -9,6 +9,7 @@ from pathlib import Path
 from robust_vos_ros.bags.definitions import PACKAGE
 from robust_vos_ros.bags.metadata import read_custom_data
 from robust_vos_ros.bags.reader import BagReader, Topic
+from robust_vos_ros.core.errors import BagError
 from robust_vos_ros.core.types import ObjectState
 
 _ARRAY = f'{PACKAGE}/msg/TrackedObjectArray'
@@ -72,7 +73,7 @@ def read_info(path: Path) -> BagInfo:
     """Read what is in a bag.
 
     Raises:
-        BagError: It is missing, damaged, cut off or empty.
+        BagError: It is missing, damaged, cut off or empty, or has objects in no known state.
     """
     with BagReader(path) as bag:
         return BagInfo(
@@ -103,6 +104,11 @@ def _histories(bag: BagReader) -> list[ObjectHistory]:
             key = message.topic, item.object_id
             if key not in found:
                 found[key] = ObjectHistory(message.topic, item.object_id, item.class_id)
-            sighting = Sighting(time_s, ObjectState(item.state), item.confidence)
-            found[key].sightings.append(sighting)
+            try:
+                state = ObjectState(item.state)
+            except ValueError as error:
+                raise BagError(
+                    f'{bag.path}: {item.object_id!r} at {time_s:.3f} s: {error}'
+                ) from error
+            found[key].sightings.append(Sighting(time_s, state, item.confidence))
     return list(found.values())

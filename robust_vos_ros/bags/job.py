@@ -18,6 +18,8 @@ from robust_vos_ros.core.identity import describe
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.weights import find_adapter
 
+JOB_KEY = 'robust_vos.job'  # of the tag in an output
+
 
 class Job(Settings):
     """What to do with one bag.
@@ -30,6 +32,8 @@ class Job(Settings):
         namespace: Where results go; topics of the input below it are replaced.
         model: What tracks.
         compress: Whether the output is compressed.
+        replace: Whether an output file that is there is replaced, at the end and at once.
+        tag: Noted in the output as `robust_vos.job`; empty = nothing.
     """
 
     source: Path
@@ -39,6 +43,8 @@ class Job(Settings):
     namespace: str = DEFAULT_NAMESPACE
     model: ModelSettings = ModelSettings()
     compress: bool = False
+    replace: bool = False
+    tag: str = ''
 
     @property
     def workplace(self) -> Path:
@@ -50,11 +56,18 @@ def check_job(job: Job) -> None:
     """Check what can be told without opening the bag.
 
     Raises:
-        ConfigError: The namespace is malformed, or the output exists.
+        ConfigError: The namespace is malformed, the output is the input, or it exists.
     """
     if not job.namespace.startswith('/') or job.namespace.endswith('/'):
         raise ConfigError(f'namespace: expected a name such as /robust_vos, got {job.namespace!r}')
-    if job.target.exists():
+    try:
+        there = job.target.exists()
+        same = there and job.source.exists() and job.target.samefile(job.source)
+    except OSError as error:
+        raise ConfigError(f'{error.filename}: cannot be read: {error.strerror}') from error
+    if same:
+        raise ConfigError(f'{job.target}: expected another name for the output, got the input')
+    if there and not (job.replace and job.target.is_file()):
         raise ConfigError(f'{job.target} exists already; remove it or choose another name')
 
 

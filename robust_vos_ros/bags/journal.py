@@ -24,6 +24,11 @@ CREATE INDEX IF NOT EXISTS result_frame ON result (frame);
 """
 
 
+# Words of errors that do not mean damage; Python 3.10 does not tell their codes.
+_BUSY = ('locked',)
+_SURROUNDINGS = ('unable to open', 'readonly', 'disk is full', 'disk I/O error')
+
+
 class Journal:
     """Results of finished frames and the state of the tracker after them, in an SQLite file.
 
@@ -36,29 +41,22 @@ class Journal:
 
     Raises:
         BagError: Another process has it open.
+        sqlite3.OperationalError: The disk is full, or the file cannot be opened.
 
     Attributes:
         num_frames: Frames before the last checkpoint.
+        state: Of the tracker at the last checkpoint, None without one.
     """
 
     def __init__(self, path: Path, key: str) -> None:
-        try:
-            self._open(path)
-        except sqlite3.OperationalError as error:
-            raise BagError(f'{path.parent}: another process is at work there ({error})') from error
-        except sqlite3.DatabaseError:  # damaged
-            path.unlink()
-            self._open(path)
-        same = self._database.execute('SELECT key FROM job').fetchone() == (key,)
-        row = self._database.execute('SELECT num_frames FROM checkpoint').fetchone()
-        if not same:
+        self.num_frames = 0
+        self.state: dict[str, Any] | None = None
+        if not self._resume(path, key):
             self._database.close()
             path.unlink()
             self._open(path)
             self._database.execute('INSERT INTO job VALUES (?)', (key,))
             self._database.commit()
-            row = None
-        self.num_frames: int = row[0] if row else 0
 
     def __enter__(self) -> Journal:
         """Do nothing: it is open already."""
@@ -72,11 +70,6 @@ class Journal:
     ) -> None:
         """Close the file; results after the last checkpoint are dropped."""
         self._database.close()
-
-    def load_state(self) -> dict[str, Any] | None:
-        """Return the state of the last checkpoint, None without one."""
-        row = self._database.execute('SELECT state FROM checkpoint').fetchone()
-        return None if row is None else torch.load(io.BytesIO(row[0]), weights_only=True)
 
     def results(self, frame: int) -> list[RawMessage]:
         """Return the results of one frame in the order they were added."""
@@ -110,6 +103,30 @@ class Journal:
         self._database.execute('INSERT INTO checkpoint VALUES (?, ?)', row)
         self._database.commit()
 
+    def _resume(self, path: Path, key: str) -> bool:
+        """Load the last checkpoint; return whether the file is whole and of this key."""
+        try:
+            self._open(path)
+            if self._database.execute('PRAGMA quick_check').fetchone() != ('ok',):
+                return False
+            same = self._database.execute('SELECT key FROM job').fetchone() == (key,)
+            row = self._database.execute('SELECT num_frames, state FROM checkpoint').fetchone()
+        except sqlite3.DatabaseError as error:
+            if _says(error, _BUSY):
+                raise BagError(
+                    f'{path.parent}: another process is at work there ({error})'
+                ) from error
+            if _says(error, _SURROUNDINGS):
+                raise
+            return False
+        if same and row is not None:
+            try:
+                self.state = torch.load(io.BytesIO(row[1]), weights_only=True)
+            except Exception:  # whatever it makes of damaged bytes
+                return False
+            self.num_frames = row[0]
+        return same
+
     def _open(self, path: Path) -> None:
         # The writing thread uses what the main thread opened, one after the other.
         self._database = sqlite3.connect(path, timeout=0.0, check_same_thread=False)
@@ -118,3 +135,7 @@ class Journal:
         # Locks the file until it is closed.
         self._database.execute('BEGIN IMMEDIATE')
         self._database.commit()
+
+
+def _says(error: Exception, words: tuple[str, ...]) -> bool:
+    return any(word in str(error) for word in words)

@@ -14,6 +14,8 @@ from robust_vos_ros.bags.results import OBJECTS_TYPE, ResultTopics
 from robust_vos_ros.core.errors import BagError
 from robust_vos_ros.core.types import ObjectState
 
+_MAX_PENDING = 100  # frames that wait for an image, objects or a mask: a few seconds
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LabelledObject:
@@ -91,6 +93,8 @@ def labelled_frames(
         if message.topic == counter:
             parts.index = num_seen
             num_seen += 1
+        if len(pending) > _MAX_PENDING:  # results for the oldest one never came
+            del pending[next(iter(pending))]
         if parts.objects and parts.png and (parts.image or topic is None):
             yield _join(bag, stamp_ns, parts, min_confidence)
             # Results come in order: what began before this one was dropped by the node.
@@ -114,10 +118,13 @@ def _join(bag: BagReader, stamp_ns: int, parts: _Parts, min_confidence: float) -
     assert parts.objects is not None
     assert parts.png is not None
     data = np.frombuffer(bag.decode(parts.png).data, np.uint8)
-    labels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    labels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if labels is None or labels.ndim != 2:
         raise BagError(f'{bag.path}: the label mask at {stamp_ns} ns is not a grey PNG')
-    objects = tuple(map(_to_object, bag.decode(parts.objects).objects))
+    try:
+        objects = tuple(map(_to_object, bag.decode(parts.objects).objects))
+    except ValueError as error:
+        raise BagError(f'{bag.path}: the objects at {stamp_ns} ns: {error}') from error
     kept = tuple(item for item in objects if item.confidence >= min_confidence)
     if len(kept) < len(objects):
         labels = np.where(np.isin(labels, [item.label for item in kept]), labels, 0)

@@ -19,6 +19,7 @@ from robust_vos_ros.bags.mcap_file import McapFile
 
 QOS_KEY, HASH_KEY = 'offered_qos_profiles', 'topic_type_hash'  # of a channel in a file
 CUSTOM_DATA = PACKAGE  # name of the record with it in a file
+METADATA = 'metadata.yaml'
 _VERSION = 9
 
 
@@ -106,9 +107,9 @@ def write_metadata(
     }
     text = yaml.safe_dump({'rosbag2_bagfile_information': content}, sort_keys=False)
     # A reader sees the old file or the new one, nothing between.
-    temporary = folder / 'metadata.yaml.tmp'
+    temporary = folder / f'{METADATA}.tmp'
     temporary.write_text(text, encoding='utf-8')
-    temporary.replace(folder / 'metadata.yaml')
+    temporary.replace(folder / METADATA)
 
 
 def read_custom_data(bag: Path) -> dict[str, str]:
@@ -125,7 +126,7 @@ def read_custom_data(bag: Path) -> dict[str, str]:
 
 
 def _from_yaml(folder: Path) -> Any:
-    content = yaml.safe_load((folder / 'metadata.yaml').read_text('utf-8'))
+    content = yaml.safe_load((folder / METADATA).read_text('utf-8'))
     return content['rosbag2_bagfile_information']['custom_data']
 
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from robust_vos_ros.bags.job import Identity, Job, check_job, read_plan
+from robust_vos_ros.bags.job import JOB_KEY, Identity, Job, check_job, read_plan
 from robust_vos_ros.bags.journal import Journal
 from robust_vos_ros.bags.overlap import Background, prefetch
 from robust_vos_ros.bags.reader import BagReader, RawMessage
@@ -109,16 +109,16 @@ def process_bag(
             job.workplace.mkdir(parents=True, exist_ok=True)
             with Journal(job.workplace / 'journal.sqlite', identity.key) as journal:
                 runner = _Runner(job, bag, topic, journal, identity)
-                tracking = PlannedTracker(
-                    model, identity, prompts, plan, state=journal.load_state()
-                )
+                tracking = PlannedTracker(model, identity, prompts, plan, state=journal.state)
                 on_start(bag.topics[topic].num_messages, journal.num_frames)
-                return runner.run(tracking, on_frame, checkpoint_frames)
+                summary = runner.run(tracking, on_frame, checkpoint_frames)
+            runner.finish()
         except (OSError, sqlite3.Error) as error:
             raise BagError(
                 f'{job.target}: cannot be written ({error}); the same command goes on from '
                 f'{job.workplace}'
             ) from error
+    return summary
 
 
 class _Runner:
@@ -133,9 +133,8 @@ class _Runner:
         self._first = journal.num_frames
         self._folder = job.workplace / 'bag'
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._writer = BagWriter(
-            self._folder, compress=job.compress, custom_data=identity.custom_data
-        )
+        custom_data = {**identity.custom_data, **({JOB_KEY: job.tag} if job.tag else {})}
+        self._writer = BagWriter(self._folder, compress=job.compress, custom_data=custom_data)
 
     def run(
         self, tracking: PlannedTracker, on_frame: Callable[[], None], checkpoint_frames: int
@@ -163,13 +162,11 @@ class _Runner:
                     num_frames += step.index is not None
                     writing.put(Tracked(step, result, state))
         seconds = time.perf_counter() - start_s
-        problems = self._journal.problems()
-        self._finish()
         return Summary(
             topic=self._topic,
             num_frames=num_frames,
             num_resumed=self._first,
-            problems=problems,
+            problems=self._journal.problems(),
             left_out=left_out,
             seconds=seconds,
             engine_s=tracking.seconds,
@@ -241,9 +238,10 @@ class _Runner:
         self._journal.add(index, results)
         return results
 
-    def _finish(self) -> None:
-        """Put the finished bag in its place, at once."""
+    def finish(self) -> None:
+        """Put the finished bag in its place, at once; the journal is closed before."""
+        check_job(self._job)  # somebody may have put something there meanwhile
         single = self._job.target.suffix == '.mcap'
         done = self._folder / f'{self._folder.name}.mcap' if single else self._folder
         done.replace(self._job.target)
-        shutil.rmtree(self._job.workplace)
+        shutil.rmtree(self._job.workplace, ignore_errors=True)

@@ -18,7 +18,7 @@ from robust_vos_ros.core.config import (
     parse_settings,
     setting,
 )
-from robust_vos_ros.core.errors import PromptError
+from robust_vos_ros.core.errors import ConfigError, PromptError
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import Prompt
 
@@ -102,9 +102,17 @@ def load_prompt_file(path: Path) -> PromptFile:
     """Read a prompt file.
 
     Raises:
-        ConfigError: It is missing, not YAML, or has unknown keys or wrong values.
+        ConfigError: It is missing, not YAML, or has unknown keys or wrong values; or it asks for
+            results that come late.
     """
-    return parse_settings(PromptFile, load_yaml(path))
+    file = parse_settings(PromptFile, load_yaml(path))
+    lag = file.tracking.tree.lag_frames
+    if lag:
+        raise ConfigError(
+            f'{path}: tracking.tree.lag_frames: expected 0, as every result is written with its '
+            f'image, got {lag}'
+        )
+    return file
 
 
 def make_plan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import struct
 from collections.abc import Collection, Iterator
@@ -87,7 +88,10 @@ class BagReader:
 
     def __enter__(self) -> BagReader:
         """Open the bag and list its topics."""
-        files = _bag_files(self.path)
+        try:
+            files = _bag_files(self.path)
+        except OSError as error:
+            raise BagError(f'{self.path}: cannot be read: {error.strerror}') from error
         try:
             self._reader = AnyReader(files, default_typestore=message_typestore())
             self._reader.open()
@@ -226,6 +230,12 @@ def header_stamp_ns(cdr: bytes) -> int:
         raise BagError(f'expected a message with a header, got {len(cdr)} bytes')
     sec, nanosec = struct.unpack_from('<iI' if cdr[1] else '>iI', cdr, 4)
     return int(sec) * NS_PER_S + int(nanosec)
+
+
+def bag_name(path: Path) -> str:
+    """Return the name of a bag: of its folder, or of its file without the ending."""
+    full = path.resolve() if path.name in {'', '..'} else path
+    return full.name if os.path.isdir(full) else full.stem  # noqa: PTH112  False where is_dir raises
 
 
 def _bag_files(path: Path) -> list[Path]:

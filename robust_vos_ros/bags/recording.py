@@ -13,7 +13,7 @@ from rosbags.interfaces import Qos
 
 from robust_vos_ros.bags.reader import RawMessage
 from robust_vos_ros.bags.writer import BagWriter
-from robust_vos_ros.core.errors import RobustVosError
+from robust_vos_ros.core.errors import ConfigError
 
 # A killed recorder loses what came since the last flush.
 _FLUSH_S = 0.5
@@ -34,6 +34,7 @@ class Recording:
 
     Attributes:
         num_dropped: Messages the disk was too slow for.
+        left_out: Topics that cannot be recorded, and why.
         problem: Why the recording ended by itself, empty when it did not.
 
     Raises:
@@ -43,6 +44,7 @@ class Recording:
     def __init__(self, path: Path, *, max_waiting_bytes: int = _MAX_WAITING_BYTES) -> None:
         self.path = path
         self.num_dropped = 0
+        self.left_out: dict[str, str] = {}
         self.problem = ''
         self._max_waiting_bytes = max_waiting_bytes
         self._waiting_bytes = 0
@@ -93,14 +95,15 @@ class Recording:
         error: Exception | None = None
         try:
             self._write_all()
-        except (OSError, RobustVosError) as failure:
+        except Exception as failure:  # whatever it is: say so, and save what there is
             error = failure
         try:
             self._bag.__exit__(type(error) if error else None, error, None)
-        except OSError as failure:
+        except Exception as failure:
             error = failure
         if error is not None:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
+            text = error.strerror if isinstance(error, OSError) else None
+            reason = text or f'{type(error).__name__}: {error}'
             self.problem = (
                 f'the recording {self.path} ended after {self.num_messages} messages: {reason}; '
                 'where it has no metadata.yaml, `robust-vos bag repair` makes one'
@@ -127,12 +130,17 @@ class Recording:
             self._bag.write_custom_data(item)
             return
         message, qos = item
-        if message.topic not in self._topics:
-            self._topics.add(message.topic)
-            self._bag.add_topic(message.topic, message.msgtype, qos=qos)
-        self._bag.write(message.topic, message.msgtype, message.cdr, message.stamp_ns)
         with self._lock:
             self._waiting_bytes -= len(message.cdr)
+        if message.topic in self.left_out:
+            return
+        try:
+            if message.topic not in self._topics:
+                self._bag.add_topic(message.topic, message.msgtype, qos=qos)
+                self._topics.add(message.topic)
+            self._bag.write(message.topic, message.msgtype, message.cdr, message.stamp_ns)
+        except ConfigError as error:  # its type is unknown, or changes
+            self.left_out[message.topic] = str(error)
 
     def _check_disk(self) -> None:
         free = shutil.disk_usage(self.path).free

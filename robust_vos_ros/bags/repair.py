@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
+import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from mcap.records import Attachment, Channel, Message, Metadata, Schema
+from mcap.records import Attachment, Channel, McapRecord, Message, Metadata, Schema
 
 from robust_vos_ros.bags.mcap_file import McapFile
-from robust_vos_ros.bags.metadata import CUSTOM_DATA, FileSummary, read_custom_data, write_metadata
+from robust_vos_ros.bags.metadata import (
+    CUSTOM_DATA,
+    METADATA,
+    FileSummary,
+    read_custom_data,
+    write_metadata,
+)
 from robust_vos_ros.bags.salvage import salvage
 from robust_vos_ros.bags.writer import LIBRARY
 from robust_vos_ros.core.errors import BagError
@@ -37,7 +44,8 @@ class Repaired:
 def repair_bag(bag: Path, out: Path) -> Repaired:
     """Write a bag with everything that is whole in another one.
 
-    The bag itself is not changed, unless it is its own output: then it is replaced at the end.
+    The bag itself is not changed, unless it is its own output: then its files are replaced at the
+    end, one by one, and other files beside them stay.
 
     Args:
         bag: A folder of rosbag2 with MCAP files, or one MCAP file.
@@ -58,7 +66,7 @@ def repair_bag(bag: Path, out: Path) -> Repaired:
             _move(target if bag.is_dir() else target / bag.name, out)
     except OSError as error:
         raise BagError(
-            f'cannot repair {bag} to {out}: {error.strerror}; nothing was changed'
+            f'cannot repair {bag} to {out}: {error.strerror}; each file is whole or as it was'
         ) from error
     return result
 
@@ -74,25 +82,22 @@ def _files(bag: Path) -> list[Path]:
 
 
 def _move(new: Path, out: Path) -> None:
-    """Put a file or folder in the place of another one."""
-    if out.is_dir():
-        old = new.with_name('old')
-        out.rename(old)
-        try:
-            new.rename(out)
-        except OSError:
-            old.rename(out)
-            raise
-        shutil.rmtree(old)
-    else:
+    """Put a file or folder in the place of another one; each file is the old or the new one."""
+    if not out.is_dir():
         new.replace(out)
+        return
+    for path in sorted(new.glob('*.mcap')):
+        path.replace(out / path.name)
+    (new / METADATA).replace(out / METADATA)
 
 
 def _repair_files(files: list[Path], target: Path, bag: Path) -> Repaired:
     custom_data = read_custom_data(bag)
     summaries, num_unknown = [], 0
     for path in files:
-        summary, unknown = _repair_file(path, target / path.name, custom_data)
+        # A recorder that was killed at a split leaves a file of 0 bytes.
+        records = salvage(path) if len(files) == 1 or path.stat().st_size else iter(())
+        summary, unknown = _repair_file(records, target / path.name, custom_data)
         summaries.append(summary)
         num_unknown += unknown
     filled = [item for item in summaries if item.num_messages]
@@ -111,12 +116,14 @@ def _repair_files(files: list[Path], target: Path, bag: Path) -> Repaired:
     )
 
 
-def _repair_file(path: Path, out: Path, custom_data: dict[str, str]) -> tuple[FileSummary, int]:
+def _repair_file(
+    records: Iterator[McapRecord], out: Path, custom_data: dict[str, str]
+) -> tuple[FileSummary, int]:
     """Write what is whole in one file; return its summary and the number of unknown messages."""
     num_unknown, channels = 0, set()
     with out.open('wb', buffering=0) as stream:
         file = McapFile(stream, library=LIBRARY)
-        for record in salvage(path):
+        for record in records:
             if isinstance(record, Message):
                 if record.channel_id in channels:
                     file.add_message(record)
@@ -133,4 +140,5 @@ def _repair_file(path: Path, out: Path, custom_data: dict[str, str]) -> tuple[Fi
             elif isinstance(record, Attachment):
                 file.add_attachment(record)
         file.finish()
+        os.fsync(stream.fileno())  # before it may take the place of the original
         return FileSummary.of(out, file), num_unknown

@@ -38,7 +38,8 @@ def salvage(path: Path) -> Iterator[McapRecord]:
     """Yield every whole schema, channel, message, metadata and attachment record of a file.
 
     Of a chunk that is cut off comes what can be decompressed; a chunk with a wrong checksum is
-    left out. The file counts as ended where no record can begin.
+    left out, as is one of an unknown compression. The file counts as ended where no record can
+    begin, and where one would reach beyond its end.
 
     Args:
         path: An MCAP file.
@@ -63,23 +64,20 @@ def salvage(path: Path) -> Iterator[McapRecord]:
 
 def _records(stream: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
     """Yield opcode, content and whether that is all of it, up to the end of the data."""
+    position = stream.tell()
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(position)
     while len(head := stream.read(_HEAD.size)) == _HEAD.size:
         opcode, length = _HEAD.unpack(head)
         if not 0 < opcode <= _MAX_OPCODE or opcode == Opcode.DATA_END:
             return
+        available = size - stream.tell()
         if opcode in _READERS or opcode == Opcode.CHUNK:
-            data = _read(stream, length)
-            yield opcode, data, len(data) == length
-        else:  # indexes: they are made anew
+            yield opcode, stream.read(min(length, available)), length <= available
+        elif length <= available:  # indexes: they are made anew
             stream.seek(length, io.SEEK_CUR)
-
-
-def _read(stream: BinaryIO, length: int) -> bytes:
-    """Read `length` bytes or what there is, without making room for a length that is nonsense."""
-    position = stream.tell()
-    available = stream.seek(0, io.SEEK_END) - position
-    stream.seek(position)
-    return stream.read(min(length, available))
+        else:
+            return
 
 
 def _chunk_records(data: bytes, *, whole: bool) -> Iterator[McapRecord]:
@@ -101,7 +99,11 @@ def _chunk_records(data: bytes, *, whole: bool) -> Iterator[McapRecord]:
 
 
 def _decompress(data: bytes, compression: str) -> bytes:
-    """Decompress as much as there is."""
+    """Decompress as much as there is.
+
+    Raises:
+        RuntimeError: The compression is unknown.
+    """
     decompressors: dict[str, Callable[[], Any]] = {
         'zstd': zstandard.ZstdDecompressor().decompressobj,
         'lz4': lz4.frame.LZ4FrameDecompressor,
@@ -109,7 +111,7 @@ def _decompress(data: bytes, compression: str) -> bytes:
     if not compression:
         return data
     if compression not in decompressors:
-        raise BagError(f'expected chunks compressed by zstd or lz4, got {compression!r}')
+        raise RuntimeError(f'expected chunks compressed by zstd or lz4, got {compression!r}')
     result: bytes = decompressors[compression]().decompress(data)
     return result
 

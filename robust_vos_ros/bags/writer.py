@@ -98,15 +98,14 @@ class BagWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the bag, after an error of the disk as far as it got.
+        """Finish the bag, after an error as far as it got.
 
-        Where even that fails, and after other errors, it is left without an index; bags/repair.py
-        makes one.
+        Where even that fails, it is left without an index; bags/repair.py makes one.
         """
         with self._stream:
             if kind is None:
                 self._finish()
-            elif issubclass(kind, OSError):
+            elif issubclass(kind, Exception):
                 with contextlib.suppress(OSError):
                     self._file.cut_back()
                     self._finish()

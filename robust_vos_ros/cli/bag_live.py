@@ -68,6 +68,8 @@ def record(
             f'{result.num_lost} messages were lost on the way to the recorder, '
             f'{result.num_dropped} were dropped because the disk was too slow'
         )
+    for name, why in result.left_out.items():
+        typer.echo(f'left out {name}: {why}')
 
 
 @bag_app.command()

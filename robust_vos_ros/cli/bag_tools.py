@@ -37,10 +37,12 @@ def repair(
     ] = None,
 ) -> None:
     """Rebuild index and metadata of a cut-off bag from what is whole in it."""
+    from robust_vos_ros.bags.reader import bag_name
     from robust_vos_ros.bags.repair import repair_bag
 
     ending = bag.suffix if bag.is_file() else ''
-    target = out or bag.with_name(f'{bag.name.removesuffix(ending)}_repaired{ending}')
+    folder = bag.parent if bag.name not in {'', '..'} else bag.resolve().parent
+    target = out or folder / f'{bag_name(bag)}_repaired{ending}'
     result = repair_bag(bag, target)
     typer.echo(
         f'saved {result.num_messages} messages on {result.num_topics} topics, '

@@ -10,6 +10,7 @@ from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
@@ -90,13 +91,21 @@ class _Player:
             if kind is None:
                 self._skipped.append(name)
             else:
-                qos = _qos(bag.topics[name])
-                self._publishers[name] = node.create_publisher(kind, name, qos)
+                self._publishers[name] = self._publish(node, kind, bag.topics[name])
         if not self._publishers:
             raise BagError(
                 f'no message type of {options.bag} is installed here; source the workspace that '
                 f'has {bag.topics[self._skipped[0]].msgtype}'
             )
+
+    def _publish(self, node: Node, kind: Any, topic: Topic) -> Any:
+        try:
+            return node.create_publisher(kind, topic.name, _qos(topic))
+        except (InvalidTopicNameException, ValueError) as error:
+            raise BagError(
+                f'{self._options.bag}: {topic.name!r} is no name of a ROS 2 topic; choose '
+                'others with --topics'
+            ) from error
 
     def run(self) -> Played:
         """Publish everything, in time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -10,19 +11,22 @@ from pathlib import Path
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from rosbags.interfaces import Qos
 
 from robust_vos_ros.bags.definitions import message_typestore
 from robust_vos_ros.bags.derived import DerivedTopics
 from robust_vos_ros.bags.reader import RawMessage
 from robust_vos_ros.bags.recording import Recording
-from robust_vos_ros.core.errors import BagError
+from robust_vos_ros.core.errors import BagError, ConfigError
 from robust_vos_ros.live.interrupts import Interrupts
 from robust_vos_ros.live.topics import matching_qos, message_class, to_bag_qos
 
@@ -38,6 +42,7 @@ IDENTITY = {
     'weights hash': 'robust_vos.weights_sha256',
     'adapter': 'robust_vos.adapter',
 }
+_DIAGNOSTICS_TYPE = 'diagnostic_msgs/msg/DiagnosticArray'
 _DISCOVERY_S = 0.1
 _QUEUE = 300  # messages that wait while this process is busy: ten seconds of images
 _SPIN_S = 0.1
@@ -87,12 +92,14 @@ class Recorded:
     Attributes:
         num_lost: Messages the middleware lost before they reached the recorder.
         num_dropped: Messages the disk was too slow for.
+        left_out: Topics that could not be recorded, and why.
     """
 
     num_messages: int
     num_topics: int
     num_lost: int
     num_dropped: int
+    left_out: dict[str, str]
 
 
 def resolve(namespace: str, topic: str) -> str:
@@ -106,9 +113,10 @@ def record(options: RecordOptions) -> Recorded:
     """Record until SIGINT, SIGTERM or the end of the disk.
 
     Raises:
-        ConfigError: The folder exists, or cannot be made.
+        ConfigError: A name is not one of ROS, or the folder exists or cannot be made.
         BagError: The recording ended by itself; says why and what is left.
     """
+    _check_names(options)
     context = rclpy.Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node(
@@ -119,13 +127,14 @@ def record(options: RecordOptions) -> Recorded:
     executor.add_node(node)
     end_s = time.monotonic() + (options.duration_s or float('inf'))
     try:
-        with Interrupts() as interrupts:
+        with Interrupts() as interrupts, contextlib.ExitStack() as ends:
             recording = Recording(options.out)
+            ends.callback(recording.stop)
             recorder = Recorder(node, options, recording)
+            ends.callback(recorder.close)
             node.get_logger().info(f'recording to {options.out}; Ctrl-C ends it')
             while not interrupts.received and not recording.problem and time.monotonic() < end_s:
                 executor.spin_once(timeout_sec=_SPIN_S)
-            recorder.close()
     finally:
         executor.shutdown(timeout_sec=0)
         node.destroy_node()
@@ -133,12 +142,27 @@ def record(options: RecordOptions) -> Recorded:
     if recording.problem:
         raise BagError(recording.problem)
     return Recorded(
-        recording.num_messages, recording.num_topics, recorder.num_lost, recording.num_dropped
-    )
+        recording.num_messages, recording.num_topics, recorder.num_lost, recording.num_dropped,
+        recording.left_out,
+    )  # fmt: skip
+
+
+def _check_names(options: RecordOptions) -> None:
+    """Raise ConfigError if a topic to record has no name that ROS takes."""
+    for topic in options.all_topics():
+        try:
+            validate_full_topic_name(topic)
+        except InvalidTopicNameException as error:
+            reason = str(error).splitlines()[0].partition(': ')[2].rstrip(':')
+            raise ConfigError(
+                f'expected names of ROS topics such as /camera/image_raw, got {topic!r}: {reason}'
+            ) from error
 
 
 class Recorder:
     """Subscribes to topics as they appear, and hands their bytes to a recording.
+
+    With simulated time it waits for that to begin: nothing has a time before.
 
     Attributes:
         num_lost: Messages the middleware reported as lost.
@@ -149,25 +173,35 @@ class Recorder:
         self._node = node
         self._recording = recording
         self._missing = options.all_topics()
+        self._num_left_out = 0  # as far as it was said
         self._qos: dict[str, list[Qos]] = {}
         self._status_name = f'{options.prefix.lstrip("/")}: tracker'
         self._identity: dict[str, str] = {}
         self._derived = DerivedTopics(message_typestore(), options.prefix, self._put_derived)
-        self._timer = node.create_timer(_DISCOVERY_S, self._discover)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
+        self._timer = node.create_timer(_DISCOVERY_S, self._discover, clock=steady)
         self._discover()
 
     def close(self) -> None:
-        """Finish the bag."""
+        """Finish what waits; the recording goes on."""
         self._derived.stop()
-        self._recording.stop()
 
     def _discover(self) -> None:
         """Subscribe to topics that have a publisher now."""
+        self._warn()
+        if not self._node.get_clock().now().nanoseconds:
+            return
         for topic in list(self._missing):
             publishers = self._node.get_publishers_info_by_topic(topic)
             if publishers:
                 self._missing.remove(topic)
                 self._subscribe(topic, publishers)
+
+    def _warn(self) -> None:
+        """Say which topics were left out since the last time."""
+        for topic, why in list(self._recording.left_out.items())[self._num_left_out :]:
+            self._node.get_logger().warning(f'{topic} is not recorded: {why}')
+            self._num_left_out += 1
 
     def _subscribe(self, topic: str, publishers: list[rclpy.node.TopicEndpointInfo]) -> None:
         msgtype = publishers[0].topic_type
@@ -190,13 +224,11 @@ class Recorder:
 
     def _receive(self, topic: str, msgtype: str, cdr: bytes) -> None:
         stamp_ns = self._node.get_clock().now().nanoseconds
-        if not stamp_ns:  # simulated time has not begun
-            return
         message = RawMessage(topic, msgtype, cdr, stamp_ns)
         self._recording.put(message, self._qos[topic])
         if topic in self._derived.sources:
             self._derived.add(message)
-        if topic == DIAGNOSTICS:
+        if topic == DIAGNOSTICS and msgtype == _DIAGNOSTICS_TYPE:
             self._note_identity(cdr)
 
     def _put_derived(self, message: RawMessage) -> None:
@@ -205,7 +237,11 @@ class Recorder:
 
     def _note_identity(self, cdr: bytes) -> None:
         """Write into the bag which model made the masks, whenever that changes."""
-        for status in deserialize_message(cdr, DiagnosticArray).status:
+        try:
+            array = deserialize_message(cdr, DiagnosticArray)
+        except Exception:  # whatever the middleware makes of damaged bytes of others
+            return
+        for status in array.status:
             if status.name != self._status_name:
                 continue
             values = {item.key: item.value for item in status.values}

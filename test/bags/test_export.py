@@ -1,5 +1,6 @@
 """Exports, read by others: pycocotools, OpenCV, our data sets; and back as prompts."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from robust_vos_ros.bags import labelled
 from robust_vos_ros.bags.export import export_bag
+from robust_vos_ros.bags.info import read_info
 from robust_vos_ros.bags.job import Job
 from robust_vos_ros.bags.labelled import labelled_frames
 from robust_vos_ros.bags.mask_files import load_names
@@ -17,6 +20,7 @@ from robust_vos_ros.bags.process import process_bag
 from robust_vos_ros.bags.prompts import load_prompt_file, make_plan
 from robust_vos_ros.bags.reader import BagReader
 from robust_vos_ros.bags.results import ResultTopics
+from robust_vos_ros.bags.writer import BagWriter
 from robust_vos_ros.core.errors import BagError, ConfigError, PromptError
 from robust_vos_ros.data.video_folder import open_dataset
 
@@ -130,7 +134,8 @@ def test_mot(labelled_bag, frames, tmp_path: Path):
         'frameRate=10\nseqLength=10\nimWidth=160\nimHeight=120\n'
         in (root / 'seqinfo.ini').read_text()
     )
-    assert (root / 'img1' / '00000.jpg').is_file()
+    names = [path.name for path in sorted((root / 'img1').iterdir())]
+    assert names == [f'{number:06d}.jpg' for number in range(1, 11)]
 
 
 def test_video(labelled_bag, frames, pictures, helpers, tmp_path: Path):
@@ -151,6 +156,84 @@ def test_confidence_decides_what_is_exported(labelled_bag, frames, tmp_path: Pat
     content = json.loads((tmp_path / 'coco' / 'annotations.json').read_text())
     expected = sum(item.confidence >= limit for f in frames for item in f.shown)
     assert 0 < len(content['annotations']) == expected < sum(len(f.shown) for f in frames)
+
+
+def write_changed(labelled_bag, folder, change):
+    """Copy a bag but for what `change(bag, index of the message, message)` makes of a message."""
+    with BagReader(labelled_bag) as bag, BagWriter(folder) as writer:
+        for index, message in enumerate(bag.messages()):
+            cdr = change(bag, index, message)
+            if cdr is not None:
+                writer.write(message.topic, message.msgtype, cdr, message.stamp_ns)
+    return folder
+
+
+def without_first_results(bag, _, message):
+    early = message.stamp_ns < bag.start_ns + 300_000_000
+    return None if early and message.topic.startswith(RESULTS.prefix) else message.cdr
+
+
+def test_frames_without_results_count_in_mot_and_dots_stay_in_names(labelled_bag, tmp_path: Path):
+    folder = write_changed(labelled_bag, tmp_path / 'drive.v2', without_first_results)
+    assert export_bag(folder, tmp_path / 'mot', 'mot') == 7
+    root = tmp_path / 'mot' / 'drive.v2'
+    assert 'seqLength=10\n' in (root / 'seqinfo.ini').read_text()
+    assert min((root / 'img1').iterdir()).name == '000004.jpg'
+
+
+def of_other_stamps(bag, index, message):
+    if message.topic != RESULTS.label_png:
+        return message.cdr
+    return message.cdr[:4] + bytes([index]) + message.cdr[5:]
+
+
+def with_empty_mask(bag, _, message):
+    if message.topic != RESULTS.label_png:
+        return message.cdr
+    png = dataclasses.replace(bag.decode(message), data=np.zeros(0, np.uint8))
+    return bytes(bag.typestore.serialize_cdr(png, message.msgtype))
+
+
+def with_odd_state(bag, _, message):
+    if message.topic != RESULTS.objects:
+        return message.cdr
+    array = bag.decode(message)
+    array.objects[0].state = 77
+    return bytes(bag.typestore.serialize_cdr(array, message.msgtype))
+
+
+ODD_RESULTS = {
+    'no stamp in common': (of_other_stamps, 'expected a frame with objects and mask of one stamp'),
+    'empty mask': (with_empty_mask, 'is not a grey PNG'),
+    'unknown state': (with_odd_state, '77 is not a valid ObjectState'),
+}
+
+
+@pytest.mark.parametrize('name', ODD_RESULTS)
+def test_odd_results_get_one_sentence(name, labelled_bag, tmp_path: Path):
+    change, words = ODD_RESULTS[name]
+    folder = write_changed(labelled_bag, tmp_path / 'odd', change)
+    with pytest.raises(BagError, match=words):
+        export_bag(folder, tmp_path / 'out', 'coco')
+    assert not (tmp_path / 'out').exists()
+    if change is with_odd_state:
+        with pytest.raises(BagError, match=words):
+            read_info(folder)
+
+
+@pytest.mark.parametrize(('delay', 'count'), [(2, 10), (6, 0)])
+def test_frames_that_wait_are_bounded(
+    delay, count, labelled_bag, helpers, tmp_path: Path, monkeypatch
+):
+    """Results that come more than four images late find their images gone."""
+    monkeypatch.setattr(labelled, '_MAX_PENDING', 4)
+    with BagReader(labelled_bag) as bag, BagWriter(tmp_path / 'late') as writer:
+        for message in bag.messages():
+            is_result = message.topic.startswith(RESULTS.prefix)
+            stamp_ns = message.stamp_ns + is_result * (delay * helpers.STEP_NS + 1)
+            writer.write(message.topic, message.msgtype, message.cdr, stamp_ns)
+    with BagReader(tmp_path / 'late') as bag:
+        assert len(list(labelled_frames(bag, helpers.RAW_TOPIC, RESULTS))) == count
 
 
 def test_what_cannot_be_exported(labelled_bag, mcap_bag, tmp_path: Path):

@@ -1,6 +1,8 @@
 """What `robust-vos bag info` shows of a bag."""
 
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from robust_vos_ros.bags.definitions import message_typestore
 from robust_vos_ros.bags.info import ObjectHistory, Sighting, read_info
 from robust_vos_ros.bags.writer import BagWriter
 from robust_vos_ros.cli import app
+from robust_vos_ros.core.errors import BagError
 from robust_vos_ros.core.types import ObjectState
 
 ARRAY = 'robust_vos/msg/TrackedObjectArray'
@@ -126,3 +129,21 @@ def test_repair_says_what_it_saved(tmp_path, bag):
     out = tmp_path / 'cut_repaired.mcap'
     assert result.output == f'saved 101 messages on 1 topics, 10.00 s, to {out}\n'
     assert read_info(out).num_messages == 101
+
+
+def test_repair_of_the_working_folder(tmp_path, bag, monkeypatch):
+    (tmp_path / 'drive.v2').mkdir()
+    shutil.copy(bag / 'drive.mcap', tmp_path / 'drive.v2')
+    monkeypatch.chdir(tmp_path / 'drive.v2')
+    result = CliRunner().invoke(app, ['bag', 'repair', '.'])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / 'drive.v2_repaired' / 'drive.mcap').is_file()
+
+
+def test_a_folder_that_cannot_be_read_gets_one_sentence(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    monkeypatch.setattr(Path, 'iterdir', refuse)  # root may read everything
+    with pytest.raises(BagError, match='cannot be read: Permission denied'):
+        read_info(tmp_path)

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -241,6 +242,12 @@ REFUSED = {
     'no time': ('frame: 0, ', '', ConfigError, 'one of frame and stamp_ns'),
     'no prompt': (', box: [20, 30, 60, 70]', '', ConfigError, 'a box, points or a mask'),
     'not YAML': ('prompts:', 'prompts: [', ConfigError, 'not valid YAML'),
+    'results that come late': (
+        'prompts:',
+        'tracking: {tree: {lag_frames: 3}}\nprompts:',
+        ConfigError,
+        'lag_frames: expected 0',
+    ),
     'unknown section': ('prompts:', 'promts:', ConfigError, 'promts'),
 }
 
@@ -286,6 +293,55 @@ def test_a_journal_belongs_to_one_process(tmp_path: Path):
     (tmp_path / 'journal.sqlite').write_bytes(b'no database' * 100)
     with Journal(tmp_path / 'journal.sqlite', 'key') as journal:
         assert journal.num_frames == 0
+
+
+def test_what_came_meanwhile_is_not_overwritten(
+    helpers, model, mcap_bag, prompt_file, tmp_path: Path
+):
+    job = make_job(helpers, mcap_bag, tmp_path / 'masks.mcap', prompt_file)
+    with pytest.raises(ConfigError, match='exists already'):
+        process_bag(
+            job, model, on_frame=lambda: job.target.write_text('mine'), checkpoint_frames=5
+        )
+    assert job.target.read_text() == 'mine'
+    job.target.unlink()
+    assert process_bag(job, model, checkpoint_frames=5).num_resumed == 10
+    assert not job.workplace.exists()
+
+
+def damage_page(path, state):
+    data = bytearray(path.read_bytes())
+    data[4096:] = bytes([7]) * (len(data) - 4096)
+    path.write_bytes(data)
+
+
+def damage_state(path, state):
+    position = path.read_bytes().find(state)
+    with path.open('r+b') as stream:
+        stream.seek(position)
+        stream.write(bytes(len(state)))
+
+
+@pytest.mark.parametrize('damage', [damage_page, damage_state])
+def test_a_damaged_journal_is_begun_anew(damage, tmp_path: Path):
+    path = tmp_path / 'journal.sqlite'
+    with Journal(path, 'key') as journal:
+        journal.checkpoint(3, {'number': 5})
+    with Journal(path, 'key') as journal:
+        assert (journal.num_frames, journal.state) == (3, {'number': 5})
+    with sqlite3.connect(path) as database:
+        ((state,),) = database.execute('SELECT state FROM checkpoint')
+    database.close()
+    damage(path, state[:200])
+    with Journal(path, 'key') as journal:
+        assert (journal.num_frames, journal.state) == (0, None)
+        journal.checkpoint(1, {})
+
+
+def test_a_journal_that_cannot_be_made_says_why(tmp_path: Path):
+    (tmp_path / 'journal.sqlite').mkdir()
+    with pytest.raises(sqlite3.OperationalError, match='unable to open'):
+        Journal(tmp_path / 'journal.sqlite', 'key')
 
 
 def test_label_masks_are_small():

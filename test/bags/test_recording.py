@@ -1,6 +1,5 @@
 """Recordings that do not end well: killed, full disk, slow disk."""
 
-import contextlib
 import signal
 import subprocess
 import sys
@@ -129,10 +128,29 @@ def test_an_existing_folder_is_not_touched(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_type_ends_the_recording_with_a_sentence(tmp_path):
+def test_a_topic_of_an_unknown_type_is_left_out_alone(tmp_path):
+    written = Recording(tmp_path / 'bag')
+    messages = [text_message('first', 1), text_message('last', 3)]
+    written.put(messages[0])
+    written.put(RawMessage('/odd', 'odd_msgs/msg/Odd', b'', 2))
+    written.put(messages[1])
+    written.stop()
+    assert written.problem == ''
+    assert "got 'odd_msgs/msg/Odd'" in written.left_out['/odd']
+    assert written.num_topics == 1
+    with BagReader(tmp_path / 'bag') as bag:
+        assert list(bag.messages()) == messages
+
+
+def test_any_failure_is_reported_and_leaves_a_whole_bag(tmp_path):
     written = Recording(tmp_path / 'bag')
     written.put(text_message('first', 1))
-    written.put(RawMessage('/odd', 'odd_msgs/msg/Odd', b'', 2))
-    with contextlib.suppress(RuntimeError):
-        written.stop()
-    assert "got 'odd_msgs/msg/Odd'" in written.problem
+    end_s = time.monotonic() + 20
+    while not written.num_messages:  # until it is flushed
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+    written.put(RawMessage('/text', STRING, b'', 'not a time'))
+    written.stop()
+    assert 'ended after 1 messages' in written.problem
+    with BagReader(tmp_path / 'bag') as bag:
+        assert bag.num_messages == 1

@@ -102,11 +102,15 @@ def test_every_cut_in_a_small_file(tmp_path, messages):
     assert set(counts) >= {0, 3, 6}
 
 
-@pytest.mark.parametrize('ending', ['zeros', 'noise', 'text'])
+@pytest.mark.parametrize('ending', ['zeros', 'noise', 'text', 'long index', 'endless index'])
 def test_garbage_at_the_end(tmp_path, bag, messages, ending):
     """What a file system may leave after a power cut."""
     broken = cut(bag, tmp_path / 'cut', 1_500_000)
-    rest = {'zeros': bytes(5000), 'noise': bytes(range(256)) * 40, 'text': b'hello ' * 1000}
+    rest = {
+        'zeros': bytes(5000), 'noise': bytes(range(256)) * 40, 'text': b'hello ' * 1000,
+        'long index': b'\x07' + (1 << 62).to_bytes(8, 'little'),
+        'endless index': b'\x07' + b'\xff' * 8,
+    }  # fmt: skip
     with (broken / 'drive.mcap').open('ab') as stream:
         stream.write(rest[ending])
     result = repair_bag(broken, tmp_path / 'out')
@@ -154,6 +158,55 @@ def test_single_files_and_in_place(tmp_path, bag, messages):
     repair_bag(path.parent, path.parent)
     assert read(path.parent) == saved
     assert sorted(item.name for item in tmp_path.iterdir()) == ['cut', 'out.mcap']
+
+
+def test_other_files_in_the_folder_stay(tmp_path, bag, messages):
+    broken = cut(bag, tmp_path / 'cut', 1_000_000)
+    (broken / 'notes.txt').write_text('rain')
+    repair_bag(broken, broken)
+    saved = read(broken)
+    assert saved == messages[: len(saved)] != []
+    names = ['drive.mcap', 'metadata.yaml', 'notes.txt']
+    assert sorted(path.name for path in broken.iterdir()) == names
+    assert [path.name for path in tmp_path.iterdir()] == ['cut']
+
+
+def test_an_interruption_in_between_loses_nothing(tmp_path, bag, messages, monkeypatch):
+    broken = cut(bag, tmp_path / 'cut', 1_000_000)
+    shutil.copy(broken / 'drive.mcap', broken / 'drive_1.mcap')
+    replace, left = Path.replace, [1]
+
+    def stop(path, target):
+        if target.parent == broken:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, 'replace', stop)
+    with pytest.raises(KeyboardInterrupt):
+        repair_bag(broken, broken)
+    monkeypatch.undo()
+    number = repair_bag(broken / 'drive.mcap', tmp_path / 'out.mcap').num_messages
+    assert repair_bag(broken, broken).num_messages == 2 * number > 0
+
+
+def test_a_split_file_without_a_byte(tmp_path, bag, messages):
+    broken = cut(bag, tmp_path / 'cut', None)
+    (broken / 'drive_1.mcap').touch()
+    repair_bag(broken, tmp_path / 'out')
+    assert read(tmp_path / 'out') == messages
+
+
+def test_a_chunk_of_an_unknown_compression_is_left_out(tmp_path, bag, messages):
+    broken = cut(bag, tmp_path / 'cut', None)
+    data = (broken / 'drive.mcap').read_bytes()
+    before, first, rest = data.partition(b'zstd')  # the chunk with the definitions
+    (broken / 'drive.mcap').write_bytes(before + first + rest.replace(b'zstd', b'zzzz', 1))
+    repair_bag(broken, tmp_path / 'out')
+    saved = read(tmp_path / 'out')
+    assert len(saved) == len(messages) - 20
+    assert [row for row in messages if row in saved] == saved
 
 
 def test_a_whole_bag_stays_as_it_is(tmp_path, bag, messages):

@@ -12,23 +12,31 @@ import numpy as np
 import pytest
 
 pytest.importorskip('rclpy')
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from robust_vos.msg import TrackedObject, TrackedObjectArray
 from rosbags.interfaces import QosDurability, QosReliability
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
 from robust_vos_ros.bags.metadata import read_custom_data
 from robust_vos_ros.bags.reader import BagReader, header_stamp_ns
-from robust_vos_ros.core.errors import BagError
+from robust_vos_ros.bags.recording import Recording
+from robust_vos_ros.bags.writer import BagWriter
+from robust_vos_ros.core.errors import BagError, ConfigError
 from robust_vos_ros.live import player
 from robust_vos_ros.live.player import PlayOptions, play
+from robust_vos_ros.live.recorder import Recorder, RecordOptions, record
 
 pytestmark = pytest.mark.ros
 
 NUM_FRAMES, PERIOD_S = 40, 0.02
+STRING = 'std_msgs/msg/String'
 IMAGE, INFO, NOTE = '/camera/image_raw', '/camera/camera_info', '/note'
 OBJECTS, PNG = '/robust_vos/objects', '/robust_vos/label_mask/compressed'
 LATCHED = {'durability': DurabilityPolicy.TRANSIENT_LOCAL}
@@ -150,6 +158,59 @@ def test_viewers_get_label_info_and_annotations(recorded):
     assert drawn[0].texts[0].text == 'disc 0.00 TRACKED'
 
 
+def test_simulated_time_is_waited_for(tmp_path, helpers):
+    with helpers.reserved_domain() as domain:
+        client = helpers.Client(domain)
+        sim = [Parameter('use_sim_time', value=True)]
+        node = Node('recorder', context=client.context, parameter_overrides=sim)
+        client.executor.add_node(node)
+        recording = Recording(tmp_path / 'bag')
+        recorder = Recorder(node, RecordOptions(tmp_path, topics=(NOTE,)), recording)
+        note = client.node.create_publisher(String, NOTE, QoSProfile(depth=1, **LATCHED))
+        note.publish(String(data='before the time'))
+        try:
+            tick = client.talk(Clock, '/clock')
+            client.wait(lambda: node.count_publishers(NOTE), 'the note')
+            assert not note.get_subscription_count()
+            end_s = time.monotonic() + 20
+            while not recording.num_messages and time.monotonic() < end_s:
+                tick(Clock(clock=Time(sec=7)))
+                client.executor.spin_once(timeout_sec=0.05)
+        finally:
+            recorder.close()
+            recording.stop()
+            node.destroy_node()
+            client.close()
+    with BagReader(tmp_path / 'bag') as bag:
+        (message,) = bag.messages()
+    assert (message.topic, message.stamp_ns) == (NOTE, 7 * 10**9)
+
+
+@pytest.mark.parametrize(
+    'fields', [{'image_topic': '/a b'}, {'namespace': 'my-robot'}, {'topics': ('/1st',)}]
+)
+def test_wrong_names_get_one_sentence(fields, tmp_path):
+    with pytest.raises(ConfigError, match='expected names of ROS topics such as'):
+        record(RecordOptions(tmp_path / 'bag', **fields))
+    assert not (tmp_path / 'bag').exists()
+
+
+@pytest.mark.parametrize('msgtype', ['diagnostic_msgs/msg/DiagnosticArray', STRING])
+def test_diagnostics_of_others_do_no_harm(msgtype, tmp_path, helpers):
+    with helpers.reserved_domain() as domain:
+        client = helpers.Client(domain)
+        recording = Recording(tmp_path / 'bag')
+        recorder = Recorder(client.node, RecordOptions(tmp_path), recording)
+        note = serialize_message(String(data='no diagnostics'))
+        recorder._qos['/diagnostics'] = []
+        recorder._receive('/diagnostics', msgtype, note)
+        recorder.close()
+        recording.stop()
+        client.close()
+    with BagReader(tmp_path / 'bag') as bag:
+        assert [message.cdr for message in bag.messages()] == [note]
+
+
 @pytest.fixture
 def listener(helpers, monkeypatch):
     """Return a client that listens in a thread, in the domain that `play` will use."""
@@ -226,3 +287,10 @@ def test_types_that_are_not_installed_are_skipped(recorded, monkeypatch):
     monkeypatch.setattr(player, 'message_class', lambda _: None)
     with pytest.raises(BagError, match='source the workspace that has robust_vos/msg/Tracked'):
         play(PlayOptions(recorded[0], topics=(OBJECTS,)))
+
+
+def test_a_name_that_ros_2_lacks_gets_one_sentence(tmp_path):
+    with BagWriter(tmp_path / 'bag') as bag:
+        bag.write('/my-camera/note', STRING, bytes(serialize_message(String(data='a'))), 1)
+    with pytest.raises(BagError, match="'/my-camera/note' is no name of a ROS 2 topic"):
+        play(PlayOptions(tmp_path / 'bag'))

@@ -1,0 +1,138 @@
+"""What is done of many bags: a file beside the outputs, and hashes that tell when it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+import pooch
+import pydantic
+
+from robust_vos_ros.bags.job import JOB_KEY, Job
+from robust_vos_ros.bags.metadata import read_custom_data
+from robust_vos_ros.bags.prompts import load_prompt_file
+from robust_vos_ros.core.config import Settings
+from robust_vos_ros.core.errors import ConfigError
+
+
+class Entry(Settings):
+    """One bag of a manifest.
+
+    Attributes:
+        source: The bag that was read.
+        target: Name of the output, beside the manifest.
+        status: What came of it.
+        attempts: How often it was tried.
+        job: Hash of the job, its prompts and masks and the size and time of its input; empty
+            when one of them is missing.
+        sha256: Of the output; after a failure of the one that an earlier job left there.
+        num_frames: Images in it; `num_unusable` of them gave no result.
+        error: Why it failed.
+    """
+
+    source: str
+    target: str
+    status: Literal['done', 'failed']
+    attempts: int
+    job: str
+    sha256: str = ''
+    num_frames: int = 0
+    num_unusable: int = 0
+    error: str = ''
+
+
+class Manifest:
+    """The file manifest.json of a folder of outputs, written anew after every bag."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / 'manifest.json'
+        self.entries: dict[str, Entry] = {}
+        if self.path.exists():
+            try:
+                rows = json.loads(self.path.read_text('utf-8'))['bags']
+                self.entries = {row['target']: Entry(**row) for row in rows}
+            except (OSError, ValueError, KeyError, TypeError, pydantic.ValidationError) as error:
+                raise ConfigError(
+                    f'{self.path}: expected a manifest of earlier runs, got {error}; move it away'
+                ) from error
+
+    def is_done(self, job: Job, key: str) -> bool:
+        """Whether the output of this job is there and unchanged.
+
+        Args:
+            job: The job.
+            key: Its `job_hash`.
+        """
+        entry = self.entries.get(job.target.name)
+        return (
+            entry is not None and entry.status == 'done' and entry.job == key and self._owns(job)
+        )
+
+    def may_replace(self, job: Job) -> bool:
+        """Whether an earlier run made what is there; what somebody else put there stays.
+
+        A run that was killed before it could note its output is known by the tag in there.
+        """
+        return job.target.is_file() and (
+            self._owns(job) or read_custom_data(job.target).get(JOB_KEY) == job.tag
+        )
+
+    def put(self, entry: Entry) -> None:
+        """Add or replace an entry, and write the file."""
+        self.entries[entry.target] = entry
+        rows = [self.entries[name].model_dump() for name in sorted(self.entries)]
+        new = self.path.with_suffix('.new')
+        new.write_text(json.dumps({'bags': rows}, indent=2) + '\n', encoding='utf-8')
+        new.replace(self.path)
+
+    def _owns(self, job: Job) -> bool:
+        entry = self.entries.get(job.target.name)
+        return (
+            entry is not None
+            and job.target.is_file()
+            and pooch.file_hash(job.target) == entry.sha256
+        )
+
+
+def job_hash(job: Job) -> str:
+    """Return a hash of a job and of the files it names.
+
+    Raises:
+        ConfigError: A file is missing.
+    """
+    try:
+        times = [(path.name, path.stat().st_mtime_ns) for path in _input_files(job)]
+    except OSError as error:
+        raise ConfigError(f'{error.filename}: cannot be read: {error.strerror}') from error
+    about = repr((str(job.source), str(job.prompts), times, job_tag(job)))
+    return hashlib.sha256(about.encode()).hexdigest()
+
+
+def job_tag(job: Job) -> str:
+    """Return a hash of what a job asks for, equal for copies of its files elsewhere.
+
+    Raises:
+        ConfigError: A file is missing, or the prompts cannot be used.
+    """
+    prompts = load_prompt_file(job.prompts)
+    named = [
+        path for entry in prompts.prompts for path in (entry.mask, entry.masks, entry.objects)
+    ]
+    digest = hashlib.sha256(
+        job.model_dump_json(exclude={'source', 'target', 'prompts', 'replace', 'tag'}).encode()
+    )
+    try:
+        digest.update(repr([path.stat().st_size for path in _input_files(job)]).encode())
+        digest.update(job.prompts.read_bytes())
+        for path in (job.prompts.parent / name for name in named if name is not None):
+            for file in sorted(path.glob('*.png')) if path.is_dir() else [path]:
+                digest.update(f'{file.name} {pooch.file_hash(file)}'.encode())
+    except OSError as error:
+        raise ConfigError(f'{error.filename}: cannot be read: {error.strerror}') from error
+    return digest.hexdigest()
+
+
+def _input_files(job: Job) -> list[Path]:
+    return sorted(job.source.rglob('*')) if job.source.is_dir() else [job.source]
