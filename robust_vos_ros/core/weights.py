@@ -54,9 +54,7 @@ def find_adapter(settings: ModelSettings) -> Path | None:
         name = '' if settings.checkpoint else load_spec(settings.name).adapter
     if name in {'', 'none'}:
         return None
-    models = model_names()
-    shipped = sorted(p.stem for p in _SHIPPED.glob('*.safetensors') if p.stem not in models)
-    known = ', '.join(['auto', 'none', *shipped])
+    known = ', '.join(['auto', 'none', *shipped_adapters()])
     for path in (_SHIPPED / f'{name}.safetensors', Path(name).expanduser()):
         if path.is_file():
             return path
@@ -64,6 +62,12 @@ def find_adapter(settings: ModelSettings) -> Path | None:
         f'adapter: expected a file or one of {known}, got {name!r}; docs/training.md says how to '
         'train one'
     )
+
+
+def shipped_adapters() -> list[str]:
+    """Return the names of the adapters that came with the package, sorted."""
+    models = model_names()
+    return sorted(p.stem for p in _SHIPPED.glob('*.safetensors') if p.stem not in models)
 
 
 def find_calibration(settings: ModelSettings, weights: Path) -> Path | None:

@@ -1,5 +1,7 @@
 """The training roll-out against the engine it stands for."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -39,11 +41,8 @@ def clip():
 
 def to_batch(*clips):
     truth = [torch.from_numpy(c.masks[[c.masks[:, 0].sum(axis=(1, 2)).argmax()]]) for c in clips]
-    return Batch(
-        torch.from_numpy(np.stack([c.images for c in clips])),
-        torch.cat(truth),
-        torch.arange(len(clips)),
-    )
+    images = torch.from_numpy(np.stack([c.images for c in clips]))
+    return Batch(images, torch.cat(truth), torch.arange(len(clips)), images)
 
 
 def run(model, batch, settings, seed=0, progress=1.0):
@@ -119,3 +118,19 @@ def test_an_object_that_leaves_is_learned_to_be_absent(model, clip):
     loss, stats = run(model, batch, PLAIN)
     assert torch.isfinite(loss)
     assert stats['object'] > 0
+
+
+def test_a_teacher_asks_nothing_of_clean_clips_and_something_of_spoilt_ones(model, clip):
+    settings = RolloutSettings(
+        mask_prompts=1.0, correction_share=0.0, memory_dropout=0.0, previous_dropout=0.0,
+        teacher_forcing=0.0, deep_weight=0.0, teacher_weight=1.0,
+    )  # fmt: skip
+    clean = to_batch(clip)
+    noise = torch.from_numpy(np.random.default_rng(0).normal(0.0, 60.0, clean.images.shape))
+    spoilt = (clean.images + noise).clamp(0, 255).to(torch.uint8)
+    with torch.no_grad():
+        # The prompt of training is drawn a little wrong, so it is not exactly zero.
+        _, same = run(model, clean, settings)
+        _, other = run(model, dataclasses.replace(clean, images=spoilt), settings)
+    assert same['teacher'] < 0.05
+    assert other['teacher'] > 2.0 * same['teacher']
