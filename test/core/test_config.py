@@ -2,12 +2,18 @@ import pytest
 
 from robust_vos_ros.core.config import (
     ModelSettings,
-    TrackerSettings,
+    Settings,
     config_dir,
     load_yaml,
     parse_settings,
 )
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.tracking_config import (
+    GateSettings,
+    ReacquireSettings,
+    TrackerSettings,
+    TreeSettings,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,8 +32,10 @@ def test_wrong_settings_are_named(cls, values, message):
 
 
 def test_every_setting_is_described():
-    for cls in (ModelSettings, TrackerSettings):
+    for cls in (ModelSettings, TrackerSettings, TreeSettings, GateSettings, ReacquireSettings):
         for name, field in cls.model_fields.items():
+            if isinstance(field.default, Settings):
+                continue  # a group: its settings are looked at by themselves
             assert field.description, f'{cls.__name__}.{name}'
             assert field.description.endswith('.'), f'{cls.__name__}.{name}'
             assert set(field.json_schema_extra) == {'unit', 'dynamic'}, f'{cls.__name__}.{name}'
