@@ -117,11 +117,14 @@ def test_pip_installs_the_engine_with_its_data_and_nothing_named_robust_vos(tree
         f'{stem}.data',
         f'{stem}.dist-info',
     }
-    packaged = {name for name in names if name.endswith(('.py', '.safetensors'))}
+    packaged = {
+        name for name in names if name.endswith(('.py', '.safetensors', '.calibration.json'))
+    }
     source = [*ROOT.glob('robust_vos_ros/**/*.py'), *ROOT.glob('robust_vos_ros/weights/*')]
     assert packaged == {str(path.relative_to(ROOT)) for path in source if path.is_file()}
-    config = {name.partition('share/robust_vos/')[2] for name in names if '.data/' in name}
-    assert config == {str(path.relative_to(ROOT)) for path in ROOT.glob('config/**/*.yaml')}
+    shared = {name.partition('share/robust_vos/')[2] for name in names if '.data/' in name}
+    source = [*ROOT.glob('config/**/*.yaml'), *ROOT.glob('msg/*.msg')]
+    assert shared == {str(path.relative_to(ROOT)) for path in source}
 
 
 @pytest.mark.ros

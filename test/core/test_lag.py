@@ -82,7 +82,7 @@ def test_the_mask_is_that_of_the_pathway_that_wins_later(model, scene, monkeypat
     ]
     late, early = final[1].objects[0], published[0].objects[0]
     assert (late.object_id, late.uuid, late.label) == (early.object_id, early.uuid, early.label)
-    assert late.confidence != early.confidence
+    assert late.mask_quality != early.mask_quality
 
 
 def test_without_a_switch_the_results_are_those_of_no_lag_only_later(model, scene):
