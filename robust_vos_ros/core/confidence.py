@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 
 from robust_vos_ros.core.calibration import Calibration, Evidence
-from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.objects import USUAL_RATE, LiveObject
 from robust_vos_ros.core.observation import Observation
 from robust_vos_ros.core.states import change_state, next_state
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import EventType, ObjectFlag, ObjectState
-
-_USUAL_RATE = 0.05
 
 
 def covers_image(item: LiveObject, seen: Observation, settings: TrackerSettings) -> bool:
@@ -117,7 +115,7 @@ def _see(item: LiveObject, seen: Observation, stamp_ns: int, settings: TrackerSe
     item.existence = item.seen_existence = sigmoid(seen.object_score)
     item.quality = seen.iou
     item.coverage = seen.coverage
-    item.usual_confidence += _USUAL_RATE * (item.confidence - item.usual_confidence)
+    item.usual_confidence += USUAL_RATE * (item.confidence - item.usual_confidence)
     item.last_seen_ns, item.frames_since_seen = stamp_ns, 0
 
 

@@ -7,11 +7,11 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.errors import CapacityError, DuplicateIdError, UnknownIdError
 from robust_vos_ros.core.types import ObjectFlag, ObjectState
+
+USUAL_RATE = 0.05  # of the moving averages of what is usual for an object
 
 
 @dataclasses.dataclass(slots=True)
@@ -167,7 +167,3 @@ class ObjectTable:
             item.uuid, item.state = uuid.UUID(values['uuid']), ObjectState(values['state'])
             item.flags = ObjectFlag(values['flags'])
             self._objects[item.object_id] = item
-
-    def slots(self) -> np.ndarray:
-        """Return the (N,) int64 slots of all live objects, in order of their ids' arrival."""
-        return np.array([item.slot for item in self], np.int64)

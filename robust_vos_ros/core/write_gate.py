@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 
 from robust_vos_ros.core.confidence import covers_image
-from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.objects import USUAL_RATE, LiveObject
 from robust_vos_ros.core.observation import Observation
 from robust_vos_ros.core.tracking_config import GateSettings, TrackerSettings
 
-_USUAL_RATE = 0.05  # of the moving averages of what is usual for an object
 _SIMILAR_AREA = 0.2  # of an anchor's mask to the usual one
 # What is written in place of another object's pixels: surely not this object.
 _OTHER_LOGIT = -10.0
@@ -74,7 +73,7 @@ def is_anchor(item: LiveObject, seen: Observation, stamp_ns: int, settings: Gate
 
 def learn_usual(item: LiveObject, seen: Observation) -> None:
     """Let an admitted frame move what is usual for an object."""
-    item.usual_coverage += _USUAL_RATE * (seen.coverage - item.usual_coverage)
+    item.usual_coverage += USUAL_RATE * (seen.coverage - item.usual_coverage)
 
 
 def exclude_others(logits: torch.Tensor, owners: torch.Tensor, best: torch.Tensor) -> torch.Tensor:
