@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,11 +25,19 @@ def calibrate(
     model: Annotated[str, typer.Option(help='Model to calibrate.')] = 'nano',
     checkpoint: Annotated[str, typer.Option(help="Its weights; default: the model's own.")] = '',
     adapter: Annotated[str, typer.Option(help='Its adapter.')] = 'auto',
-    clips: Annotated[int, typer.Option(min=0, help='Long rendered clips.')] = 8,
-    frames: Annotated[int, typer.Option(min=2, help='Frames of each.')] = 300,
+    clips: Annotated[int, typer.Option(min=0, help='Long rendered clips.')] = 16,
+    frames: Annotated[int, typer.Option(min=2, help='Frames of each.')] = 400,
     conditions: Annotated[
         int, typer.Option(min=1, max=9, help='Times each sequence is used: clean, then corrupted.')
-    ] = 4,
+    ] = 3,
+    looks_clips: Annotated[
+        int, typer.Option(min=0, help='Further rendered clips, to learn what tells objects apart.')
+    ] = 40,
+    rounds: Annotated[
+        int,
+        typer.Option(min=1, max=9, help='Times all clips are tracked, each with the last fit.'),
+    ] = 3,
+    processes: Annotated[int, typer.Option(min=1, help='Processes, of one thread each.')] = 1,
     seed: Annotated[
         int, typer.Option(min=0, help='Of clips and weather; take one no benchmark uses.')
     ] = 1000,
@@ -37,25 +46,34 @@ def calibrate(
     ),
 ) -> None:
     """Fit what a model says of its masks to how often they are right, in all weather."""
-    from rich.progress import track
-
     from robust_vos_ros.core.config import ModelSettings, parse_settings
-    from robust_vos_ros.core.network import load_model
+    from robust_vos_ros.eval import calibrating
     from robust_vos_ros.eval.calibration_clips import make_clips
-    from robust_vos_ros.eval.fitting import Samples, fit
 
     values = {'name': model, 'checkpoint': checkpoint, 'adapter': adapter, 'calibration': 'none'}
-    network = load_model(parse_settings(ModelSettings, values))
+    settings = parse_settings(ModelSettings, values)
     sources = make_clips(
         dataset, layout=layout, split=split, exclude=exclude, conditions=conditions,
         num_clips=clips, num_frames=frames, seed=seed,
     )  # fmt: skip
-    samples = Samples()
-    for source in track(sources, description='tracking'):
-        samples.collect(network, source.frames())
+    more = make_clips(
+        None, layout='', split='', exclude='', conditions=1, num_clips=clips + looks_clips,
+        num_frames=frames, seed=seed,
+    )[clips:]  # fmt: skip
     names = sorted({source.kind for source in sources})
-    data = f'{len(sources)} clips ({", ".join(names)}), seed {seed}'
-    file = fit(samples, network, data)
+    file = calibrating.calibrate(
+        settings, sources, more,
+        rounds=rounds,
+        data=f'{len(sources)} clips ({", ".join(names)}), looks of {len(more)} more, seed {seed}',
+        processes=processes,
+        progress=_show,
+    )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(file.model_dump_json(indent=2) + '\n', encoding='utf-8')
-    typer.echo(f'{out}: {file.samples} masks, {sum(samples.right) / file.samples:.1%} right')
+    out.write_text(file.model_dump_json(indent=1) + '\n', encoding='utf-8')
+    typer.echo(f'{out}: fitted to {file.samples} masks')
+
+
+def _show(title: str, total: int, items: Iterator[Any]) -> Iterator[Any]:
+    from rich.progress import track
+
+    return iter(track(items, description=title, total=total))

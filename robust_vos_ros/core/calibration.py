@@ -1,8 +1,8 @@
-"""From what the network says to P(IoU > 0.5): a logistic model, stored with the weights it fits.
+"""From what the network says to probabilities: fitted models, stored with the weights they fit.
 
-Predicted IoU and object score are no probabilities, and mean less in bad weather. What was
-fitted on corrupted clips is a file NAME.calibration.json beside the weights; it names the weights
-and is refused for others. `robust-vos calibrate` makes one.
+Predicted IoU and object score are no probabilities, and mean less in bad weather, or while an
+object is out of sight. What was fitted on corrupted clips is a file NAME.calibration.json beside
+the weights; it names the weights and is refused for others. `robust-vos calibrate` makes one.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pydantic
+import torch
 
 from robust_vos_ros.core.config import Settings, parse_settings
 from robust_vos_ros.core.errors import WeightsError
+from robust_vos_ros.core.looks import LooksMap, num_measures
 
 _MAX_LOGIT = 6.0
 _MAX_MARGIN = 3.0
 _MAX_SCORE = 12.0
 _MAX_AGE_S = 10.0  # as far as calibration clips reach
-_MAX_SIMILARITY = 1.2  # more alike than ever is no surer
+_UNKNOWN = 0.8  # similarity and lead of an object of which nothing is known
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ class Evidence:
         area_change: Absolute log ratio of the mask's area to the one last seen.
         gate_activity: Share of open gates, NaN without an adapter.
         memory_age_s: Time since the object last entered memory.
-        similarity: To its prototypes, about 1 as the object has looked; NaN = unknown.
+        similarity: Cosine to the nearest of its prototypes; NaN = unknown.
+        lead: By how much that is more than to any other object; NaN = unknown.
+        searching: Whether the object was out of sight in the frame before.
     """
 
     iou: float
@@ -48,20 +52,38 @@ class Evidence:
     gate_activity: float = math.nan
     memory_age_s: float = 0.0
     similarity: float = math.nan
+    lead: float = math.nan
+    searching: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Belief:
+    """What a mask is believed to be.
+
+    Attributes:
+        right: P(IoU > 0.5): that it shows the object well.
+        there: P(IoU > 0.1): that it is on the object, well or not; at least `right`.
+    """
+
+    right: float
+    there: float
 
 
 FEATURES = (
     'one', 'iou_logit', 'object_score', 'margin', 'area_change', 'gate_activity', 'memory_age',
-    'similarity',
+    'similarity', 'lead',
 )  # fmt: skip
 
 
 def to_features(evidence: Evidence) -> np.ndarray:
-    """Return the (8,) float64 inputs of the logistic model, in the order of `FEATURES`."""
+    """Return the (9,) float64 inputs of the logistic model, in the order of `FEATURES`."""
     iou = min(1.0 - 1e-6, max(1e-6, evidence.iou))
     logit = math.log(iou / (1.0 - iou))
     activity = 0.0 if math.isnan(evidence.gate_activity) else evidence.gate_activity
-    alike = 1.0 if math.isnan(evidence.similarity) else evidence.similarity
+    alike, lead = (
+        _UNKNOWN if math.isnan(value) else max(-1.0, min(1.0, value))
+        for value in (evidence.similarity, evidence.lead)
+    )
     return np.array(
         [
             1.0,
@@ -71,12 +93,75 @@ def to_features(evidence: Evidence) -> np.ndarray:
             min(_MAX_MARGIN, evidence.area_change),
             activity,
             math.log1p(min(_MAX_AGE_S, max(0.0, evidence.memory_age_s))),
-            max(-1.0, min(_MAX_SIMILARITY, alike)),
+            alike,
+            lead,
         ]
     )
 
 
 Share = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
+
+
+class Fit(Settings):
+    """A probability as a function of evidence.
+
+    Attributes:
+        weights: Of a logistic model, by feature.
+        curve: (x, y) of a rising piecewise linear map of its probability (isotonic regression);
+            empty = none.
+    """
+
+    model_config = pydantic.ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
+
+    weights: dict[str, float]
+    curve: list[tuple[Share, Share]] = pydantic.Field(default_factory=list)
+
+    @pydantic.field_validator('weights')
+    @classmethod
+    def _check_names(cls, weights: dict[str, float]) -> dict[str, float]:
+        if set(weights) != set(FEATURES):
+            raise ValueError(
+                f'expected weights of {", ".join(FEATURES)}, got {", ".join(weights)}; run '
+                'robust-vos calibrate again'
+            )
+        return weights
+
+    @pydantic.field_validator('curve')
+    @classmethod
+    def _check_rising(cls, curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        if curve != sorted(curve) or any(a[1] > b[1] for a, b in itertools.pairwise(curve)):
+            raise ValueError('the points of the curve must rise')
+        return curve
+
+
+class Fits(Settings):
+    """Both probabilities of `Belief`."""
+
+    right: Fit
+    there: Fit
+
+
+class SavedLooks(Settings):
+    """A `LooksMap` as numbers: center (D) and matrix (D rows of E)."""
+
+    model_config = pydantic.ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
+
+    center: list[float] = pydantic.Field(min_length=1)
+    matrix: list[list[float]]
+
+    @pydantic.model_validator(mode='after')
+    def _check_shape(self) -> SavedLooks:
+        widths = {len(row) for row in self.matrix}
+        if len(self.matrix) != len(self.center) or len(widths) != 1 or widths == {0}:
+            raise ValueError(
+                f'expected a matrix of {len(self.center)} rows of one length, got '
+                f'{len(self.matrix)} rows of {sorted(widths)}'
+            )
+        return self
+
+    def load(self) -> LooksMap:
+        """Return the map as tensors."""
+        return LooksMap(torch.tensor(self.center), torch.tensor(self.matrix))
 
 
 class CalibrationFile(Settings):
@@ -88,61 +173,73 @@ class CalibrationFile(Settings):
         data: What it was fitted on, for people.
         date: Day of the fit, ISO 8601.
         samples: Number of masks it was fitted on.
-        weights: Of the logistic model, by feature.
-        curve: (x, y) of a rising piecewise linear map of its probability (isotonic regression);
-            empty = none.
+        following: Of an object that was in sight in the frame before.
+        searching: Of one that was not.
+        looks: Where looks are compared.
     """
 
-    model_config = pydantic.ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
-
-    format: Literal['robust_vos calibration 1'] = 'robust_vos calibration 1'
+    format: Literal['robust_vos calibration 2'] = 'robust_vos calibration 2'
     model: str
     weights_sha256: str
     data: str
     date: str
     samples: int = pydantic.Field(ge=1)
-    weights: dict[str, float]
-    curve: list[tuple[Share, Share]] = pydantic.Field(default_factory=list)
-
-    @pydantic.field_validator('curve')
-    @classmethod
-    def _check_rising(cls, curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
-        if curve != sorted(curve) or any(a[1] > b[1] for a, b in itertools.pairwise(curve)):
-            raise ValueError('the points of the curve must rise')
-        return curve
+    following: Fits
+    searching: Fits
+    looks: SavedLooks
 
 
 class Calibration:
-    """P(IoU > 0.5) from evidence.
+    """Probabilities from evidence.
 
     Args:
         file: What was fitted.
 
-    Raises:
-        WeightsError: It has other features than this version.
+    Attributes:
+        file: Likewise.
+        looks: Where looks are compared.
     """
 
     def __init__(self, file: CalibrationFile) -> None:
-        if set(file.weights) != set(FEATURES):
-            raise WeightsError(
-                f'calibration of {file.model}: expected weights of {", ".join(FEATURES)}, got '
-                f'{", ".join(file.weights)}; run robust-vos calibrate again'
-            )
         self.file = file
-        self._weights = np.array([file.weights[name] for name in FEATURES])
-        self._curve = np.array(file.curve).reshape(-1, 2)
+        self.looks = file.looks.load()
+        self._fits = {
+            (searching, what): _Curve(getattr(fits, what))
+            for searching, fits in ((False, file.following), (True, file.searching))
+            for what in ('right', 'there')
+        }
 
-    def probability(self, evidence: Evidence) -> float:
-        """Return P(IoU > 0.5) in [0, 1]."""
-        logit = float(self._weights @ to_features(evidence))
+    def believe(self, evidence: Evidence) -> Belief:
+        """Return what a mask is believed to be."""
+        features = to_features(evidence)
+        right, there = (
+            self._fits[evidence.searching, what].probability(features)
+            for what in ('right', 'there')
+        )
+        return Belief(right, max(right, there))
+
+
+class _Curve:
+    def __init__(self, fit: Fit) -> None:
+        self._weights = np.array([fit.weights[name] for name in FEATURES])
+        self._curve = np.array(fit.curve).reshape(-1, 2)
+
+    def probability(self, features: np.ndarray) -> float:
+        logit = float(self._weights @ features)
         chance = 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, logit))))
         if len(self._curve):
             chance = float(np.interp(chance, self._curve[:, 0], self._curve[:, 1]))
         return chance
 
 
-def read_calibration(path: Path, *, model: str, weights_sha256: str) -> Calibration:
+def read_calibration(
+    path: Path, *, model: str, weights_sha256: str, hidden_dim: int
+) -> Calibration:
     """Read a calibration file made for some weights.
+
+    Args:
+        path: The file.
+        model: Name of the model; `weights_sha256` and `hidden_dim` are of its weights.
 
     Raises:
         WeightsError: The file cannot be read, or was made for others; names both.
@@ -157,4 +254,7 @@ def read_calibration(path: Path, *, model: str, weights_sha256: str) -> Calibrat
             f'{path} was made for {file.model} with weights {file.weights_sha256[:12]}, not for '
             f'{model} with weights {weights_sha256[:12]}; run robust-vos calibrate'
         )
+    expected, got = num_measures(hidden_dim), len(file.looks.center)
+    if got != expected:
+        raise WeightsError(f'{path}: expected looks of {expected} numbers, got {got}')
     return Calibration(file)

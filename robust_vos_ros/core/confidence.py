@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from robust_vos_ros.core.calibration import Calibration, Evidence
+from robust_vos_ros.core.calibration import Belief, Calibration, Evidence
 from robust_vos_ros.core.objects import USUAL_RATE, LiveObject
 from robust_vos_ros.core.observation import Observation
 from robust_vos_ros.core.states import change_state, next_state
@@ -29,16 +29,18 @@ def update(
     vetoed = covers_image(item, seen, settings)
     item.evidence = gather(item, seen, stamp_ns)
     item.gate_activity = seen.gate_activity
-    item.confidence = 0.0 if vetoed else believe(item.evidence, calibration)
+    belief = Belief(0.0, 0.0) if vetoed else believe(item.evidence, calibration)
+    item.confidence = belief.right
     threshold = settings.visible_off if item.visible else settings.visible_on
     if item.state == ObjectState.INITIALIZING and item.visible:
         threshold = 0.0  # a prompt is shown to who made it, however doubtful
-    found = seen.coverage > 0.0 and item.confidence >= threshold and not vetoed
+    found = seen.coverage > 0.0 and belief.there >= threshold and not vetoed
     if not found:
         item.found_ns = None
     item.visible = found and _is_verified(item, seen, stamp_ns, settings)
     item.flags = ObjectFlag.COVERS_IMAGE if vetoed else ObjectFlag.NONE
     if item.visible:
+        item.existence = item.seen_existence = belief.there
         _see(item, seen, stamp_ns, settings)
     else:
         half_lives = (stamp_ns - item.last_seen_ns) / 1e9 / settings.existence_half_life_s
@@ -67,28 +69,31 @@ def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
         area_change=abs(math.log(ratio)),
         gate_activity=seen.gate_activity,
         similarity=seen.similarity,
+        lead=seen.lead,
+        searching=not item.visible,
         memory_age_s=max(0.0, (stamp_ns - item.remembered_ns) / 1e9),
     )
 
 
-def believe(evidence: Evidence, calibration: Calibration | None) -> float:
-    """Return P(IoU > 0.5); without a calibration, P(visible) times the predicted IoU."""
+def believe(evidence: Evidence, calibration: Calibration | None) -> Belief:
+    """Return what a mask is believed to be; without a calibration, what the network says."""
     if calibration is not None:
-        return calibration.probability(evidence)
-    return sigmoid(evidence.object_score) * evidence.iou
+        return calibration.believe(evidence)
+    there = sigmoid(evidence.object_score)
+    return Belief(there * evidence.iou, there)
 
 
 def start(
     item: LiveObject, seen: Observation, stamp_ns: int, calibration: Calibration | None = None
 ) -> None:
     """Take a user's prompt as the truth about an object, whatever was believed before."""
-    item.existence = item.seen_existence = sigmoid(seen.object_score)
     item.visible = seen.coverage > 0.0
     item.quality = seen.iou if item.visible else float('nan')
     item.remembered_ns = stamp_ns
     item.coverage = item.prompted_coverage = item.usual_coverage = seen.coverage
     item.evidence = gather(item, seen, stamp_ns)
-    item.confidence = believe(item.evidence, calibration) if item.visible else 0.0
+    belief = believe(item.evidence, calibration) if item.visible else Belief(0.0, 0.0)
+    item.confidence, item.existence, item.seen_existence = belief.right, belief.there, belief.there
     item.usual_confidence = 1.0
     item.flags = ObjectFlag.NONE
     item.path_switched = False
@@ -112,7 +117,6 @@ def _see(item: LiveObject, seen: Observation, stamp_ns: int, settings: TrackerSe
     if max(ratio, 1.0 / ratio) > settings.area_jump_ratio:
         item.flags |= ObjectFlag.AREA_JUMP
         item.jumped_ns = stamp_ns
-    item.existence = item.seen_existence = sigmoid(seen.object_score)
     item.quality = seen.iou
     item.coverage = seen.coverage
     item.usual_confidence += USUAL_RATE * (item.confidence - item.usual_confidence)

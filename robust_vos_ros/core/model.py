@@ -21,6 +21,7 @@ from sam2.modeling.sam2_utils import get_1d_sine_pe
 
 from robust_vos_ros.core import attention
 from robust_vos_ros.core.calibration import Calibration
+from robust_vos_ros.core.looks import LooksMap
 from robust_vos_ros.core.memory import MemoryView
 from robust_vos_ros.core.moga import Gates, Moga, Sampling
 from robust_vos_ros.core.tensors import Candidates, Clicks, Features
@@ -45,6 +46,8 @@ class Model:
         previous_mask: Whether the decoder is to be given the mask of the frame before.
         adapter: Low-rank adapters of the memory attention; `core/adapters.py` attaches them and
             keeps the parameters that they replace in `adapter_originals`.
+        calibration: From evidence to probabilities; None = what the network says.
+        looks: Where looks are compared; None = as they are.
         adapter_name: Of the file the adapter came from, `none` without one.
     """
 
@@ -68,6 +71,7 @@ class Model:
         self.previous_mask = previous_mask
         self.adapter: Moga | None = None
         self.calibration: Calibration | None = None
+        self.looks: LooksMap | None = None
         self.adapter_originals: dict[str, torch.Tensor] = {}
         self.adapter_name = 'none'
         self._dtype = torch.bfloat16 if precision == 'bf16' else torch.float32

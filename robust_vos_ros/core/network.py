@@ -63,8 +63,9 @@ def load_model(settings: ModelSettings) -> Model:
     file = weights.find_calibration(settings, path)
     if file is not None:
         model.calibration = read_calibration(
-            file, model=model.name, weights_sha256=model.weights_hash
+            file, model=model.name, weights_sha256=model.weights_hash, hidden_dim=model.hidden_dim
         )
+        model.looks = model.calibration.looks
     return model
 
 

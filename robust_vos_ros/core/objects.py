@@ -30,6 +30,7 @@ class LiveObject:
     jumped_ns: int = 0  # newest jump of the area
     anchored_ns: int = 0  # newest anchor
     found_ns: int | None = None  # since when a lost object has looked as if it were back
+    searched_ns: int = 0  # when the whole image was searched for it
     learned_ns: int = 0  # newest frame its prototypes were learned from
     state: ObjectState = ObjectState.INITIALIZING
     visible: bool = True

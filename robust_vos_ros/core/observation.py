@@ -23,8 +23,9 @@ class Observation:
         gate_activity: Share of open gates of the adapter, NaN without one.
         margin: How far the pathway is ahead of the next one, in cumulative log IoU; infinite
             where it is alone.
-        similarity: How much the mask looks like the object, 1 = as the object has always looked,
-            0 = as anything else in the image; NaN where nothing is known.
+        similarity: Cosine of what the mask looks like to the nearest prototype of the object;
+            NaN where nothing is known.
+        lead: By how much that is more than to any other object; NaN likewise.
     """
 
     object_score: float
@@ -34,19 +35,21 @@ class Observation:
     gate_activity: float = math.nan
     margin: float = math.inf
     similarity: float = math.nan
+    lead: float = math.nan
 
 
 def observe(
     kept: Candidates,
     agreement: torch.Tensor | None = None,
     activity: torch.Tensor | None = None,
-    similarity: torch.Tensor | None = None,
+    alike: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> list[Observation]:
     """Measure kept masks.
 
     Args:
         kept: B masks (M = 1).
-        agreement: (B,) as in `Observation`; `activity` and `similarity` likewise.
+        agreement: (B,) as in `Observation`; `activity` likewise.
+        alike: (B,) similarity and (B,) lead.
     """
     coverage = (kept.mask_logits[:, 0] > 0).float().mean(dim=(1, 2))
     ones, nan = torch.ones_like(coverage), torch.full_like(coverage, math.nan)
@@ -56,12 +59,12 @@ def observe(
         coverage,
         ones if agreement is None else agreement,
         nan if activity is None else activity,
-        nan if similarity is None else similarity,
+        *((nan, nan) if alike is None else alike),
     ]
     table = torch.stack(columns, dim=1).tolist()
     return [
-        Observation(score, iou, share, agree, active, similarity=alike)
-        for score, iou, share, agree, active, alike in table
+        Observation(score, iou, share, agree, active, similarity=similarity, lead=lead)
+        for score, iou, share, agree, active, similarity, lead in table
     ]
 
 

@@ -16,6 +16,7 @@ from robust_vos_ros.core import confidence, write_gate
 from robust_vos_ros.core.contest import settle
 from robust_vos_ros.core.history import Record
 from robust_vos_ros.core.lag import LagWindow, Trace
+from robust_vos_ros.core.looks import Looks, measure
 from robust_vos_ros.core.memory import Entries, ObjectMemory
 from robust_vos_ros.core.memory_bank import MemoryShape
 from robust_vos_ros.core.memory_tree import MemoryTree
@@ -27,7 +28,8 @@ from robust_vos_ros.core.observation import (
     box_agreement,
     observe,
 )
-from robust_vos_ros.core.prototypes import Prototypes, appearance
+from robust_vos_ros.core.places import Box, guess_box
+from robust_vos_ros.core.prototypes import Prototypes
 from robust_vos_ros.core.survivors import Survivors, select
 from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.core.tracking_config import TrackerSettings
@@ -36,6 +38,15 @@ from robust_vos_ros.core.types import EventType, ObjectState
 _LEARN_EVERY_S = 0.5  # between frames that prototypes are learned from
 _LEARN_MIN_CONFIDENCE = 0.75
 _NO_ALTERNATIVE = -1.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scene:
+    """A frame, and all objects there are."""
+
+    record: Record
+    features: Features
+    live: list[LiveObject]
 
 
 class Propagator:
@@ -53,6 +64,8 @@ class Propagator:
         self.model = model
         self.lag = lag
         self.last_gates: Gates | None = None
+        # What the network saw in the newest frame, before it was believed or not, by slot.
+        self.raw_masks: dict[int, torch.Tensor] = {}
         capacity, paths = settings.max_objects, settings.tree.pathways
         shape = MemoryShape(
             capacity=capacity,
@@ -66,7 +79,8 @@ class Propagator:
         )
         self.memory = ObjectMemory(shape, model.device)
         self.tree = MemoryTree(capacity, paths)
-        self.prototypes = Prototypes(capacity, model.hidden_dim, model.device)
+        self.looks = Looks(model.hidden_dim, model.device, model.looks)
+        self.prototypes = Prototypes(capacity, self.looks.dim, model.device)
         mask = (model.mask_size, model.mask_size)
         self.logits = torch.zeros(capacity, paths, *mask, device=model.device)
 
@@ -94,15 +108,17 @@ class Propagator:
         self.memory.write_prompted(slots, record.frame_index, spatial, kept.pointers[:, 0])
         self.tree.collapse(slots)
         self.logits[torch.from_numpy(slots), 0] = kept.mask_logits[:, 0]
-        for item, seen, logits in zip(items, observe(kept), kept.mask_logits, strict=True):
+        planes = measure(features, record.image)
+        looks = self.looks.describe(planes, kept.mask_logits[:, 0])
+        for row, (item, seen) in enumerate(zip(items, observe(kept), strict=True)):
             confidence.start(item, seen, record.stamp_ns, self.model.calibration)
             if learn and item.visible:
-                looks = appearance(features.pix, record.image)
-                self.prototypes.learn(item.slot, looks, logits[0])
+                self.prototypes.learn(item.slot, looks[row])
                 item.learned_ns = record.stamp_ns
             if self.lag is not None:
                 now = dataclasses.replace(item)
-                self.lag.note(record, Trace(now, now, (0,), (seen,), logits.clone()))
+                logits = kept.mask_logits[row].clone()
+                self.lag.note(record, Trace(now, now, (0,), (seen,), logits))
 
     def state(self) -> dict[str, Any]:
         """Return a copy of everything, which `resume` takes."""
@@ -136,6 +152,59 @@ class Propagator:
         """Return the (N, h, w) logits of the best pathway of some objects."""
         return self.logits[torch.from_numpy(slots_of(items)), 0]
 
+    def compare(
+        self,
+        items: Sequence[LiveObject],
+        mask_logits: torch.Tensor,
+        scene: Scene,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return how much (N, h, w) masks look like N objects, see `Prototypes.compare`."""
+        planes = measure(scene.features, scene.record.image)
+        looks = self.looks.describe(planes, mask_logits)
+        slots, rivals = torch.from_numpy(slots_of(items)), torch.from_numpy(slots_of(scene.live))
+        return self.prototypes.compare(slots, looks, rivals)
+
+    def guess_boxes(
+        self,
+        items: Sequence[LiveObject],
+        scene: Scene,
+        min_similarity: float,
+    ) -> list[Box | None]:
+        """Return where objects out of sight may be, see `core.places.guess_box`."""
+        planes = measure(scene.features, scene.record.image)
+        taken = (self.masks([item for item in scene.live if item.visible]) > 0).any(dim=0)
+        return [
+            guess_box(
+                self.looks,
+                self.prototypes,
+                item.slot,
+                planes,
+                coverage=item.usual_coverage,
+                taken=taken,
+                min_similarity=min_similarity,
+            )
+            for item in items
+        ]
+
+    def plant(
+        self, item: LiveObject, kept: Candidates, spatial: torch.Tensor, frame_index: int
+    ) -> None:
+        """Remember a mask that may show an object out of sight, in place of recent memory.
+
+        The next frame tells whether it is believed.
+
+        Args:
+            item: The object.
+            kept: Its one mask.
+            spatial: (1, h*w, memory_dim) the memory made of it.
+            frame_index: Of the frame.
+        """
+        self.forget_recent([item])
+        slots = slots_of([item])
+        entry = Entries(spatial, kept.pointers[:, 0], kept.object_scores.numpy(force=True))
+        self.memory.write_recent(slots, slots * 0, frame_index, entry)
+        self.logits[item.slot, 0] = kept.mask_logits[0, 0]
+
     def follow(
         self,
         items: Sequence[LiveObject],
@@ -149,6 +218,7 @@ class Propagator:
         view = self.memory.view(
             slots[owners], paths, record.frame_index, modulation=settings.gate.modulation
         )
+        planes = measure(features, record.image)
         previous = None
         if self.model.previous_mask:
             at = torch.from_numpy(slots[owners]), torch.from_numpy(paths)
@@ -157,11 +227,13 @@ class Propagator:
         pix = self.model.attend(features, view, gates)
         candidates = self.model.decode(features, pix, None, previous)
         alive = select(self.tree, slots, owners, candidates, settings.tree)
-        looks = appearance(features.pix, record.image)
+        looks = self.looks.describe(planes, alive.kept.mask_logits[:, 0])
         seen = self._observe(items, alive, candidates, gates, looks)
         in_view = [item.visible for item in items]
         seen = settle(self.model, alive, seen, settings.duplicate_iou, in_view)
         self._branch(items, alive)
+        best = alive.kept.mask_logits[torch.from_numpy(alive.paths == 0), 0]
+        self.raw_masks = dict(zip(slots.tolist(), best, strict=True))
         before = [dataclasses.replace(item) for item in items if self.lag is not None]
         events = []
         for item, observation in zip(items, _firsts(alive.owners, seen), strict=True):
@@ -180,7 +252,7 @@ class Propagator:
             if anchored:
                 anchors = entries.rows(anchored)
                 self.memory.write_anchors(at[anchored], record.frame_index, anchors)
-        self._learn_looks(items, looks, record.stamp_ns)
+        self._learn_looks(items, looks[torch.from_numpy(alive.paths == 0)], record.stamp_ns)
         if self.lag is not None:
             for owner, item in enumerate(items):
                 rows = np.flatnonzero(alive.owners == owner)
@@ -208,12 +280,13 @@ class Propagator:
         others = candidates.ious[rows].clone()
         others[others == alive.kept.ious] = _NO_ALTERNATIVE
         alternative = candidates.take(rows, others.argmax(dim=1)).mask_logits[:, 0] > 0
-        slots = torch.from_numpy(slots_of(items)[alive.owners])
+        slots = slots_of(items)
+        own, all_slots = torch.from_numpy(slots[alive.owners]), torch.from_numpy(slots)
         seen = observe(
             alive.kept,
             box_agreement(chosen, alternative),
             None if gates is None else gates.activity[rows],
-            self.prototypes.similarity(slots, looks, alive.kept.mask_logits[:, 0]),
+            self.prototypes.compare(own, looks, all_slots),
         )
         for owner, branches in enumerate(alive.branches):
             for row, branch in zip(np.flatnonzero(alive.owners == owner), branches, strict=True):
@@ -300,11 +373,11 @@ class Propagator:
         self, items: Sequence[LiveObject], looks: torch.Tensor, stamp_ns: int
     ) -> None:
         """Learn how objects look from frames that surely show them, now and then."""
-        for item in items:
+        for item, look in zip(items, looks, strict=True):
             age_s = abs(stamp_ns - item.learned_ns) / 1e9
             sure = item.state == ObjectState.TRACKED and item.memory_updated
             if sure and item.confidence >= _LEARN_MIN_CONFIDENCE and age_s >= _LEARN_EVERY_S:
-                self.prototypes.learn(item.slot, looks, self.logits[item.slot, 0])
+                self.prototypes.learn(item.slot, look)
                 item.learned_ns = stamp_ns
 
 

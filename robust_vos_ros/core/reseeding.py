@@ -9,7 +9,7 @@ import torch
 
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.observation import observe
-from robust_vos_ros.core.prototypes import Prototypes
+from robust_vos_ros.core.propagation import Propagator, Scene
 from robust_vos_ros.core.segmenter import Segments
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import ObjectState, TrackResult
@@ -51,43 +51,48 @@ class Candidate:
 def judge(
     items: list[LiveObject],
     segments: list[Segments],
-    looks: torch.Tensor,
-    prototypes: Prototypes,
-    *,
-    taken: torch.Tensor,
+    propagator: Propagator,
+    scene: Scene,
     settings: TrackerSettings,
+    *,
+    min_similarity: float,
 ) -> tuple[list[Candidate], list[str]]:
     """Choose at most one candidate per object, and one object per candidate, by likeness.
 
     Args:
         items: Object that each prompt is meant for.
         segments: The segmented prompts.
-        looks: What the frame looks like, from `prototypes.appearance`.
-        prototypes: Of the objects.
-        taken: (N, h, w) logits of the objects in view.
-        settings: How alike a candidate has to be.
+        propagator: Knows the objects.
+        scene: The frame they were segmented in.
+        settings: Whether looks are verified, and how large a mask may be.
+        min_similarity: How alike a candidate has to be.
 
     Returns:
         The accepted candidates, and why the others are not.
     """
     good, rejected = [], []
     for group in segments:
-        for place, (row, seen) in enumerate(zip(group.rows, observe(group.kept), strict=True)):
-            item, kept = items[row], group.kept.rows(torch.tensor([place]))
-            slot = torch.tensor([item.slot], device=kept.mask_logits.device)
-            likeness = float(prototypes.similarity(slot, looks, kept.mask_logits[:, 0]))
+        owners = [items[row] for row in group.rows]
+        alike = propagator.compare(owners, group.kept.mask_logits[:, 0], scene)
+        for place, (item, seen) in enumerate(
+            zip(owners, observe(group.kept, alike=alike), strict=True)
+        ):
+            kept, likeness = group.kept.rows(torch.tensor([place])), seen.similarity
             limit = max(settings.max_coverage, item.prompted_coverage)
             if not 0.0 < seen.coverage <= limit:
                 rejected.append(f'{item.object_id!r}: a mask of {seen.coverage:.0%} of the image')
-            elif settings.reacquire.verify and likeness < settings.reacquire.min_similarity:
+            elif settings.reacquire.verify and likeness < min_similarity:
                 rejected.append(f'{item.object_id!r}: likeness {likeness:.2f}')
             else:
                 spatial = group.spatial[place : place + 1]
-                good.append(Candidate(item, Segments([row], kept, spatial), likeness))
+                good.append(
+                    Candidate(item, Segments([group.rows[place]], kept, spatial), likeness)
+                )
     # What is not known to differ counts as just alike enough.
-    unknown = settings.reacquire.min_similarity
+    unknown = min_similarity
     good.sort(key=lambda c: -(unknown if math.isnan(c.similarity) else c.similarity))
     accepted: list[Candidate] = []
+    taken = propagator.masks([item for item in scene.live if item.visible])
     for candidate in good:
         mask = candidate.segment.kept.mask_logits[:, 0]
         if any(candidate.item is other.item for other in accepted):

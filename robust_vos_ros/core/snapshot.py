@@ -24,7 +24,7 @@ from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.prototypes import Prototypes
 from robust_vos_ros.core.types import ObjectState
 
-_FORMAT = 'robust_vos tracks 1'
+_FORMAT = 'robust_vos tracks 2'
 _LENGTH_BYTES = 8  # safetensors: the length of the JSON header, before the header
 _BANKS = ('spatial', 'pointers')
 _MAX_TEXT = 4096
@@ -50,7 +50,7 @@ class SavedObject(Settings):
     """Who one object is; fields as in `LiveObject`.
 
     Attributes:
-        looks: Number of cells its prototypes were learned from.
+        looks: Number of frames its prototypes were learned from.
     """
 
     model_config = pydantic.ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
@@ -81,6 +81,7 @@ class SnapshotHeader(Settings):
 
     Attributes:
         model: Name of the model; `weights_sha256` its weights.
+        looks: Name of the map that looks are compared in.
         sizes: Of memory, looks and masks; a tracker of other sizes cannot take them over.
         num_frames: Processed so far; `num_added` likewise of objects.
         session: Namespace of the objects' uuids.
@@ -89,6 +90,7 @@ class SnapshotHeader(Settings):
     format: str = _FORMAT
     model: str
     weights_sha256: str
+    looks: str
     sizes: dict[str, int]
     num_frames: int = _count()
     num_added: int = _count()
@@ -122,6 +124,7 @@ def write(
     header = SnapshotHeader(
         model=propagator.model.name,
         weights_sha256=propagator.model.weights_hash,
+        looks=propagator.looks.name,
         sizes=_sizes(propagator),
         num_frames=num_frames,
         num_added=num_added,
@@ -179,7 +182,6 @@ def load(saved: SavedObject, tensors: Tensors, propagator: Propagator) -> LiveOb
     looks.centers[slot] = tensors['looks.centers'].to(looks.centers.device)
     samples = tensors['looks.samples'].to(looks.samples.device)
     looks.samples[slot, : len(samples)] = samples
-    looks.own[slot], looks.other[slot] = tensors['looks.own'], tensors['looks.other']
     propagator.logits[slot, 0] = tensors['mask'].to(propagator.logits.device)
     known = saved.model_dump(exclude={'looks'})
     return LiveObject(
@@ -197,8 +199,6 @@ def _save_object(slot: int, propagator: Propagator) -> Tensors:
         'mask': propagator.logits[slot, 0],
         'looks.centers': looks.centers[slot],
         'looks.samples': looks.samples[slot, : _num_samples(int(looks.counts[slot]), looks)],
-        'looks.own': looks.own[slot],
-        'looks.other': looks.other[slot],
     }
     for name, bank in zip(_BANKS, propagator.memory.banks, strict=True):
         recent = bank.recent[slot, 0]
@@ -228,6 +228,7 @@ def _sizes(propagator: Propagator) -> dict[str, int]:
         'width of a pointer': shape.pointer_dim,
         'prototypes': looks.centers.shape[1],
         'samples': looks.samples.shape[1],
+        'length of looks': looks.samples.shape[2],
         'side of a mask': propagator.logits.shape[-1],
     }
 
@@ -239,6 +240,7 @@ def _check_fit(header: SnapshotHeader, propagator: Propagator) -> None:
         ('format', header.format, _FORMAT),
         ('model', header.model, model.name),
         ('weights', header.weights_sha256[:12], model.weights_hash[:12]),
+        ('calibration of looks', header.looks, propagator.looks.name),
         *((name, header.sizes.get(name), size) for name, size in here.items()),
     ]
     wrong = [f'{name} {theirs}, here {ours}' for name, theirs, ours in pairs if theirs != ours]
@@ -270,8 +272,6 @@ def _check_object(
         'mask': (torch.float32, tuple(propagator.logits.shape[2:])),
         'looks.centers': (torch.float32, (num_centers, dim)),
         'looks.samples': (torch.float32, (_num_samples(saved.looks, looks), dim)),
-        'looks.own': (torch.float32, ()),
-        'looks.other': (torch.float32, ()),
     }
     for name, bank in zip(_BANKS, propagator.memory.banks, strict=True):
         given = tensors.get(f'{name}.columns', torch.zeros(0))

@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from robust_vos_ros.core import snapshot
 from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.errors import SnapshotError
@@ -16,10 +18,10 @@ from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.moga import Gates
 from robust_vos_ros.core.objects import LiveObject, ObjectTable
 from robust_vos_ros.core.prompts import check_prompt
-from robust_vos_ros.core.propagation import Propagator, blank, slots_of
-from robust_vos_ros.core.prototypes import appearance
+from robust_vos_ros.core.propagation import Propagator, Scene, blank, slots_of
 from robust_vos_ros.core.reseeding import UNSEEN_STATES, Reseeded, judge
 from robust_vos_ros.core.results import make_result
+from robust_vos_ros.core.search import search
 from robust_vos_ros.core.segmenter import Context, Segmenter, Segments
 from robust_vos_ros.core.single_image import segment_once
 from robust_vos_ros.core.tracking_config import TrackerSettings
@@ -75,9 +77,17 @@ class VideoTracker:
         """Of the live objects."""
         return frozenset(item.uuid for item in self._objects)
 
-    def evidence(self) -> dict[str, Evidence]:
-        """Return what the confidence of each live object was made of in the newest frame."""
-        return {item.object_id: item.evidence for item in self._objects if item.evidence}
+    def evidence(self) -> dict[str, tuple[Evidence, torch.Tensor]]:
+        """Return what the confidence of each live object was made of in the newest frame.
+
+        With it comes the (h, w) logits of the mask it is about, also of one that is not believed.
+        """
+        masks = self._propagator.raw_masks
+        return {
+            item.object_id: (item.evidence, masks[item.slot])
+            for item in self._objects
+            if item.evidence and item.slot in masks
+        }
 
     def step(self, frame: Frame) -> TrackResult:
         """Track all objects into the next frame."""
@@ -93,6 +103,11 @@ class VideoTracker:
         with self.model.inference():
             if len(self._objects):
                 events += self._track(list(self._objects), record)
+                if self.settings.reacquire.search:
+                    search(
+                        list(self._objects), self._segmenter, self._propagator, record,
+                        self.settings,
+                    )  # fmt: skip
         for item in list(self._objects):
             events += self._remove_long_lost(item, record.stamp_ns)
         result = self._finish(events, start_ns)
@@ -206,10 +221,10 @@ class VideoTracker:
             accepted, rejected = judge(
                 [item for item, _ in pairs],
                 self._segmenter.segment([prompt for _, prompt in pairs], record),
-                appearance(self._segmenter.encode(record).pix, record.image),
-                self._propagator.prototypes,
-                taken=self._propagator.masks([x for x in self._objects if x.visible]),
-                settings=self.settings,
+                self._propagator,
+                Scene(record, self._segmenter.encode(record), list(self._objects)),
+                self.settings,
+                min_similarity=self.settings.reacquire.min_similarity,
             )
             items = [candidate.item for candidate in accepted]
             for candidate in accepted:

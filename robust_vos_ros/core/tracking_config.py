@@ -76,8 +76,9 @@ class GateSettings(Settings):
         le=1.0,
     )
     min_iou: float = setting(
-        0.3,
-        'Only frames of this predicted IoU, in every pathway: delta_IoU of SAM2Long.',
+        0.65,
+        'Only frames of this predicted IoU, in every pathway. SAM2Long takes 0.3; in noise that '
+        'lets masks in that spoil the memory.',
         dynamic=True,
         ge=0.0,
         le=1.0,
@@ -141,14 +142,34 @@ class ReacquireSettings(Settings):
         dynamic=True,
     )
     min_similarity: float = setting(
-        0.75,
-        'Least likeness, relative to how alike the object has been to itself, 0 to 1.',
+        0.8,
+        'Least likeness (cosine) to a prototype of the object.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
-    hold_s: float = setting(
+    search: bool = setting(
+        True,
+        'Look for objects out of sight in the whole image, by what they look like.',
+        dynamic=True,
+    )
+    search_similarity: float = setting(
+        0.85,
+        'Least likeness (cosine) of what a search finds.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    search_every_s: float = setting(
         0.1,
+        'Time from one look at the whole image to the next.',
+        unit='s',
+        dynamic=True,
+        ge=0.0,
+        le=10.0,
+    )
+    hold_s: float = setting(
+        0.2,
         'A LOST object must look like it for this long.',
         unit='s',
         dynamic=True,
@@ -168,15 +189,15 @@ class TrackerSettings(Settings):
         2.0, 'How far back in time a prompt may be applied.', unit='s', ge=0.0, le=30.0
     )
     visible_on: float = setting(
-        0.3,
-        'An unseen object counts as visible again at this confidence.',
+        0.8,
+        'An unseen object counts as visible again at this probability that the mask is on it.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     visible_off: float = setting(
-        0.2,
-        'A visible object counts as unseen, and has no mask, below this confidence; at most '
+        0.5,
+        'A visible object counts as unseen, and has no mask, below this probability; at most '
         'visible_on.',
         dynamic=True,
         ge=0.0,
@@ -270,7 +291,7 @@ class TrackerSettings(Settings):
             min_confidence=0.0, min_iou=0.0, exclusive=False, blank_unseen=False, anchors=0,
             modulation=0.0,
         )  # fmt: skip
-        tree, reacquire = TreeSettings(pathways=1), ReacquireSettings(verify=False)
+        tree, reacquire = TreeSettings(pathways=1), ReacquireSettings(verify=False, search=False)
         return cls(gate=gate, tree=tree, reacquire=reacquire, duplicate_iou=1.0)
 
     @pydantic.model_validator(mode='after')

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from robust_vos_ros.data.corruption import ROBUSTPVOS, Corruption
 from robust_vos_ros.data.severity import Profile, clip_seed
 from robust_vos_ros.data.video_folder import VideoSequence, open_dataset
-from robust_vos_ros.eval.fitting import LabelledFrame
+from robust_vos_ros.eval.labelled import LabelledFrame
 from robust_vos_ros.eval.long_tasks import LongSuite
 
 _SIZE = 384
@@ -18,15 +18,37 @@ _SEVERITIES = (1.0, 3.0, 5.0)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """One clip to track.
+    """One clip to track: a real one in some weather, or a rendered one.
 
     Attributes:
         kind: For people.
-        frames: Makes its frames, one after another.
+        sequence: The real one.
+        corruption: Its weather; None = as it is.
+        suite: Of rendered clips.
+        number: Of the clip in it.
     """
 
     kind: str
-    frames: Callable[[], Iterator[LabelledFrame]]
+    sequence: VideoSequence | None = None
+    corruption: Corruption | None = None
+    suite: LongSuite | None = None
+    number: int = 0
+
+    def frames(self) -> Iterator[LabelledFrame]:
+        """Yield its frames, one after another."""
+        if self.suite is not None:
+            clip, weather = self.suite.clip(self.number)
+            for t in range(clip.num_frames):
+                frame = clip.frame(t)
+                masks = {str(k): frame.mask(k) for k in range(clip.num_objects)}
+                yield LabelledFrame(weather.apply(frame.image, t), masks)
+        if self.sequence is not None:
+            for index in range(self.sequence.num_frames):
+                image, masks = self.sequence.image(index), self.sequence.masks(index)
+                if self.corruption is not None:
+                    image = self.corruption.apply(image, index)
+                named = None if masks is None else {str(key): mask for key, mask in masks.items()}
+                yield LabelledFrame(image, named)
 
 
 def make_clips(
@@ -61,10 +83,10 @@ def make_clips(
         for index, sequence in enumerate(dataset.sequences):
             for turn in range(conditions):
                 corruption = _weather(sequence, index, turn, seed)
-                sources.append(Source(f'{root.name}', _bind(sequence, corruption)))
+                sources.append(Source(root.name, sequence, corruption))
     suite = LongSuite(num_clips=num_clips, num_frames=num_frames, size=_SIZE, seed=seed)
-    rendered = (Source('rendered', _bind_long(suite, number)) for number in range(num_clips))
-    return [*sources, *rendered]
+    rendered = [Source('rendered', suite=suite, number=number) for number in range(num_clips)]
+    return [*rendered, *sources]  # long ones first: processes end at about the same time
 
 
 def _weather(sequence: VideoSequence, index: int, turn: int, seed: int) -> Corruption | None:
@@ -74,28 +96,3 @@ def _weather(sequence: VideoSequence, index: int, turn: int, seed: int) -> Corru
     severity = _SEVERITIES[(index + turn) % len(_SEVERITIES)]
     profile = Profile('fourier', severity, sequence.num_frames)
     return Corruption(name, profile, clip_seed(f'calibration/{sequence.name}', seed))
-
-
-def _bind(
-    sequence: VideoSequence, corruption: Corruption | None
-) -> Callable[[], Iterator[LabelledFrame]]:
-    def frames() -> Iterator[LabelledFrame]:
-        for index in range(sequence.num_frames):
-            image, masks = sequence.image(index), sequence.masks(index)
-            if corruption is not None:
-                image = corruption.apply(image, index)
-            named = None if masks is None else {str(key): mask for key, mask in masks.items()}
-            yield LabelledFrame(image, named)
-
-    return frames
-
-
-def _bind_long(suite: LongSuite, number: int) -> Callable[[], Iterator[LabelledFrame]]:
-    def frames() -> Iterator[LabelledFrame]:
-        clip, weather = suite.clip(number)
-        for t in range(clip.num_frames):
-            frame = clip.frame(t)
-            masks = {str(k): frame.mask(k) for k in range(clip.num_objects)}
-            yield LabelledFrame(weather.apply(frame.image, t), masks)
-
-    return frames

@@ -10,20 +10,30 @@ import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Iterator
 
+import cv2
 import numpy as np
 from scipy.optimize import isotonic_regression, minimize
 
-from robust_vos_ros.core.calibration import FEATURES, CalibrationFile, Evidence, to_features
+from robust_vos_ros.core.calibration import (
+    FEATURES,
+    CalibrationFile,
+    Evidence,
+    Fit,
+    Fits,
+    SavedLooks,
+    to_features,
+)
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import Frame, Prompt
+from robust_vos_ros.eval.labelled import LabelledFrame
 
-RIGHT_IOU = 0.5
+RIGHT_IOU, THERE_IOU = 0.5, 0.1
 _RIDGE = 1e-3  # keeps weights small where a feature tells nothing
 _CONSTANT = 1e-6
-_CURVE_POINTS = 12
+_GROUPS = 60  # of masks of about equal probability
 _MIN_SAMPLES = 200
 _RISES, _FALLS = (0.0, None), (None, 0.0)
 # What a feature may mean, whatever the clips at hand say: other clips are to come.
@@ -32,49 +42,38 @@ _SIGNS = {
     'object_score': _RISES,
     'margin': _RISES,
     'similarity': _RISES,
+    'lead': _RISES,
     'area_change': _FALLS,
     'memory_age': _FALLS,
 }
 _RATE_HZ = 30.0
-# Every mask counts, also those that are not believed.
-_SETTINGS = TrackerSettings(visible_on=0.0, visible_off=0.0, reacquire={'verify': False})
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class LabelledFrame:
-    """One image and what is in it.
-
-    Attributes:
-        image: (H, W, 3) uint8, RGB.
-        masks: (H, W) bool by object; None where nothing is known of the frame.
-    """
-
-    image: np.ndarray
-    masks: dict[str, np.ndarray] | None
+# At first nobody knows which masks to believe.
+_OPEN = TrackerSettings(visible_on=0.0, visible_off=0.0, reacquire={'verify': False})
 
 
 @dataclasses.dataclass(slots=True)
 class Samples:
-    """N masks: what the network said, and whether they were right.
+    """N masks: what the network said, and how right they were.
 
     Attributes:
         evidence: Of each mask.
-        right: Whether its IoU with the true mask is above 0.5.
+        iou: With the true mask, in [0, 1].
     """
 
     evidence: list[Evidence] = dataclasses.field(default_factory=list)
-    right: list[bool] = dataclasses.field(default_factory=list)
+    iou: list[float] = dataclasses.field(default_factory=list)
 
     def collect(self, model: Model, frames: Iterable[LabelledFrame]) -> None:
-        """Track the objects of the first frame and add every mask there is of them.
+        """Track the objects of the first frame and add every mask there is, believed or not.
 
         Args:
-            model: The network.
+            model: The network; without a calibration every mask is believed.
             frames: Of one clip; the first one has masks.
         """
-        tracker = VideoTracker(model, _SETTINGS)
+        settings = TrackerSettings() if model.calibration else _OPEN
+        tracker = VideoTracker(model, settings)
         for index, frame in enumerate(frames):
-            result = tracker.step(Frame(frame.image, round(index * 1e9 / _RATE_HZ)))
+            tracker.step(Frame(frame.image, round(index * 1e9 / _RATE_HZ)))
             if index == 0:
                 masks = frame.masks or {}
                 shown = {name: mask for name, mask in masks.items() if mask.any()}
@@ -82,45 +81,63 @@ class Samples:
                 continue
             if frame.masks is None:
                 continue
-            evidence = tracker.evidence()
-            for item in result.objects:
-                mask = result.mask(item.object_id)
+            for name, (evidence, logits) in tracker.evidence().items():
+                small = (logits > 0).cpu().numpy().astype(np.uint8)
+                size = (frame.image.shape[1], frame.image.shape[0])
+                mask = cv2.resize(small, size, interpolation=cv2.INTER_NEAREST) > 0
                 if not mask.any():
                     continue
-                true = frame.masks.get(item.object_id, np.zeros_like(mask))
+                true = frame.masks.get(name, np.zeros_like(mask))
                 overlap = np.count_nonzero(mask & true) / np.count_nonzero(mask | true)
-                self.evidence.append(evidence[item.object_id])
-                self.right.append(bool(overlap > RIGHT_IOU))
+                self.evidence.append(evidence)
+                self.iou.append(overlap)
 
 
-def fit(samples: Samples, model: Model, data: str) -> CalibrationFile:
+def fit(samples: Samples, looks: SavedLooks, model: Model, data: str) -> CalibrationFile:
     """Fit a calibration to samples.
 
     Args:
-        samples: Right and wrong masks, at least 200.
+        samples: Right and wrong masks of objects in sight and out of sight, at least 200 of each.
+        looks: Where looks were compared.
         model: They were made by.
         data: What they are, for people.
 
     Raises:
         DatasetError: There are too few masks, or all of them are right, or wrong.
     """
-    right = np.array(samples.right, float)
-    if len(right) < _MIN_SAMPLES or right.min() == right.max():
-        raise DatasetError(
-            f'calibration: expected {_MIN_SAMPLES} masks, some right and some wrong, got '
-            f'{len(right)} of which {int(right.sum())} are right; use more or harder clips'
-        )
     x = np.stack([to_features(evidence) for evidence in samples.evidence])
-    weights = _fit_logistic(x, right)
-    chance = 1.0 / (1.0 + np.exp(-x @ weights))
+    iou = np.array(samples.iou)
+    searching = np.array([evidence.searching for evidence in samples.evidence])
+    fits = {}
+    for name, chosen in (('following', ~searching), ('searching', searching)):
+        curves = {
+            what: _fit(x[chosen], iou[chosen] > least, f'{name}, {what}')
+            for what, least in (('right', RIGHT_IOU), ('there', THERE_IOU))
+        }
+        fits[name] = Fits(**curves)
     return CalibrationFile(
         model=model.name,
         weights_sha256=model.weights_hash,
         data=data,
         date=dt.datetime.now(dt.timezone.utc).date().isoformat(),
-        samples=len(right),
+        samples=len(iou),
+        looks=looks,
+        **fits,
+    )
+
+
+def _fit(x: np.ndarray, right: np.ndarray, what: str) -> Fit:
+    share = float(right.mean()) if len(right) else 0.0
+    if len(right) < _MIN_SAMPLES or share in {0.0, 1.0}:
+        raise DatasetError(
+            f'calibration ({what}): expected {_MIN_SAMPLES} masks, some right and some wrong, got '
+            f'{len(right)} of which {int(right.sum())} are right; use more or harder clips'
+        )
+    weights = _fit_logistic(x, right.astype(float))
+    chance = 1.0 / (1.0 + np.exp(-x @ weights))
+    return Fit(
         weights={name: round(float(w), 6) for name, w in zip(FEATURES, weights, strict=True)},
-        curve=list(_fit_curve(chance, right)),
+        curve=list(_fit_curve(chance, right.astype(float))),
     )
 
 
@@ -150,8 +167,10 @@ def _fit_logistic(x: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _fit_curve(chance: np.ndarray, right: np.ndarray) -> Iterator[tuple[float, float]]:
     """Yield points of a rising curve through the means of groups of equal size."""
     order = np.argsort(chance, kind='stable')
-    groups = np.array_split(order, _CURVE_POINTS)
+    groups = np.array_split(order, _GROUPS)
     x = np.array([chance[group].mean() for group in groups])
     y = isotonic_regression(np.array([right[group].mean() for group in groups])).x
-    for at, value in zip(x, y, strict=True):
+    # Of groups at one height only the ends are needed.
+    inner = (np.diff(y, prepend=np.nan) == 0.0) & (np.diff(y, append=np.nan) == 0.0)
+    for at, value in zip(x[~inner], y[~inner], strict=True):
         yield round(float(at), 6), round(float(value), 6)

@@ -16,42 +16,69 @@ from robust_vos_ros.core.errors import WeightsError
 from robust_vos_ros.core.network import load_model
 
 WEIGHTS = dict.fromkeys(FEATURES, 0.0) | {'one': -1.0, 'iou_logit': 1.0, 'object_score': 0.2}
+LOOKS = {'center': [0.0] * 51, 'matrix': [[1.0, 0.0]] * 51}  # of nano: 16 + 32 + 3
 
 
-def make(**changes):
+def make(weights=WEIGHTS, curve=(), **changes):
+    fit = {'weights': weights, 'curve': list(curve)}
+    easier = {'weights': WEIGHTS | {'one': 1.0}}
     values = {
+        'following': {'right': fit, 'there': easier},
+        'searching': {'right': {'weights': WEIGHTS | {'one': -3.0}}, 'there': fit},
+        'looks': LOOKS,
         'model': 'nano',
         'weights_sha256': 'ab' * 32,
         'data': 'clips',
         'date': '2026-01-31',
         'samples': 1000,
-        'weights': WEIGHTS,
     }
     return CalibrationFile(**(values | changes))
+
+
+def read(path):
+    return read_calibration(path, model='nano', weights_sha256='ab' * 32, hidden_dim=128)
 
 
 def test_better_evidence_means_more_confidence():
     calibration = Calibration(make())
     chances = [
-        calibration.probability(Evidence(iou=iou, object_score=score))
+        calibration.believe(Evidence(iou=iou, object_score=score)).right
         for iou, score in ((0.2, -4.0), (0.2, 4.0), (0.6, 4.0), (0.95, 8.0))
     ]
     assert chances == sorted(chances)
     assert len(set(chances)) == 4
 
 
+def test_an_object_that_is_searched_for_is_judged_by_other_numbers():
+    calibration = Calibration(make())
+    following, searching = (
+        calibration.believe(Evidence(0.7, 3.0, searching=value)) for value in (False, True)
+    )
+    assert searching.right < following.right
+    assert searching.there < following.there
+
+
+def test_a_mask_that_is_right_is_there():
+    harder = {'weights': WEIGHTS | {'one': -5.0}}
+    fit = {'weights': WEIGHTS}
+    calibration = Calibration(make(following={'right': fit, 'there': harder}))
+    belief = calibration.believe(Evidence(0.7, 3.0))
+    assert belief.there == belief.right
+
+
 @pytest.mark.parametrize('iou', [0.0, 1.0])
 @pytest.mark.parametrize('score', [-1e9, 1e9])
 def test_extreme_evidence_gives_probabilities(iou, score):
     evidence = Evidence(iou, score, margin=1e9, area_change=1e9, memory_age_s=1e12)
-    assert 0.0 <= Calibration(make()).probability(evidence) <= 1.0
+    belief = Calibration(make()).believe(evidence)
+    assert 0.0 <= belief.right <= belief.there <= 1.0
 
 
 def test_the_curve_maps_the_logistic_probability():
-    curved = Calibration(make(curve=[(0.0, 0.1), (1.0, 0.3)]))
-    plain = Calibration(make())
     evidence = Evidence(0.7, 3.0)
-    assert curved.probability(evidence) == pytest.approx(0.1 + 0.2 * plain.probability(evidence))
+    curved = Calibration(make(curve=[(0.0, 0.1), (1.0, 0.3)])).believe(evidence).right
+    plain = Calibration(make()).believe(evidence).right
+    assert curved == pytest.approx(0.1 + 0.2 * plain)
 
 
 @pytest.mark.parametrize(
@@ -59,13 +86,18 @@ def test_the_curve_maps_the_logistic_probability():
     [
         (make(model='tiny').model_dump_json(), 'was made for tiny'),
         (make(weights_sha256='cd' * 32).model_dump_json(), 'was made for nano with weights cdcd'),
-        (make(weights={'one': 1.0}).model_dump_json(), 'expected weights of one, iou_logit'),
+        (make().model_dump_json().replace('"lead":0.0', '"luck":0.0'), 'expected weights of one'),
         ('{"model": "nano"}', 'weights_sha256'),
         (make().model_dump_json().replace('-1.0', 'NaN'), 'is not a calibration'),
-        (make().model_dump_json().replace('calibration 1', 'calibration 9'), 'calibration 1'),
+        (make().model_dump_json().replace('calibration 2', 'calibration 9'), 'calibration 2'),
         (
             make().model_dump_json().replace('"curve":[]', '"curve":[[0.2,0.9],[0.4,0.1]]'),
             'must rise',
+        ),
+        (make().model_dump_json().replace('"center":[0.0,', '"center":['), 'matrix of 50 rows'),
+        (
+            make(looks={'center': [0.0], 'matrix': [[1.0]]}).model_dump_json(),
+            'expected looks of 51 numbers, got 1',
         ),
         (make().model_dump_json().replace('"curve":[]', '"curve":[[0.2,1.9]]'), 'less than or'),
         ('{', 'is not a calibration'),
@@ -76,7 +108,7 @@ def test_a_file_for_something_else_is_refused(tmp_path, text, says):
     path = tmp_path / 'c.json'
     path.write_text(text)
     with pytest.raises(WeightsError, match=says):
-        read_calibration(path, model='nano', weights_sha256='ab' * 32)
+        read(path)
 
 
 def test_a_model_takes_the_file_it_is_given(tmp_path):

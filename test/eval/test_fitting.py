@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from robust_vos_ros.core.calibration import FEATURES, Calibration, Evidence
+from robust_vos_ros.core.calibration import FEATURES, Calibration, Evidence, SavedLooks
 from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.network import load_model
@@ -13,6 +13,7 @@ from robust_vos_ros.eval.calibration import reliability
 from robust_vos_ros.eval.calibration_clips import make_clips
 from robust_vos_ros.eval.fitting import Samples, fit
 
+LOOKS = SavedLooks(center=[0.0], matrix=[[1.0]])
 MODEL = types.SimpleNamespace(name='nano', weights_hash='ab' * 32)
 
 
@@ -22,20 +23,31 @@ def draw(seed, num=4000, *, age_helps=False):
     samples = Samples()
     for _ in range(num):
         iou, score = rng.uniform(0.3, 0.99), rng.normal(4.0, 3.0)
-        alike, age = rng.uniform(0.0, 1.1), rng.exponential(1.0)
+        alike, age = rng.uniform(0.0, 1.0), rng.exponential(1.0)
         logit = -6.0 + 3.0 * iou + 0.4 * score + 5.0 * alike + (0.5 if age_helps else -0.5) * age
         samples.evidence.append(
-            Evidence(iou, score, memory_age_s=age, similarity=alike, area_change=rng.uniform())
+            Evidence(
+                iou,
+                score,
+                memory_age_s=age,
+                similarity=alike,
+                area_change=rng.uniform(),
+                searching=bool(rng.random() < 0.3),
+            )
         )
-        samples.right.append(bool(rng.random() < 1.0 / (1.0 + np.exp(-logit))))
+        right = rng.random() < 1.0 / (1.0 + np.exp(-logit))
+        samples.iou.append(rng.uniform(0.5, 1.0) if right else rng.uniform(0.0, 0.2))
     return samples
 
 
 def test_a_fitted_confidence_means_what_it_says_on_other_masks():
-    calibration = Calibration(fit(draw(0), MODEL, 'drawn'))
+    calibration = Calibration(fit(draw(0), LOOKS, MODEL, 'drawn'))
     other = draw(1)
-    chance = np.array([calibration.probability(evidence) for evidence in other.evidence])
-    right = np.array(other.right)
+    beliefs = [calibration.believe(evidence) for evidence in other.evidence]
+    chance = np.array([belief.right for belief in beliefs])
+    right = np.array(other.iou) > 0.5
+    there = np.array([belief.there for belief in beliefs])
+    assert reliability(there, np.array(other.iou) > 0.1).expected_error < 0.04
     raw = np.array([e.iou / (1.0 + np.exp(-e.object_score)) for e in other.evidence])
     assert reliability(chance, right).expected_error < 0.04
     assert reliability(raw, right).expected_error > 0.1
@@ -43,24 +55,29 @@ def test_a_fitted_confidence_means_what_it_says_on_other_masks():
 
 
 def test_features_keep_the_sign_they_can_have():
-    weights = fit(draw(0, age_helps=True), MODEL, 'drawn').weights
+    weights = fit(draw(0, age_helps=True), LOOKS, MODEL, 'drawn').following.right.weights
     assert weights['memory_age'] == 0.0
     assert weights['similarity'] > 0.0
     assert set(weights) == set(FEATURES)
 
 
 def test_the_same_samples_give_the_same_file():
-    one, two = (fit(draw(0, 500), MODEL, 'drawn') for _ in range(2))
+    one, two = (fit(draw(0, 1000), LOOKS, MODEL, 'drawn') for _ in range(2))
     assert one == two
 
 
 @pytest.mark.parametrize(
-    ('right', 'says'), [([True] * 50, 'got 50'), ([True] * 300, 'of which 300 are right')]
+    ('num', 'iou', 'says'),
+    [
+        (50, 0.9, 'following, right.*got 50'),
+        (300, 0.9, 'following, right.*of which 300 are right'),
+        (300, 0.0, 'following, right.*of which 0 are right'),
+    ],
 )
-def test_too_little_to_learn_from_is_said(right, says):
-    samples = Samples([Evidence(0.9, 5.0)] * len(right), right)
+def test_too_little_to_learn_from_is_said(num, iou, says):
+    samples = Samples([Evidence(0.9, 5.0)] * num, [iou] * num)
     with pytest.raises(DatasetError, match=says):
-        fit(samples, MODEL, 'drawn')
+        fit(samples, LOOKS, MODEL, 'drawn')
 
 
 def test_masks_of_a_rendered_clip_are_collected():
@@ -70,6 +87,6 @@ def test_masks_of_a_rendered_clip_are_collected():
     )
     samples = Samples()
     samples.collect(model, source.frames())
-    assert len(samples.evidence) == len(samples.right) >= 8
+    assert len(samples.evidence) == len(samples.iou) >= 8
     assert all(0.0 <= evidence.iou <= 1.0 for evidence in samples.evidence)
-    assert any(samples.right)
+    assert max(samples.iou) > 0.5

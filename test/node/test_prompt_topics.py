@@ -65,7 +65,7 @@ def hidden(bench, helpers, monkeypatch):
     tracker = bench.pipeline._tracker
     looks = tracker._propagator.prototypes
     with monkeypatch.context() as patch:
-        patch.setattr(looks, 'similarity', lambda slots, *_: torch.full((len(slots),), -1.0))
+        patch.setattr(looks, 'compare', lambda slots, *_: (torch.full((len(slots),), -1.0),) * 2)
         assert is_lost(bench.show().objects[0])
     return lost
 
@@ -115,7 +115,7 @@ def test_a_detection_that_looks_different_is_counted(bench, hidden, monkeypatch)
     looks = bench.pipeline._tracker._propagator.prototypes
     accepted, rejected = bench.counts.reseeds_accepted, bench.counts.reseeds_rejected
     with monkeypatch.context() as patch:
-        patch.setattr(looks, 'similarity', lambda slots, *_: torch.full((len(slots),), 0.1))
+        patch.setattr(looks, 'compare', lambda slots, *_: (torch.full((len(slots),), 0.1),) * 2)
         detect(bench, detection(40.0, 48.0, 30.0, toy=0.9))
     assert bench.counts.reseeds_accepted == accepted
     assert bench.counts.reseeds_rejected == rejected + 1

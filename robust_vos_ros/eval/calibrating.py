@@ -1,0 +1,114 @@
+"""A calibration from nothing: looks first, then tracking and fitting in turns.
+
+What masks a tracker makes depends on what it believes, so a fit is made on what was seen with the
+fit before it in place: first all masks are believed, then those of the last fit, and every further
+fit is made on the masks of all rounds but the first.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import cv2
+import torch
+
+from robust_vos_ros.core.calibration import Calibration, CalibrationFile, SavedLooks
+from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.eval.calibration_clips import Source
+from robust_vos_ros.eval.fitting import Samples, fit
+from robust_vos_ros.eval.looks_fitting import LooksSamples, fit_looks
+from robust_vos_ros.eval.tasks import load_cached
+
+Mapper = Callable[..., Iterator[Any]]
+Progress = Callable[[str, int, Iterator[Any]], Iterator[Any]]
+
+
+def calibrate(
+    settings: ModelSettings,
+    sources: Sequence[Source],
+    more: Sequence[Source],
+    *,
+    rounds: int,
+    data: str,
+    processes: int,
+    progress: Progress,
+) -> CalibrationFile:
+    """Fit a calibration.
+
+    Args:
+        settings: The model, without a calibration.
+        sources: Clips that are tracked.
+        more: Clips that are used for looks only.
+        rounds: Times all sources are tracked.
+        data: What the clips are, for people.
+        processes: That work side by side, one thread each; the result does not depend on it.
+        progress: Passes on what comes, knowing its title and number.
+
+    Raises:
+        DatasetError: The clips are too few or too easy, or cannot be used.
+        WeightsError, ConfigError: The model cannot be loaded.
+    """
+    model = load_cached(settings)
+    with _mapper(processes) as mapped:
+        clips = [*sources, *more]
+        given = ((settings, clip, number) for number, clip in enumerate(clips))
+        seen = LooksSamples()
+        for part in progress('looks', len(clips), mapped(_collect_looks, given)):
+            seen.objects += part.objects
+            seen.places += part.places
+        looks = fit_looks(seen)
+        file: CalibrationFile | None = None
+        samples = Samples()
+        for turn in range(rounds):
+            if turn == 1:
+                samples = Samples()
+            given = ((settings, clip, looks, file) for clip in sources)
+            title = f'round {turn + 1} of {rounds}'
+            for part in progress(title, len(sources), mapped(_collect, given)):
+                samples.evidence += part.evidence
+                samples.iou += part.iou
+            file = fit(samples, looks, model, data)
+    assert file is not None, 'there is at least one round'
+    return file
+
+
+def _collect_looks(settings: ModelSettings, clip: Source, seed: int) -> LooksSamples:
+    samples = LooksSamples()
+    samples.collect(_prepare(settings, None, None), clip.frames(), seed)
+    return samples
+
+
+def _collect(
+    settings: ModelSettings, clip: Source, looks: SavedLooks, file: CalibrationFile | None
+) -> Samples:
+    samples = Samples()
+    samples.collect(_prepare(settings, looks, file), clip.frames())
+    return samples
+
+
+def _prepare(
+    settings: ModelSettings, looks: SavedLooks | None, file: CalibrationFile | None
+) -> Model:
+    """Return the model with what was fitted so far."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    model = load_cached(settings)
+    model.looks = None if looks is None else looks.load()
+    model.calibration = None if file is None else Calibration(file)
+    return model
+
+
+@contextlib.contextmanager
+def _mapper(processes: int) -> Iterator[Mapper]:
+    """Give a map over tuples of arguments, in order, here or in several processes."""
+    if processes == 1:
+        yield lambda work, given: (work(*values) for values in given)
+        return
+    context = multiprocessing.get_context('spawn')  # the threads of torch do not survive a fork
+    with concurrent.futures.ProcessPoolExecutor(processes, context) as pool:
+        yield lambda work, given: pool.map(work, *zip(*given, strict=True))
