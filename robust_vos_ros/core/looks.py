@@ -53,7 +53,6 @@ class Looks:
     """
 
     def __init__(self, hidden_dim: int, device: torch.device, chart: LooksMap | None) -> None:
-        self._widths = _widths(hidden_dim)
         self.dim = num_measures(hidden_dim)
         self.name = 'none'
         self._chart = None
@@ -93,15 +92,14 @@ class Looks:
     def _compress(self, means: torch.Tensor) -> torch.Tensor:
         """Return (..., E) descriptions of (..., D) means."""
         if self._chart is None:
-            parts = means.split(self._widths, dim=-1)
-            return _unit(torch.cat([_unit(part) for part in parts], dim=-1))
+            return _unit(means)
         with torch.autocast(means.device.type, enabled=False):
             return _unit((means - self._chart.center) @ self._chart.matrix)
 
 
 def num_measures(hidden_dim: int) -> int:
     """Return D, how many numbers `measure` gives for a network of width C."""
-    return sum(_widths(hidden_dim))
+    return hidden_dim // 8 + hidden_dim // 4 + _COLORS
 
 
 def measure(features: Features, image: torch.Tensor) -> torch.Tensor:
@@ -127,10 +125,6 @@ def average(planes: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
     """Return (N, D) means of (D, h, w) planes over (N, h * w) shares of cells, 0 to 1."""
     with torch.autocast(planes.device.type, enabled=False):
         return inside @ planes.flatten(1).T / inside.sum(dim=1, keepdim=True).clamp(min=_EPS)
-
-
-def _widths(hidden_dim: int) -> list[int]:
-    return [hidden_dim // 8, hidden_dim // 4, _COLORS]
 
 
 def _unit(x: torch.Tensor) -> torch.Tensor:

@@ -75,10 +75,17 @@ class GateSettings(Settings):
         ge=0.0,
         le=1.0,
     )
-    min_iou: float = setting(
+    min_quality: float = setting(
         0.65,
-        'Only frames of this predicted IoU, in every pathway. SAM2Long takes 0.3; in noise that '
-        'lets masks in that spoil the memory.',
+        'Only frames of this predicted IoU while an object has one pathway: in noise, masks that '
+        'are right but poor spoil the memory.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    min_iou: float = setting(
+        0.3,
+        'Only frames of this predicted IoU, in every pathway: delta_IoU of SAM2Long.',
         dynamic=True,
         ge=0.0,
         le=1.0,
@@ -288,11 +295,14 @@ class TrackerSettings(Settings):
     def plain(cls) -> TrackerSettings:
         """Return the settings of SAM 2: every frame is remembered, each mask is believed."""
         gate = GateSettings(
-            min_confidence=0.0, min_iou=0.0, exclusive=False, blank_unseen=False, anchors=0,
-            modulation=0.0,
+            min_confidence=0.0, min_quality=0.0, min_iou=0.0, exclusive=False,
+            blank_unseen=False, anchors=0, modulation=0.0,
         )  # fmt: skip
         tree, reacquire = TreeSettings(pathways=1), ReacquireSettings(verify=False, search=False)
-        return cls(gate=gate, tree=tree, reacquire=reacquire, duplicate_iou=1.0)
+        return cls(
+            gate=gate, tree=tree, reacquire=reacquire, duplicate_iou=1.0, visible_on=0.0,
+            visible_off=0.0,
+        )  # fmt: skip
 
     @pydantic.model_validator(mode='after')
     def _check_hysteresis(self) -> TrackerSettings:

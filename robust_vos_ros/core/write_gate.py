@@ -21,9 +21,10 @@ def admits(item: LiveObject, seen: Observation, stamp_ns: int, settings: GateSet
         item: The object, brought to this frame by `confidence.update`.
         seen: What the network said of it.
         stamp_ns: Time of the frame.
-        settings: When to admit; with `min_confidence` and `min_iou` 0 everything is admitted.
+        settings: When to admit; with `min_confidence`, `min_quality` and `min_iou` 0 everything
+            is admitted.
     """
-    if not _shows(seen, settings):
+    if not _shows(seen, settings) or seen.iou < settings.min_quality:
         return False
     if not settings.min_confidence:
         return True

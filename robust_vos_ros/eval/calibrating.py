@@ -72,7 +72,7 @@ def calibrate(
             for part in progress(title, len(sources), mapped(_collect, given)):
                 samples.evidence += part.evidence
                 samples.iou += part.iou
-            file = fit(samples, looks, model, data)
+            file = fit(samples, looks, model, data, first=turn == 0)
     assert file is not None, 'there is at least one round'
     return file
 

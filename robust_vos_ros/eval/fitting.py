@@ -93,7 +93,9 @@ class Samples:
                 self.iou.append(overlap)
 
 
-def fit(samples: Samples, looks: SavedLooks, model: Model, data: str) -> CalibrationFile:
+def fit(
+    samples: Samples, looks: SavedLooks, model: Model, data: str, *, first: bool = False
+) -> CalibrationFile:
     """Fit a calibration to samples.
 
     Args:
@@ -101,6 +103,8 @@ def fit(samples: Samples, looks: SavedLooks, model: Model, data: str) -> Calibra
         looks: Where looks were compared.
         model: They were made by.
         data: What they are, for people.
+        first: Whether every mask was believed, so that hardly an object was ever out of sight;
+            where there are too few such masks all are taken.
 
     Raises:
         DatasetError: There are too few masks, or all of them are right, or wrong.
@@ -109,7 +113,8 @@ def fit(samples: Samples, looks: SavedLooks, model: Model, data: str) -> Calibra
     iou = np.array(samples.iou)
     searching = np.array([evidence.searching for evidence in samples.evidence])
     fits = {}
-    for name, chosen in (('following', ~searching), ('searching', searching)):
+    for name, those in (('following', ~searching), ('searching', searching)):
+        chosen = np.ones_like(those) if first and those.sum() < _MIN_SAMPLES else those
         curves = {
             what: _fit(x[chosen], iou[chosen] > least, f'{name}, {what}')
             for what, least in (('right', RIGHT_IOU), ('there', THERE_IOU))

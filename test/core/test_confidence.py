@@ -46,12 +46,12 @@ def test_between_the_two_thresholds_the_state_stays():
 
 
 def test_an_unseen_object_goes_from_uncertain_to_occluded_to_lost_and_back():
-    item, states, events = run(SEEN, SEEN, *[GONE] * 31, SEEN, SEEN)
+    item, states, events = run(SEEN, SEEN, *[GONE] * 31, SEEN, SEEN, SEEN)
     assert states[2] == ObjectState.UNCERTAIN  # 0.1 s
     assert states[3] == ObjectState.OCCLUDED  # 0.2 s
     assert states[30] == ObjectState.OCCLUDED  # 2.9 s
     assert states[31] == ObjectState.LOST  # 3.0 s
-    assert states[34] == ObjectState.TRACKED
+    assert states[35] == ObjectState.TRACKED
     kinds = [kind for frame in events for kind in frame]
     assert kinds == [
         EventType.CONFIRMED, EventType.UNCERTAIN, EventType.OCCLUDED, EventType.LOST,
@@ -110,7 +110,7 @@ def test_a_lost_object_is_back_when_it_has_looked_like_itself_for_a_while(found,
 
 
 def test_an_unseen_object_needs_more_evidence_than_a_seen_one():
-    hint = Observation(6.0, 0.25, 0.1)  # above visible_off, below visible_on
+    hint = Observation(0.8, 0.9, 0.1)  # above visible_off, below visible_on
     item, _, _ = run(SEEN, hint)
     assert item.visible
     item, _, _ = run(GONE, hint)

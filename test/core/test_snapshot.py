@@ -204,7 +204,7 @@ NAN = float('nan')
 @pytest.mark.parametrize(
     'change',
     [
-        lambda header, tensors: header.update(format='robust_vos tracks 2'),  # of a later version
+        lambda header, tensors: header.update(format='robust_vos tracks 3'),  # of a later version
         lambda header, tensors: header.update(num_frames=3),  # memory of the future
         lambda header, tensors: header.update(num_frames=-1),
         lambda header, tensors: header.update(num_frames=10**30),
@@ -223,11 +223,11 @@ NAN = float('nan')
         say('added_ns', 10**30),
         say('seen_existence', NAN),
         say('coverage', 1.5),
-        say('looks', 1),  # fewer than there are samples
+        say('looks', 200),  # more than there are samples
         put('0.mask', torch.zeros(1, 1)),
         put('0.mask', torch.full((64, 64), NAN)),
         put('0.looks.centers', torch.zeros(17, 3)),
-        put('0.looks.own', torch.tensor(NAN)),
+        lambda header, tensors: header.update(looks='another'),  # compared elsewhere
         put('0.spatial.columns', torch.zeros(3)),
         put('0.spatial.columns', torch.tensor(5)),
         put('0.spatial.frames', torch.full((1,), 10**6)),

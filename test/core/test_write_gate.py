@@ -52,7 +52,7 @@ def test_a_new_size_that_stays_is_believed_after_a_while():
 
 
 def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence():
-    weak = Observation(6.0, 0.6, 0.1)
+    weak = Observation(2.0, 0.7, 0.1)
     _, admitted = judge(*[weak] * 100)
     assert not any(admitted[:5])
     assert all(admitted[-5:])
@@ -60,6 +60,8 @@ def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence():
         update={'gate': SETTINGS.gate.model_copy(update={'relative': 1.0})}
     )
     assert sum(judge(*[weak] * 100, settings=absolute)[1]) < sum(admitted)
+    poor = Observation(6.0, 0.6, 0.1)  # right perhaps, but it would spoil the memory
+    assert not any(judge(*[poor] * 100)[1])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Fitting of calibrations: from masks and whether they were right to P(right)."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -78,6 +79,15 @@ def test_too_little_to_learn_from_is_said(num, iou, says):
     samples = Samples([Evidence(0.9, 5.0)] * num, [iou] * num)
     with pytest.raises(DatasetError, match=says):
         fit(samples, LOOKS, MODEL, 'drawn')
+
+
+def test_where_no_object_was_out_of_sight_the_first_fit_takes_all_masks():
+    seen = draw(0, 1000)
+    seen.evidence = [dataclasses.replace(evidence, searching=False) for evidence in seen.evidence]
+    file = fit(seen, LOOKS, MODEL, 'drawn', first=True)
+    assert file.searching == file.following
+    with pytest.raises(DatasetError, match=r'searching, right.*got 0'):
+        fit(seen, LOOKS, MODEL, 'drawn')
 
 
 def test_masks_of_a_rendered_clip_are_collected():
