@@ -42,10 +42,14 @@ _NO_ALTERNATIVE = -1.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
-    """A frame, and all objects there are."""
+    """A frame, and all objects there are.
 
-    record: Record
-    features: Features
+    Attributes:
+        planes: Of the image, from `core.looks.measure`.
+        live: All objects, brought to this frame.
+    """
+
+    planes: torch.Tensor
     live: list[LiveObject]
 
 
@@ -159,8 +163,7 @@ class Propagator:
         scene: Scene,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return how much (N, h, w) masks look like N objects, see `Prototypes.compare`."""
-        planes = measure(scene.features, scene.record.image)
-        looks = self.looks.describe(planes, mask_logits)
+        looks = self.looks.describe(scene.planes, mask_logits)
         slots, rivals = torch.from_numpy(slots_of(items)), torch.from_numpy(slots_of(scene.live))
         return self.prototypes.compare(slots, looks, rivals)
 
@@ -171,14 +174,13 @@ class Propagator:
         min_similarity: float,
     ) -> list[Box | None]:
         """Return where objects out of sight may be, see `core.places.guess_box`."""
-        planes = measure(scene.features, scene.record.image)
         taken = (self.masks([item for item in scene.live if item.visible]) > 0).any(dim=0)
         return [
             guess_box(
                 self.looks,
                 self.prototypes,
                 item.slot,
-                planes,
+                scene.planes,
                 coverage=item.usual_coverage,
                 taken=taken,
                 min_similarity=min_similarity,

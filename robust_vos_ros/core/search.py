@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from robust_vos_ros.core.history import Record
+from robust_vos_ros.core.looks import measure
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.places import Box
 from robust_vos_ros.core.prompts import check_prompt
@@ -41,7 +42,7 @@ def search(
     due = [item for item in live if _is_due(item, record.stamp_ns, rule.search_every_s)]
     if not due:
         return
-    scene = Scene(record, segmenter.encode(record), live)
+    scene = Scene(measure(segmenter.encode(record), record.image), live)
     boxes = propagator.guess_boxes(due, scene, rule.min_similarity)
     for item in due:
         item.searched_ns = record.stamp_ns

@@ -14,6 +14,7 @@ from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.errors import SnapshotError
 from robust_vos_ros.core.history import FrameHistory, Record, make_record
 from robust_vos_ros.core.lag import LagWindow
+from robust_vos_ros.core.looks import measure
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.moga import Gates
 from robust_vos_ros.core.objects import LiveObject, ObjectTable
@@ -222,7 +223,7 @@ class VideoTracker:
                 [item for item, _ in pairs],
                 self._segmenter.segment([prompt for _, prompt in pairs], record),
                 self._propagator,
-                Scene(record, self._segmenter.encode(record), list(self._objects)),
+                Scene(measure(self._segmenter.encode(record), record.image), list(self._objects)),
                 self.settings,
                 min_similarity=self.settings.reacquire.min_similarity,
             )
