@@ -46,22 +46,35 @@ def make_record(frame: Frame, image_size: int, frame_index: int) -> Record:
 
 
 class FrameHistory:
-    """Processed frames of the last `seconds`, oldest first; always the newest one."""
+    """Processed frames of the last seconds, oldest first; always the newest one.
 
-    def __init__(self, seconds: float) -> None:
+    Args:
+        seconds: How far back.
+        image_size: Side of what the model sees, in pixels.
+
+    Attributes:
+        num_frames: Processed so far.
+    """
+
+    def __init__(self, seconds: float, image_size: int) -> None:
+        self.num_frames = 0
         self._span_ns = int(seconds * 1e9)
+        self._image_size = image_size
         self._records: collections.deque[Record] = collections.deque(maxlen=_MAX_FRAMES)
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def append(self, record: Record) -> None:
+    def append(self, frame: Frame) -> Record:
         """Add the newest frame and drop those that are too old, or newer because time jumped."""
+        record = make_record(frame, self._image_size, self.num_frames)
+        self.num_frames += 1
         if self._records and record.stamp_ns < self._records[-1].stamp_ns:
             self._records.clear()
         self._records.append(record)
         while record.stamp_ns - self._records[0].stamp_ns > self._span_ns:
             self._records.popleft()
+        return record
 
     def clear(self) -> None:
         """Forget all frames."""
@@ -77,19 +90,22 @@ class FrameHistory:
             raise NoFrameError('no frame has been processed yet; send an image first')
         return self._records[-1]
 
-    def at(self, stamp_ns: int) -> tuple[int, list[Record]]:
+    def locate(self, frame: Frame | None) -> tuple[Record, list[Record]]:
         """Find where a past frame belongs.
 
         Args:
-            stamp_ns: Stamp of the frame.
+            frame: The frame; None = the newest one.
 
         Returns:
-            The frame index to give it, and the processed frames newer than it.
+            It as the model sees it, and the processed frames after it.
 
         Raises:
             NoFrameError, StampTooOldError, StampInFutureError: It is outside the history.
         """
         newest, oldest = self.newest(), self._records[0]
+        if frame is None:
+            return newest, []
+        stamp_ns = frame.stamp_ns
         if stamp_ns > newest.stamp_ns:
             raise StampInFutureError(
                 f'stamp {stamp_ns} ns is {(stamp_ns - newest.stamp_ns) / 1e9:.3f} s newer than '
@@ -102,4 +118,5 @@ class FrameHistory:
                 'sooner or raise tracking.prompt_buffer_s'
             )
         index = max(r.frame_index for r in self._records if r.stamp_ns <= stamp_ns)
-        return index, [r for r in self._records if r.stamp_ns > stamp_ns]
+        record = make_record(frame, self._image_size, index)
+        return record, [r for r in self._records if r.stamp_ns > stamp_ns]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.errors import CapacityError, DuplicateIdError, UnknownIdError
@@ -168,3 +170,8 @@ class ObjectTable:
             item.uuid, item.state = uuid.UUID(values['uuid']), ObjectState(values['state'])
             item.flags = ObjectFlag(values['flags'])
             self._objects[item.object_id] = item
+
+
+def slots_of(items: Sequence[LiveObject]) -> np.ndarray:
+    """Return the (N,) int64 slots of objects."""
+    return np.array([item.slot for item in items], np.int64)

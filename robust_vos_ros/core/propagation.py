@@ -16,41 +16,25 @@ from robust_vos_ros.core import confidence, write_gate
 from robust_vos_ros.core.contest import settle
 from robust_vos_ros.core.history import Record
 from robust_vos_ros.core.lag import LagWindow, Trace
-from robust_vos_ros.core.looks import Looks, measure
+from robust_vos_ros.core.likeness import Likeness
+from robust_vos_ros.core.looks import measure
 from robust_vos_ros.core.memory import Entries, ObjectMemory
 from robust_vos_ros.core.memory_bank import MemoryShape
 from robust_vos_ros.core.memory_tree import MemoryTree
 from robust_vos_ros.core.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.moga import Gates
-from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.observation import (
     Observation,
     box_agreement,
     observe,
 )
-from robust_vos_ros.core.places import Box, guess_box
-from robust_vos_ros.core.prototypes import Prototypes
 from robust_vos_ros.core.survivors import Survivors, select
 from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.types import EventType, ObjectState
+from robust_vos_ros.core.types import EventType
 
-_LEARN_EVERY_S = 0.5  # between frames that prototypes are learned from
-_LEARN_MIN_CONFIDENCE = 0.75
 _NO_ALTERNATIVE = -1.0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Scene:
-    """A frame, and all objects there are.
-
-    Attributes:
-        planes: Of the image, from `core.looks.measure`.
-        live: All objects, brought to this frame.
-    """
-
-    planes: torch.Tensor
-    live: list[LiveObject]
 
 
 class Propagator:
@@ -83,8 +67,7 @@ class Propagator:
         )
         self.memory = ObjectMemory(shape, model.device)
         self.tree = MemoryTree(capacity, paths)
-        self.looks = Looks(model.hidden_dim, model.device, model.looks)
-        self.prototypes = Prototypes(capacity, self.looks.dim, model.device)
+        self.likeness = Likeness(model, capacity)
         mask = (model.mask_size, model.mask_size)
         self.logits = torch.zeros(capacity, paths, *mask, device=model.device)
 
@@ -113,12 +96,11 @@ class Propagator:
         self.tree.collapse(slots)
         self.logits[torch.from_numpy(slots), 0] = kept.mask_logits[:, 0]
         planes = measure(features, record.image)
-        looks = self.looks.describe(planes, kept.mask_logits[:, 0])
+        looks = self.likeness.looks.describe(planes, kept.mask_logits[:, 0])
         for row, (item, seen) in enumerate(zip(items, observe(kept), strict=True)):
             confidence.start(item, seen, record.stamp_ns, self.model.calibration)
             if learn and item.visible:
-                self.prototypes.learn(item.slot, looks[row])
-                item.learned_ns = record.stamp_ns
+                self.likeness.start(item, looks[row], record.stamp_ns)
             if self.lag is not None:
                 now = dataclasses.replace(item)
                 logits = kept.mask_logits[row].clone()
@@ -129,7 +111,7 @@ class Propagator:
         return {
             'memory': self.memory.state(),
             'tree': self.tree.state(),
-            'prototypes': self.prototypes.state(),
+            'prototypes': self.likeness.prototypes.state(),
             'logits': self.logits.cpu().clone(),
         }
 
@@ -137,14 +119,14 @@ class Propagator:
         """Go on where another one with the same model and settings was."""
         self.memory.resume(state['memory'])
         self.tree.resume(state['tree'])
-        self.prototypes.resume(state['prototypes'])
+        self.likeness.prototypes.resume(state['prototypes'])
         self.logits.copy_(state['logits'])
 
     def forget(self, items: Sequence[LiveObject]) -> None:
         """Drop all that is remembered of some objects."""
         self.memory.clear(slots_of(items))
         for item in items:
-            self.prototypes.clear(item.slot)
+            self.likeness.prototypes.clear(item.slot)
 
     def forget_recent(self, items: Sequence[LiveObject]) -> None:
         """Drop all but the prompted frames and the looks of some objects."""
@@ -155,38 +137,6 @@ class Propagator:
     def masks(self, items: Sequence[LiveObject]) -> torch.Tensor:
         """Return the (N, h, w) logits of the best pathway of some objects."""
         return self.logits[torch.from_numpy(slots_of(items)), 0]
-
-    def compare(
-        self,
-        items: Sequence[LiveObject],
-        mask_logits: torch.Tensor,
-        scene: Scene,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return how much (N, h, w) masks look like N objects, see `Prototypes.compare`."""
-        looks = self.looks.describe(scene.planes, mask_logits)
-        slots, rivals = torch.from_numpy(slots_of(items)), torch.from_numpy(slots_of(scene.live))
-        return self.prototypes.compare(slots, looks, rivals)
-
-    def guess_boxes(
-        self,
-        items: Sequence[LiveObject],
-        scene: Scene,
-        min_similarity: float,
-    ) -> list[Box | None]:
-        """Return where objects out of sight may be, see `core.places.guess_box`."""
-        taken = (self.masks([item for item in scene.live if item.visible]) > 0).any(dim=0)
-        return [
-            guess_box(
-                self.looks,
-                self.prototypes,
-                item.slot,
-                scene.planes,
-                coverage=item.usual_coverage,
-                taken=taken,
-                min_similarity=min_similarity,
-            )
-            for item in items
-        ]
 
     def plant(
         self, item: LiveObject, kept: Candidates, spatial: torch.Tensor, frame_index: int
@@ -229,7 +179,7 @@ class Propagator:
         pix = self.model.attend(features, view, gates)
         candidates = self.model.decode(features, pix, None, previous)
         alive = select(self.tree, slots, owners, candidates, settings.tree)
-        looks = self.looks.describe(planes, alive.kept.mask_logits[:, 0])
+        looks = self.likeness.looks.describe(planes, alive.kept.mask_logits[:, 0])
         seen = self._observe(items, alive, candidates, gates, looks)
         in_view = [item.visible for item in items]
         seen = settle(self.model, alive, seen, settings.duplicate_iou, in_view)
@@ -254,7 +204,12 @@ class Propagator:
             if anchored:
                 anchors = entries.rows(anchored)
                 self.memory.write_anchors(at[anchored], record.frame_index, anchors)
-        self._learn_looks(items, looks[torch.from_numpy(alive.paths == 0)], record.stamp_ns)
+        self.likeness.learn(
+            items,
+            looks[torch.from_numpy(alive.paths == 0)],
+            record.stamp_ns,
+            settings.reacquire.learn_similarity,
+        )
         if self.lag is not None:
             for owner, item in enumerate(items):
                 rows = np.flatnonzero(alive.owners == owner)
@@ -288,7 +243,7 @@ class Propagator:
             alive.kept,
             box_agreement(chosen, alternative),
             None if gates is None else gates.activity[rows],
-            self.prototypes.compare(own, looks, all_slots),
+            self.likeness.prototypes.compare(own, looks, all_slots),
         )
         for owner, branches in enumerate(alive.branches):
             for row, branch in zip(np.flatnonzero(alive.owners == owner), branches, strict=True):
@@ -370,22 +325,6 @@ class Propagator:
             logits = write_gate.exclude_others(logits[:, 0], owner_of, best).unsqueeze(1)
         spatial = self.model.remember(features, logits, kept.object_scores, prompted=False)
         return Entries(spatial, kept.pointers[:, 0], kept.object_scores.numpy(force=True))
-
-    def _learn_looks(
-        self, items: Sequence[LiveObject], looks: torch.Tensor, stamp_ns: int
-    ) -> None:
-        """Learn how objects look from frames that surely show them, now and then."""
-        for item, look in zip(items, looks, strict=True):
-            age_s = abs(stamp_ns - item.learned_ns) / 1e9
-            sure = item.state == ObjectState.TRACKED and item.memory_updated
-            if sure and item.confidence >= _LEARN_MIN_CONFIDENCE and age_s >= _LEARN_EVERY_S:
-                self.prototypes.learn(item.slot, look)
-                item.learned_ns = stamp_ns
-
-
-def slots_of(items: Sequence[LiveObject]) -> np.ndarray:
-    """Return the (N,) int64 slots of objects."""
-    return np.array([item.slot for item in items], np.int64)
 
 
 def _firsts(owners: np.ndarray, values: list[Observation]) -> list[Observation]:

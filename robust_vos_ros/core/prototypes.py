@@ -3,7 +3,8 @@
 After the adaptive object proxy of "Towards Robust Video Object Segmentation with Adaptive Object
 Calibration" (arXiv 2207.00887, section 3.2): K-means in 16 clusters and in 1. There the clusters
 are of cells of one frame and feed a trained network; here they are of the looks of the object in
-all frames that surely showed it, and verify a candidate.
+all frames that surely showed it, and verify a candidate. What a user pointed at is kept apart: it
+alone is known to be the object, and tells whether a look may be learned.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import torch
 
 _NUM_CLUSTERS = 16
 _NUM_SAMPLES = 256  # frames remembered per object
+_NUM_PROMPTED = 4  # looks that were pointed at: the first one and the newest ones
 _NUM_ROUNDS = 4  # of Lloyd's algorithm, from the prototypes there are
 _EPS = 1e-6
-_STATE = ('centers', 'samples', 'counts')
+_STATE = ('centers', 'samples', 'counts', 'prompted', 'prompted_counts')
 
 
 class Prototypes:
@@ -30,10 +32,13 @@ class Prototypes:
         self.centers = torch.zeros(capacity, _NUM_CLUSTERS + 1, dim, device=device)
         self.samples = torch.zeros(capacity, _NUM_SAMPLES, dim, device=device)
         self.counts = torch.zeros(capacity, dtype=torch.int64)
+        self.prompted = torch.zeros(capacity, _NUM_PROMPTED, dim, device=device)
+        self.prompted_counts = torch.zeros(capacity, dtype=torch.int64)
 
     def clear(self, slot: int) -> None:
         """Forget how an object looks."""
-        self.counts[slot] = 0
+        self.counts[slot] = self.prompted_counts[slot] = 0
+        self.prompted[slot] = 0.0
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return a copy of everything, which `resume` takes."""
@@ -43,6 +48,18 @@ class Prototypes:
         """Become the prototypes whose `state` this was."""
         for name in _STATE:
             getattr(self, name).copy_(state[name])
+
+    def learn_prompted(self, slot: int, look: torch.Tensor) -> None:
+        """Learn from a frame in which a user pointed at the object; arguments as in `learn`."""
+        count = int(self.prompted_counts[slot])
+        place = count if count < _NUM_PROMPTED else 1 + (count - 1) % (_NUM_PROMPTED - 1)
+        self.prompted[slot, place] = look
+        self.prompted_counts[slot] = count + 1
+        self.learn(slot, look)
+
+    def trust(self, slot: int, look: torch.Tensor) -> float:
+        """Return the cosine of a look to the nearest one that was pointed at; 0 = none was."""
+        return float((self.prompted[slot] @ look).max())
 
     def learn(self, slot: int, look: torch.Tensor) -> None:
         """Learn from a frame that surely shows the object.

@@ -7,9 +7,10 @@ import math
 
 import torch
 
+from robust_vos_ros.core.likeness import Scene
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.observation import observe
-from robust_vos_ros.core.propagation import Propagator, Scene
+from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.segmenter import Segments
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import ObjectState, TrackResult
@@ -73,7 +74,7 @@ def judge(
     good, rejected = [], []
     for group in segments:
         owners = [items[row] for row in group.rows]
-        alike = propagator.compare(owners, group.kept.mask_logits[:, 0], scene)
+        alike = propagator.likeness.compare(owners, group.kept.mask_logits[:, 0], scene)
         for place, (item, seen) in enumerate(
             zip(owners, observe(group.kept, alike=alike), strict=True)
         ):

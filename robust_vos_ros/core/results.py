@@ -8,6 +8,7 @@ import torch
 
 from robust_vos_ros.core import masks
 from robust_vos_ros.core.history import Record
+from robust_vos_ros.core.model import ABSENT_LOGIT
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.types import ObjectFlag, TrackedObject, TrackEvent, TrackResult
 
@@ -30,6 +31,8 @@ def make_result(
         start_ns: time.perf_counter_ns() when work on the frame began.
     """
     shown = [row for row, item in enumerate(items) if item.visible]
+    in_view = torch.tensor([item.visible for item in items], dtype=torch.bool).to(logits.device)
+    logits = torch.where(in_view[:, None, None], logits, ABSENT_LOGIT)
     label_mask, shapes = masks.compose(
         logits[shown], [items[row].label for row in shown], record.size_hw
     )

@@ -11,11 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from robust_vos_ros.core.history import Record
+from robust_vos_ros.core.likeness import Scene
 from robust_vos_ros.core.looks import measure
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.places import Box
 from robust_vos_ros.core.prompts import check_prompt
-from robust_vos_ros.core.propagation import Propagator, Scene
+from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.reseeding import UNSEEN_STATES, judge
 from robust_vos_ros.core.segmenter import Segmenter
 from robust_vos_ros.core.tracking_config import TrackerSettings
@@ -43,7 +44,8 @@ def search(
     if not due:
         return
     scene = Scene(measure(segmenter.encode(record), record.image), live)
-    boxes = propagator.guess_boxes(due, scene, rule.min_similarity)
+    taken = (propagator.masks([item for item in live if item.visible]) > 0).any(dim=0)
+    boxes = propagator.likeness.guess_boxes(due, scene, taken, rule.min_similarity)
     for item in due:
         item.searched_ns = record.stamp_ns
     pairs = [

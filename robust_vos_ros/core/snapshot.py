@@ -24,9 +24,10 @@ from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.prototypes import Prototypes
 from robust_vos_ros.core.types import ObjectState
 
-_FORMAT = 'robust_vos tracks 2'
+_FORMAT = 'robust_vos tracks 3'
 _LENGTH_BYTES = 8  # safetensors: the length of the JSON header, before the header
 _BANKS = ('spatial', 'pointers')
+_LOOKS = {'looks', 'prompted_looks'}  # fields of `SavedObject` that `LiveObject` has not
 _MAX_TEXT = 4096
 _MAX_COUNT = 2**62
 _MAX_NS = 2**31 * 10**9 - 1  # what a stamp of ROS can hold
@@ -50,7 +51,8 @@ class SavedObject(Settings):
     """Who one object is; fields as in `LiveObject`.
 
     Attributes:
-        looks: Number of frames its prototypes were learned from.
+        looks: Number of frames its prototypes were learned from; `prompted_looks` of those in
+            which it was pointed at.
     """
 
     model_config = pydantic.ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
@@ -74,6 +76,7 @@ class SavedObject(Settings):
     coverage: float = _share()
     frames_since_seen: int = _count()
     looks: int = _count()
+    prompted_looks: int = _count()
 
 
 class SnapshotHeader(Settings):
@@ -118,13 +121,16 @@ def write(
     for number, item in enumerate(items):
         parts = _save_object(item.slot, propagator)
         tensors |= {f'{number}.{name}': value for name, value in parts.items()}
-        names = SavedObject.model_fields.keys() - {'looks'}
-        looks = int(propagator.prototypes.counts[item.slot])
-        objects.append(SavedObject(looks=looks, **{name: getattr(item, name) for name in names}))
+        known = {name: getattr(item, name) for name in SavedObject.model_fields.keys() - _LOOKS}
+        prototypes = propagator.likeness.prototypes
+        looks, prompted = (
+            int(counts[item.slot]) for counts in (prototypes.counts, prototypes.prompted_counts)
+        )
+        objects.append(SavedObject(looks=looks, prompted_looks=prompted, **known))
     header = SnapshotHeader(
         model=propagator.model.name,
         weights_sha256=propagator.model.weights_hash,
-        looks=propagator.looks.name,
+        looks=propagator.likeness.looks.name,
         sizes=_sizes(propagator),
         num_frames=num_frames,
         num_added=num_added,
@@ -177,13 +183,14 @@ def load(saved: SavedObject, tensors: Tensors, propagator: Propagator) -> LiveOb
         bank.frames[slot, columns] = tensors[f'{name}.frames'].numpy()
         bank.scores[slot, columns] = tensors[f'{name}.scores'].numpy()
         bank.recent[slot, 0] = tensors[f'{name}.recent'].numpy()
-    looks = propagator.prototypes
-    looks.counts[slot] = saved.looks
+    looks = propagator.likeness.prototypes
+    looks.counts[slot], looks.prompted_counts[slot] = saved.looks, saved.prompted_looks
     looks.centers[slot] = tensors['looks.centers'].to(looks.centers.device)
+    looks.prompted[slot] = tensors['looks.prompted'].to(looks.prompted.device)
     samples = tensors['looks.samples'].to(looks.samples.device)
     looks.samples[slot, : len(samples)] = samples
     propagator.logits[slot, 0] = tensors['mask'].to(propagator.logits.device)
-    known = saved.model_dump(exclude={'looks'})
+    known = saved.model_dump(exclude=_LOOKS)
     return LiveObject(
         **known,
         state=ObjectState.LOST,
@@ -194,10 +201,11 @@ def load(saved: SavedObject, tensors: Tensors, propagator: Propagator) -> LiveOb
 
 
 def _save_object(slot: int, propagator: Propagator) -> Tensors:
-    looks = propagator.prototypes
+    looks = propagator.likeness.prototypes
     tensors = {
         'mask': propagator.logits[slot, 0],
         'looks.centers': looks.centers[slot],
+        'looks.prompted': looks.prompted[slot],
         'looks.samples': looks.samples[slot, : _num_samples(int(looks.counts[slot]), looks)],
     }
     for name, bank in zip(_BANKS, propagator.memory.banks, strict=True):
@@ -216,7 +224,7 @@ def _save_object(slot: int, propagator: Propagator) -> Tensors:
 
 def _sizes(propagator: Propagator) -> dict[str, int]:
     """Return all sizes that must be equal on both sides; `max_objects` may differ."""
-    shape, looks = propagator.memory.shape, propagator.prototypes
+    shape, looks = propagator.memory.shape, propagator.likeness.prototypes
     return {
         'pathways': shape.num_paths,
         'max_prompted_entries': shape.num_prompted,
@@ -227,6 +235,7 @@ def _sizes(propagator: Propagator) -> dict[str, int]:
         'width of an entry': shape.entry_shape[1],
         'width of a pointer': shape.pointer_dim,
         'prototypes': looks.centers.shape[1],
+        'prompted looks': looks.prompted.shape[1],
         'samples': looks.samples.shape[1],
         'length of looks': looks.samples.shape[2],
         'side of a mask': propagator.logits.shape[-1],
@@ -240,7 +249,7 @@ def _check_fit(header: SnapshotHeader, propagator: Propagator) -> None:
         ('format', header.format, _FORMAT),
         ('model', header.model, model.name),
         ('weights', header.weights_sha256[:12], model.weights_hash[:12]),
-        ('calibration of looks', header.looks, propagator.looks.name),
+        ('calibration of looks', header.looks, propagator.likeness.looks.name),
         *((name, header.sizes.get(name), size) for name, size in here.items()),
     ]
     wrong = [f'{name} {theirs}, here {ours}' for name, theirs, ours in pairs if theirs != ours]
@@ -266,11 +275,12 @@ def _check_object(
     saved: SavedObject, tensors: Tensors, num_frames: int, propagator: Propagator
 ) -> None:
     """Raise SnapshotError unless the tensors are those of an object of this tracker."""
-    looks = propagator.prototypes
+    looks = propagator.likeness.prototypes
     _, num_centers, dim = looks.centers.shape
     expected: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
         'mask': (torch.float32, tuple(propagator.logits.shape[2:])),
         'looks.centers': (torch.float32, (num_centers, dim)),
+        'looks.prompted': (torch.float32, tuple(looks.prompted.shape[1:])),
         'looks.samples': (torch.float32, (_num_samples(saved.looks, looks), dim)),
     }
     for name, bank in zip(_BANKS, propagator.memory.banks, strict=True):

@@ -12,19 +12,19 @@ import torch
 from robust_vos_ros.core import snapshot
 from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.errors import SnapshotError
-from robust_vos_ros.core.history import FrameHistory, Record, make_record
+from robust_vos_ros.core.history import FrameHistory, Record
 from robust_vos_ros.core.lag import LagWindow
+from robust_vos_ros.core.likeness import Scene
 from robust_vos_ros.core.looks import measure
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.moga import Gates
-from robust_vos_ros.core.objects import LiveObject, ObjectTable
+from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
 from robust_vos_ros.core.prompts import check_prompt
-from robust_vos_ros.core.propagation import Propagator, Scene, blank, slots_of
+from robust_vos_ros.core.propagation import Propagator, blank
 from robust_vos_ros.core.reseeding import UNSEEN_STATES, Reseeded, judge
 from robust_vos_ros.core.results import make_result
 from robust_vos_ros.core.search import search
 from robust_vos_ros.core.segmenter import Context, Segmenter, Segments
-from robust_vos_ros.core.single_image import segment_once
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import (
     EventType,
@@ -63,9 +63,8 @@ class VideoTracker:
         lag_frames = settings.tree.lag_frames
         self._lag = LagWindow(lag_frames) if lag_frames else None
         self._propagator = Propagator(model, settings, self._lag)
-        self._history = FrameHistory(settings.prompt_buffer_s)
+        self._history = FrameHistory(settings.prompt_buffer_s, model.image_size)
         self._segmenter = Segmenter(model)
-        self._num_frames = 0
         self._restored_ns: int | None = None  # first frame, or first one after `restore`
 
     @property
@@ -93,9 +92,7 @@ class VideoTracker:
     def step(self, frame: Frame) -> TrackResult:
         """Track all objects into the next frame."""
         start_ns = time.perf_counter_ns()
-        record = make_record(frame, self.model.image_size, self._num_frames)
-        self._num_frames += 1
-        self._history.append(record)
+        record = self._history.append(frame)
         if self._restored_ns is None:  # time without a tracker does not count as unseen
             self._restored_ns = record.stamp_ns
         if self._lag is not None:
@@ -153,7 +150,7 @@ class VideoTracker:
             PromptError: A prompt cannot be used.
         """
         start_ns = time.perf_counter_ns()
-        record, newer = self._locate(frame)
+        record, newer = self._history.locate(frame)
         checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
         ids = [prompt.object_id for prompt in checked]
         self._objects.check_room(ids, replace_existing=replace_existing)
@@ -185,7 +182,7 @@ class VideoTracker:
         """
         start_ns = time.perf_counter_ns()
         item = self._objects.get(prompt.object_id)
-        record, newer = self._locate(frame)
+        record, newer = self._history.locate(frame)
         checked = check_prompt(prompt, record.size_hw)
         with self.model.inference():
             (segment,) = self._segmenter.segment([checked], record, self._context(item, record))
@@ -213,7 +210,7 @@ class VideoTracker:
             NoFrameError, StampTooOldError, StampInFutureError, PromptError: As in `add`.
         """
         start_ns = time.perf_counter_ns()
-        record, newer = self._locate(frame)
+        record, newer = self._history.locate(frame)
         checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
         pairs = [(self._objects.get(prompt.object_id), prompt) for prompt in checked]
         pairs = [(item, prompt) for item, prompt in pairs if item.state in UNSEEN_STATES]
@@ -254,7 +251,7 @@ class VideoTracker:
         """Forget all objects and frames."""
         events = self.remove()
         self._forget_frames()
-        self._num_frames = 0
+        self._history.num_frames = 0
         return (*events, TrackEvent(EventType.RESET, '', uuid.UUID(int=0), 'tracker was reset'))
 
     def reset_memory(self) -> None:
@@ -270,7 +267,7 @@ class VideoTracker:
         Frames of the past are not in it: after `resume`, prompts go to frames from then on.
         """
         return {
-            'num_frames': self._num_frames,
+            'num_frames': self._history.num_frames,
             'objects': self._objects.state(),
             'propagator': self._propagator.state(),
         }
@@ -278,24 +275,16 @@ class VideoTracker:
     def resume(self, state: dict[str, Any]) -> None:
         """Go on where a tracker with the same model and settings was when it gave its `state`."""
         self._forget_frames()
-        self._num_frames = state['num_frames']
+        self._history.num_frames = state['num_frames']
         self._objects.resume(state['objects'])
         self._propagator.resume(state['propagator'])
-
-    def segment_once(self, frame: Frame, prompts: Sequence[Prompt]) -> TrackResult:
-        """Segment objects in one image without tracking them.
-
-        Raises:
-            DuplicateIdError, CapacityError, PromptError: As in `add`.
-        """
-        return segment_once(self.model, frame, prompts, self.settings.max_objects)
 
     def snapshot(self) -> bytes:
         """Return all tracks as bytes: of each object what its best pathway remembers."""
         return snapshot.write(
             list(self._objects),
             self._propagator,
-            num_frames=self._num_frames,
+            num_frames=self._history.num_frames,
             num_added=self._objects.num_added,
             session=self._objects.session,
         )
@@ -323,7 +312,7 @@ class VideoTracker:
             for saved, tensors in zip(header.objects, parts, strict=True)
         ]
         self._objects.take_over(items, header.num_added, header.session)
-        self._num_frames = max(self._num_frames, header.num_frames)
+        self._history.num_frames = max(self._history.num_frames, header.num_frames)
         self._restored_ns = None
         self._forget_frames()
 
@@ -333,13 +322,6 @@ class VideoTracker:
         if self._lag is not None:
             self._lag.clear()
         self.last_result = None
-
-    def _locate(self, frame: Frame | None) -> tuple[Record, list[Record]]:
-        """Return the frame to prompt on and the processed frames after it."""
-        if frame is None:
-            return self._history.newest(), []
-        index, newer = self._history.at(frame.stamp_ns)
-        return make_record(frame, self.model.image_size, index), newer
 
     def _context(self, item: LiveObject, record: Record) -> Context:
         """Return what a live object is corrected by: its memory, and its mask while it is seen."""

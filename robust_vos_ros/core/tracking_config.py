@@ -155,6 +155,14 @@ class ReacquireSettings(Settings):
         ge=0.0,
         le=1.0,
     )
+    learn_similarity: float = setting(
+        0.8,
+        'How an object looks is learned only from frames that look this much (cosine) like a '
+        'prompted one: else what a mask slid to would be learned.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
     search: bool = setting(
         True,
         'Look for objects out of sight in the whole image, by what they look like.',

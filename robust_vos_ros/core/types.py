@@ -141,7 +141,8 @@ class TrackResult:
         label_mask: (H, W) uint8, or uint16 when a label exceeds 255; 0 = background,
             otherwise `TrackedObject.label`. Objects do not overlap.
         mask_logits: (N, h, w) float32 at the model's mask resolution, one row per object in the
-            order of `objects`, before the objects compete for pixels; above 0 is object.
+            order of `objects`, before the objects compete for pixels; above 0 is object, and
+            nothing is where the object is not in view.
         engine_ns: Time spent inside the tracker in nanoseconds.
     """
 

@@ -11,6 +11,7 @@ from std_msgs.msg import Header
 
 from robust_vos_ros.core.errors import NoFrameError
 from robust_vos_ros.core.images import stamp_to_ns
+from robust_vos_ros.core.single_image import segment_once
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import EventType, Frame, Prompt, TrackResult
 from robust_vos_ros.node.detections import Box, to_candidates
@@ -136,7 +137,9 @@ class Requests:
             msg: The image.
         """
         frame = self._pipeline.to_frame(msg)
-        return Applied(msg.header, self._tracker.segment_once(frame, prompts))
+        tracker = self._tracker
+        limit = tracker.settings.max_objects
+        return Applied(msg.header, segment_once(tracker.model, frame, prompts, limit))
 
     def frame_of(self, msg: Any | None) -> tuple[Frame | None, Header]:
         """Return the frame to prompt on (None = the newest processed one) and its header."""

@@ -67,3 +67,21 @@ def test_memory_is_bounded_and_rare_views_are_kept():
     assert torch.isfinite(prototypes.centers).all()
     assert compare(prototypes, 0, look(7), live=(0,))[0] > 0.9
     assert compare(prototypes, 0, look(0), live=(0,))[0] > 0.9
+
+
+def test_only_what_was_pointed_at_is_trusted(known):
+    assert known.trust(1, look(0)) == 0.0  # learned, but nobody pointed at it
+    known.learn_prompted(1, look(3))
+    assert known.trust(1, look(3)) == pytest.approx(1.0)
+    assert known.trust(1, look(0)) == pytest.approx(0.0)
+    assert compare(known, 1, look(3))[0] == pytest.approx(1.0)  # it is learned as well
+    known.clear(1)
+    assert known.trust(1, look(3)) == 0.0
+
+
+def test_the_first_look_that_was_pointed_at_is_kept_with_the_newest_ones():
+    prototypes = Prototypes(1, DIM, torch.device('cpu'))
+    for index in range(6):
+        prototypes.learn_prompted(0, look(index))
+    trusted = [index for index in range(6) if prototypes.trust(0, look(index)) > 0.9]
+    assert trusted == [0, 3, 4, 5]

@@ -84,7 +84,7 @@ def test_the_first_prompt_stays_in_memory(tracker, lost):
 def test_what_does_not_look_like_the_object_changes_nothing(tracker, lost):
     scene = lost[1]
     hide(tracker, scene, 7)
-    tracker._propagator.prototypes.centers.neg_()
+    tracker._propagator.likeness.prototypes.centers.neg_()
     before = tracker.snapshot()
     done = tracker.reseed([mask_prompt(scene, 0, 7)])
     assert done.accepted == ()
@@ -95,7 +95,7 @@ def test_what_does_not_look_like_the_object_changes_nothing(tracker, lost):
 def test_without_known_looks_a_candidate_is_believed(tracker, lost):
     scene = lost[1]
     hide(tracker, scene, 7)
-    tracker._propagator.prototypes.counts.zero_()
+    tracker._propagator.likeness.prototypes.counts.zero_()
     assert tracker.reseed([mask_prompt(scene, 0, 7)]).accepted == ('disc_0',)
 
 
@@ -113,7 +113,7 @@ def test_the_best_of_several_candidates_is_taken(tracker, lost):
 
 def test_an_object_in_view_is_neither_moved_nor_taken_for_another(tracker, lost):
     scene = lost[1]
-    tracker._propagator.prototypes.counts.zero_()  # both look alike
+    tracker._propagator.likeness.prototypes.counts.zero_()  # both look alike
     hide(tracker, scene, 7)
     tracker.reseed([mask_prompt(scene, 1, 7)])
     logits = tracker.last_result.mask_logits.clone()
@@ -127,7 +127,7 @@ def test_an_object_in_view_is_neither_moved_nor_taken_for_another(tracker, lost)
 
 def test_one_candidate_is_given_to_one_object(tracker, lost):
     scene = lost[1]
-    tracker._propagator.prototypes.counts.zero_()
+    tracker._propagator.likeness.prototypes.counts.zero_()
     hide(tracker, scene, 7)
     done = tracker.reseed([mask_prompt(scene, 0, 7, f'disc_{k}') for k in range(2)])
     assert len(done.accepted) == 1

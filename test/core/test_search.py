@@ -57,9 +57,9 @@ def test_what_is_alike_is_remembered_and_tracked_from(lost):
 @pytest.mark.parametrize(
     ('change', 'why'),
     [
-        (lambda propagator, item: propagator.prototypes.centers.neg_(), 'nothing looks like it'),
-        (lambda propagator, item: propagator.prototypes.clear(item.slot), 'nobody knows it'),
-        (lambda propagator, item: setattr(item, 'visible', True), 'it is in sight'),
+        (lambda engine, item: engine.likeness.prototypes.centers.neg_(), 'nothing looks like it'),
+        (lambda engine, item: engine.likeness.prototypes.clear(item.slot), 'nobody knows it'),
+        (lambda engine, item: setattr(item, 'visible', True), 'it is in sight'),
     ],
 )
 def test_nothing_changes_where_there_is_nothing_to_find(lost, change, why):
@@ -76,3 +76,15 @@ def test_a_search_waits_for_its_turn(lost):
     assert not look(tracker)[0].any()
     item.searched_ns -= 60_000_000
     assert look(tracker)[0].any()
+
+
+def test_a_find_is_no_mask_of_the_frame_it_was_found_in(lost):
+    tracker, scene = lost
+    tracker.settings = SEARCHING.model_copy(update={'lost_after_s': 0.2})
+    before = tracker._propagator.masks(list(tracker._objects))
+    result = tracker.step(scene.frame(16))
+    after = tracker._propagator.masks(list(tracker._objects))
+    assert (after > 0).any()
+    assert not torch.equal(before, after)
+    assert not result.objects[0].box_xywh[2]
+    assert not (result.mask_logits > 0).any()

@@ -204,7 +204,7 @@ NAN = float('nan')
 @pytest.mark.parametrize(
     'change',
     [
-        lambda header, tensors: header.update(format='robust_vos tracks 3'),  # of a later version
+        lambda header, tensors: header.update(format='robust_vos tracks 4'),  # of a later version
         lambda header, tensors: header.update(num_frames=3),  # memory of the future
         lambda header, tensors: header.update(num_frames=-1),
         lambda header, tensors: header.update(num_frames=10**30),
@@ -227,6 +227,8 @@ NAN = float('nan')
         put('0.mask', torch.zeros(1, 1)),
         put('0.mask', torch.full((64, 64), NAN)),
         put('0.looks.centers', torch.zeros(17, 3)),
+        put('0.looks.prompted', torch.zeros(5, 3)),
+        say('prompted_looks', -1),
         lambda header, tensors: header.update(looks='another'),  # compared elsewhere
         put('0.spatial.columns', torch.zeros(3)),
         put('0.spatial.columns', torch.tensor(5)),

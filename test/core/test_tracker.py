@@ -16,6 +16,7 @@ from robust_vos_ros.core.errors import (
     StampTooOldError,
     UnknownIdError,
 )
+from robust_vos_ros.core.single_image import segment_once
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import EventType, Frame, ObjectState, Prompt
@@ -232,9 +233,9 @@ def test_prompts_added_together_give_what_each_gives_alone(model, scene):
         Prompt('mask', mask=first),
         Prompt('box and click', box=box_of(second), **points((x, y))),
     ]
-    together = VideoTracker(model, TrackerSettings()).segment_once(scene.frame(0), prompts)
+    together = segment_once(model, scene.frame(0), prompts, 16)
     for row, prompt in enumerate(prompts):
-        alone = VideoTracker(model, TrackerSettings()).segment_once(scene.frame(0), [prompt])
+        alone = segment_once(model, scene.frame(0), [prompt], 16)
         assert (together.mask_logits[row] - alone.mask_logits[0]).abs().max() < 1e-3
 
 
@@ -307,7 +308,7 @@ def test_the_image_may_change_its_size(tracker, scene):
 def test_segmenting_once_touches_no_track(model, scene):
     tracker = started(VideoTracker(model, TrackerSettings()), scene, 0)
     other = started(VideoTracker(model, TrackerSettings()), scene, 0)
-    once = tracker.segment_once(scene.frame(4), [prompt_mask(scene, 1, 4, name='disc_0')])
+    once = segment_once(model, scene.frame(4), [prompt_mask(scene, 1, 4, name='disc_0')], 16)
     assert iou(once.mask('disc_0'), scene.masks(4)[1]) > 0.8
     assert torch.equal(
         tracker.step(scene.frame(1)).mask_logits, other.step(scene.frame(1)).mask_logits

@@ -63,7 +63,7 @@ def hidden(bench, helpers, monkeypatch):
     """A lost disc, in view again, that the tracker does not find by itself."""
     lost = lose(bench, helpers, class_id='toy')
     tracker = bench.pipeline._tracker
-    looks = tracker._propagator.prototypes
+    looks = tracker._propagator.likeness.prototypes
     with monkeypatch.context() as patch:
         patch.setattr(looks, 'compare', lambda slots, *_: (torch.full((len(slots),), -1.0),) * 2)
         assert is_lost(bench.show().objects[0])
@@ -112,7 +112,7 @@ def test_a_detection_starts_a_lost_object_again(bench, hidden, box, found):
 
 
 def test_a_detection_that_looks_different_is_counted(bench, hidden, monkeypatch):
-    looks = bench.pipeline._tracker._propagator.prototypes
+    looks = bench.pipeline._tracker._propagator.likeness.prototypes
     accepted, rejected = bench.counts.reseeds_accepted, bench.counts.reseeds_rejected
     with monkeypatch.context() as patch:
         patch.setattr(looks, 'compare', lambda slots, *_: (torch.full((len(slots),), 0.1),) * 2)

@@ -1,0 +1,103 @@
+"""What is known of how objects look: learned, compared, and searched for in an image."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+
+from robust_vos_ros.core.looks import Looks
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.objects import LiveObject, slots_of
+from robust_vos_ros.core.places import Box, guess_box
+from robust_vos_ros.core.prototypes import Prototypes
+from robust_vos_ros.core.types import ObjectState
+
+_LEARN_EVERY_S = 0.5  # between frames that prototypes are learned from
+_LEARN_MIN_CONFIDENCE = 0.75
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scene:
+    """A frame, and all objects there are.
+
+    Attributes:
+        planes: Of the image, from `core.looks.measure`.
+        live: All objects, brought to this frame.
+    """
+
+    planes: torch.Tensor
+    live: list[LiveObject]
+
+
+class Likeness:
+    """How all objects look.
+
+    Args:
+        model: The network, with the map that looks are compared in.
+        capacity: Number of slots.
+    """
+
+    def __init__(self, model: Model, capacity: int) -> None:
+        self.looks = Looks(model.hidden_dim, model.device, model.looks)
+        self.prototypes = Prototypes(capacity, self.looks.dim, model.device)
+
+    def start(self, item: LiveObject, look: torch.Tensor, stamp_ns: int) -> None:
+        """Learn a look that the user has pointed at."""
+        self.prototypes.learn_prompted(item.slot, look)
+        item.learned_ns = stamp_ns
+
+    def learn(
+        self,
+        items: Sequence[LiveObject],
+        looks: torch.Tensor,
+        stamp_ns: int,
+        min_similarity: float,
+    ) -> None:
+        """Learn how objects look from frames that surely show them, now and then.
+
+        Args:
+            items: N objects.
+            looks: (N, E) of their masks.
+            stamp_ns: Of the frame.
+            min_similarity: To a look that was pointed at: else a mask that slid to another thing
+                would make that thing the most alike one.
+        """
+        for item, look in zip(items, looks, strict=True):
+            age_s = abs(stamp_ns - item.learned_ns) / 1e9
+            sure = item.state == ObjectState.TRACKED and item.memory_updated
+            if not sure or item.confidence < _LEARN_MIN_CONFIDENCE or age_s < _LEARN_EVERY_S:
+                continue
+            if self.prototypes.trust(item.slot, look) >= min_similarity:
+                self.prototypes.learn(item.slot, look)
+                item.learned_ns = stamp_ns
+
+    def compare(
+        self, items: Sequence[LiveObject], mask_logits: torch.Tensor, scene: Scene
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return how much (N, h, w) masks look like N objects, see `Prototypes.compare`."""
+        looks = self.looks.describe(scene.planes, mask_logits)
+        slots, rivals = torch.from_numpy(slots_of(items)), torch.from_numpy(slots_of(scene.live))
+        return self.prototypes.compare(slots, looks, rivals)
+
+    def guess_boxes(
+        self,
+        items: Sequence[LiveObject],
+        scene: Scene,
+        taken: torch.Tensor,
+        min_similarity: float,
+    ) -> list[Box | None]:
+        """Return where objects out of sight may be, see `core.places.guess_box`."""
+        return [
+            guess_box(
+                self.looks,
+                self.prototypes,
+                item.slot,
+                scene.planes,
+                coverage=item.usual_coverage,
+                taken=taken,
+                min_similarity=min_similarity,
+            )
+            for item in items
+        ]

@@ -1,0 +1,60 @@
+"""How objects look is learned only from frames that surely show them."""
+
+import uuid
+
+import pytest
+import torch
+
+from robust_vos_ros.core.likeness import Likeness
+from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.types import ObjectState
+
+LATER_NS = 10**9
+
+
+@pytest.fixture
+def likeness(model):
+    return Likeness(model, capacity=2)
+
+
+def look(likeness, first, second=0.0):
+    vector = torch.zeros(likeness.looks.dim)
+    vector[0], vector[1] = first, second
+    return vector / vector.norm()
+
+
+def prompted(likeness, **changes):
+    """Return an object that was prompted at time 0, and is followed well since."""
+    values = {'state': ObjectState.TRACKED, 'confidence': 0.9, 'memory_updated': True}
+    item = LiveObject('cup', uuid.uuid4(), '', 1, 0, 0, 0, **{**values, **changes})
+    likeness.start(item, look(likeness, 1.0), 0)
+    return item
+
+
+@pytest.mark.parametrize(
+    ('changes', 'stamp_ns', 'seen', 'learned', 'why'),
+    [
+        ({}, LATER_NS, (0.9, 0.3), True, 'it surely is the object, a little turned'),
+        ({}, LATER_NS, (0.3, 0.9), False, 'the mask slid to something else'),
+        ({}, LATER_NS // 10, (0.9, 0.3), False, 'the last look is hardly older'),
+        ({'confidence': 0.5}, LATER_NS, (0.9, 0.3), False, 'the mask may be wrong'),
+        ({'memory_updated': False}, LATER_NS, (0.9, 0.3), False, 'memory does not trust it'),
+        ({'state': ObjectState.UNCERTAIN}, LATER_NS, (0.9, 0.3), False, 'it is uncertain'),
+    ],
+)
+def test_what_is_learned(likeness, changes, stamp_ns, seen, learned, why):
+    item = prompted(likeness, **changes)
+    likeness.learn([item], look(likeness, *seen)[None], stamp_ns, 0.8)
+    assert int(likeness.prototypes.counts[1]) == 1 + learned, why
+    assert item.learned_ns == (stamp_ns if learned else 0)
+
+
+def test_looks_do_not_wander_off_step_by_step(likeness):
+    item = prompted(likeness)
+    for step in range(1, 10):
+        angle = torch.tensor(0.15 * step)
+        seen = look(likeness, float(angle.cos()), float(angle.sin()))
+        likeness.learn([item], seen[None], step * LATER_NS, 0.8)
+    slots = torch.tensor([1])
+    similarity, _ = likeness.prototypes.compare(slots, look(likeness, 0.0, 1.0)[None], slots)
+    assert float(similarity) < 0.65  # each is like the one before; the last is another thing
