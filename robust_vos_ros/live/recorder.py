@@ -175,6 +175,7 @@ class Recorder:
         self._missing = options.all_topics()
         self._num_left_out = 0  # as far as it was said
         self._qos: dict[str, list[Qos]] = {}
+        self._received: set[str] = set()  # topics that something came on
         self._status_name = f'{options.prefix.lstrip("/")}: tracker'
         self._identity: dict[str, str] = {}
         self._derived = DerivedTopics(message_typestore(), options.prefix, self._put_derived)
@@ -220,9 +221,11 @@ class Recorder:
                 message_lost=functools.partial(self._lose, topic)
             ),
         )  # fmt: skip
-        self._node.get_logger().info(f'recording {topic} ({msgtype})')
 
     def _receive(self, topic: str, msgtype: str, cdr: bytes) -> None:
+        if topic not in self._received:
+            self._received.add(topic)
+            self._node.get_logger().info(f'recording {topic} ({msgtype})')
         stamp_ns = self._node.get_clock().now().nanoseconds
         message = RawMessage(topic, msgtype, cdr, stamp_ns)
         self._recording.put(message, self._qos[topic])
