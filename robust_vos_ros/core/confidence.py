@@ -9,7 +9,7 @@ from robust_vos_ros.core.objects import USUAL_RATE, LiveObject
 from robust_vos_ros.core.observation import Observation
 from robust_vos_ros.core.states import change_state, next_state
 from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.types import EventType, ObjectFlag, ObjectState
+from robust_vos_ros.core.types import UNSEEN_STATES, EventType, ObjectFlag, ObjectState
 
 
 def covers_image(item: LiveObject, seen: Observation, settings: TrackerSettings) -> bool:
@@ -38,6 +38,8 @@ def update(
     if not found:
         item.found_ns = None
     item.visible = found and _is_verified(item, seen, stamp_ns, settings)
+    if item.visible and item.state in UNSEEN_STATES:
+        item.returned_ns = stamp_ns
     item.flags = ObjectFlag.COVERS_IMAGE if vetoed else ObjectFlag.NONE
     if item.visible:
         item.existence = item.seen_existence = belief.there
@@ -55,8 +57,9 @@ def _forget_future(item: LiveObject, stamp_ns: int) -> None:
     item.last_seen_ns = min(item.last_seen_ns, stamp_ns)
     item.prompted_ns = min(item.prompted_ns, stamp_ns)
     item.remembered_ns = min(item.remembered_ns, stamp_ns)
-    if item.found_ns is not None:
-        item.found_ns = min(item.found_ns, stamp_ns)
+    for name in ('found_ns', 'returned_ns'):
+        if getattr(item, name) is not None:
+            setattr(item, name, min(getattr(item, name), stamp_ns))
 
 
 def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
@@ -70,9 +73,15 @@ def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
         gate_activity=seen.gate_activity,
         similarity=seen.similarity,
         lead=seen.lead,
+        drop=_drop(item, seen),
         searching=not item.visible,
         memory_age_s=max(0.0, (stamp_ns - item.remembered_ns) / 1e9),
     )
+
+
+def _drop(item: LiveObject, seen: Observation) -> float:
+    drop = item.usual_similarity - seen.similarity
+    return 0.0 if math.isnan(drop) else max(0.0, drop)
 
 
 def believe(evidence: Evidence, calibration: Calibration | None) -> Belief:
@@ -101,7 +110,7 @@ def start(
     item.memory_updated = True
     item.frames_since_seen = 0
     item.last_seen_ns = stamp_ns
-    item.found_ns = None
+    item.found_ns = item.returned_ns = None
     item.jumped_ns = item.anchored_ns = stamp_ns - int(3600e9)
     item.state = ObjectState.INITIALIZING
     item.prompted_ns = stamp_ns
@@ -128,7 +137,7 @@ def _is_verified(
 ) -> bool:
     """Whether what is found is believed: an object that was gone must look like itself."""
     rule = settings.reacquire
-    if item.state not in {ObjectState.OCCLUDED, ObjectState.LOST} or not rule.verify:
+    if item.state not in UNSEEN_STATES or not rule.verify:
         return True
     alike = math.isnan(seen.similarity) or seen.similarity >= rule.min_similarity
     if not alike:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,6 +17,8 @@ from robust_vos_ros.core.types import ObjectState
 
 _LEARN_EVERY_S = 0.5  # between frames that prototypes are learned from
 _LEARN_MIN_CONFIDENCE = 0.75
+_LEARN_AFTER_S = 3.0  # of being seen again: a look-alike has gone by then, mostly
+_USUAL_RATE = 0.2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,11 +68,13 @@ class Likeness:
                 would make that thing the most alike one.
         """
         for item, look in zip(items, looks, strict=True):
-            age_s = abs(stamp_ns - item.learned_ns) / 1e9
-            sure = item.state == ObjectState.TRACKED and item.memory_updated
-            if not sure or item.confidence < _LEARN_MIN_CONFIDENCE or age_s < _LEARN_EVERY_S:
+            if not _shows_surely(item, stamp_ns):
                 continue
             if self.prototypes.trust(item.slot, look) >= min_similarity:
+                similarity = item.evidence.similarity if item.evidence else math.nan
+                known = not math.isnan(item.usual_similarity)
+                usual = item.usual_similarity if known else similarity
+                item.usual_similarity = usual + _USUAL_RATE * (similarity - usual)
                 self.prototypes.learn(item.slot, look)
                 item.learned_ns = stamp_ns
 
@@ -101,3 +106,15 @@ class Likeness:
             )
             for item in items
         ]
+
+
+def _shows_surely(item: LiveObject, stamp_ns: int) -> bool:
+    """Whether a frame surely shows an object, and some time after the last such frame."""
+    back = item.returned_ns is None or (stamp_ns - item.returned_ns) / 1e9 >= _LEARN_AFTER_S
+    return (
+        back
+        and item.state == ObjectState.TRACKED
+        and item.memory_updated
+        and item.confidence >= _LEARN_MIN_CONFIDENCE
+        and abs(stamp_ns - item.learned_ns) / 1e9 >= _LEARN_EVERY_S
+    )

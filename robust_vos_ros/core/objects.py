@@ -34,6 +34,8 @@ class LiveObject:
     found_ns: int | None = None  # since when a lost object has looked as if it were back
     searched_ns: int = 0  # when the whole image was searched for it
     learned_ns: int = 0  # newest frame its prototypes were learned from
+    returned_ns: int | None = None  # when it was seen again after it was OCCLUDED or LOST
+    usual_similarity: float = float('nan')  # of looks as they were learned
     state: ObjectState = ObjectState.INITIALIZING
     visible: bool = True
     confirmed: bool = False

@@ -13,11 +13,10 @@ from robust_vos_ros.core.observation import observe
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.segmenter import Segments
 from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.types import ObjectState, TrackResult
+from robust_vos_ros.core.types import TrackResult
 
 # A candidate that shares this much of its area with an object in view is that object.
 _MAX_SHARED = 0.5
-UNSEEN_STATES = (ObjectState.OCCLUDED, ObjectState.LOST)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.places import Box
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator
-from robust_vos_ros.core.reseeding import UNSEEN_STATES, judge
+from robust_vos_ros.core.reseeding import judge
 from robust_vos_ros.core.segmenter import Segmenter
 from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.types import Prompt
+from robust_vos_ros.core.types import UNSEEN_STATES, Prompt
 
 
 def search(

@@ -21,12 +21,13 @@ from robust_vos_ros.core.moga import Gates
 from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, blank
-from robust_vos_ros.core.reseeding import UNSEEN_STATES, Reseeded, judge
+from robust_vos_ros.core.reseeding import Reseeded, judge
 from robust_vos_ros.core.results import make_result
 from robust_vos_ros.core.search import search
 from robust_vos_ros.core.segmenter import Context, Segmenter, Segments
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import (
+    UNSEEN_STATES,
     EventType,
     Frame,
     ObjectState,

@@ -22,6 +22,9 @@ class ObjectState(enum.IntEnum):
     LOST = 4
 
 
+UNSEEN_STATES = (ObjectState.OCCLUDED, ObjectState.LOST)
+
+
 class ObjectFlag(enum.IntFlag):
     """Suspicious properties of a mask; values as in msg/TrackedObject."""
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from robust_vos_ros.core.reseeding import UNSEEN_STATES
-from robust_vos_ros.core.types import Prompt, TrackedObject
+from robust_vos_ros.core.types import UNSEEN_STATES, Prompt, TrackedObject
 
 MAX_BOXES = 4  # tried per object and message, the surest first
 

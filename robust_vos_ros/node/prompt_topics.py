@@ -9,7 +9,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from robust_vos.msg import ObjectPrompt
 
-from robust_vos_ros.core.reseeding import UNSEEN_STATES
+from robust_vos_ros.core.types import UNSEEN_STATES
 from robust_vos_ros.node import messages
 from robust_vos_ros.node.conversions import to_prompt
 from robust_vos_ros.node.detections import to_boxes

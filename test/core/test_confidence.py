@@ -109,6 +109,30 @@ def test_a_lost_object_is_back_when_it_has_looked_like_itself_for_a_while(found,
     assert item.state == (ObjectState.TRACKED if back else ObjectState.LOST)
 
 
+@pytest.mark.parametrize(
+    ('num_gone', 'returned_ns', 'why'),
+    [
+        (0, None, 'it was never gone'),
+        (1, None, 'a frame without it is no absence'),
+        (4, 7 * STEP_NS, 'it was OCCLUDED'),
+    ],
+)
+def test_when_an_object_came_back_is_noted(num_gone, returned_ns, why):
+    item, _, _ = run(SEEN, SEEN, *[GONE] * num_gone, SEEN, SEEN)
+    assert item.returned_ns == returned_ns, why
+
+
+@pytest.mark.parametrize(
+    ('usual', 'similarity', 'drop'),
+    [(0.9, 0.6, 0.3), (0.9, 0.95, 0.0), (float('nan'), 0.6, 0.0), (0.9, float('nan'), 0.0)],
+)
+def test_evidence_tells_how_much_less_alike_than_usual_a_mask_is(usual, similarity, drop):
+    item, _, _ = run(SEEN)
+    item.usual_similarity = usual
+    seen = dataclasses.replace(SEEN, similarity=similarity)
+    assert confidence.gather(item, seen, STEP_NS).drop == pytest.approx(drop)
+
+
 def test_an_unseen_object_needs_more_evidence_than_a_seen_one():
     hint = Observation(0.8, 0.9, 0.1)  # above visible_off, below visible_on
     item, _, _ = run(SEEN, hint)

@@ -1,10 +1,12 @@
 """How objects look is learned only from frames that surely show them."""
 
+import math
 import uuid
 
 import pytest
 import torch
 
+from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.likeness import Likeness
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.types import ObjectState
@@ -40,6 +42,8 @@ def prompted(likeness, **changes):
         ({'confidence': 0.5}, LATER_NS, (0.9, 0.3), False, 'the mask may be wrong'),
         ({'memory_updated': False}, LATER_NS, (0.9, 0.3), False, 'memory does not trust it'),
         ({'state': ObjectState.UNCERTAIN}, LATER_NS, (0.9, 0.3), False, 'it is uncertain'),
+        ({'returned_ns': 0}, LATER_NS, (0.9, 0.3), False, 'what came back may be a look-alike'),
+        ({'returned_ns': 0}, 4 * LATER_NS, (0.9, 0.3), True, 'it stayed'),
     ],
 )
 def test_what_is_learned(likeness, changes, stamp_ns, seen, learned, why):
@@ -58,3 +62,13 @@ def test_looks_do_not_wander_off_step_by_step(likeness):
     slots = torch.tensor([1])
     similarity, _ = likeness.prototypes.compare(slots, look(likeness, 0.0, 1.0)[None], slots)
     assert float(similarity) < 0.65  # each is like the one before; the last is another thing
+
+
+def test_how_alike_an_object_usually_is(likeness):
+    item = prompted(likeness, evidence=Evidence(0.9, 5.0, similarity=0.9))
+    assert math.isnan(item.usual_similarity)  # one look says nothing
+    likeness.learn([item], look(likeness, 1.0, 0.1)[None], LATER_NS, 0.8)
+    assert item.usual_similarity == pytest.approx(0.9)
+    item.evidence = Evidence(0.9, 5.0, similarity=0.8)
+    likeness.learn([item], look(likeness, 1.0, 0.1)[None], 2 * LATER_NS, 0.8)
+    assert item.usual_similarity == pytest.approx(0.88)
