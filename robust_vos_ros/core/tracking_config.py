@@ -156,7 +156,7 @@ class ReacquireSettings(Settings):
         le=1.0,
     )
     learn_similarity: float = setting(
-        0.8,
+        0.85,
         'How an object looks is learned only from frames that look this much (cosine) like a '
         'prompted one: else what a mask slid to would be learned.',
         dynamic=True,
