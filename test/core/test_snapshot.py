@@ -223,6 +223,7 @@ NAN = float('nan')
         say('added_ns', 10**30),
         say('seen_existence', NAN),
         say('coverage', 1.5),
+        say('usual_similarity', 2.0),
         say('looks', 200),  # more than there are samples
         put('0.mask', torch.zeros(1, 1)),
         put('0.mask', torch.full((64, 64), NAN)),
