@@ -211,7 +211,7 @@ class TrackerSettings(Settings):
         le=1.0,
     )
     visible_off: float = setting(
-        0.5,
+        0.6,
         'A visible object counts as unseen, and has no mask, below this probability; at most '
         'visible_on.',
         dynamic=True,

@@ -21,6 +21,7 @@ SOURCE = Path(__file__).parents[2]
 TIMEOUT_S = 30.0
 SIZE_HW = (96, 128)  # small: one image is one packet, and none gets lost
 _DOMAIN_OFFSETS = iter(range(100))
+_LOCKS: list[socket.socket] = []  # of domains that were used; held until the process ends
 FAST = {'model.num_threads': 1}
 
 with contextlib.suppress(ImportError), warnings.catch_warnings():
@@ -30,20 +31,22 @@ with contextlib.suppress(ImportError), warnings.catch_warnings():
 
 @contextlib.contextmanager
 def reserved_domain():
-    """Yield a ROS_DOMAIN_ID that no other test process on this machine uses, and never twice.
+    """Yield a ROS_DOMAIN_ID that no other test process on this machine uses or has used.
 
     The lifecycle services of a destroyed node stay visible until its process ends: a later test
     in the same domain would talk to the dead.
     """
     for offset in _DOMAIN_OFFSETS:
         domain = 1 + (os.getpid() + offset) % 100
-        with socket.socket() as lock:
-            try:
-                lock.bind(('127.0.0.1', 24_000 + domain))
-            except OSError:
-                continue
-            yield domain
-            return
+        lock = socket.socket()
+        try:
+            lock.bind(('127.0.0.1', 24_000 + domain))
+        except OSError:
+            lock.close()
+            continue
+        _LOCKS.append(lock)
+        yield domain
+        return
     raise RuntimeError('all 100 ROS domains are in use')
 
 
