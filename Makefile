@@ -34,8 +34,8 @@ setup:  ## only set up: virtual environment, ROS 2, messages
 demo: setup  ## track an object in a video through the node [VIDEO= BOX=x0,y0,x1,y1 CLICKS= OUT= WEATHER=rain]
 	@$(in_env) robust-vos demo $(demo_options) $(ARGS)
 
-test: setup  ## run the tests [ARGS='-k memory']
-	@$(in_env) python -m pytest $(ARGS)
+test: setup  ## run the tests in one process per core [ARGS='-k memory', ARGS='-n 0 --pdb']
+	@OMP_NUM_THREADS=1 $(in_env) python -m pytest -n auto $(ARGS)
 
 check: setup  ## check format, lint and types
 	@$(in_env) ruff format --check .

@@ -315,6 +315,7 @@ class TrackerSettings(Settings):
     @pydantic.model_validator(mode='after')
     def _check_hysteresis(self) -> TrackerSettings:
         for low, high in (('visible_off', 'visible_on'), ('tracked_off', 'tracked_on')):
-            if getattr(self, low) > getattr(self, high):
-                raise ValueError(f'{low} must be at most {high}')
+            off, on = getattr(self, low), getattr(self, high)
+            if off > on:
+                raise ValueError(f'{low} must be at most {high}, got {off} and {on}')
         return self

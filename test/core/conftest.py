@@ -16,7 +16,7 @@ STEP_NS = 66_666_667
 @pytest.fixture(scope='session')
 def model():
     """Nano in fp32, so that results can be compared with the reference."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # the tests run in one process per core
     return load_model(ModelSettings(name='nano', device='cpu', precision='fp32'))
 
 

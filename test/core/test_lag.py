@@ -157,7 +157,7 @@ def test_a_frame_that_failed_is_left_out(model, scene, monkeypatch):
     tracker = make(model)
     run(tracker, scene, 3)
     with monkeypatch.context() as patch:
-        patch.setattr(tracker._propagator, '_learn_looks', None)
+        patch.setattr(tracker._propagator.likeness, 'learn', None)
         with pytest.raises(TypeError):
             tracker.step(scene.frame(3))
     run(tracker, scene, 3, start=4)

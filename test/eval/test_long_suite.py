@@ -152,10 +152,10 @@ def test_settings_of_variants():
         )
 
     base, plain = make(
-        'base', PLAIN, 'plain:tracking.visible_on=0.5', 'base:tracking.max_objects=3'
+        'base', PLAIN, 'plain:tracking.visible_on=0.7', 'base:tracking.max_objects=3'
     )
     assert (base.name, base.tracking.max_objects) == ('base', 3)
-    assert (plain.name, plain.tracking.visible_on) == ('plain', 0.5)
+    assert (plain.name, plain.tracking.visible_on) == ('plain', 0.7)
     assert plain.tracking.gate.min_confidence == 0.0
     assert plain.tracking.max_objects == 16
     for change, text in (
