@@ -8,8 +8,10 @@ from robust_vos_ros.core.calibration import Belief, Calibration, Evidence
 from robust_vos_ros.core.objects import USUAL_RATE, LiveObject
 from robust_vos_ros.core.observation import Observation
 from robust_vos_ros.core.states import change_state, next_state
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_config import ReacquireSettings, TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, EventType, ObjectFlag, ObjectState
+
+_TIME_EPS_S = 1e-6  # of sums of seconds
 
 
 def covers_image(item: LiveObject, seen: Observation, settings: TrackerSettings) -> bool:
@@ -35,9 +37,11 @@ def update(
     if item.state == ObjectState.INITIALIZING and item.visible:
         threshold = 0.0  # a prompt is shown to who made it, however doubtful
     found = seen.coverage > 0.0 and belief.there >= threshold and not vetoed
-    if not found:
-        item.found_ns = None
-    item.visible = found and _is_verified(item, seen, stamp_ns, settings)
+    passed_s = max(0, stamp_ns - item.updated_ns) / 1e9
+    item.updated_ns = stamp_ns
+    item.visible = found
+    if item.state in UNSEEN_STATES and settings.reacquire.verify:
+        item.visible = _is_back(item, seen, settings.reacquire, found=found, passed_s=passed_s)
     if item.visible and item.state in UNSEEN_STATES:
         item.returned_ns = stamp_ns
     item.flags = ObjectFlag.COVERS_IMAGE if vetoed else ObjectFlag.NONE
@@ -57,9 +61,8 @@ def _forget_future(item: LiveObject, stamp_ns: int) -> None:
     item.last_seen_ns = min(item.last_seen_ns, stamp_ns)
     item.prompted_ns = min(item.prompted_ns, stamp_ns)
     item.remembered_ns = min(item.remembered_ns, stamp_ns)
-    for name in ('found_ns', 'returned_ns'):
-        if getattr(item, name) is not None:
-            setattr(item, name, min(getattr(item, name), stamp_ns))
+    if item.returned_ns is not None:
+        item.returned_ns = min(item.returned_ns, stamp_ns)
 
 
 def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
@@ -110,7 +113,8 @@ def start(
     item.memory_updated = True
     item.frames_since_seen = 0
     item.last_seen_ns = stamp_ns
-    item.found_ns = item.returned_ns = None
+    item.alike_s = item.returned_ns = None
+    item.updated_ns = stamp_ns
     item.jumped_ns = item.anchored_ns = stamp_ns - int(3600e9)
     item.state = ObjectState.INITIALIZING
     item.prompted_ns = stamp_ns
@@ -132,18 +136,27 @@ def _see(item: LiveObject, seen: Observation, stamp_ns: int, settings: TrackerSe
     item.last_seen_ns, item.frames_since_seen = stamp_ns, 0
 
 
-def _is_verified(
-    item: LiveObject, seen: Observation, stamp_ns: int, settings: TrackerSettings
+def _is_back(
+    item: LiveObject,
+    seen: Observation,
+    rule: ReacquireSettings,
+    *,
+    found: bool,
+    passed_s: float,
 ) -> bool:
-    """Whether what is found is believed: an object that was gone must look like itself."""
-    rule = settings.reacquire
-    if item.state not in UNSEEN_STATES or not rule.verify:
-        return True
-    alike = math.isnan(seen.similarity) or seen.similarity >= rule.min_similarity
-    if not alike:
-        item.found_ns = None
-        return False
-    if item.found_ns is None:
-        item.found_ns = stamp_ns
-    hold_s = rule.hold_s if item.state == ObjectState.LOST else 0.0
-    return (stamp_ns - item.found_ns) / 1e9 >= hold_s
+    """Whether what is found is believed: an object that was gone must look like itself.
+
+    For `hold_s` on balance: time in which it does not look like itself counts against it. A
+    look-alike passes for the object in single frames.
+    """
+    alike = found and (math.isnan(seen.similarity) or seen.similarity >= rule.min_similarity)
+    if item.alike_s is None:
+        item.alike_s = 0.0 if alike else None
+    else:
+        item.alike_s = min(rule.hold_s, item.alike_s + (passed_s if alike else -passed_s))
+        if item.alike_s < 0.0:
+            item.alike_s = None
+    back = alike and item.alike_s is not None and item.alike_s >= rule.hold_s - _TIME_EPS_S
+    if back:
+        item.alike_s = None
+    return back

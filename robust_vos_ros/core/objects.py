@@ -31,7 +31,8 @@ class LiveObject:
     remembered_ns: int = 0  # newest frame that entered memory
     jumped_ns: int = 0  # newest jump of the area
     anchored_ns: int = 0  # newest anchor
-    found_ns: int | None = None  # since when a lost object has looked as if it were back
+    updated_ns: int = 0  # newest frame it was brought to
+    alike_s: float | None = None  # how long, on balance, an unseen object has looked as if back
     searched_ns: int = 0  # when the whole image was searched for it
     learned_ns: int = 0  # newest frame its prototypes were learned from
     returned_ns: int | None = None  # when it was seen again after it was OCCLUDED or LOST

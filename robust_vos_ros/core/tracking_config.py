@@ -185,7 +185,8 @@ class ReacquireSettings(Settings):
     )
     hold_s: float = setting(
         0.2,
-        'A LOST object must look like it for this long.',
+        'An OCCLUDED or LOST object is back when what is found has looked like it for this long, '
+        'less the time in which it has not: a look-alike does now and then.',
         unit='s',
         dynamic=True,
         ge=0.0,

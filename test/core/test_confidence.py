@@ -14,6 +14,7 @@ WEAK = Observation(6.0, 0.5, 0.1)  # between tracked_off and tracked_on
 BAD = Observation(6.0, 0.35, 0.1)  # below tracked_off, but still a mask
 GONE = Observation(-5.0, 0.9, 0.0)
 SETTINGS = TrackerSettings()
+AT_ONCE = TrackerSettings(reacquire={'hold_s': 0.0})
 STEP_NS = 100_000_000
 
 
@@ -71,7 +72,7 @@ def test_confidence_is_existence_times_predicted_iou_and_zero_when_unseen():
 def test_existence_halves_while_unseen_and_is_back_when_seen():
     item, _, _ = run(SEEN)
     seen = item.existence
-    settings = TrackerSettings(existence_half_life_s=0.5)
+    settings = AT_ONCE.model_copy(update={'existence_half_life_s': 0.5})
     item, _, _ = run(SEEN, *[GONE] * 5, settings=settings)
     assert item.existence == pytest.approx(seen / 2)
     item, _, _ = run(SEEN, *[GONE] * 5, SEEN, settings=settings)
@@ -96,7 +97,7 @@ ALIKE = dataclasses.replace(SEEN, similarity=0.9)
         ([ALIKE, ALIKE], True, True),
         ([ALIKE], True, False),  # not for long enough
         ([UNLIKE] * 5, True, False),
-        ([ALIKE, UNLIKE, ALIKE], True, False),  # it must look like it without a break
+        ([ALIKE, UNLIKE, ALIKE], True, False),  # a look-alike does now and then
         ([UNLIKE], False, True),
         ([SEEN, SEEN], True, True),  # nothing is known of its looks
     ],
@@ -110,6 +111,21 @@ def test_a_lost_object_is_back_when_it_has_looked_like_itself_for_a_while(found,
 
 
 @pytest.mark.parametrize(
+    ('found', 'back'),
+    [
+        ([ALIKE, ALIKE, ALIKE], True),
+        ([ALIKE, ALIKE, UNLIKE, ALIKE], False),
+        ([ALIKE, ALIKE, UNLIKE, ALIKE, ALIKE], True),  # a bad frame costs as much as it lasts
+        ([ALIKE, UNLIKE, UNLIKE, ALIKE, ALIKE], False),
+    ],
+)
+def test_bad_frames_count_against_good_ones(found, back):
+    settings = TrackerSettings(lost_after_s=0.2, reacquire={'hold_s': 0.2})
+    item, _, _ = run(SEEN, SEEN, *[GONE] * 4, *found, settings=settings)
+    assert item.visible is back
+
+
+@pytest.mark.parametrize(
     ('num_gone', 'returned_ns', 'why'),
     [
         (0, None, 'it was never gone'),
@@ -118,7 +134,7 @@ def test_a_lost_object_is_back_when_it_has_looked_like_itself_for_a_while(found,
     ],
 )
 def test_when_an_object_came_back_is_noted(num_gone, returned_ns, why):
-    item, _, _ = run(SEEN, SEEN, *[GONE] * num_gone, SEEN, SEEN)
+    item, _, _ = run(SEEN, SEEN, *[GONE] * num_gone, SEEN, SEEN, settings=AT_ONCE)
     assert item.returned_ns == returned_ns, why
 
 
