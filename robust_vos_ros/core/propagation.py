@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from robust_vos_ros.core import confidence, write_gate
+from robust_vos_ros.core import confidence
 from robust_vos_ros.core.contest import settle
 from robust_vos_ros.core.history import Record
 from robust_vos_ros.core.lag import LagWindow, Trace
@@ -21,6 +21,7 @@ from robust_vos_ros.core.looks import measure
 from robust_vos_ros.core.memory import Entries, ObjectMemory
 from robust_vos_ros.core.memory_bank import MemoryShape
 from robust_vos_ros.core.memory_tree import MemoryTree
+from robust_vos_ros.core.memory_writer import write
 from robust_vos_ros.core.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.moga import Gates
 from robust_vos_ros.core.objects import LiveObject, slots_of
@@ -193,34 +194,19 @@ class Propagator:
                 item, observation, record.stamp_ns, settings, self.model.calibration
             )
             events += [(item, kind) for kind in kinds]
-        rule = settings.gate
-        if rule.blank_unseen:
+        if settings.gate.blank_unseen:
             self._blank_unseen(items)
-        admitted, anchored = self._admit(items, alive, seen, record.stamp_ns, settings)
-        if admitted:
-            entries = self._remember(items, alive, admitted, features, exclusive=rule.exclusive)
-            at = slots[alive.owners[admitted]]
-            self.memory.write_recent(at, alive.paths[admitted], record.frame_index, entries)
-            if anchored:
-                anchors = entries.rows(anchored)
-                self.memory.write_anchors(at[anchored], record.frame_index, anchors)
+        write(
+            self.memory, self.model, items, alive, seen,
+            features=features, record=record, settings=settings,
+        )  # fmt: skip
         self.likeness.learn(
             items,
             looks[torch.from_numpy(alive.paths == 0)],
             record.stamp_ns,
             settings.reacquire.learn_similarity,
         )
-        if self.lag is not None:
-            for owner, item in enumerate(items):
-                rows = np.flatnonzero(alive.owners == owner)
-                trace = Trace(
-                    before[owner],
-                    dataclasses.replace(item),
-                    tuple(branch.parent for branch in alive.branches[owner]),
-                    tuple(seen[row] for row in rows),
-                    alive.kept.mask_logits[torch.from_numpy(rows), 0],
-                )
-                self.lag.note(record, trace)
+        self._note(before, items, alive, seen, record)
         return events
 
     def _observe(
@@ -274,57 +260,27 @@ class Propagator:
         slots = torch.from_numpy(slots_of(items)[alive.owners])
         self.logits[slots, torch.from_numpy(alive.paths)] = alive.kept.mask_logits[:, 0]
 
-    def _admit(
+    def _note(
         self,
+        before: Sequence[LiveObject],
         items: Sequence[LiveObject],
         alive: Survivors,
         seen: list[Observation],
-        stamp_ns: int,
-        settings: TrackerSettings,
-    ) -> tuple[list[int], list[int]]:
-        """Return which survivors enter memory, and which of these are anchors as well."""
-        rule = settings.gate
-        admitted: list[int] = []
-        anchored: list[int] = []  # places in `admitted`
-        for row, (owner, path) in enumerate(zip(alive.owners, alive.paths, strict=True)):
-            item = items[owner]
-            if len(alive.branches[owner]) > 1:
-                enters = write_gate.admits_branch(item, seen[row], stamp_ns, settings)
-            else:
-                enters = write_gate.admits(item, seen[row], stamp_ns, rule)
-            if path == 0:
-                item.memory_updated = enters
-            if not enters:
-                continue
-            if path == 0 and item.visible:
-                if write_gate.is_anchor(item, seen[row], stamp_ns, rule):
-                    anchored.append(len(admitted))
-                    item.anchored_ns = stamp_ns
-                write_gate.learn_usual(item, seen[row])
-                item.remembered_ns = stamp_ns
-            admitted.append(row)
-        return admitted, anchored
-
-    def _remember(
-        self,
-        items: Sequence[LiveObject],
-        alive: Survivors,
-        admitted: list[int],
-        features: Features,
-        *,
-        exclusive: bool,
-    ) -> Entries:
-        """Encode the masks that enter memory."""
-        kept = alive.kept.rows(torch.tensor(admitted))
-        logits = kept.mask_logits
-        if exclusive and len(items) > 1:
-            best = alive.kept.mask_logits[torch.from_numpy(alive.paths == 0), 0]
-            shown = torch.tensor([item.visible for item in items], device=best.device)
-            best = torch.where(shown[:, None, None], best, ABSENT_LOGIT)
-            owner_of = torch.from_numpy(alive.owners[admitted]).to(best.device)
-            logits = write_gate.exclude_others(logits[:, 0], owner_of, best).unsqueeze(1)
-        spatial = self.model.remember(features, logits, kept.object_scores, prompted=False)
-        return Entries(spatial, kept.pointers[:, 0], kept.object_scores.numpy(force=True))
+        record: Record,
+    ) -> None:
+        """Keep what every pathway saw, for who asks later."""
+        if self.lag is None:
+            return
+        for owner, item in enumerate(items):
+            rows = np.flatnonzero(alive.owners == owner)
+            trace = Trace(
+                before[owner],
+                dataclasses.replace(item),
+                tuple(branch.parent for branch in alive.branches[owner]),
+                tuple(seen[row] for row in rows),
+                alive.kept.mask_logits[torch.from_numpy(rows), 0],
+            )
+            self.lag.note(record, trace)
 
 
 def _firsts(owners: np.ndarray, values: list[Observation]) -> list[Observation]:
