@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import atexit
 import contextlib
 import os
 import socket
@@ -21,7 +22,6 @@ SOURCE = Path(__file__).parents[2]
 TIMEOUT_S = 30.0
 SIZE_HW = (96, 128)  # small: one image is one packet, and none gets lost
 _DOMAIN_OFFSETS = iter(range(100))
-_LOCKS: list[socket.socket] = []  # of domains that were used; held until the process ends
 FAST = {'model.num_threads': 1}
 
 with contextlib.suppress(ImportError), warnings.catch_warnings():
@@ -44,7 +44,7 @@ def reserved_domain():
         except OSError:
             lock.close()
             continue
-        _LOCKS.append(lock)
+        atexit.register(lock.close)  # held until the process ends
         yield domain
         return
     raise RuntimeError('all 100 ROS domains are in use')
