@@ -135,7 +135,7 @@ def _attention(
         # which multiplies in fp32.
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
         if mask_B1K is not None:
-            scores = scores.masked_fill(~mask_B1K, float('-inf'))
+            scores.masked_fill_(~mask_B1K, float('-inf'))
         return scores.softmax(-1) @ value
     mask = None if mask_B1K is None else mask_B1K.unsqueeze(1)
     return F.scaled_dot_product_attention(
