@@ -71,10 +71,7 @@ class Likeness:
             if not _shows_surely(item, stamp_ns):
                 continue
             if self.prototypes.trust(item.slot, look) >= min_similarity:
-                similarity = item.evidence.similarity if item.evidence else math.nan
-                known = not math.isnan(item.usual_similarity)
-                usual = item.usual_similarity if known else similarity
-                item.usual_similarity = usual + _USUAL_RATE * (similarity - usual)
+                _learn_usual(item)
                 self.prototypes.learn(item.slot, look)
                 item.learned_ns = stamp_ns
 
@@ -118,3 +115,14 @@ def _shows_surely(item: LiveObject, stamp_ns: int) -> bool:
         and item.confidence >= _LEARN_MIN_CONFIDENCE
         and abs(stamp_ns - item.learned_ns) / 1e9 >= _LEARN_EVERY_S
     )
+
+
+def _learn_usual(item: LiveObject) -> None:
+    """Let the newest frame move what the similarity of an object usually is."""
+    similarity = item.evidence.similarity if item.evidence else math.nan
+    if math.isnan(similarity):
+        return
+    known = not math.isnan(item.usual_similarity)
+    usual = item.usual_similarity if known else similarity
+    usual += _USUAL_RATE * (similarity - usual)
+    item.usual_similarity = max(-1.0, min(1.0, usual))  # a cosine is rounded

@@ -67,8 +67,19 @@ def test_looks_do_not_wander_off_step_by_step(likeness):
 def test_how_alike_an_object_usually_is(likeness):
     item = prompted(likeness, evidence=Evidence(0.9, 5.0, similarity=0.9))
     assert math.isnan(item.usual_similarity)  # one look says nothing
+    item.evidence, known = Evidence(0.9, 5.0), item.evidence
+    likeness.learn([item], look(likeness, 1.0, 0.1)[None], LATER_NS // 2, 0.8)
+    assert math.isnan(item.usual_similarity)  # nor does one that was not compared
+    item.evidence = known
     likeness.learn([item], look(likeness, 1.0, 0.1)[None], LATER_NS, 0.8)
     assert item.usual_similarity == pytest.approx(0.9)
     item.evidence = Evidence(0.9, 5.0, similarity=0.8)
     likeness.learn([item], look(likeness, 1.0, 0.1)[None], 2 * LATER_NS, 0.8)
     assert item.usual_similarity == pytest.approx(0.88)
+
+
+@pytest.mark.parametrize('similarity', [1.0000002, -1.0000002])
+def test_a_rounded_cosine_stays_one_that_a_snapshot_takes(likeness, similarity):
+    item = prompted(likeness, evidence=Evidence(0.9, 5.0, similarity=similarity))
+    likeness.learn([item], look(likeness, 1.0)[None], LATER_NS, 0.8)
+    assert abs(item.usual_similarity) == 1.0
