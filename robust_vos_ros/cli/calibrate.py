@@ -15,7 +15,7 @@ from robust_vos_ros.cli.base import app, reports_errors
 @reports_errors
 def calibrate(
     dataset: Annotated[
-        Path | None, typer.Argument(help='Folder of a data set; default: drawn clips only.')
+        Path | None, typer.Argument(help='Folder of a data set; default: drawn objects only.')
     ] = None,
     layout: Annotated[str, typer.Option(help='Its arrangement.')] = 'folders',
     split: Annotated[str, typer.Option(help='Its split.')] = '',
@@ -25,7 +25,13 @@ def calibrate(
     model: Annotated[str, typer.Option(help='Model to calibrate.')] = 'nano',
     checkpoint: Annotated[str, typer.Option(help="Its weights; default: the model's own.")] = '',
     adapter: Annotated[str, typer.Option(help='Its adapter.')] = 'auto',
-    clips: Annotated[int, typer.Option(min=0, help='Long rendered clips.')] = 16,
+    clips: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help='Long rendered clips; with a data set every second one shows objects of it.',
+        ),
+    ] = 24,
     frames: Annotated[int, typer.Option(min=2, help='Frames of each.')] = 400,
     conditions: Annotated[
         int, typer.Option(min=1, max=9, help='Times each sequence is used: clean, then corrupted.')
@@ -48,18 +54,19 @@ def calibrate(
     """Fit what a model says of its masks to how often they are right, in all weather."""
     from robust_vos_ros.core.config import ModelSettings, parse_settings
     from robust_vos_ros.eval import calibrating
-    from robust_vos_ros.eval.calibration_clips import make_clips
+    from robust_vos_ros.eval.calibration_clips import make_clips, make_rendered
+    from robust_vos_ros.eval.tasks import Dataset
 
     values = {'name': model, 'checkpoint': checkpoint, 'adapter': adapter, 'calibration': 'none'}
     settings = parse_settings(ModelSettings, values)
+    data = None
+    if dataset is not None:
+        data = Dataset(root=dataset.resolve(), layout=layout, split=split, exclude=exclude)
     sources = make_clips(
-        dataset, layout=layout, split=split, exclude=exclude, conditions=conditions,
-        num_clips=clips, num_frames=frames, seed=seed,
-    )  # fmt: skip
-    more = make_clips(
-        None, layout='', split='', exclude='', conditions=1, num_clips=clips + looks_clips,
-        num_frames=frames, seed=seed,
-    )[clips:]  # fmt: skip
+        data, conditions=conditions, num_clips=clips, num_frames=frames, seed=seed
+    )
+    numbers = range(clips, clips + looks_clips)
+    more = make_rendered(data, numbers, num_frames=frames, seed=seed)
     names = sorted({source.kind for source in sources})
     file = calibrating.calibrate(
         settings, sources, more,

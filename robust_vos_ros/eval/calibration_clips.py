@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from robust_vos_ros.data.corruption import ROBUSTPVOS, Corruption
 from robust_vos_ros.data.severity import Profile, clip_seed
-from robust_vos_ros.data.video_folder import VideoSequence, open_dataset
+from robust_vos_ros.data.video_folder import VideoSequence
 from robust_vos_ros.eval.labelled import LabelledFrame
 from robust_vos_ros.eval.long_tasks import LongSuite
+from robust_vos_ros.eval.tasks import Dataset, open_cached
 
 _SIZE = 384
 _SEVERITIES = (1.0, 3.0, 5.0)
@@ -52,20 +52,12 @@ class Source:
 
 
 def make_clips(
-    root: Path | None,
-    *,
-    layout: str,
-    split: str,
-    exclude: str,
-    conditions: int,
-    num_clips: int,
-    num_frames: int,
-    seed: int,
+    dataset: Dataset | None, *, conditions: int, num_clips: int, num_frames: int, seed: int
 ) -> list[Source]:
     """Return the clips of a calibration.
 
     Args:
-        root: Data set whose sequences are used, or None; layout to exclude as in `open_dataset`.
+        dataset: Whose sequences are used, or None.
         conditions: Times each sequence is used: once clean, then in weather, which differs from
             sequence to sequence.
         num_clips: Long rendered clips.
@@ -76,17 +68,36 @@ def make_clips(
         DatasetError: The data set cannot be used.
     """
     sources = []
-    if root is not None:
-        dataset = open_dataset(
-            root, layout=layout, split=split, exclude=Path(exclude) if exclude else ()
-        )
-        for index, sequence in enumerate(dataset.sequences):
+    if dataset is not None:
+        for index, sequence in enumerate(open_cached(dataset)):
             for turn in range(conditions):
                 corruption = _weather(sequence, index, turn, seed)
-                sources.append(Source(root.name, sequence, corruption))
-    suite = LongSuite(num_clips=num_clips, num_frames=num_frames, size=_SIZE, seed=seed)
-    rendered = [Source('rendered', suite=suite, number=number) for number in range(num_clips)]
+                sources.append(Source(dataset.root.name, sequence, corruption))
+    rendered = make_rendered(dataset, range(num_clips), num_frames=num_frames, seed=seed)
     return [*rendered, *sources]  # long ones first: processes end at about the same time
+
+
+def make_rendered(
+    dataset: Dataset | None, numbers: Sequence[int], *, num_frames: int, seed: int
+) -> list[Source]:
+    """Return long rendered clips: with a data set every second one shows its objects.
+
+    Real objects look less like themselves than drawn ones, from one moment to another.
+
+    Args:
+        dataset: Where real objects come from, or None.
+        numbers: Of the clips.
+        num_frames: Frames of each of them.
+        seed: Of them all.
+    """
+    drawn = LongSuite(num_clips=len(numbers), num_frames=num_frames, size=_SIZE, seed=seed)
+    real = drawn.model_copy(update={'footage': dataset})
+    return [
+        Source('real objects', suite=real, number=number)
+        if dataset is not None and number % 2
+        else Source('drawn objects', suite=drawn, number=number)
+        for number in numbers
+    ]
 
 
 def _weather(sequence: VideoSequence, index: int, turn: int, seed: int) -> Corruption | None:

@@ -45,11 +45,16 @@ class Variant(Record):
 
 
 class Dataset(Record):
-    """Where sequences are; arguments of `data.video_folder.open_dataset`."""
+    """Where sequences are; arguments of `data.video_folder.open_dataset`.
+
+    Attributes:
+        exclude: Split file of sequences that are left out, empty = none.
+    """
 
     root: Path
     layout: str
     split: str = ''
+    exclude: str = ''
     void_value: int | None = None
 
 
@@ -204,7 +209,11 @@ def open_cached(dataset: Dataset) -> VideoFolder:
 def _open(dataset_json: str) -> VideoFolder:
     dataset = Dataset.model_validate_json(dataset_json)
     return open_dataset(
-        dataset.root, layout=dataset.layout, split=dataset.split, void_value=dataset.void_value
+        dataset.root,
+        layout=dataset.layout,
+        split=dataset.split,
+        exclude=Path(dataset.exclude) if dataset.exclude else (),
+        void_value=dataset.void_value,
     )
 
 

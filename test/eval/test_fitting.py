@@ -92,9 +92,7 @@ def test_where_no_object_was_out_of_sight_the_first_fit_takes_all_masks():
 
 def test_masks_of_a_rendered_clip_are_collected():
     model = load_model(ModelSettings(device='cpu', calibration='none'))
-    (source,) = make_clips(
-        None, layout='', split='', exclude='', conditions=1, num_clips=1, num_frames=5, seed=3
-    )
+    (source,) = make_clips(None, conditions=1, num_clips=1, num_frames=5, seed=3)
     samples = Samples()
     samples.collect(model, source.frames())
     assert len(samples.evidence) == len(samples.iou) >= 8

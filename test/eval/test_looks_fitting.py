@@ -57,9 +57,7 @@ def test_too_few_objects_are_said():
 
 def test_objects_and_places_of_a_rendered_clip_are_measured():
     model = load_model(ModelSettings(device='cpu', calibration='none'))
-    (source,) = make_clips(
-        None, layout='', split='', exclude='', conditions=1, num_clips=1, num_frames=40, seed=3
-    )
+    (source,) = make_clips(None, conditions=1, num_clips=1, num_frames=40, seed=3)
     samples = LooksSamples()
     samples.collect(model, source.frames(), seed=0)
     assert len(samples.objects) >= 3
