@@ -42,7 +42,7 @@ class Evidence:
         memory_age_s: Time since the object last entered memory.
         similarity: Cosine to the nearest of its prototypes; NaN = unknown.
         lead: By how much that is more than to any other object; NaN = unknown.
-        drop: By how much the similarity is less than usual for the object; 0 = unknown.
+        usual: What the similarity of the object usually is; NaN = unknown.
         searching: Whether the object was out of sight in the frame before.
     """
 
@@ -54,7 +54,7 @@ class Evidence:
     memory_age_s: float = 0.0
     similarity: float = math.nan
     lead: float = math.nan
-    drop: float = 0.0
+    usual: float = math.nan
     searching: bool = False
 
 
@@ -73,19 +73,20 @@ class Belief:
 
 FEATURES = (
     'one', 'iou_logit', 'object_score', 'margin', 'area_change', 'gate_activity', 'memory_age',
-    'similarity', 'lead', 'drop',
+    'similarity', 'lead', 'usual', 'drop',
 )  # fmt: skip
 
 
 def to_features(evidence: Evidence) -> np.ndarray:
-    """Return the (10,) float64 inputs of the logistic model, in the order of `FEATURES`."""
+    """Return the (11,) float64 inputs of the logistic model, in the order of `FEATURES`."""
     iou = min(1.0 - 1e-6, max(1e-6, evidence.iou))
     logit = math.log(iou / (1.0 - iou))
     activity = 0.0 if math.isnan(evidence.gate_activity) else evidence.gate_activity
-    alike, lead = (
+    alike, lead, usual = (
         _UNKNOWN if math.isnan(value) else max(-1.0, min(1.0, value))
-        for value in (evidence.similarity, evidence.lead)
+        for value in (evidence.similarity, evidence.lead, evidence.usual)
     )
+    drop = evidence.usual - evidence.similarity
     return np.array(
         [
             1.0,
@@ -97,7 +98,8 @@ def to_features(evidence: Evidence) -> np.ndarray:
             math.log1p(min(_MAX_AGE_S, max(0.0, evidence.memory_age_s))),
             alike,
             lead,
-            evidence.drop,
+            usual,
+            0.0 if math.isnan(drop) else max(0.0, drop),
         ]
     )
 

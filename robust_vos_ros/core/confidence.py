@@ -61,8 +61,10 @@ def _forget_future(item: LiveObject, stamp_ns: int) -> None:
     item.last_seen_ns = min(item.last_seen_ns, stamp_ns)
     item.prompted_ns = min(item.prompted_ns, stamp_ns)
     item.remembered_ns = min(item.remembered_ns, stamp_ns)
-    if item.returned_ns is not None:
-        item.returned_ns = min(item.returned_ns, stamp_ns)
+    for name in ('returned_ns', 'shown_ns'):
+        known = getattr(item, name)
+        if known is not None:
+            setattr(item, name, min(known, stamp_ns))
 
 
 def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
@@ -76,15 +78,10 @@ def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
         gate_activity=seen.gate_activity,
         similarity=seen.similarity,
         lead=seen.lead,
-        drop=_drop(item, seen),
+        usual=item.usual_similarity,
         searching=not item.visible,
         memory_age_s=max(0.0, (stamp_ns - item.remembered_ns) / 1e9),
     )
-
-
-def _drop(item: LiveObject, seen: Observation) -> float:
-    drop = item.usual_similarity - seen.similarity
-    return 0.0 if math.isnan(drop) else max(0.0, drop)
 
 
 def believe(evidence: Evidence, calibration: Calibration | None) -> Belief:
@@ -113,7 +110,7 @@ def start(
     item.memory_updated = True
     item.frames_since_seen = 0
     item.last_seen_ns = stamp_ns
-    item.alike_s = item.returned_ns = None
+    item.alike_s = item.returned_ns = item.shown_ns = None
     item.updated_ns = stamp_ns
     item.jumped_ns = item.anchored_ns = stamp_ns - int(3600e9)
     item.state = ObjectState.INITIALIZING

@@ -18,6 +18,7 @@ from robust_vos_ros.core.types import ObjectState
 _LEARN_EVERY_S = 0.5  # between frames that prototypes are learned from
 _LEARN_MIN_CONFIDENCE = 0.75
 _LEARN_AFTER_S = 3.0  # of being seen again: a look-alike has gone by then, mostly
+_SHOWN_S = 1.75  # after a prompt a mask is believed to be on what was pointed at
 _USUAL_RATE = 0.2
 
 
@@ -48,8 +49,8 @@ class Likeness:
 
     def start(self, item: LiveObject, look: torch.Tensor, stamp_ns: int) -> None:
         """Learn a look that the user has pointed at."""
-        self.prototypes.learn_prompted(item.slot, look)
-        item.learned_ns = stamp_ns
+        self.prototypes.learn(item.slot, look, trusted=True)
+        item.learned_ns = item.shown_ns = stamp_ns
 
     def learn(
         self,
@@ -64,16 +65,18 @@ class Likeness:
             items: N objects.
             looks: (N, E) of their masks.
             stamp_ns: Of the frame.
-            min_similarity: To a look that was pointed at: else a mask that slid to another thing
-                would make that thing the most alike one.
+            min_similarity: To a look that was pointed at, or seen just after that: else a mask
+                that slid to another thing would make that thing the most alike one.
         """
         for item, look in zip(items, looks, strict=True):
             if not _shows_surely(item, stamp_ns):
                 continue
-            if self.prototypes.trust(item.slot, look) >= min_similarity:
-                _learn_usual(item)
-                self.prototypes.learn(item.slot, look)
-                item.learned_ns = stamp_ns
+            shown = item.shown_ns is not None and stamp_ns - item.shown_ns <= _SHOWN_S * 1e9
+            if not shown and self.prototypes.trust(item.slot, look) < min_similarity:
+                continue
+            _learn_usual(item)
+            self.prototypes.learn(item.slot, look, trusted=shown)
+            item.learned_ns = stamp_ns
 
     def compare(
         self, items: Sequence[LiveObject], mask_logits: torch.Tensor, scene: Scene

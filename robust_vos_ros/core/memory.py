@@ -2,7 +2,8 @@
 
 All pathways of an object share the frames a user prompted (the first and the newest ones) and
 its anchors. Each has lists of recent spatial memories and pointers; pathways that have frames in
-common hold the same entry twice in their lists and once in memory. Nothing grows with time.
+common hold the same entry twice in their lists and once in memory. Nothing grows with time. In
+what the network sees, anchors take the place of the oldest recent memories: they cost nothing.
 """
 
 from __future__ import annotations
@@ -175,7 +176,9 @@ class ObjectMemory:
         Returns:
             None when one of the pathways has no memory of an earlier frame.
         """
-        columns, spatial_ok = self._spatial.pick(slots, paths, frame_index)
+        columns, spatial_ok = self._spatial.pick(
+            slots, paths, frame_index, most=self.shape.num_recent
+        )
         pointer_columns, pointer_ok = self._pointers.pick(slots, paths, frame_index)
         if not spatial_ok.any(axis=1).all():
             return None

@@ -112,21 +112,37 @@ class Bank:
         self.recent[:] = state['recent'].numpy()
 
     def pick(
-        self, slots: np.ndarray, paths: np.ndarray, frame_index: int
+        self,
+        slots: np.ndarray,
+        paths: np.ndarray,
+        frame_index: int,
+        *,
+        most: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Pick what each pathway sees of the frames before `frame_index`, prompted ones first.
+
+        Args:
+            slots: (B,) int64 rows.
+            paths: (B,) int64 pathway of each.
+            frame_index: Index of the current frame.
+            most: Anchors and recent entries together; the oldest recent ones make room.
 
         Returns:
             (B, S) columns and (B, S) bool which of them exist, S being the longest row.
         """
         frames = self.frames[slots]
+        anchors = slice(self.num_prompted, self.num_fixed)
         lists = self.recent[slots, paths]
+        recent = np.where(lists == EMPTY, -2, np.take_along_axis(frames, lists, axis=1))
+        if most is not None:
+            room = most - (frames[:, anchors] != EMPTY).sum(axis=1, keepdims=True)
+            rank = recent.argsort(axis=1, kind='stable')[:, ::-1].argsort(axis=1)  # newest 0
+            lists = np.where(rank < room, lists, EMPTY)
+            recent = np.where(rank < room, recent, -2)
         seen = np.zeros(frames.shape, bool)
         seen[:, : self.num_fixed] = True
         row, turn = np.nonzero(lists != EMPTY)
         seen[row, lists[row, turn]] = True
-        anchors = slice(self.num_prompted, self.num_fixed)
-        recent = np.where(lists == EMPTY, -2, np.take_along_axis(frames, lists, axis=1))
         # An anchor that is also among the recent entries would count twice.
         seen[:, anchors] &= ~(frames[:, anchors, None] == recent[:, None]).any(axis=2)
         usable = seen & (frames != EMPTY) & (frames < frame_index)

@@ -34,6 +34,7 @@ class LiveObject:
     updated_ns: int = 0  # newest frame it was brought to
     alike_s: float | None = None  # how long, on balance, an unseen object has looked as if back
     searched_ns: int = 0  # when the whole image was searched for it
+    shown_ns: int | None = None  # when a user last pointed at it
     learned_ns: int = 0  # newest frame its prototypes were learned from
     returned_ns: int | None = None  # when it was seen again after it was OCCLUDED or LOST
     usual_similarity: float = float('nan')  # of looks as they were learned

@@ -3,8 +3,9 @@
 After the adaptive object proxy of "Towards Robust Video Object Segmentation with Adaptive Object
 Calibration" (arXiv 2207.00887, section 3.2): K-means in 16 clusters and in 1. There the clusters
 are of cells of one frame and feed a trained network; here they are of the looks of the object in
-all frames that surely showed it, and verify a candidate. What a user pointed at is kept apart: it
-alone is known to be the object, and tells whether a look may be learned.
+all frames that surely showed it, and verify a candidate. What a user pointed at, and what was seen
+just after, is kept apart: it alone is known to be the object, and tells whether a look may be
+learned.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import torch
 
 _NUM_CLUSTERS = 16
 _NUM_SAMPLES = 256  # frames remembered per object
-_NUM_PROMPTED = 4  # looks that were pointed at: the first one and the newest ones
+_NUM_TRUSTED = 8  # looks that were pointed at, or seen just after: the first one, the newest ones
 _NUM_ROUNDS = 4  # of Lloyd's algorithm, from the prototypes there are
 _EPS = 1e-6
-_STATE = ('centers', 'samples', 'counts', 'prompted', 'prompted_counts')
+_STATE = ('centers', 'samples', 'counts', 'trusted', 'trusted_counts')
 
 
 class Prototypes:
@@ -32,13 +33,13 @@ class Prototypes:
         self.centers = torch.zeros(capacity, _NUM_CLUSTERS + 1, dim, device=device)
         self.samples = torch.zeros(capacity, _NUM_SAMPLES, dim, device=device)
         self.counts = torch.zeros(capacity, dtype=torch.int64)
-        self.prompted = torch.zeros(capacity, _NUM_PROMPTED, dim, device=device)
-        self.prompted_counts = torch.zeros(capacity, dtype=torch.int64)
+        self.trusted = torch.zeros(capacity, _NUM_TRUSTED, dim, device=device)
+        self.trusted_counts = torch.zeros(capacity, dtype=torch.int64)
 
     def clear(self, slot: int) -> None:
         """Forget how an object looks."""
-        self.counts[slot] = self.prompted_counts[slot] = 0
-        self.prompted[slot] = 0.0
+        self.counts[slot] = self.trusted_counts[slot] = 0
+        self.trusted[slot] = 0.0
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return a copy of everything, which `resume` takes."""
@@ -49,25 +50,20 @@ class Prototypes:
         for name in _STATE:
             getattr(self, name).copy_(state[name])
 
-    def learn_prompted(self, slot: int, look: torch.Tensor) -> None:
-        """Learn from a frame in which a user pointed at the object; arguments as in `learn`."""
-        count = int(self.prompted_counts[slot])
-        place = count if count < _NUM_PROMPTED else 1 + (count - 1) % (_NUM_PROMPTED - 1)
-        self.prompted[slot, place] = look
-        self.prompted_counts[slot] = count + 1
-        self.learn(slot, look)
-
     def trust(self, slot: int, look: torch.Tensor) -> float:
-        """Return the cosine of a look to the nearest one that was pointed at; 0 = none was."""
-        return float((self.prompted[slot] @ look).max())
+        """Return the cosine of a look to the nearest trusted one; 0 = there is none."""
+        return float((self.trusted[slot] @ look).max())
 
-    def learn(self, slot: int, look: torch.Tensor) -> None:
+    def learn(self, slot: int, look: torch.Tensor, *, trusted: bool = False) -> None:
         """Learn from a frame that surely shows the object.
 
         Args:
             slot: Row of the object.
             look: (E,) from `Looks.describe`, of a mask that is not empty.
+            trusted: Whether a user pointed at it in this frame, or just before.
         """
+        if trusted:
+            self._trust(slot, look)
         count = int(self.counts[slot])
         self.samples[slot, count % _NUM_SAMPLES] = look
         self.counts[slot] = count + 1
@@ -101,6 +97,12 @@ class Prototypes:
         known = (self.counts[slots.cpu()] > 0).to(looks.device) & (looks != 0).any(dim=1)
         nan = torch.full_like(own, float('nan'))
         return torch.where(known, own, nan), torch.where(known, own - rival, nan)
+
+    def _trust(self, slot: int, look: torch.Tensor) -> None:
+        count = int(self.trusted_counts[slot])
+        place = count if count < _NUM_TRUSTED else 1 + (count - 1) % (_NUM_TRUSTED - 1)
+        self.trusted[slot, place] = look
+        self.trusted_counts[slot] = count + 1
 
     def _cluster(self, slot: int, samples: torch.Tensor) -> None:
         """Move the prototypes to the frames remembered."""

@@ -33,7 +33,7 @@ from robust_vos_ros.core.snapshot_format import (
 from robust_vos_ros.core.types import ObjectState
 
 _LENGTH_BYTES = 8  # safetensors: the length of the JSON header, before the header
-_LOOKS = {'looks', 'prompted_looks'}  # fields of `SavedObject` that `LiveObject` has not
+_LOOKS = {'looks', 'trusted_looks'}  # fields of `SavedObject` that `LiveObject` has not
 
 
 def write(
@@ -114,9 +114,9 @@ def load(saved: SavedObject, tensors: Tensors, propagator: Propagator) -> LiveOb
         bank.scores[slot, columns] = tensors[f'{name}.scores'].numpy()
         bank.recent[slot, 0] = tensors[f'{name}.recent'].numpy()
     looks = propagator.likeness.prototypes
-    looks.counts[slot], looks.prompted_counts[slot] = saved.looks, saved.prompted_looks
+    looks.counts[slot], looks.trusted_counts[slot] = saved.looks, saved.trusted_looks
     looks.centers[slot] = tensors['looks.centers'].to(looks.centers.device)
-    looks.prompted[slot] = tensors['looks.prompted'].to(looks.prompted.device)
+    looks.trusted[slot] = tensors['looks.trusted'].to(looks.trusted.device)
     samples = tensors['looks.samples'].to(looks.samples.device)
     looks.samples[slot, : len(samples)] = samples
     propagator.logits[slot, 0] = tensors['mask'].to(propagator.logits.device)
@@ -139,7 +139,7 @@ def _save_identity(item: LiveObject, propagator: Propagator) -> SavedObject:
         known['usual_similarity'] = None
     return SavedObject(
         looks=int(prototypes.counts[item.slot]),
-        prompted_looks=int(prototypes.prompted_counts[item.slot]),
+        trusted_looks=int(prototypes.trusted_counts[item.slot]),
         **known,
     )
 
@@ -149,7 +149,7 @@ def _save_object(slot: int, propagator: Propagator) -> Tensors:
     tensors = {
         'mask': propagator.logits[slot, 0],
         'looks.centers': looks.centers[slot],
-        'looks.prompted': looks.prompted[slot],
+        'looks.trusted': looks.trusted[slot],
         'looks.samples': looks.samples[slot, : num_samples(int(looks.counts[slot]), looks)],
     }
     for name, bank in zip(BANKS, propagator.memory.banks, strict=True):

@@ -15,7 +15,7 @@ from robust_vos_ros.core.memory_bank import EMPTY, Bank
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.prototypes import Prototypes
 
-FORMAT = 'robust_vos tracks 3'
+FORMAT = 'robust_vos tracks 4'
 BANKS = ('spatial', 'pointers')
 _MAX_TEXT = 4096
 _MAX_COUNT = 2**62
@@ -40,8 +40,8 @@ class SavedObject(Settings):
     """Who one object is; fields as in `LiveObject`, NaN as None.
 
     Attributes:
-        looks: Number of frames its prototypes were learned from; `prompted_looks` of those in
-            which it was pointed at.
+        looks: Number of frames its prototypes were learned from; `trusted_looks` of those in
+            which it was pointed at, or just after.
     """
 
     model_config = pydantic.ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
@@ -56,6 +56,7 @@ class SavedObject(Settings):
     remembered_ns: int = _time()
     jumped_ns: int = _time()
     anchored_ns: int = _time()
+    shown_ns: int | None = _time()
     learned_ns: int = _time()
     returned_ns: int | None = _time()
     usual_similarity: float | None = pydantic.Field(ge=-1.0, le=1.0)
@@ -67,7 +68,7 @@ class SavedObject(Settings):
     coverage: float = _share()
     frames_since_seen: int = _count()
     looks: int = _count()
-    prompted_looks: int = _count()
+    trusted_looks: int = _count()
 
 
 class SnapshotHeader(Settings):
@@ -105,7 +106,7 @@ def sizes_of(propagator: Propagator) -> dict[str, int]:
         'width of an entry': shape.entry_shape[1],
         'width of a pointer': shape.pointer_dim,
         'prototypes': looks.centers.shape[1],
-        'prompted looks': looks.prompted.shape[1],
+        'trusted looks': looks.trusted.shape[1],
         'samples': looks.samples.shape[1],
         'length of looks': looks.samples.shape[2],
         'side of a mask': propagator.logits.shape[-1],
@@ -150,7 +151,7 @@ def check_object(
     expected: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
         'mask': (torch.float32, tuple(propagator.logits.shape[2:])),
         'looks.centers': (torch.float32, (num_centers, dim)),
-        'looks.prompted': (torch.float32, tuple(looks.prompted.shape[1:])),
+        'looks.trusted': (torch.float32, tuple(looks.trusted.shape[1:])),
         'looks.samples': (torch.float32, (num_samples(saved.looks, looks), dim)),
     }
     for name, bank in zip(BANKS, propagator.memory.banks, strict=True):

@@ -111,9 +111,10 @@ class GateSettings(Settings):
     )
     anchors: int = setting(
         4,
-        'Frames kept for long because a look-alike was in view and the mask was good; 0 = none.',
+        'Frames kept for long because a look-alike was in view and the mask was good, in place of '
+        'recent ones; 0 = none.',
         ge=0,
-        le=8,
+        le=5,
     )
     anchor_min_iou: float = setting(
         0.8, 'Least predicted IoU of an anchor.', dynamic=True, ge=0.0, le=1.0
@@ -149,16 +150,16 @@ class ReacquireSettings(Settings):
         dynamic=True,
     )
     min_similarity: float = setting(
-        0.8,
+        0.7,
         'Least likeness (cosine) to a prototype of the object.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     learn_similarity: float = setting(
-        0.85,
+        0.8,
         'How an object looks is learned only from frames that look this much (cosine) like a '
-        'prompted one: else what a mask slid to would be learned.',
+        'prompted one, or one just after that: else what a mask slid to would be learned.',
         dynamic=True,
         ge=0.0,
         le=1.0,
@@ -169,7 +170,7 @@ class ReacquireSettings(Settings):
         dynamic=True,
     )
     search_similarity: float = setting(
-        0.85,
+        0.75,
         'Least likeness (cosine) of what a search finds.',
         dynamic=True,
         ge=0.0,
@@ -184,7 +185,7 @@ class ReacquireSettings(Settings):
         le=10.0,
     )
     hold_s: float = setting(
-        0.2,
+        0.4,
         'An OCCLUDED or LOST object is back when what is found has looked like it for this long, '
         'less the time in which it has not: a look-alike does now and then.',
         unit='s',

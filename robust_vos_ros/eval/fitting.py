@@ -45,6 +45,7 @@ _SIGNS = {
     'lead': _RISES,
     'area_change': _FALLS,
     'memory_age': _FALLS,
+    'usual': _FALLS,
     'drop': _FALLS,
 }
 _RATE_HZ = 30.0

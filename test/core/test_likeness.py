@@ -11,7 +11,7 @@ from robust_vos_ros.core.likeness import Likeness
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.types import ObjectState
 
-LATER_NS = 10**9
+FIRST_NS, LATER_NS = 10**9, 4 * 10**9  # just after the prompt, and not
 
 
 @pytest.fixture
@@ -37,13 +37,14 @@ def prompted(likeness, **changes):
     ('changes', 'stamp_ns', 'seen', 'learned', 'why'),
     [
         ({}, LATER_NS, (0.9, 0.3), True, 'it surely is the object, a little turned'),
+        ({}, FIRST_NS, (0.3, 0.9), True, 'it was pointed at just before: it has turned'),
         ({}, LATER_NS, (0.3, 0.9), False, 'the mask slid to something else'),
-        ({}, LATER_NS // 10, (0.9, 0.3), False, 'the last look is hardly older'),
+        ({}, FIRST_NS // 10, (0.9, 0.3), False, 'the last look is hardly older'),
         ({'confidence': 0.5}, LATER_NS, (0.9, 0.3), False, 'the mask may be wrong'),
         ({'memory_updated': False}, LATER_NS, (0.9, 0.3), False, 'memory does not trust it'),
         ({'state': ObjectState.UNCERTAIN}, LATER_NS, (0.9, 0.3), False, 'it is uncertain'),
-        ({'returned_ns': 0}, LATER_NS, (0.9, 0.3), False, 'what came back may be a look-alike'),
-        ({'returned_ns': 0}, 4 * LATER_NS, (0.9, 0.3), True, 'it stayed'),
+        ({'returned_ns': 0}, FIRST_NS, (0.9, 0.3), False, 'what came back may be a look-alike'),
+        ({'returned_ns': 0}, LATER_NS, (0.9, 0.3), True, 'it stayed'),
     ],
 )
 def test_what_is_learned(likeness, changes, stamp_ns, seen, learned, why):
@@ -51,6 +52,22 @@ def test_what_is_learned(likeness, changes, stamp_ns, seen, learned, why):
     likeness.learn([item], look(likeness, *seen)[None], stamp_ns, 0.8)
     assert int(likeness.prototypes.counts[1]) == 1 + learned, why
     assert item.learned_ns == (stamp_ns if learned else 0)
+
+
+def test_what_is_seen_just_after_a_prompt_is_trusted_later(likeness):
+    item = prompted(likeness)
+    turned = look(likeness, 0.3, 0.9)[None]
+    likeness.learn([item], turned, FIRST_NS, 0.8)
+    likeness.learn([item], turned, LATER_NS, 0.8)
+    assert int(likeness.prototypes.counts[1]) == 3
+    assert float(likeness.prototypes.trust(1, turned[0])) == pytest.approx(1.0)
+
+
+def test_what_a_detector_points_at_is_not_trusted(likeness):
+    item = prompted(likeness)
+    item.shown_ns = None  # as `confidence.start` leaves it
+    likeness.learn([item], look(likeness, 0.3, 0.9)[None], FIRST_NS, 0.8)
+    assert int(likeness.prototypes.counts[1]) == 1
 
 
 def test_looks_do_not_wander_off_step_by_step(likeness):

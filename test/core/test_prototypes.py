@@ -7,7 +7,7 @@ import torch
 
 from robust_vos_ros.core.prototypes import Prototypes
 
-DIM = 8
+DIM = 10
 
 
 def look(direction, other=None, share=0.0):
@@ -71,7 +71,7 @@ def test_memory_is_bounded_and_rare_views_are_kept():
 
 def test_only_what_was_pointed_at_is_trusted(known):
     assert known.trust(1, look(0)) == 0.0  # learned, but nobody pointed at it
-    known.learn_prompted(1, look(3))
+    known.learn(1, look(3), trusted=True)
     assert known.trust(1, look(3)) == pytest.approx(1.0)
     assert known.trust(1, look(0)) == pytest.approx(0.0)
     assert compare(known, 1, look(3))[0] == pytest.approx(1.0)  # it is learned as well
@@ -81,7 +81,7 @@ def test_only_what_was_pointed_at_is_trusted(known):
 
 def test_the_first_look_that_was_pointed_at_is_kept_with_the_newest_ones():
     prototypes = Prototypes(1, DIM, torch.device('cpu'))
-    for index in range(6):
-        prototypes.learn_prompted(0, look(index))
-    trusted = [index for index in range(6) if prototypes.trust(0, look(index)) > 0.9]
-    assert trusted == [0, 3, 4, 5]
+    for index in range(10):
+        prototypes.learn(0, look(index), trusted=True)
+    trusted = [index for index in range(10) if prototypes.trust(0, look(index)) > 0.9]
+    assert trusted == [0, *range(3, 10)]

@@ -228,8 +228,8 @@ NAN = float('nan')
         put('0.mask', torch.zeros(1, 1)),
         put('0.mask', torch.full((64, 64), NAN)),
         put('0.looks.centers', torch.zeros(17, 3)),
-        put('0.looks.prompted', torch.zeros(5, 3)),
-        say('prompted_looks', -1),
+        put('0.looks.trusted', torch.zeros(5, 3)),
+        say('trusted_looks', -1),
         lambda header, tensors: header.update(looks='another'),  # compared elsewhere
         put('0.spatial.columns', torch.zeros(3)),
         put('0.spatial.columns', torch.tensor(5)),
