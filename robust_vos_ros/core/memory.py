@@ -3,7 +3,7 @@
 All pathways of an object share the frames a user prompted (the first and the newest ones) and
 its anchors. Each has lists of recent spatial memories and pointers; pathways that have frames in
 common hold the same entry twice in their lists and once in memory. Nothing grows with time. In
-what the network sees, anchors take the place of the oldest recent memories: they cost nothing.
+what the network sees, anchors take the place of the oldest recent memories, at most half of them.
 """
 
 from __future__ import annotations

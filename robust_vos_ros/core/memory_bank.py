@@ -125,7 +125,8 @@ class Bank:
             slots: (B,) int64 rows.
             paths: (B,) int64 pathway of each.
             frame_index: Index of the current frame.
-            most: Anchors and recent entries together; the oldest recent ones make room.
+            most: Anchors and recent entries together: the oldest recent ones make room, at most
+                half of them.
 
         Returns:
             (B, S) columns and (B, S) bool which of them exist, S being the longest row.
@@ -135,7 +136,8 @@ class Bank:
         lists = self.recent[slots, paths]
         recent = np.where(lists == EMPTY, -2, np.take_along_axis(frames, lists, axis=1))
         if most is not None:
-            room = most - (frames[:, anchors] != EMPTY).sum(axis=1, keepdims=True)
+            num_anchors = (frames[:, anchors] != EMPTY).sum(axis=1, keepdims=True)
+            room = np.maximum(most - num_anchors, most // 2)
             rank = recent.argsort(axis=1, kind='stable')[:, ::-1].argsort(axis=1)  # newest 0
             lists = np.where(rank < room, lists, EMPTY)
             recent = np.where(rank < room, recent, -2)

@@ -110,11 +110,11 @@ class GateSettings(Settings):
         dynamic=True,
     )
     anchors: int = setting(
-        4,
+        2,
         'Frames kept for long because a look-alike was in view and the mask was good, in place of '
         'recent ones; 0 = none.',
         ge=0,
-        le=5,
+        le=4,
     )
     anchor_min_iou: float = setting(
         0.8, 'Least predicted IoU of an anchor.', dynamic=True, ge=0.0, le=1.0
