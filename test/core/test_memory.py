@@ -149,6 +149,30 @@ def test_anchors_outlive_recent_frames_and_are_replaced_by_age(memory):
     assert remembered(memory, 0, 30)[0] == [0]
 
 
+@pytest.mark.parametrize(
+    ('num_anchors', 'seen'),
+    [
+        (0, [16, 17, 18, 19]),
+        (1, [1, 17, 18, 19]),
+        (2, [1, 2, 18, 19]),
+        (3, [1, 2, 3, 18, 19]),
+        (4, [1, 2, 3, 4, 18, 19]),
+    ],
+)
+def test_anchors_take_places_of_at_most_half_of_the_recent_frames(num_anchors, seen):
+    shape = MemoryShape(
+        capacity=1, num_paths=1, num_prompted=1, num_anchors=4, num_recent=4, num_pointers=5,
+        entry_shape=ENTRY, pointer_dim=2,
+    )  # fmt: skip
+    memory = ObjectMemory(shape, torch.device('cpu'))
+    memory.write_prompted(BOTH[:1], 0, *entry(0))
+    for frame in range(1, 20):
+        write(memory, BOTH[:1], frame)
+        if frame <= num_anchors:
+            memory.write_anchors(BOTH[:1], frame, Entries(*entry(frame), np.ones(1)))
+    assert remembered(memory, 0, 20)[0] == [0, *seen]
+
+
 def test_keys_are_weighted_in_the_order_of_object_scores(memory):
     memory.write_prompted(BOTH[:1], 0, *entry(0))
     for frame, score in ((1, 3.0), (2, 1.0), (3, 2.0)):
