@@ -100,7 +100,12 @@ def paste(
 
 
 def blend(
-    image: np.ndarray, look: tuple[np.ndarray, np.ndarray], matrix: np.ndarray, *, shadow: bool
+    image: np.ndarray,
+    look: tuple[np.ndarray, np.ndarray],
+    matrix: np.ndarray,
+    *,
+    shadow: bool,
+    in_front: np.ndarray | None = None,
 ) -> tuple[tuple[slice, slice], np.ndarray] | None:
     """Draw a layer into an image.
 
@@ -109,6 +114,7 @@ def blend(
         look: (h, w, 3) uint8 colours and (h, w) float32 alpha.
         matrix: (2, 3), pixels of the layer -> pixels of the image.
         shadow: Whether it darkens what is around it.
+        in_front: (S, S) uint8, 1 where something stands in front of the layer; None = nowhere.
 
     Returns:
         The window of the image that was drawn to, and a bool array of its size with what the layer
@@ -129,6 +135,8 @@ def blend(
     moved = cv2.warpAffine(color, local, box, borderMode=cv2.BORDER_REPLICATE)
     window = slice(top, bottom), slice(left, right)
     view = image[window]
+    if in_front is not None:
+        covered = covered * (1.0 - in_front[window])
     if shadow:
         lower = local + np.array([[0.0, 0.0, 4.0], [0.0, 0.0, 6.0]])
         dark = cv2.GaussianBlur(cv2.warpAffine(alpha, lower, box), (0, 0), 4.0)

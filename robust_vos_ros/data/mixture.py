@@ -1,8 +1,6 @@
-"""What a training sees: a mixture of real, warped and synthetic clips, drawn by a seed."""
+"""What a training sees: a mixture of real, layered and synthetic clips, drawn by a seed."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 
@@ -10,25 +8,25 @@ from robust_vos_ros.core.config import Settings, setting
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.clips import ClipMaker, ClipSettings
+from robust_vos_ros.data.sources import Sources, SourceSettings
 from robust_vos_ros.data.spoil import SpoilSettings
-from robust_vos_ros.data.video_folder import VideoSequence, open_dataset
 
-_KINDS = ('real', 'warped', 'synthetic')
+_KINDS = ('real', 'layered', 'synthetic')
 
 
 class DataSettings(Settings):
     """Where clips come from and how large they are."""
 
-    root: str = setting('', 'Folder of a video data set; empty = synthetic clips only.')
-    layout: str = setting('folders', 'Its layout: davis2016, davis2017, youtube_vos, ...')
-    split: str = setting('', 'Its split, for layouts that have splits.')
-    exclude: str = setting('', 'Text file in the root: sequences that are never read.')
-    void_value: int | None = setting(
-        None, 'Mask value of unlabelled pixels, which count as background; none = no such value.'
+    sources: list[SourceSettings] = setting(
+        [], 'Data sets of videos and still images; none = synthetic clips only.'
     )
+    held_out: float = setting(
+        0.1, 'Share of the still images, by their names, that is never trained on.', ge=0.0, lt=1.0
+    )
+    cache_frames: int = setting(4000, 'Decoded video frames kept of each source.', ge=0)
     real: float = setting(0.4, 'Weight of real clips.', ge=0.0)
-    warped: float = setting(0.3, 'Weight of clips made of one real frame.', ge=0.0)
-    synthetic: float = setting(0.3, 'Weight of rendered clips.', ge=0.0)
+    layered: float = setting(0.4, 'Weight of clips made of single pictures.', ge=0.0)
+    synthetic: float = setting(0.2, 'Weight of rendered clips.', ge=0.0)
     synthetic_from: float = setting(
         0.0, 'Share of the training after which rendered clips join.', ge=0.0, lt=1.0
     )
@@ -36,9 +34,11 @@ class DataSettings(Settings):
     num_frames: int = setting(4, 'Frames per clip.', ge=2, le=64)
     long_frames: int = setting(6, 'Frames per clip towards the end of the training.', ge=2, le=64)
     long_share: float = setting(0.2, 'Share of the training with long clips.', ge=0.0, le=1.0)
-    max_objects: int = setting(2, 'Objects tracked per clip.', ge=1, le=16)
+    max_objects: int = setting(
+        5, 'Most objects tracked per clip; 1 to this many are drawn, all equally often.', ge=1, le=16
+    )
     min_area: float = setting(
-        0.002, 'Smallest first mask of a tracked object, share of the image.', gt=0.0, le=1.0
+        0.001, 'Smallest first mask of a tracked object, share of the image.', gt=0.0, le=1.0
     )
     clips: ClipSettings = ClipSettings()
     spoil: SpoilSettings = SpoilSettings()
@@ -52,16 +52,22 @@ class Mixture:
         size: Side of the square images in pixels.
 
     Raises:
-        DatasetError: The data set cannot be used.
+        DatasetError: A data set cannot be used.
     """
 
     def __init__(self, settings: DataSettings, size: int) -> None:
         self._settings = settings
-        self._size = size
-        real = settings.real + settings.warped if settings.root else 0.0
-        if not real + settings.synthetic:
-            raise DatasetError('no clips: give data.root or a weight to data.synthetic')
-        self._maker = ClipMaker(settings.clips, size, _sequences(settings))
+        sources = Sources.open(
+            settings.sources, held_out=settings.held_out, cache_frames=settings.cache_frames
+        )
+        self._weights = np.array([settings.real, settings.layered, settings.synthetic])
+        if not sources.videos:
+            self._weights[0] = 0.0
+        if not len(sources):
+            self._weights[1] = 0.0
+        if not self._weights.sum():
+            raise DatasetError('no clips: name data.sources or give a weight to data.synthetic')
+        self._maker = ClipMaker(settings.clips, size, sources)
 
     def draw(
         self, rng: np.random.Generator, num_frames: int, progress: float
@@ -75,33 +81,17 @@ class Mixture:
         """
         settings = self._settings
         kind = rng.choice(_KINDS, p=self._shares(progress))
+        most = int(rng.integers(1, settings.max_objects + 1))
         while True:
             clip = self._maker.make(kind, rng, num_frames)
             areas = clip.masks[:, 0].mean(axis=(1, 2))
             usable = np.flatnonzero((areas >= settings.min_area) & (areas < 0.9))
             if len(usable):
                 rng.shuffle(usable)
-                chosen = np.sort(usable[: settings.max_objects])
-                return clip, chosen
+                return clip, np.sort(usable[:most])
 
     def _shares(self, progress: float) -> np.ndarray:
-        settings = self._settings
-        weights = np.array([settings.real, settings.warped, settings.synthetic])
-        if not settings.root:
-            return np.array([0.0, 0.0, 1.0])
-        if progress < settings.synthetic_from:
+        weights = self._weights.copy()
+        if progress < self._settings.synthetic_from and weights[:2].any():
             weights[2] = 0.0
         return weights / weights.sum()
-
-
-def _sequences(settings: DataSettings) -> list[VideoSequence]:
-    if not settings.root:
-        return []
-    dataset = open_dataset(
-        Path(settings.root).expanduser(),
-        layout=settings.layout,
-        split=settings.split,
-        exclude=Path(settings.exclude) if settings.exclude else (),
-        void_value=settings.void_value,
-    )
-    return list(dataset.sequences)

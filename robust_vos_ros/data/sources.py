@@ -1,0 +1,194 @@
+"""Where training clips take pictures and objects from: videos and still images, by weight."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from robust_vos_ros.core.config import Settings, setting
+from robust_vos_ros.data.stills import Still, is_held_out, open_stills
+from robust_vos_ros.data.video_folder import VideoSequence, open_dataset
+
+STILLS = 'stills'
+
+
+class SourceSettings(Settings):
+    """One data set that clips are made of."""
+
+    root: str = setting(..., 'Its folder.')
+    layout: str = setting(
+        'folders', 'Its layout: folders, davis2016, davis2017, youtube_vos, ..., or stills.'
+    )
+    weight: float = setting(1.0, 'How often it is drawn, relative to the others.', gt=0.0)
+    split: str = setting('', 'Its split, for layouts that have splits.')
+    exclude: str = setting('', 'Text file in the root: what is never read.')
+    void_value: int | None = setting(
+        None, 'Mask value of unlabelled pixels, which count as background; none = no such value.'
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Picture:
+    """An image and what is in it.
+
+    Attributes:
+        name: Of the sequence or still.
+        image: (H, W, 3) uint8, RGB.
+        masks: (K, H, W) uint8, 0 or 1; K may be 0, and masks may be empty.
+        words: What each object is called; empty = not known.
+    """
+
+    name: str
+    image: np.ndarray
+    masks: np.ndarray
+    words: tuple[str, ...]
+
+
+class Videos:
+    """Pictures of video sequences; decoded frames are kept.
+
+    Args:
+        sequences: At least one.
+        cache_frames: How many decoded frames are kept.
+
+    Attributes:
+        labelled: For each sequence the indices of its labelled frames.
+    """
+
+    def __init__(self, sequences: Sequence[VideoSequence], cache_frames: int) -> None:
+        self.sequences = tuple(sequences)
+        self.labelled = [np.array(sequence.labelled) for sequence in sequences]
+        self.frame = functools.lru_cache(cache_frames)(self._frame)
+
+    def shot(self, rng: np.random.Generator, num_frames: int) -> list[Picture]:
+        """Return consecutive labelled frames of one sequence."""
+        sequence = int(rng.integers(len(self.sequences)))
+        labelled = self.labelled[sequence]
+        first = int(rng.integers(max(1, len(labelled) - num_frames + 1)))
+        picked = labelled[np.minimum(first + np.arange(num_frames), len(labelled) - 1)]
+        return [self.frame(sequence, int(index)) for index in picked]
+
+    def named(self, rng: np.random.Generator, word: str) -> Picture | None:
+        """Return None: objects of videos have no words."""
+        return None
+
+    def _frame(self, sequence: int, index: int) -> Picture:
+        source = self.sequences[sequence]
+        image = source.image(index)
+        masks = source.masks(index) or {}
+        stack = np.zeros((len(source.object_ids), *image.shape[:2]), np.uint8)
+        for row, object_id in enumerate(source.object_ids):
+            if object_id in masks:
+                stack[row] = masks[object_id]
+        return Picture(source.name, image, stack, ('',) * len(stack))
+
+
+class Stills:
+    """Still images, read anew each time.
+
+    Args:
+        stills: At least one.
+    """
+
+    def __init__(self, stills: Sequence[Still]) -> None:
+        self.stills = tuple(stills)
+        self._by_word: dict[str, list[int]] = {}
+        for index, still in enumerate(stills):
+            for word in sorted(set(still.words.values())):
+                self._by_word.setdefault(word, []).append(index)
+
+    def shot(self, rng: np.random.Generator, num_frames: int) -> list[Picture]:
+        """Return one picture, for any number of frames."""
+        return [self.picture(int(rng.integers(len(self.stills))))]
+
+    def named(self, rng: np.random.Generator, word: str) -> Picture | None:
+        """Return a picture that shows an object of that name, or None."""
+        known = self._by_word.get(word, [])
+        return self.picture(int(rng.choice(known))) if known else None
+
+    def picture(self, index: int) -> Picture:
+        """Return one still."""
+        still = self.stills[index]
+        image, masks = still.image(), still.masks()
+        stack = np.zeros((len(masks), *image.shape[:2]), np.uint8)
+        for row, mask in enumerate(masks.values()):
+            stack[row] = mask
+        return Picture(still.name, image, stack, tuple(still.words.get(k, '') for k in masks))
+
+
+class Sources:
+    """Several data sets, drawn by weight.
+
+    Args:
+        parts: Data sets.
+        weights: Of each.
+    """
+
+    def __init__(self, parts: Sequence[Videos | Stills], weights: Sequence[float]) -> None:
+        self._parts = tuple(parts)
+        self._weights = np.array(weights, np.float64)
+
+    @classmethod
+    def open(
+        cls, settings: Sequence[SourceSettings], *, held_out: float, cache_frames: int
+    ) -> Sources:
+        """Open data sets.
+
+        Args:
+            settings: Which.
+            held_out: Share of stills that is left out, by their names.
+            cache_frames: Decoded frames of video kept of each.
+
+        Raises:
+            DatasetError: One cannot be used.
+        """
+        parts = [_open_one(one, held_out, cache_frames) for one in settings]
+        return cls(parts, [one.weight for one in settings])
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @property
+    def videos(self) -> bool:
+        """Whether one of them is of videos."""
+        return any(isinstance(part, Videos) for part in self._parts)
+
+    def video(self, rng: np.random.Generator) -> Videos:
+        """Draw a data set of videos; there must be one."""
+        found = [(p, w) for p, w in zip(self._parts, self._weights, strict=True)]
+        found = [(part, weight) for part, weight in found if isinstance(part, Videos)]
+        weights = np.array([weight for _, weight in found])
+        return found[rng.choice(len(found), p=weights / weights.sum())][0]
+
+    def shot(self, rng: np.random.Generator, num_frames: int) -> list[Picture]:
+        """Draw consecutive frames of one video, or one still."""
+        share = self._weights / self._weights.sum()
+        return self._parts[rng.choice(len(self._parts), p=share)].shot(rng, num_frames)
+
+    def named(self, rng: np.random.Generator, word: str) -> Picture | None:
+        """Draw a picture with an object of that name; None where there is none."""
+        for part in self._parts:
+            picture = part.named(rng, word)
+            if picture is not None:
+                return picture
+        return None
+
+
+def _open_one(settings: SourceSettings, held_out: float, cache_frames: int) -> Videos | Stills:
+    root = Path(settings.root).expanduser()
+    exclude = Path(settings.exclude) if settings.exclude else ()
+    if settings.layout == STILLS:
+        stills = open_stills(root, exclude=exclude)
+        return Stills([still for still in stills if not is_held_out(still.name, held_out)])
+    dataset = open_dataset(
+        root,
+        layout=settings.layout,
+        split=settings.split,
+        exclude=exclude,
+        void_value=settings.void_value,
+    )
+    return Videos(dataset.sequences, cache_frames)
