@@ -11,8 +11,9 @@ mask only and no IoU; the decoder is called here so that every candidate has its
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,8 @@ from robust_vos_ros.core.calibration import Calibration
 from robust_vos_ros.core.looks import LooksMap
 from robust_vos_ros.core.memory import MemoryView
 from robust_vos_ros.core.moga import Gates, Moga, Sampling
+from robust_vos_ros.core.object_calibration import DensePrompt, ObjectCalibration
+from robust_vos_ros.core.proxies import Proxies
 from robust_vos_ros.core.tensors import Candidates, Clicks, Features
 
 # Mask logits of an object that is not there.
@@ -44,6 +47,7 @@ class Model:
         grid_size: Side of the feature grid (stride 16).
         coarse_prompts: Whether points and boxes are to be given also as a coarse mask.
         previous_mask: Whether the decoder is to be given the mask of the frame before.
+        object_calibration: Proxies of objects and what is made of them; None = not in this model.
         adapter: Low-rank adapters of the memory attention; `core/adapters.py` attaches them and
             keeps the parameters that they replace in `adapter_originals`.
         calibration: From evidence to probabilities; None = what the network says.
@@ -69,6 +73,7 @@ class Model:
         self.precision = precision
         self.coarse_prompts = coarse_prompts
         self.previous_mask = previous_mask
+        self.object_calibration: ObjectCalibration | None = net.object_calibration
         self.adapter: Moga | None = None
         self.calibration: Calibration | None = None
         self.looks: LooksMap | None = None
@@ -104,7 +109,10 @@ class Model:
         out = self.net.forward_image(x)
         fine, middle, coarse = out['backbone_fpn'][-3:]
         pos = out['vision_pos_enc'][-1][:1].flatten(2).transpose(1, 2)
-        return Features(coarse, pos, (fine, middle))
+        features = Features(coarse, pos, (fine, middle))
+        if self.object_calibration is None:
+            return features
+        return dataclasses.replace(features, embedded=self.object_calibration.embed(features))
 
     def gates(
         self,
@@ -153,6 +161,47 @@ class Model:
         )
         return out.transpose(1, 2).unflatten(2, (self.grid_size, self.grid_size))
 
+    def proxies(self, features: Features, mask_logits: torch.Tensor) -> Proxies | None:
+        """Describe objects in a reference frame; None for a model without object calibration.
+
+        Args:
+            features: The encoded image.
+            mask_logits: (B, 1, 4h, 4w), above 0 is object.
+        """
+        if self.object_calibration is None:
+            return None
+        assert features.embedded is not None, '`encode` made it'
+        return self.object_calibration.proxies(features.embedded, mask_logits)
+
+    def calibrate(
+        self,
+        features: Features,
+        pix: torch.Tensor,
+        references: Sequence[Proxies],
+        previous_logits: torch.Tensor,
+        *,
+        group: torch.Tensor | None = None,
+        lead: torch.Tensor | None = None,
+    ) -> DensePrompt | None:
+        """Correlate B objects with their references and set them apart from each other.
+
+        Args:
+            features: The encoded image.
+            pix: (B, C, h, w) from `attend`.
+            references: The newest prompted frame and the frame before; empty for a model without
+                object calibration.
+            previous_logits: (B, 1, 4h, 4w) mask of the frame before.
+            group: (B,) int64 image of each object; None = one image.
+            lead: (B,) bool, which rows others see; None = all.
+        """
+        if self.object_calibration is None:
+            return None
+        assert features.embedded is not None, '`encode` made it'
+        result: DensePrompt = self.object_calibration(
+            features.embedded, pix, references, previous_logits, group, lead
+        )
+        return result
+
     def decode(
         self,
         features: Features,
@@ -160,13 +209,16 @@ class Model:
         clicks: Clicks | None = None,
         previous_logits: torch.Tensor | None = None,
         *,
+        dense: DensePrompt | None = None,
         multimask: bool | None = None,
     ) -> Candidates:
         """Predict candidate masks; an object that is not there has none.
 
         Arguments as in `predict`.
         """
-        raw = self.predict(features, pix, clicks, previous_logits, multimask=multimask)
+        raw = self.predict(
+            features, pix, clicks, previous_logits, dense=dense, multimask=multimask
+        )
         return self.hide_absent(raw, raw.object_scores > 0)
 
     def predict(
@@ -176,6 +228,7 @@ class Model:
         clicks: Clicks | None = None,
         previous_logits: torch.Tensor | None = None,
         *,
+        dense: DensePrompt | None = None,
         multimask: bool | None = None,
     ) -> Candidates:
         """Predict candidate masks, also of objects that are not there (training learns of them).
@@ -186,6 +239,7 @@ class Model:
             clicks: Prompts of the B objects, or None while tracking.
             previous_logits: (B, 1, 4h, 4w) mask to start from, or None: the mask that clicks
                 correct, a coarse mask, or that of the frame before. Clamped as in SAM 2.
+            dense: From `calibrate`.
             multimask: Three candidates or one; None = three for at most one click, as SAM 2 does.
         """
         net = self.net
@@ -200,15 +254,19 @@ class Model:
             multimask = net.multimask_output_in_sam and low <= num_clicks <= high
         if previous_logits is not None:
             previous_logits = previous_logits.clamp(-_MAX_FEEDBACK_LOGIT, _MAX_FEEDBACK_LOGIT)
-        sparse, dense = net.sam_prompt_encoder((coords, labels), None, previous_logits)
+        sparse, mask_prompt = net.sam_prompt_encoder((coords, labels), None, previous_logits)
+        high_res = list(features.high_res)
+        if dense is not None:
+            mask_prompt = mask_prompt + dense.coarse
+            high_res[1] = high_res[1] + dense.fine
         logits, ious, tokens, scores = net.sam_mask_decoder(
             image_embeddings=pix,
             image_pe=net.sam_prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
+            dense_prompt_embeddings=mask_prompt,
             multimask_output=multimask,
             repeat_image=False,
-            high_res_features=list(features.high_res),
+            high_res_features=high_res,
         )
         pointers = net.obj_ptr_proj(tokens).float().expand(-1, ious.shape[1], -1)
         return Candidates(logits.float(), ious.float(), scores.float()[:, 0], pointers)

@@ -8,6 +8,7 @@ import pydantic
 
 from robust_vos_ros.core.config import Settings, config_dir, load_yaml, parse_settings
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.object_calibration import CalibrationSettings
 
 
 class ModelSpec(Settings):
@@ -23,6 +24,7 @@ class ModelSpec(Settings):
         adapter: Name of the adapter shipped with the model; empty = none.
         coarse_prompts: The network was trained to get points and boxes also as a coarse mask.
         previous_mask: The network was trained to get the mask of the frame before.
+        object_calibration: Size and parts of the object calibration; None = the network has none.
         license: Terms of the weights, for users.
     """
 
@@ -36,6 +38,7 @@ class ModelSpec(Settings):
     adapter: str = ''
     coarse_prompts: bool = False
     previous_mask: bool = False
+    object_calibration: CalibrationSettings | None = None
     size_bytes: int = pydantic.Field(0, ge=0)
     overrides: dict[str, Any] = pydantic.Field(default_factory=dict)
     replace: list[str] = pydantic.Field(default_factory=list)

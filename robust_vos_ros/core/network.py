@@ -18,6 +18,7 @@ from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.fusion import optimize
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.model_spec import ModelSpec, load_spec
+from robust_vos_ros.core.object_calibration import ObjectCalibration
 
 # What `build_sam2_video_predictor` of sam2 sets on top of the packaged configurations.
 _POSTPROCESSING = {
@@ -95,6 +96,9 @@ def build_network(spec: ModelSpec, *, target: str = '') -> Any:
         net: Any = instantiate(config, _recursive_=True)
     except Exception as error:  # omegaconf and hydra raise many types here
         raise ConfigError(f'model {spec.name} cannot be built from {path}: {error}') from error
+    net.object_calibration = None
+    if spec.object_calibration is not None:
+        net.object_calibration = ObjectCalibration(spec.object_calibration, net.hidden_dim)
     return net
 
 

@@ -15,11 +15,20 @@ class Features:
         pix: (B, C, h, w) features at stride 16; B = 1 for a shared image.
         pos: (1, h*w, C) their position encoding.
         high_res: (B, C/8, 4h, 4w) and (B, C/4, 2h, 2w) features for the mask decoder.
+        embedded: (B, width, 2h, 2w) float32 of unit length, what object calibration compares; None
+            for a model without it.
     """
 
     pix: torch.Tensor
     pos: torch.Tensor
     high_res: tuple[torch.Tensor, torch.Tensor]
+    embedded: torch.Tensor | None = None
+
+    def take(self, index: torch.Tensor) -> Features:
+        """Return the features of images `index` (K,) int64."""
+        fine, middle = self.high_res
+        embedded = None if self.embedded is None else self.embedded[index]
+        return Features(self.pix[index], self.pos, (fine[index], middle[index]), embedded)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -28,6 +28,9 @@ class RolloutSettings(Settings):
     deep_weight: float = setting(
         1.0, 'Weight of the coarse mask read from memory-conditioned features.', ge=0.0, le=10.0
     )
+    calibration_weight: float = setting(
+        0.5, 'Weight of the mask read from calibrated proto-maps.', ge=0.0, le=10.0
+    )
     teacher_weight: float = setting(
         0.0,
         'Weight of the distance between memory-conditioned features and those of the untrained '

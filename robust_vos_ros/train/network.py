@@ -20,6 +20,7 @@ from robust_vos_ros.core.network import build_network, find_device
 from robust_vos_ros.train.config import TrainSettings
 
 _BATCH_NORM_EPS = 1e-5
+_CALIBRATION = 'object_calibration.'
 
 
 def build_model(settings: TrainSettings) -> Model:
@@ -37,6 +38,8 @@ def build_model(settings: TrainSettings) -> Model:
     if settings.weights or settings.adapter:
         path = weights.find_weights(spec, settings.weights)
         state = weights.read_state_dict(path)
+        if net.object_calibration is not None and not settings.adapter:
+            state = _with_untrained_calibration(net, state)
         weights.check_keys(path, spec.name, state, net.state_dict())
         net.load_state_dict(state)
     freeze(net, [''] if settings.adapter else settings.frozen)
@@ -59,6 +62,16 @@ def build_model(settings: TrainSettings) -> Model:
         for name in norm_names(model, settings.adapter):
             net.get_parameter(name).requires_grad_(True)
     return model
+
+
+def _with_untrained_calibration(
+    net: nn.Module, state: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Add the object calibration as it is to weights of a model without it."""
+    if any(name.startswith(_CALIBRATION) for name in state):
+        return state
+    own = net.state_dict()
+    return state | {name: own[name] for name in own if name.startswith(_CALIBRATION)}
 
 
 def freeze(net: nn.Module, prefixes: list[str]) -> None:

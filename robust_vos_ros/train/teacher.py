@@ -12,7 +12,6 @@ import torch
 
 from robust_vos_ros.core.memory import MemoryView
 from robust_vos_ros.core.model import Model
-from robust_vos_ros.core.tensors import Features
 
 
 class Teacher:
@@ -52,16 +51,24 @@ class Teacher:
             what the teacher remembers.
         """
         model, num_frames = self._model, images.shape[1]
-        features = _pick(model.encode(images[:, 0]), clip)
+        features = model.encode(images[:, 0]).take(clip)
         kept = model.from_masks(features, truth[:, :1].float())
+        pointed_at = recent = model.proxies(features, kept.mask_logits)
         spatial, pointers, conditioned = [], [], []
         for t in range(num_frames):
             if t > 0:
-                features = _pick(model.encode(images[:, t]), clip)
+                features = model.encode(images[:, t]).take(clip)
                 pix = model.attend(features, self._view(spatial, pointers, t))
                 conditioned.append(pix)
                 previous = kept.mask_logits if model.previous_mask else None
-                kept = model.decode(features, pix, None, previous).best()
+                dense = None
+                if pointed_at is not None and recent is not None:
+                    dense = model.calibrate(
+                        features, pix, (pointed_at, recent), kept.mask_logits, group=clip
+                    )
+                kept = model.decode(features, pix, None, previous, dense=dense).best()
+                newest = model.proxies(features, kept.mask_logits)
+                recent = newest.or_else(recent) if newest and recent else None
             if t + 1 < num_frames:
                 pointers.append(kept.pointers[:, 0])
                 spatial.append(
@@ -91,8 +98,3 @@ def imitation(pix: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return the squared distance of (B, C, h, w) features, relative to the target's size."""
     target = target.float()
     return (pix.float() - target).square().mean() / target.square().mean().clamp(min=1e-6)
-
-
-def _pick(features: Features, index: torch.Tensor) -> Features:
-    fine, middle = features.high_res
-    return Features(features.pix[index], features.pos, (fine[index], middle[index]))

@@ -17,6 +17,7 @@ from robust_vos_ros.core.memory import MemoryView
 from robust_vos_ros.core.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.moga import Sampling
 from robust_vos_ros.core.prompts import to_coarse_masks
+from robust_vos_ros.core.proxies import Proxies
 from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.train import prompting
 from robust_vos_ros.train.config import RolloutSettings
@@ -64,8 +65,12 @@ class Rollout(nn.Module):
         self.net = model.net
         self.adapter = model.adapter  # so that it is saved, and shared between processes
         self._teacher = Teacher(model) if settings.teacher_weight else None
-        # Thrown away after training: reads a coarse mask from memory-conditioned features.
-        self.head = nn.Conv2d(model.hidden_dim, 1, 1)
+        # Thrown away after training: they read coarse masks from memory-conditioned features and
+        # from calibrated proto-maps.
+        self.head = nn.Conv2d(model.hidden_dim, 1, 1) if settings.deep_weight else None
+        self.proto_head = None
+        if model.object_calibration is not None and settings.calibration_weight:
+            self.proto_head = nn.Conv2d(model.object_calibration.settings.width, 1, 1)
 
     def forward(
         self, batch: Batch, rng: np.random.Generator, progress: float
@@ -87,6 +92,7 @@ class Rollout(nn.Module):
         extra: list[torch.Tensor] = []
         features = self._encode(batch, 0)
         kept, prompted = self._prompt(batch, features, rng)
+        pointed_at = recent = self.model.proxies(features, kept.mask_logits.detach())
         stats = {f'J_{form}': float(loss.iou.mean()) for form, loss in prompted.items()}
         extra += [self.settings.prompt_weight * loss.total for loss in prompted.values()]
         corrected = int(rng.integers(1, num_frames)) if self._chance(rng, 'correction') else -1
@@ -96,7 +102,9 @@ class Rollout(nn.Module):
                 view = self._view(memory, t, rng)
                 gates = self.model.gates(features, view, sampling=sampling, groups=batch.clip)
                 pix = self.model.attend(features, view, gates)
-                extra.append(self._deep(pix, batch.truth[:, t]))
+                if self.head is not None:
+                    gap = deep_supervision(self.head(pix)[:, 0].float(), batch.truth[:, t])
+                    extra.append(self.settings.deep_weight * gap)
                 if targets:
                     gap = imitation(pix, targets[t - 1])
                     extra.append(self.settings.teacher_weight * gap)
@@ -104,13 +112,28 @@ class Rollout(nn.Module):
                         targets
                     )
                 previous = self._previous(kept, batch.truth[:, t - 1], rng, progress)
-                raw = self.model.predict(features, pix, None, previous)
+                dense = None
+                if pointed_at is not None and recent is not None:
+                    dense = self.model.calibrate(
+                        features,
+                        pix,
+                        (pointed_at, recent),
+                        kept.mask_logits.detach() if previous is None else previous,
+                        group=batch.clip,
+                    )
+                    if self.proto_head is not None:
+                        coarse = self.proto_head(dense.calibrated)[:, 0].float()
+                        gap = deep_supervision(coarse, batch.truth[:, t])
+                        extra.append(self.settings.calibration_weight * gap)
+                raw = self.model.predict(features, pix, None, previous, dense=dense)
                 losses.append(frame_loss(raw, batch.truth[:, t]))
                 if t == corrected:
                     raw, loss = self._correct(features, pix, raw, batch.truth[:, t], rng)
                     extra.append(self.settings.prompt_weight * loss.total)
                     stats['J_corrected'] = float(loss.iou.mean())
                 kept = self._keep(raw, batch.truth[:, t])
+                newest = self.model.proxies(features, kept.mask_logits.detach())
+                recent = newest.or_else(recent) if newest and recent else None
             if t + 1 < num_frames:
                 memory.pointers.append(kept.pointers[:, 0])
                 memory.spatial.append(
@@ -135,7 +158,7 @@ class Rollout(nn.Module):
 
     def _encode(self, batch: Batch, t: int) -> Features:
         """Encode frame t of all clips, and give each object the features of its clip."""
-        return _pick(self.model.encode(batch.images[:, t]), batch.clip)
+        return self.model.encode(batch.images[:, t]).take(batch.clip)
 
     def _prompt(
         self, batch: Batch, features: Features, rng: np.random.Generator
@@ -151,7 +174,7 @@ class Rollout(nn.Module):
             if not len(picked):
                 continue
             index = torch.from_numpy(picked).to(truth.device)
-            mine = _pick(features, index)
+            mine = features.take(index)
             if name == 'mask':
                 drawn = [prompting.degrade_mask(rng, m) for m in truth[index].numpy(force=True)]
                 masks = torch.from_numpy(np.stack(drawn)).to(truth.device)[:, None].float()
@@ -205,9 +228,6 @@ class Rollout(nn.Module):
         previous = torch.where(draw < forced, true, kept.mask_logits.detach())
         return torch.where(draw > 1.0 - settings.previous_dropout, ABSENT_LOGIT, previous)
 
-    def _deep(self, pix: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        return self.settings.deep_weight * deep_supervision(self.head(pix)[:, 0].float(), truth)
-
     def _view(self, memory: _Memory, t: int, rng: np.random.Generator) -> MemoryView:
         """View the prompted frame and the recent ones, some of which were not admitted."""
         admitted = [k for k in range(1, t) if rng.random() >= self.settings.memory_dropout]
@@ -226,11 +246,6 @@ class Rollout(nn.Module):
 
     def _chance(self, rng: np.random.Generator, name: str) -> bool:
         return bool(rng.random() < getattr(self.settings, f'{name}_share'))
-
-
-def _pick(features: Features, index: torch.Tensor) -> Features:
-    fine, middle = features.high_res
-    return Features(features.pix[index], features.pos, (fine[index], middle[index]))
 
 
 def _join(parts: list[Candidates], order: torch.Tensor) -> Candidates:
