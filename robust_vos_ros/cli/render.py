@@ -10,6 +10,8 @@ from rich.console import Console
 
 from robust_vos_ros.cli.base import app, reports_errors
 
+_CACHE_FRAMES = 2000
+
 
 @app.command()
 @reports_errors
@@ -34,10 +36,13 @@ def render(
 
     from robust_vos_ros.data.clips import ClipMaker, ClipSettings
     from robust_vos_ros.data.export import write_clip
-    from robust_vos_ros.data.video_folder import open_dataset
+    from robust_vos_ros.data.sources import Sources, SourceSettings
 
-    sequences = list(open_dataset(footage, layout=layout, split=split)) if footage else []
-    maker = ClipMaker(ClipSettings(), size, sequences)
+    found = []
+    if footage is not None:
+        found = [SourceSettings(root=str(footage), layout=layout, split=split)]
+    sources = Sources.open(found, held_out=0.0, cache_frames=_CACHE_FRAMES)
+    maker = ClipMaker(ClipSettings(), size, sources)
     console = Console(stderr=True)
     for number in track(range(clips), 'clips', console=console, transient=True):
         rng = np.random.default_rng((seed, number))

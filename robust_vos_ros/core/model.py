@@ -198,7 +198,7 @@ class Model:
             return None
         assert features.embedded is not None, '`encode` made it'
         result: DensePrompt = self.object_calibration(
-            features.embedded, pix, references, previous_logits, group, lead
+            features.embedded, pix, references, previous_logits, group=group, lead=lead
         )
         return result
 

@@ -3,8 +3,8 @@
 Xu et al., "Towards Robust Video Object Segmentation with Adaptive Object Calibration" (MM 2022):
 proto-maps from similarities to proxies (equation 7), condition codes that set an object apart from
 the others of its image (equations 5 and 8), and the conditional decoder (equation 6), cascaded.
-Here the result is no mask of its own: it enters SAM 2's mask decoder as a dense prompt at stride 16
-and as an addition to the high-resolution features at stride 8.
+Here the result is no mask of its own: it enters SAM 2's mask decoder as a dense prompt at stride
+16 and as an addition to the high-resolution features at stride 8.
 
 Shape legend: B objects, R reference frames, C width, H, W = 2h, 2w cells at stride 8, L = H*W,
 N = h*w cells at stride 16.
@@ -91,8 +91,8 @@ class ObjectCalibration(nn.Module):
         self.to_coarse = nn.Conv2d(width, hidden_dim, 2, stride=2)
         self.to_fine = nn.Conv2d(width, fine_dim, 1)
         for layer in (self.to_coarse, self.to_fine):  # an untrained part changes nothing
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     def embed(self, features: Features) -> torch.Tensor:
         """Return (B, C, H, W) float32 features of unit length that similarities compare."""
@@ -116,8 +116,9 @@ class ObjectCalibration(nn.Module):
         pix: torch.Tensor,
         references: Sequence[Proxies],
         previous: torch.Tensor,
-        group: torch.Tensor | None,
-        lead: torch.Tensor | None,
+        *,
+        group: torch.Tensor | None = None,
+        lead: torch.Tensor | None = None,
     ) -> DensePrompt:
         """Calibrate B objects in their images.
 
@@ -149,7 +150,7 @@ class ObjectCalibration(nn.Module):
         return DensePrompt(self.to_coarse(proto), self.to_fine(proto), proto)
 
     def similarities(self, embedded: torch.Tensor, references: Sequence[Proxies]) -> torch.Tensor:
-        """Return (B, maps, H, W) float32 similarities to the nearest proxy, 0 to 1 (equation 7)."""
+        """Return (B, maps, H, W) float32 similarities to the nearest proxy, 0 to 1; equation 7."""
         count, size = len(references[0].valid), embedded.shape[-2:]
         if not self.num_maps:
             return embedded.new_zeros(count, 0, *size)
@@ -245,9 +246,11 @@ class ConditioningLayer(nn.Module):
         self.mix = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, width)
         )
-        nn.init.ones_(self.confidence.bias)  # open at first
+        self.confidence.bias = nn.Parameter(torch.ones(1))  # open at first
 
-    def forward(self, cells_BCL: torch.Tensor, weights_BL: torch.Tensor | None = None):
+    def forward(
+        self, cells_BCL: torch.Tensor, weights_BL: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Return (B, C).
 
         Args:
@@ -259,9 +262,12 @@ class ConditioningLayer(nn.Module):
         threshold = confidence.detach().kthvalue(rank, dim=2, keepdim=True).values
         gated = cells_BCL * (confidence * (confidence >= threshold))
         if weights_BL is None:
-            return self.mix(gated.mean(dim=2))
-        total = weights_BL.sum(dim=1, keepdim=True).clamp(min=1.0)
-        return self.mix((gated * weights_BL[:, None]).sum(dim=2) / total)
+            mean = gated.mean(dim=2)
+        else:
+            total = weights_BL.sum(dim=1, keepdim=True).clamp(min=1.0)
+            mean = (gated * weights_BL[:, None]).sum(dim=2) / total
+        code: torch.Tensor = self.mix(mean)
+        return code
 
 
 class ResidualBlock(nn.Module):
@@ -311,14 +317,14 @@ class _Nearest(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, axis: int) -> torch.Tensor:  # noqa: D102
+    def forward(ctx: Any, x: torch.Tensor, axis: int) -> torch.Tensor:
         nearest = x.amax(dim=axis)
         ctx.save_for_backward(x, nearest)
         ctx.axis = axis
         return nearest
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # noqa: D102
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         x, nearest = ctx.saved_tensors
         return grad.unsqueeze(ctx.axis) * (x == nearest.unsqueeze(ctx.axis)), None
 

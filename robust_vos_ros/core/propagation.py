@@ -30,6 +30,7 @@ from robust_vos_ros.core.observation import (
     box_agreement,
     observe,
 )
+from robust_vos_ros.core.references import References
 from robust_vos_ros.core.survivors import Survivors, select
 from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.core.tracking_config import TrackerSettings
@@ -69,6 +70,9 @@ class Propagator:
         self.memory = ObjectMemory(shape, model.device)
         self.tree = MemoryTree(capacity, paths)
         self.likeness = Likeness(model, capacity)
+        self.references = References(
+            capacity, model.object_calibration, model.grid_size, model.device
+        )
         mask = (model.mask_size, model.mask_size)
         self.logits = torch.zeros(capacity, paths, *mask, device=model.device)
 
@@ -95,6 +99,7 @@ class Propagator:
         slots = slots_of(items)
         self.memory.write_prompted(slots, record.frame_index, spatial, kept.pointers[:, 0])
         self.tree.collapse(slots)
+        self.references.start(slots, self.model.proxies(features, kept.mask_logits))
         self.logits[torch.from_numpy(slots), 0] = kept.mask_logits[:, 0]
         planes = measure(features, record.image)
         looks = self.likeness.looks.describe(planes, kept.mask_logits[:, 0])
@@ -113,6 +118,7 @@ class Propagator:
             'memory': self.memory.state(),
             'tree': self.tree.state(),
             'prototypes': self.likeness.prototypes.state(),
+            'references': self.references.state(),
             'logits': self.logits.cpu().clone(),
         }
 
@@ -121,6 +127,7 @@ class Propagator:
         self.memory.resume(state['memory'])
         self.tree.resume(state['tree'])
         self.likeness.prototypes.resume(state['prototypes'])
+        self.references.resume(state['references'])
         self.logits.copy_(state['logits'])
 
     def forget(self, items: Sequence[LiveObject]) -> None:
@@ -133,6 +140,7 @@ class Propagator:
         """Drop all but the prompted frames and the looks of some objects."""
         slots = slots_of(items)
         self.memory.clear_recent(slots)
+        self.references.forget_recent(slots)
         self.tree.collapse(slots)
 
     def masks(self, items: Sequence[LiveObject]) -> torch.Tensor:
@@ -140,7 +148,12 @@ class Propagator:
         return self.logits[torch.from_numpy(slots_of(items)), 0]
 
     def plant(
-        self, item: LiveObject, kept: Candidates, spatial: torch.Tensor, frame_index: int
+        self,
+        item: LiveObject,
+        features: Features,
+        kept: Candidates,
+        spatial: torch.Tensor,
+        frame_index: int,
     ) -> None:
         """Remember a mask that may show an object out of sight, in place of recent memory.
 
@@ -148,6 +161,7 @@ class Propagator:
 
         Args:
             item: The object.
+            features: Of the frame.
             kept: Its one mask.
             spatial: (1, h*w, memory_dim) the memory made of it.
             frame_index: Of the frame.
@@ -156,6 +170,7 @@ class Propagator:
         slots = slots_of([item])
         entry = Entries(spatial, kept.pointers[:, 0], kept.object_scores.numpy(force=True))
         self.memory.write_recent(slots, slots * 0, frame_index, entry)
+        self.references.see(slots, self.model.proxies(features, kept.mask_logits))
         self.logits[item.slot, 0] = kept.mask_logits[0, 0]
 
     def follow(
@@ -172,13 +187,17 @@ class Propagator:
             slots[owners], paths, record.frame_index, modulation=settings.gate.modulation
         )
         planes = measure(features, record.image)
-        previous = None
-        if self.model.previous_mask:
-            at = torch.from_numpy(slots[owners]), torch.from_numpy(paths)
-            previous = self.logits[at].unsqueeze(1)
+        at = torch.from_numpy(slots[owners]), torch.from_numpy(paths)
+        previous = self.logits[at].unsqueeze(1)
         gates = self.last_gates = self.model.gates(features, view)
         pix = self.model.attend(features, view, gates)
-        candidates = self.model.decode(features, pix, None, previous)
+        dense = self.model.calibrate(
+            features, pix, self.references.of(slots[owners]), previous,
+            lead=torch.from_numpy(paths == 0) if len(paths) > len(slots) else None,
+        )  # fmt: skip
+        candidates = self.model.decode(
+            features, pix, None, previous if self.model.previous_mask else None, dense=dense
+        )
         alive = select(self.tree, slots, owners, candidates, settings.tree)
         looks = self.likeness.looks.describe(planes, alive.kept.mask_logits[:, 0])
         seen = self._observe(items, alive, candidates, gates, looks)
@@ -196,6 +215,7 @@ class Propagator:
             events += [(item, kind) for kind in kinds]
         if settings.gate.blank_unseen:
             self._blank_unseen(items)
+        self._see(items, features, best)
         write(
             self.memory, self.model, items, alive, seen,
             features=features, record=record, settings=settings,
@@ -238,6 +258,13 @@ class Propagator:
                     margin = branch.score - rival.score
                     seen[row] = dataclasses.replace(seen[row], margin=margin)
         return seen
+
+    def _see(self, items: Sequence[LiveObject], features: Features, logits: torch.Tensor) -> None:
+        """Let what is believed of this frame be what the next one is compared with."""
+        shown = [row for row, item in enumerate(items) if item.visible]
+        if shown:
+            proxies = self.model.proxies(features, logits[shown].unsqueeze(1))
+            self.references.see(slots_of([items[row] for row in shown]), proxies)
 
     def _blank_unseen(self, items: Sequence[LiveObject]) -> None:
         """Keep a mask that is not believed from guiding the next frame."""

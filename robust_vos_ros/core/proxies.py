@@ -5,7 +5,8 @@ section 3.2, equations 1 and 2: the pixels of an object are clustered by K-means
 of clusters, and the centres at each granularity are the proxies that later frames are compared
 with. The background is clustered in the same way. All of it is deterministic and batched.
 
-Shape legend: B objects, C width, L = 2h*2w cells at stride 8, N = h*w cells at stride 16, K centres.
+Shape legend: B objects, C width, L = 2h*2w cells at stride 8, N = h*w cells at stride 16,
+K centres.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ def make_proxies(
     points = embedded_BCHW.flatten(2).transpose(1, 2)
     weights = torch.stack([share, 1.0 - share], dim=1)
     found = [cluster(points, weights, k) for k in granularities]
-    centers = torch.cat([centers for centers, _ in found], dim=2)
-    shares = torch.cat([shares for _, shares in found], dim=2)
+    none = points.new_zeros(len(share), 2, 0, points.shape[2])  # where no granularity is asked for
+    centers = torch.cat([none, *(centers for centers, _ in found)], dim=2)
+    shares = torch.cat([none[..., 0], *(shares for _, shares in found)], dim=2)
     coarse = F.avg_pool2d(embedded_BCHW, 2).flatten(2).transpose(1, 2)
     area = F.avg_pool2d(share.unflatten(1, (1, height, width)), 2).flatten(1)
     most = area.amax(dim=1, keepdim=True)

@@ -63,7 +63,10 @@ def search(
     )
     for candidate in found:
         segment = candidate.segment
-        propagator.plant(candidate.item, segment.kept, segment.spatial, record.frame_index)
+        propagator.plant(
+            candidate.item, segmenter.encode(record), segment.kept, segment.spatial,
+            record.frame_index,
+        )  # fmt: skip
 
 
 def _is_due(item: LiveObject, stamp_ns: int, every_s: float) -> bool:

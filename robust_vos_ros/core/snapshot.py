@@ -119,6 +119,8 @@ def load(saved: SavedObject, tensors: Tensors, propagator: Propagator) -> LiveOb
     looks.trusted[slot] = tensors['looks.trusted'].to(looks.trusted.device)
     samples = tensors['looks.samples'].to(looks.samples.device)
     looks.samples[slot, : len(samples)] = samples
+    for name, values in propagator.references.tensors(slot).items():
+        values.copy_(tensors[name])
     propagator.logits[slot, 0] = tensors['mask'].to(propagator.logits.device)
     known = saved.model_dump(exclude=_LOOKS)
     if known['usual_similarity'] is None:
@@ -151,6 +153,7 @@ def _save_object(slot: int, propagator: Propagator) -> Tensors:
         'looks.centers': looks.centers[slot],
         'looks.trusted': looks.trusted[slot],
         'looks.samples': looks.samples[slot, : num_samples(int(looks.counts[slot]), looks)],
+        **propagator.references.tensors(slot),
     }
     for name, bank in zip(BANKS, propagator.memory.banks, strict=True):
         recent = bank.recent[slot, 0]

@@ -15,7 +15,7 @@ from robust_vos_ros.core.memory_bank import EMPTY, Bank
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.prototypes import Prototypes
 
-FORMAT = 'robust_vos tracks 4'
+FORMAT = 'robust_vos tracks 5'
 BANKS = ('spatial', 'pointers')
 _MAX_TEXT = 4096
 _MAX_COUNT = 2**62
@@ -154,6 +154,8 @@ def check_object(
         'looks.trusted': (torch.float32, tuple(looks.trusted.shape[1:])),
         'looks.samples': (torch.float32, (num_samples(saved.looks, looks), dim)),
     }
+    for name, value in propagator.references.tensors(0).items():
+        expected[name] = (value.dtype, tuple(value.shape))
     for name, bank in zip(BANKS, propagator.memory.banks, strict=True):
         given = tensors.get(f'{name}.columns', torch.zeros(0))
         count = len(given) if given.ndim else 0

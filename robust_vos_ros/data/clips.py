@@ -99,7 +99,7 @@ class ClipMaker:
         cuts = [self._resample(shot, box, mirror) for shot, box in zip(shots, boxes, strict=True)]
         images = np.stack([image for image, _ in cuts])
         masks = np.stack([stack for _, stack in cuts], axis=1)
-        return self._finish(rng, shots[0], images, masks)
+        return Clip(shots[0].name, *self._finish(rng, shots[0].words, images, masks))
 
     def layered(self, rng: np.random.Generator, num_frames: int) -> Clip:
         """Take a picture apart and move its objects, the background and the camera."""
@@ -111,9 +111,10 @@ class ClipMaker:
             behind = self._sources.shot(rng, 1)[0]
             other, _ = self._resample(behind, self._crop(rng, behind.masks, 1)[0], mirror=False)
         images, masks = layered.set_in_motion(
-            rng, image, stack, num_frames, self._settings.layered, other
+            rng, image, stack, num_frames, self._settings.layered, other=other
         )
-        return self._finish(rng, picture, images, masks)
+        name = f'layered/{picture.name}'
+        return Clip(name, *self._finish(rng, picture.words, images, masks))
 
     def _crop(self, rng: np.random.Generator, masks: np.ndarray, num_frames: int) -> np.ndarray:
         """Return (T, 4) float64 boxes x0, y0, width, height around an object, slowly moving."""
@@ -155,22 +156,26 @@ class ClipMaker:
         return np.ascontiguousarray(cut), np.ascontiguousarray(small)
 
     def _finish(
-        self, rng: np.random.Generator, picture: Picture, images: np.ndarray, masks: np.ndarray
-    ) -> Clip:
+        self,
+        rng: np.random.Generator,
+        words: tuple[str, ...],
+        images: np.ndarray,
+        masks: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Paste objects of other pictures and change the appearance of the clip."""
         if rng.random() < self._settings.paste:
             guests = []
             for _ in range(rng.integers(1, self._settings.max_pasted + 1)):
                 shots = None
-                word = str(rng.choice(picture.words)) if picture.words else ''
+                word = str(rng.choice(words)) if words else ''
                 if word and rng.random() < self._settings.layered.same_class:
                     alike = self._sources.named(rng, word)
                     shots = None if alike is None else [alike]
                 shots = shots or self._sources.shot(rng, len(images))
                 guest = layered.make_guest(
-                    rng, shots, word, images, masks, self._settings.layered
+                    rng, shots, images, masks, self._settings.layered, word=word
                 )
                 guests += [] if guest is None else [guest]
             masks = draw(images, masks, guests)
         images = photometric.degrade(rng, images, photometric.PhotometricSettings())
-        return Clip(picture.name, images, masks)
+        return images, masks

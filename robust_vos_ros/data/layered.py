@@ -53,9 +53,7 @@ class LayeredSettings(Settings):
     touching: float = setting(
         0.4, 'Share of pasted objects that begin on or beside an object.', ge=0.0, le=1.0
     )
-    min_area: float = setting(
-        0.004, 'Smallest pasted object, share of the image.', gt=0.0, le=1.0
-    )
+    min_area: float = setting(0.004, 'Smallest pasted object, share of the image.', gt=0.0, le=1.0)
     max_area: float = setting(0.15, 'Largest pasted object, share of the image.', gt=0.0, le=1.0)
 
 
@@ -65,6 +63,7 @@ def set_in_motion(
     masks: np.ndarray,
     num_frames: int,
     settings: LayeredSettings,
+    *,
     other: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Move the objects of a picture, its background and the camera.
@@ -102,20 +101,21 @@ def set_in_motion(
 def make_guest(
     rng: np.random.Generator,
     shots: Sequence[Picture],
-    word: str,
     images: np.ndarray,
     masks: np.ndarray,
     settings: LayeredSettings,
+    *,
+    word: str = '',
 ) -> Actor | None:
     """Let an object of another picture pass through a clip.
 
     Args:
         rng: Source of randomness.
         shots: Consecutive frames of a video, or one picture.
-        word: An object of this name is taken where there is one; empty = any.
         images: (T, S, S, 3) uint8 of the clip.
         masks: (K, T, S, S) uint8 of the clip.
         settings: How.
+        word: An object of this name is taken where there is one; empty = any.
 
     Returns:
         None if the picture shows no object.

@@ -35,7 +35,10 @@ class DataSettings(Settings):
     long_frames: int = setting(6, 'Frames per clip towards the end of the training.', ge=2, le=64)
     long_share: float = setting(0.2, 'Share of the training with long clips.', ge=0.0, le=1.0)
     max_objects: int = setting(
-        5, 'Most objects tracked per clip; 1 to this many are drawn, all equally often.', ge=1, le=16
+        5,
+        'Most objects tracked per clip; 1 to this many are drawn, all equally often.',
+        ge=1,
+        le=16,
     )
     min_area: float = setting(
         0.001, 'Smallest first mask of a tracked object, share of the image.', gt=0.0, le=1.0

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from robust_vos_ros.core.config import Settings, setting
+from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.data.stills import Still, is_held_out, open_stills
 from robust_vos_ros.data.video_folder import VideoSequence, open_dataset
 
@@ -72,10 +73,6 @@ class Videos:
         picked = labelled[np.minimum(first + np.arange(num_frames), len(labelled) - 1)]
         return [self.frame(sequence, int(index)) for index in picked]
 
-    def named(self, rng: np.random.Generator, word: str) -> Picture | None:
-        """Return None: objects of videos have no words."""
-        return None
-
     def _frame(self, sequence: int, index: int) -> Picture:
         source = self.sequences[sequence]
         image = source.image(index)
@@ -103,6 +100,7 @@ class Stills:
 
     def shot(self, rng: np.random.Generator, num_frames: int) -> list[Picture]:
         """Return one picture, for any number of frames."""
+        del num_frames
         return [self.picture(int(rng.integers(len(self.stills))))]
 
     def named(self, rng: np.random.Generator, word: str) -> Picture | None:
@@ -172,10 +170,29 @@ class Sources:
     def named(self, rng: np.random.Generator, word: str) -> Picture | None:
         """Draw a picture with an object of that name; None where there is none."""
         for part in self._parts:
-            picture = part.named(rng, word)
+            picture = part.named(rng, word) if isinstance(part, Stills) else None
             if picture is not None:
                 return picture
         return None
+
+
+def held_out_stills(root: Path, share: float) -> Sources:
+    """Return the still images that `Sources.open` leaves out, as a source of their own.
+
+    Args:
+        root: Folder of still images, as for `open_stills`.
+        share: Share that is held out.
+
+    Raises:
+        DatasetError: They cannot be read, or none is held out.
+    """
+    stills = [still for still in open_stills(root) if is_held_out(still.name, share)]
+    if not stills:
+        raise DatasetError(
+            f'{root}: expected still images that are held out, got none with a share of {share}; '
+            'raise it, or add images'
+        )
+    return Sources([Stills(stills)], [1.0])
 
 
 def _open_one(settings: SourceSettings, held_out: float, cache_frames: int) -> Videos | Stills:

@@ -62,8 +62,8 @@ def open_stills(root: Path, *, exclude: Sequence[str] | Path = ()) -> list[Still
     """List still images without reading any.
 
     Args:
-        root: Folder of sources, each with `images/`, `masks/` (PNG, the palette index or grey value
-            is the object id, 0 = background) and perhaps `names.json`
+        root: Folder of sources, each with `images/`, `masks/` (PNG, the palette index or grey
+            value is the object id, 0 = background) and perhaps `names.json`
             (`{image name: {object id: word}}`); or one such source.
         exclude: Names of sources or of stills to leave out, or a text file in the root.
 

@@ -43,11 +43,46 @@ class Batch:
 
 
 @dataclasses.dataclass(slots=True)
-class _Memory:
-    """What the objects remember: the prompted frame first."""
+class _Run:
+    """One pass over a batch: what the objects are and remember, and what was lost so far.
 
+    Attributes:
+        kept: Their newest masks.
+        pointed_at: Proxies of the prompted frame; None for a model without object calibration.
+        last_seen: Proxies of the last frame that showed them.
+        spatial: Memory of the frames, the prompted one first; `pointers` likewise.
+        extra: Losses besides those of tracked masks.
+    """
+
+    batch: Batch
+    rng: np.random.Generator
+    progress: float
+    kept: Candidates
+    pointed_at: Proxies | None
+    last_seen: Proxies | None
     spatial: list[torch.Tensor] = dataclasses.field(default_factory=list)
     pointers: list[torch.Tensor] = dataclasses.field(default_factory=list)
+    losses: list[FrameLoss] = dataclasses.field(default_factory=list)
+    extra: list[torch.Tensor] = dataclasses.field(default_factory=list)
+    stats: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def references(self) -> tuple[Proxies, ...]:
+        """Return what object calibration compares with."""
+        return tuple(p for p in (self.pointed_at, self.last_seen) if p is not None)
+
+    def see(self, model: Model, features: Features) -> None:
+        """Take a tracked frame for the last one that showed the objects, where it does."""
+        newest = model.proxies(features, self.kept.mask_logits.detach())
+        if newest is not None and self.last_seen is not None:
+            self.last_seen = newest.or_else(self.last_seen)
+
+    def remember(self, model: Model, features: Features, *, prompted: bool) -> None:
+        """Write a frame into memory."""
+        kept = self.kept
+        self.pointers.append(kept.pointers[:, 0])
+        self.spatial.append(
+            model.remember(features, kept.mask_logits, kept.object_scores, prompted=prompted)
+        )
 
 
 class Rollout(nn.Module):
@@ -83,67 +118,68 @@ class Rollout(nn.Module):
             progress: Share of the training that is done, 0 to 1.
         """
         num_frames = batch.images.shape[1]
-        sampling = self._sampling(batch.images.device, rng, progress)
         targets: list[torch.Tensor] = []
         if self._teacher is not None:
             targets = self._teacher.conditioned(batch.clean, batch.truth, batch.clip)
-        memory = _Memory()
-        losses: list[FrameLoss] = []
-        extra: list[torch.Tensor] = []
         features = self._encode(batch, 0)
         kept, prompted = self._prompt(batch, features, rng)
-        pointed_at = recent = self.model.proxies(features, kept.mask_logits.detach())
-        stats = {f'J_{form}': float(loss.iou.mean()) for form, loss in prompted.items()}
-        extra += [self.settings.prompt_weight * loss.total for loss in prompted.values()]
+        seen = self.model.proxies(features, kept.mask_logits.detach())
+        run = _Run(batch, rng, progress, kept, seen, seen)
+        run.stats = {f'J_{form}': float(loss.iou.mean()) for form, loss in prompted.items()}
+        run.extra += [self.settings.prompt_weight * loss.total for loss in prompted.values()]
+        run.remember(self.model, features, prompted=True)
+        sampling = self._sampling(batch.images.device, rng, progress)
         corrected = int(rng.integers(1, num_frames)) if self._chance(rng, 'correction') else -1
-        for t in range(num_frames):
-            if t > 0:
-                features = self._encode(batch, t)
-                view = self._view(memory, t, rng)
-                gates = self.model.gates(features, view, sampling=sampling, groups=batch.clip)
-                pix = self.model.attend(features, view, gates)
-                if self.head is not None:
-                    gap = deep_supervision(self.head(pix)[:, 0].float(), batch.truth[:, t])
-                    extra.append(self.settings.deep_weight * gap)
-                if targets:
-                    gap = imitation(pix, targets[t - 1])
-                    extra.append(self.settings.teacher_weight * gap)
-                    stats['teacher'] = stats.get('teacher', 0.0) + float(gap.detach()) / len(
-                        targets
-                    )
-                previous = self._previous(kept, batch.truth[:, t - 1], rng, progress)
-                dense = None
-                if pointed_at is not None and recent is not None:
-                    dense = self.model.calibrate(
-                        features,
-                        pix,
-                        (pointed_at, recent),
-                        kept.mask_logits.detach() if previous is None else previous,
-                        group=batch.clip,
-                    )
-                    if self.proto_head is not None:
-                        coarse = self.proto_head(dense.calibrated)[:, 0].float()
-                        gap = deep_supervision(coarse, batch.truth[:, t])
-                        extra.append(self.settings.calibration_weight * gap)
-                raw = self.model.predict(features, pix, None, previous, dense=dense)
-                losses.append(frame_loss(raw, batch.truth[:, t]))
-                if t == corrected:
-                    raw, loss = self._correct(features, pix, raw, batch.truth[:, t], rng)
-                    extra.append(self.settings.prompt_weight * loss.total)
-                    stats['J_corrected'] = float(loss.iou.mean())
-                kept = self._keep(raw, batch.truth[:, t])
-                newest = self.model.proxies(features, kept.mask_logits.detach())
-                recent = newest.or_else(recent) if newest and recent else None
+        for t in range(1, num_frames):
+            features = self._encode(batch, t)
+            target = targets[t - 1] if targets else None
+            pix = self._attend(run, features, t, sampling)
+            raw = self._decode(run, features, pix, t, target)
+            run.losses.append(frame_loss(raw, batch.truth[:, t]))
+            if t == corrected:
+                raw, loss = self._correct(features, pix, raw, batch.truth[:, t], rng)
+                run.extra.append(self.settings.prompt_weight * loss.total)
+                run.stats['J_corrected'] = float(loss.iou.mean())
+            run.kept = self._keep(raw, batch.truth[:, t])
+            run.see(self.model, features)
             if t + 1 < num_frames:
-                memory.pointers.append(kept.pointers[:, 0])
-                memory.spatial.append(
-                    self.model.remember(
-                        features, kept.mask_logits, kept.object_scores, prompted=t == 0
-                    )
-                )
-        total = torch.stack([loss.total for loss in losses]).mean()
-        total = total + torch.stack(extra).sum() / len(losses)
-        return total, stats | _summary(losses, batch.truth)
+                run.remember(self.model, features, prompted=False)
+        total = torch.stack([loss.total for loss in run.losses]).mean()
+        total = total + torch.stack(run.extra).sum() / len(run.losses)
+        return total, run.stats | _summary(run.losses, batch.truth)
+
+    def _attend(
+        self, run: _Run, features: Features, t: int, sampling: Sampling | None
+    ) -> torch.Tensor:
+        view = self._view(run, t)
+        gates = self.model.gates(features, view, sampling=sampling, groups=run.batch.clip)
+        return self.model.attend(features, view, gates)
+
+    def _decode(
+        self,
+        run: _Run,
+        features: Features,
+        pix: torch.Tensor,
+        t: int,
+        target: torch.Tensor | None,
+    ) -> Candidates:
+        """Predict the masks of a tracked frame; losses of what they are made from are noted."""
+        settings, truth = self.settings, run.batch.truth[:, t]
+        if self.head is not None:
+            gap = deep_supervision(self.head(pix)[:, 0].float(), truth)
+            run.extra.append(settings.deep_weight * gap)
+        if target is not None:
+            gap = imitation(pix, target)
+            run.extra.append(settings.teacher_weight * gap)
+            share = float(gap.detach()) / (run.batch.images.shape[1] - 1)
+            run.stats['teacher'] = run.stats.get('teacher', 0.0) + share
+        previous = self._previous(run, t)
+        known = run.kept.mask_logits.detach() if previous is None else previous
+        dense = self.model.calibrate(features, pix, run.references(), known, group=run.batch.clip)
+        if dense is not None and self.proto_head is not None:
+            gap = deep_supervision(self.proto_head(dense.calibrated)[:, 0].float(), truth)
+            run.extra.append(settings.calibration_weight * gap)
+        return self.model.predict(features, pix, None, previous, dense=dense)
 
     def _sampling(
         self, device: torch.device, rng: np.random.Generator, progress: float
@@ -214,32 +250,31 @@ class Rollout(nn.Module):
         visible = (raw.object_scores > 0) | (truth > 0).flatten(1).any(dim=1)
         return self.model.hide_absent(raw.best(), visible)
 
-    def _previous(
-        self, kept: Candidates, truth: torch.Tensor, rng: np.random.Generator, progress: float
-    ) -> torch.Tensor | None:
+    def _previous(self, run: _Run, t: int) -> torch.Tensor | None:
         """Return the mask of the frame before: predicted, at times the true one or none."""
         if not self.model.previous_mask:
             return None
-        settings = self.settings
-        forced = settings.teacher_forcing * max(0.0, 1.0 - progress / settings.teacher_share)
-        draw = torch.from_numpy(rng.random(len(truth))).to(truth.device)[:, None, None, None]
-        size = kept.mask_logits.shape[-2:]
+        settings, truth = self.settings, run.batch.truth[:, t - 1]
+        before = run.kept.mask_logits.detach()
+        forced = settings.teacher_forcing * max(0.0, 1.0 - run.progress / settings.teacher_share)
+        draw = torch.from_numpy(run.rng.random(len(truth))).to(truth.device)[:, None, None, None]
+        size = before.shape[-2:]
         true = nn.functional.interpolate(truth[:, None].float(), size, mode='area') * 20.0 - 10.0
-        previous = torch.where(draw < forced, true, kept.mask_logits.detach())
+        previous = torch.where(draw < forced, true, before)
         return torch.where(draw > 1.0 - settings.previous_dropout, ABSENT_LOGIT, previous)
 
-    def _view(self, memory: _Memory, t: int, rng: np.random.Generator) -> MemoryView:
+    def _view(self, run: _Run, t: int) -> MemoryView:
         """View the prompted frame and the recent ones, some of which were not admitted."""
-        admitted = [k for k in range(1, t) if rng.random() >= self.settings.memory_dropout]
+        admitted = [k for k in range(1, t) if run.rng.random() >= self.settings.memory_dropout]
         frames = admitted[-self.model.num_recent :]
         pointed = admitted[-(self.model.num_pointers - 1) :]
-        device, count = memory.spatial[0].device, len(memory.spatial[0])
+        device, count = run.spatial[0].device, len(run.spatial[0])
         rows = [self.model.num_recent] + [min(t - k, self.model.num_recent) - 1 for k in frames]
         ages = [float(t - k) for k in [0, *pointed]]
         return MemoryView(
-            torch.stack([memory.spatial[k] for k in [0, *frames]], dim=1),
+            torch.stack([run.spatial[k] for k in [0, *frames]], dim=1),
             torch.tensor([rows], device=device).expand(count, -1),
-            torch.stack([memory.pointers[k] for k in [0, *pointed]], dim=1),
+            torch.stack([run.pointers[k] for k in [0, *pointed]], dim=1),
             torch.tensor([ages], device=device).expand(count, -1),
             None,
         )

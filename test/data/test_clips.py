@@ -9,7 +9,7 @@ from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.data import photometric
 from robust_vos_ros.data.clips import ClipMaker, ClipSettings
 from robust_vos_ros.data.mixture import DataSettings, Mixture
-from robust_vos_ros.data.video_folder import open_dataset
+from robust_vos_ros.data.sources import Sources, SourceSettings
 
 NUM_FRAMES = 12
 SIZE = 64
@@ -40,20 +40,20 @@ def plain(monkeypatch):
 
 
 def maker(root, **settings):
-    sequences = open_dataset(root, layout='folders').sequences
-    return ClipMaker(parse_settings(ClipSettings, settings), SIZE, sequences)
+    sources = Sources.open([SourceSettings(root=str(root))], held_out=0.0, cache_frames=100)
+    return ClipMaker(parse_settings(ClipSettings, settings), SIZE, sources)
 
 
-@pytest.mark.parametrize('kind', ['real', 'warped'])
+@pytest.mark.parametrize('kind', ['real', 'layered'])
 @pytest.mark.parametrize('paste', [0.0, 1.0])
 def test_masks_cover_what_is_red(root, plain, kind, paste):
-    source = maker(root, paste=paste)
+    source = maker(root, paste=paste, layered={'shadow': 0.0})
     for seed in range(20):
         clip = source.make(kind, np.random.default_rng(seed), 4)
         assert clip.images.shape == (4, SIZE, SIZE, 3)
         red = (clip.images[..., 0] > 180) & (clip.images[..., 1] < 70)
         covered = clip.masks.any(axis=0)
-        if kind == 'warped':  # beyond the frame the image is mirrored, masks are not
+        if kind == 'layered':  # beyond the frame the image is mirrored, masks are not
             assert (covered & ~red).sum() <= 0.2 * covered.sum() + 40
         else:
             assert (covered ^ red).sum() <= 0.12 * covered.sum() + 40
@@ -78,7 +78,7 @@ def test_real_clips_go_both_ways_at_several_speeds(root, plain):
     assert steps == {-3, -2, -1, 1, 2, 3}
 
 
-@pytest.mark.parametrize('kind', ['real', 'warped', 'synthetic'])
+@pytest.mark.parametrize('kind', ['real', 'layered', 'synthetic'])
 def test_the_same_randomness_gives_the_same_clip(root, kind):
     source = maker(root)
     one, two = (source.make(kind, np.random.default_rng(5), 3) for _ in range(2))
@@ -91,23 +91,24 @@ def test_short_footage_repeats_its_last_frame(root):
     assert len(clip.images) == NUM_FRAMES + 5
 
 
-def mixture(folder, **settings):
-    return Mixture(parse_settings(DataSettings, {'root': str(folder), **settings}), SIZE)
+def mixture(folder, source=(), **settings):
+    sources = [{'root': str(folder), **dict(source)}] if folder else []
+    return Mixture(parse_settings(DataSettings, {'sources': sources, **settings}), SIZE)
 
 
 def test_mixture_draws_every_kind_and_objects_that_are_visible(root):
-    source = mixture(root, real=1.0, warped=1.0, synthetic=1.0, min_area=0.01, max_objects=2)
+    source = mixture(root, real=1.0, layered=1.0, synthetic=1.0, min_area=0.01, max_objects=2)
     names = set()
     for seed in range(30):
         clip, rows = source.draw(np.random.default_rng(seed), 3, 0.5)
         names.add(clip.name.split('/')[0])
         assert 1 <= len(rows) <= 2
         assert clip.masks[rows, 0].mean(axis=(1, 2)).min() >= 0.01
-    assert {'green', 'blue', 'warped', 'synthetic'} == names
+    assert {'green', 'blue', 'layered', 'synthetic'} == names
 
 
 def test_rendered_clips_join_later(root):
-    source = mixture(root, real=1.0, warped=0.0, synthetic=5.0, synthetic_from=0.5)
+    source = mixture(root, real=1.0, layered=0.0, synthetic=5.0, synthetic_from=0.5)
     early = [source.draw(np.random.default_rng(s), 2, 0.4)[0].name for s in range(15)]
     late = [source.draw(np.random.default_rng(s), 2, 0.5)[0].name for s in range(15)]
     assert not [name for name in early if name.startswith('synthetic')]
@@ -115,7 +116,7 @@ def test_rendered_clips_join_later(root):
 
 
 def test_excluded_sequences_are_never_read(root):
-    source = mixture(root, exclude='held_out.txt', real=1.0, warped=0.0, synthetic=0.0)
+    source = mixture(root, {'exclude': 'held_out.txt'}, real=1.0, layered=0.0, synthetic=0.0)
     names = {source.draw(np.random.default_rng(s), 2, 0.0)[0].name for s in range(15)}
     assert names == {'green'}
 
@@ -127,14 +128,19 @@ def test_without_footage_all_clips_are_rendered():
 
 
 @pytest.mark.parametrize(
-    ('settings', 'message'),
+    ('source', 'message'),
     [
         ({'root': '/nowhere'}, 'expected the folder of a data set'),
         ({'exclude': 'none.txt'}, 'none.txt'),
         ({'layout': 'unknown'}, 'layout: expected one of'),
-        ({'root': '', 'synthetic': 0.0}, 'no clips'),
+        ({'layout': 'stills'}, 'expected a folder'),
     ],
 )
-def test_data_that_cannot_be_used_is_one_sentence(root, settings, message):
+def test_data_that_cannot_be_used_is_one_sentence(root, source, message):
     with pytest.raises(DatasetError, match=message):
-        mixture(root, **settings)
+        mixture(root, source)
+
+
+def test_without_footage_and_rendered_clips_there_are_none():
+    with pytest.raises(DatasetError, match='no clips'):
+        mixture(None, synthetic=0.0)

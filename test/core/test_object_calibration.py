@@ -1,0 +1,242 @@
+"""Object proxies and discriminative calibration, on nano with a calibration of random weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from robust_vos_ros.core import weights
+from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.model_spec import load_spec
+from robust_vos_ros.core.network import build_network
+from robust_vos_ros.core.object_calibration import (
+    CalibrationSettings,
+    ObjectCalibration,
+    max_over_group,
+)
+from robust_vos_ros.core.proxies import cluster, make_proxies
+from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.types import Prompt
+
+WIDTH, SIDE, HIDDEN = 16, 32, 128
+
+
+def calibrated_nano(**parts):
+    """Nano with an object calibration that changes masks a little."""
+    spec = load_spec('nano')
+    settings = CalibrationSettings(width=WIDTH, **parts)
+    net = build_network(spec.model_copy(update={'object_calibration': settings}))
+    state = weights.read_state_dict(weights.find_weights(spec, ''))
+    own = net.state_dict()
+    net.load_state_dict(
+        own | {k: v for k, v in state.items() if not k.startswith('object_calibration.')}
+    )
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in net.object_calibration.parameters():
+            parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return Model(
+        net.eval().requires_grad_(False), name='nano', weights_hash='test',
+        device=torch.device('cpu'), precision='fp32', coarse_prompts=True, previous_mask=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def nano():
+    return calibrated_nano()
+
+
+def random_inputs(batch, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    embedded = torch.nn.functional.normalize(
+        torch.randn(batch, WIDTH, SIDE, SIDE, generator=generator), dim=1
+    )
+    pix = torch.randn(batch, HIDDEN, SIDE // 2, SIDE // 2, generator=generator)
+    logits = torch.full((batch, 1, 2 * SIDE, 2 * SIDE), -5.0)
+    for row in range(batch):
+        logits[row, :, 8 + 4 * row : 24 + 4 * row, 10:30] = 5.0
+    return embedded, pix, logits
+
+
+@pytest.fixture
+def part():
+    torch.manual_seed(0)
+    made = ObjectCalibration(CalibrationSettings(width=WIDTH), HIDDEN)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return made
+
+
+def calibrate(part, embedded, pix, logits, group=None, lead=None):
+    proxies = part.proxies(embedded, logits)
+    return part(embedded, pix, (proxies, proxies), logits, group=group, lead=lead)
+
+
+def test_clusters_are_means_of_their_points_and_shares_sum_to_one():
+    points = torch.tensor([[0.0, 0.1, 5.0, 5.2, 9.0]])[..., None].repeat(1, 1, 2)
+    weight = torch.tensor([[[1.0, 1.0, 1.0, 1.0, 0.0], [0.0] * 5]])
+    centers, shares = cluster(points, weight, 2)
+    torch.testing.assert_close(centers[0, 0, :, 0].sort().values, torch.tensor([0.05, 5.1]))
+    torch.testing.assert_close(shares[0, 0], torch.tensor([0.5, 0.5]))
+    assert not centers[0, 1].any()
+    assert not shares[0, 1].any()
+
+
+@pytest.mark.parametrize('count', [1, 2, 16])
+def test_a_region_smaller_than_the_number_of_clusters_keeps_finite_centers(count):
+    points = torch.randn(1, 50, 4, generator=torch.Generator().manual_seed(1))
+    weight = torch.zeros(1, 1, 50)
+    weight[..., 7] = 0.3
+    centers, shares = cluster(points, weight, count)
+    torch.testing.assert_close(centers[0, 0], points[0, 7].expand(count, -1))
+    torch.testing.assert_close(shares.sum(), torch.tensor(1.0))
+
+
+def test_proxies_do_not_depend_on_the_batch_and_not_on_the_order():
+    embedded, _, logits = random_inputs(4)
+    together = make_proxies(embedded, logits, (1, 16))
+    for row in (0, 3):
+        alone = make_proxies(embedded[row : row + 1], logits[row : row + 1], (1, 16))
+        for field in dataclasses.fields(alone):
+            one, all_ = getattr(alone, field.name), getattr(together, field.name)
+            torch.testing.assert_close(one[0], all_[row])
+
+
+def test_an_object_out_of_view_keeps_its_older_proxies():
+    embedded, _, logits = random_inputs(2)
+    before = make_proxies(embedded, logits, (1, 16))
+    gone = logits.clone()
+    gone[1] = -5.0
+    after = make_proxies(embedded.flip(-1), gone, (1, 16))
+    assert after.valid.tolist() == [True, False]
+    kept = after.or_else(before)
+    torch.testing.assert_close(kept.centers[1], before.centers[1])
+    torch.testing.assert_close(kept.centers[0], after.centers[0])
+    assert kept.valid.all()
+
+
+def test_similarity_is_highest_where_the_object_was(part):
+    embedded, _, logits = random_inputs(1)
+    proxies = part.proxies(embedded, logits)
+    maps = part.similarities(embedded, (proxies, proxies))
+    assert maps.shape == (1, 12, SIDE, SIDE)
+    assert 0.0 <= maps.min() <= maps.max() <= 1.0
+    inside = torch.nn.functional.interpolate((logits > 0).float(), (SIDE, SIDE))[0, 0] > 0
+    of_object, of_background = maps[0, 2], maps[0, 3]  # 16 clusters of the first reference
+    assert of_object[inside].mean() > of_background[inside].mean()
+    assert of_object[~inside].mean() < of_background[~inside].mean()
+
+
+def test_objects_of_one_image_see_each_other_and_no_others(part):
+    embedded, pix, logits = random_inputs(4)
+    group = torch.tensor([0, 0, 1, 1])
+    together = calibrate(part, embedded, pix, logits, group)
+    pair = calibrate(part, embedded[:2], pix[:2], logits[:2])
+    torch.testing.assert_close(together.coarse[:2], pair.coarse)
+    alone = calibrate(part, embedded[:1], pix[:1], logits[:1])
+    assert not torch.allclose(alone.coarse, pair.coarse[:1])
+
+
+def test_the_order_of_objects_changes_nothing(part):
+    embedded, pix, logits = random_inputs(3)
+    order = torch.tensor([2, 0, 1])
+    one = calibrate(part, embedded, pix, logits)
+    other = calibrate(part, embedded[order], pix[order], logits[order])
+    torch.testing.assert_close(one.coarse[order], other.coarse)
+    torch.testing.assert_close(one.fine[order], other.fine)
+
+
+def test_only_leading_rows_are_seen_by_others():
+    x = torch.arange(4.0).view(4, 1, 1, 1)
+    lead = torch.tensor([True, True, False, False])
+    assert max_over_group(x, None, lead).flatten().tolist() == [1.0]
+    group = torch.tensor([0, 1, 0, 1])
+    assert max_over_group(x, group, lead).flatten().tolist() == [0.0, 1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ('parts', 'num_maps'),
+    [
+        ({}, 12),
+        ({'granularities': [1, 16], 'pixel_proxies': False}, 8),
+        ({'granularities': [], 'pixel_proxies': False}, 0),  # without proxies
+        ({'cascades': 0}, 12),  # without discriminative calibration
+    ],
+)
+def test_gradients_reach_every_parameter_of_every_variant(parts, num_maps):
+    torch.manual_seed(0)
+    part = ObjectCalibration(CalibrationSettings(width=WIDTH, **parts), HIDDEN)
+    for parameter in part.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    assert part.num_maps == num_maps
+    _, pix, logits = random_inputs(2)
+    pix.requires_grad_()
+    embedded = torch.nn.functional.normalize(
+        part.embed_fine(torch.randn(2, HIDDEN // 4, SIDE, SIDE))
+        + torch.nn.functional.interpolate(part.embed_coarse(pix), (SIDE, SIDE)),
+        dim=1,
+    )
+    dense = calibrate(part, embedded, pix, logits, torch.tensor([0, 0]))
+    assert dense.coarse.shape == (2, HIDDEN, SIDE // 2, SIDE // 2)
+    assert dense.fine.shape == (2, HIDDEN // 4, SIDE, SIDE)
+    (dense.coarse.square().mean() + dense.fine.square().mean()).backward()
+    idle = [n for n, p in part.named_parameters() if p.numel() and not p.grad.abs().sum() > 0]
+    assert not idle
+    assert pix.grad.abs().sum() > 0
+
+
+def test_an_untrained_calibration_changes_no_mask():
+    torch.manual_seed(0)
+    part = ObjectCalibration(CalibrationSettings(width=WIDTH), HIDDEN)
+    dense = calibrate(part, *random_inputs(2))
+    assert not dense.coarse.any()
+    assert not dense.fine.any()
+
+
+def track(model, scene, order, frames=4, **settings):
+    tracker = VideoTracker(model, TrackerSettings(max_objects=4, **settings))
+    tracker.step(scene.frame(0))
+    masks = scene.masks(0)
+    tracker.add([Prompt(str(k), mask=masks[k]) for k in order])
+    results = [tracker.step(scene.frame(t)) for t in range(1, frames)]
+    return tracker, [{o.object_id: o for o in r.objects} for r in results], results
+
+
+def test_the_tracker_gives_the_same_masks_in_either_order(nano, make_scene):
+    scene = make_scene(num_discs=3)
+    _, _, one = track(nano, scene, [0, 1, 2])
+    _, _, other = track(nano, scene, [2, 1, 0])
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a.mask_logits, b.mask_logits.flip(0), atol=1e-3, rtol=1e-3)
+
+
+def test_calibration_takes_part_in_tracking(nano, model, make_scene):
+    scene = make_scene(num_discs=2)
+    with_part = track(nano, scene, [0, 1])[2][-1].mask_logits
+    part, nano.object_calibration = nano.object_calibration, None
+    try:
+        without = track(nano, scene, [0, 1])[2][-1].mask_logits
+    finally:
+        nano.object_calibration = part
+    assert not torch.allclose(with_part, without, atol=1e-2)
+
+
+def test_state_and_snapshot_carry_the_references(nano, make_scene):
+    scene = make_scene(num_discs=2)
+    tracker, _, _ = track(nano, scene, [0, 1])
+    copy = VideoTracker(nano, TrackerSettings(max_objects=4))
+    copy.resume(tracker.state())
+    restored = VideoTracker(nano, TrackerSettings(max_objects=4))
+    restored.restore(tracker.snapshot())
+    slots = np.array([0, 1])
+    for other in (copy, restored):
+        mine = tracker._propagator.references.of(slots)
+        theirs = other._propagator.references.of(slots)
+        for a, b in zip(mine, theirs, strict=True):
+            assert all(
+                torch.equal(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a)
+            )
+    result = tracker.step(scene.frame(4))
+    assert torch.equal(result.mask_logits, copy.step(scene.frame(4)).mask_logits)
