@@ -107,6 +107,7 @@ def travel(
     center: tuple[float, float],
     away: float,
     far: float,
+    tempo: float = 1.0,
 ) -> np.ndarray:
     """Draw how an object moves: a little, across the image, or out of it and back.
 
@@ -117,6 +118,7 @@ def travel(
         center: (x, y) of the object.
         away: Share of objects that leave the image and come back (in clips of 4 frames or more).
         far: Share of the others that may cross the image.
+        tempo: Factor of the motion of these others.
 
     Returns:
         (T, 2, 3) matrices; the identity in the first or last frame.
@@ -129,8 +131,8 @@ def travel(
         return path
     shift = size * (0.7 if rng.random() < far else 0.2)
     path = motion.affine_path(
-        rng, num_frames, size=size, shift=shift, turn_deg=25, log_scale=0.3, shear=0.1,
-        center=center,
+        rng, num_frames, size=size, shift=shift * tempo, turn_deg=25 * tempo,
+        log_scale=0.3 * tempo, shear=0.1 * tempo, center=center,
     )  # fmt: skip
     return path[::-1] if rng.random() < 0.5 else path
 

@@ -40,6 +40,13 @@ class LayeredSettings(Settings):
         0.15, 'Share of moving objects that leave the image and come back.', ge=0.0, le=1.0
     )
     far: float = setting(0.4, 'Share of moving objects that may cross the image.', ge=0.0, le=1.0)
+    slowest: float = setting(
+        0.08,
+        'Motion of the slowest clips relative to that of the fastest; clips between them are '
+        'equally likely on a logarithmic scale, as most motion in video is slow.',
+        gt=0.0,
+        le=1.0,
+    )
     shadow: float = setting(0.2, 'Share of pasted objects that cast a shadow.', ge=0.0, le=1.0)
     behind: float = setting(
         0.25, 'Share of pasted objects that pass behind the others.', ge=0.0, le=1.0
@@ -84,9 +91,10 @@ def set_in_motion(
     masks = masks[rng.permutation(len(masks))[:_MOST_OBJECTS]]
     attached = _attached(rng, masks) if other is None else np.zeros(len(masks), bool)
     free, rest = masks[~attached], masks[attached]
+    tempo = draw_tempo(rng, settings)
     camera = motion.affine_path(
-        rng, num_frames, size=size, shift=settings.pan * size, turn_deg=10, log_scale=0.25,
-        shear=0.05,
+        rng, num_frames, size=size, shift=settings.pan * size * tempo, turn_deg=10 * tempo,
+        log_scale=0.25 * tempo, shear=0.05 * tempo,
     )  # fmt: skip
     if rng.random() < 0.5:
         camera = camera[::-1]
@@ -94,7 +102,7 @@ def set_in_motion(
     if other is None and len(free):
         background = fill(rng, image, free.max(axis=0))
     images, kept = _move_background(rng, background, rest, camera, settings)
-    actors = [_free_actor(rng, image, mask, camera, settings) for mask in free]
+    actors = [_free_actor(rng, image, mask, camera, settings, tempo=tempo) for mask in free]
     return images, draw(images, kept, actors)
 
 
@@ -140,12 +148,17 @@ def make_guest(
     if held is None:
         path = travel(
             rng, num_frames, size, center=(center[0], center[1]), away=settings.away,
-            far=settings.far,
+            far=settings.far, tempo=draw_tempo(rng, settings),
         )  # fmt: skip
     else:
         path = _follow(held)
     behind = held is None and rng.random() < settings.behind
     return Actor(layer, motion.compose(path, first), rng.random() < settings.shadow, behind)
+
+
+def draw_tempo(rng: np.random.Generator, settings: LayeredSettings) -> float:
+    """Draw how fast things move in a clip, 1 = as fast as can be."""
+    return math.exp(rng.uniform(math.log(settings.slowest), 0.0))
 
 
 def _attached(rng: np.random.Generator, masks: np.ndarray) -> np.ndarray:
@@ -184,6 +197,8 @@ def _free_actor(
     mask: np.ndarray,
     camera: np.ndarray,
     settings: LayeredSettings,
+    *,
+    tempo: float,
 ) -> Actor:
     """Cut an object out of its picture and let it go its own way, seen by the camera."""
     layer, place = cut_in_place(image, mask)
@@ -193,7 +208,7 @@ def _free_actor(
         layer = deform(rng, layer, len(camera))
     path = travel(
         rng, len(camera), len(image), center=(center[0], center[1]), away=settings.away,
-        far=settings.far,
+        far=settings.far, tempo=tempo,
     )  # fmt: skip
     return Actor(layer, motion.compose(camera, motion.compose(path, place)))
 

@@ -41,7 +41,7 @@ class DataSettings(Settings):
         le=16,
     )
     min_area: float = setting(
-        0.001, 'Smallest first mask of a tracked object, share of the image.', gt=0.0, le=1.0
+        0.002, 'Smallest first mask of a tracked object, share of the image.', gt=0.0, le=1.0
     )
     clips: ClipSettings = ClipSettings()
     spoil: SpoilSettings = SpoilSettings()
