@@ -86,7 +86,11 @@ class TrainSettings(Settings):
     steps: int = setting(6000, 'Optimizer steps.', ge=1)
     seed: int = setting(0, 'Seed of everything random.', ge=0)
     device: str = setting('auto', 'Torch device: auto (cuda when present, else cpu), cpu, cuda:N.')
-    precision: Literal['fp32', 'bf16'] = setting('bf16', 'Arithmetic of forward and backward.')
+    precision: Literal['auto', 'fp32', 'bf16'] = setting(
+        'auto',
+        'Arithmetic of forward and backward: auto = bf16 where the hardware has it, fp32 '
+        'elsewhere.',
+    )
     num_threads: int = setting(0, 'CPU threads of torch; 0 = all.', ge=0, le=256)
     num_workers: int = setting(
         1, 'Processes that make clips; 0 = the training process does.', ge=0, le=64

@@ -19,7 +19,7 @@ _SMOOTH_LINES = 15
 
 
 class Logbook:
-    """Means of what training reports, one JSON line every few steps.
+    """Means of what training reports, one JSON line every few steps, and notes between them.
 
     Args:
         path: File to append to.
@@ -41,10 +41,17 @@ class Logbook:
         """Write the means since the last line; returns the line."""
         means = {name: round(float(np.mean(v)), 5) for name, v in sorted(self._sums.items())}
         line = {'step': step, **{k: round(v, 6) for k, v in more.items()}, **means}
-        with self._path.open('a', encoding='utf-8') as file:
-            file.write(json.dumps(line) + '\n')
+        self._append(line)
         self._sums = {}
         return line
+
+    def note(self, step: int, kind: str, content: dict[str, Any]) -> None:
+        """Write a line of another kind: what a run computes on, or scores."""
+        self._append({'step': step, kind: content})
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with self._path.open('a', encoding='utf-8') as file:
+            file.write(json.dumps(line) + '\n')
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -62,7 +69,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 def plot_log(path: Path, picture: Path) -> None:
     """Draw loss and J over the steps of a log."""
-    lines = read_log(path)
+    lines = [line for line in read_log(path) if 'loss' in line]
     if not lines:
         return
     steps = np.array([line['step'] for line in lines])

@@ -4,59 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from robust_vos_ros.core.errors import ConfigError, WeightsError
+from robust_vos_ros.core.network import device_name, find_device, find_precision
 from robust_vos_ros.train.config import OptimizerSettings, TrainSettings
 from robust_vos_ros.train.loader import Batches, load_batches, step_rng
 from robust_vos_ros.train.logbook import Logbook, plot_log
 from robust_vos_ros.train.network import build_model
+from robust_vos_ros.train.processes import Process, own_device
 from robust_vos_ros.train.product import Product
 from robust_vos_ros.train.unroll import Batch, Rollout
 
 STATE_FILE = 'state.pt'
 LOG_FILE = 'log.jsonl'
 PLOT_FILE = 'log.png'
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Process:
-    """This process among those that train together (`torchrun` sets the environment)."""
-
-    rank: int
-    world: int
-
-    @classmethod
-    def join(cls) -> Process:
-        """Read the environment; join the others where there are several."""
-        rank, world = int(os.environ.get('RANK', '0')), int(os.environ.get('WORLD_SIZE', '1'))
-        if world > 1:
-            backend = 'nccl' if torch.cuda.is_available() else 'gloo'
-            distributed.init_process_group(backend)
-        return cls(rank, world)
-
-    def any(self, condition: bool) -> bool:
-        """Tell whether a condition holds on any process; all of them must ask."""
-        if self.world == 1:
-            return condition
-        votes = torch.tensor(float(condition))
-        if torch.cuda.is_available():
-            votes = votes.cuda()
-        distributed.all_reduce(votes)
-        return bool(votes > 0)
-
-    def leave(self) -> None:
-        """Leave the others, at the end."""
-        if self.world > 1:
-            distributed.destroy_process_group()
 
 
 class Trainer:
@@ -78,8 +47,10 @@ class Trainer:
         self.process = Process.join()
         if settings.num_threads:
             torch.set_num_threads(settings.num_threads)
-        device = _device_of(settings.device)
-        model = build_model(settings.model_copy(update={'device': device}))
+        self._device = find_device(own_device(settings.device))
+        precision = find_precision(settings.precision, self._device)
+        here = {'device': str(self._device), 'precision': precision}
+        model = build_model(settings.model_copy(update=here))
         self.rollout = Rollout(model, settings.rollout).to(model.device)
         self.parallel: nn.Module = self.rollout
         if self.process.world > 1:
@@ -90,7 +61,6 @@ class Trainer:
             name: tensor.detach().clone() for name, tensor in self.product.tensors().items()
         }
         self.step = 0
-        self._device = model.device
         out.mkdir(parents=True, exist_ok=True)
         if resume:
             self._load()
@@ -114,7 +84,7 @@ class Trainer:
             first_step=self.step,
             num_steps=settings.steps,
         )
-        logbook = Logbook(self.out / LOG_FILE, self.step) if self.process.rank == 0 else None
+        logbook = self._open_log() if self.process.rank == 0 else None
         saved, line = began, {}
         for batch in load_batches(batches, settings.num_workers):
             stats = self.train_step(batch)
@@ -147,7 +117,7 @@ class Trainer:
             *(getattr(batch, f.name).to(self._device) for f in dataclasses.fields(batch))
         )
         rng = step_rng(self.settings.seed, self.step, self.process.rank, 1)
-        bf16 = self.settings.precision == 'bf16'
+        bf16 = self.rollout.model.precision == 'bf16'
         with torch.autocast(self._device.type, torch.bfloat16, bf16):
             loss, stats = self.parallel(batch, rng, self.step / self.settings.steps)
         self.optimizer.zero_grad(set_to_none=True)
@@ -158,6 +128,23 @@ class Trainer:
         self.step += 1
         self._average()
         return {'loss': float(loss.detach()), 'grad_norm': float(norm), **stats}
+
+    def _open_log(self) -> Logbook:
+        """Go on with the log, beginning with what this run computes on."""
+        logbook = Logbook(self.out / LOG_FILE, self.step)
+        logbook.note(
+            self.step,
+            'run',
+            {
+                'steps': self.settings.steps,
+                'precision': self.rollout.model.precision,
+                'machine': device_name(self._device),
+                'processes': self.process.world,
+                'threads': torch.get_num_threads(),
+                'torch': torch.__version__,
+            },
+        )
+        return logbook
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -231,13 +218,6 @@ def rate_factor(settings: OptimizerSettings, step: int, num_steps: int) -> float
     done = (step - settings.warmup_steps) / max(1, num_steps - settings.warmup_steps)
     fall = 0.5 + 0.5 * math.cos(math.pi * min(1.0, done))
     return settings.final_factor + (1.0 - settings.final_factor) * fall
-
-
-def _device_of(name: str) -> str:
-    """Give each process started by torchrun its own GPU."""
-    if name == 'auto' and torch.cuda.is_available():
-        return f'cuda:{os.environ.get("LOCAL_RANK", "0")}'
-    return name
 
 
 def _replace(path: Path, write: Callable[[Path], None]) -> None:
