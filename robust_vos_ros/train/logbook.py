@@ -15,6 +15,7 @@ try:
 except ImportError as error:
     raise ConfigError("training draws curves: pip install 'robust_vos_ros[train]'") from error
 
+LOG_FILE = 'log.jsonl'
 _SMOOTH_LINES = 15
 
 

@@ -17,14 +17,13 @@ from robust_vos_ros.core.errors import ConfigError, WeightsError
 from robust_vos_ros.core.network import device_name, find_device, find_precision
 from robust_vos_ros.train.config import OptimizerSettings, TrainSettings
 from robust_vos_ros.train.loader import Batches, load_batches, step_rng
-from robust_vos_ros.train.logbook import Logbook, plot_log
+from robust_vos_ros.train.logbook import LOG_FILE, Logbook, plot_log
 from robust_vos_ros.train.network import build_model
 from robust_vos_ros.train.processes import Process, own_device
 from robust_vos_ros.train.product import Product
 from robust_vos_ros.train.unroll import Batch, Rollout
 
 STATE_FILE = 'state.pt'
-LOG_FILE = 'log.jsonl'
 PLOT_FILE = 'log.png'
 
 
