@@ -45,10 +45,12 @@ def train(
         raise ConfigError(
             'expected a training file such as config/train/nano.yaml, or --status, got neither'
         )
+    from robust_vos_ros.cli.scoring import make_scorer
     from robust_vos_ros.train.config import load_settings
     from robust_vos_ros.train.progress import train_with_progress
 
-    train_with_progress(load_settings(config, change or []), out, resume=resume)
+    settings = load_settings(config, change or [])
+    train_with_progress(settings, out, resume=resume, make_scorer=make_scorer)
 
 
 @app.command()

@@ -25,6 +25,7 @@ from robust_vos_ros.eval.metrics import SequenceScore, score_sequence
 from robust_vos_ros.eval.prompting import PromptForm, make_prompt
 
 _OBJECT_ID = 'object'
+_TITLES = {'mask': 'mask', 'box': 'box', 'clicks3': 'clicks'}
 _STEP_NS = 66_666_667  # 15 frames per second
 
 
@@ -83,16 +84,18 @@ def baselines() -> list[Entrant]:
     return [Entrant(name, track) for name, track in BASELINES.items()]
 
 
-def network_entrants(name: str, model: Model) -> list[Entrant]:
-    """Return a network pointed at the first mask by the mask, by a box and by three clicks."""
+def network_entrants(
+    name: str, model: Model, forms: Sequence[PromptForm] = ('mask', 'box', 'clicks3')
+) -> list[Entrant]:
+    """Return a network pointed at the first mask in each of some ways."""
 
-    def entrant(title: str, form: PromptForm) -> Entrant:
+    def entrant(form: PromptForm) -> Entrant:
         def track(images: Sequence[np.ndarray], first_mask: np.ndarray) -> list[np.ndarray]:
             return _track(model, images, make_prompt(form, first_mask, _OBJECT_ID))
 
-        return Entrant(f'{name} {title}', track)
+        return Entrant(f'{name} {_TITLES[form]}', track)
 
-    return [entrant('mask', 'mask'), entrant('box', 'box'), entrant('clicks', 'clicks3')]
+    return [entrant(form) for form in forms]
 
 
 def compare(
@@ -168,16 +171,14 @@ def make_report(
             }
             for name, model in models.items()
         },
-        'rows': [
-            {
-                'name': row.name,
-                **_percents(row.total),
-                'fps': round(row.fps, 2),
-                'sequences': {name: _percents(s) for name, s in row.sequences.items()},
-            }
-            for row in rows
-        ],
+        'rows': [{'name': row.name, 'fps': round(row.fps, 2), **row_numbers(row)} for row in rows],
     }
+
+
+def row_numbers(row: Row) -> dict[str, Any]:
+    """Return the scores of an entrant in percent, and those of every sequence."""
+    sequences = {name: _percents(score) for name, score in row.sequences.items()}
+    return {**_percents(row.total), 'sequences': sequences}
 
 
 def _track(model: Model, images: Sequence[np.ndarray], prompt: Prompt) -> list[np.ndarray]:

@@ -68,6 +68,27 @@ class OptimizerSettings(Settings):
     )
 
 
+class ValidationSettings(Settings):
+    """Scores of the moving average on a development split, as `robust-vos compare` makes them."""
+
+    root: str = setting(..., 'Folder of a video data set with masks of all frames.')
+    layout: str = setting('folders', 'Its layout: davis2016, davis2017, youtube_vos, ...')
+    split: str = setting(
+        '', 'Its split, such as val.txt; empty = all, where the layout allows it.'
+    )
+    every_steps: int = setting(
+        500, 'Steps between scores; they are made where a line of the log is due.', ge=1
+    )
+    frame_stride: int = setting(1, 'Track every n-th frame.', ge=1)
+    max_frames: int = setting(0, 'Frames tracked per sequence; 0 = all.', ge=0)
+    prompts: list[Literal['mask', 'box', 'clicks3']] = setting(
+        ['mask'],
+        'How objects are pointed at in the first frame; the mean J&F of all chooses the best '
+        'weights.',
+        min_length=1,
+    )
+
+
 class TrainSettings(Settings):
     """One training."""
 
@@ -106,6 +127,9 @@ class TrainSettings(Settings):
     data: DataSettings = DataSettings()
     rollout: RolloutSettings = RolloutSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
+    validation: ValidationSettings | None = setting(
+        None, 'Score the moving average and keep the best one as best.safetensors; null = do not.'
+    )
 
 
 def load_settings(path: Path, changes: list[str]) -> TrainSettings:

@@ -52,6 +52,7 @@ class Product:
                 for name, tensor in tensors.items()
             }
             safetensors.torch.save_file(half, path)
+            path.chmod(0o644)
             return
         save_adapter(
             path,

@@ -212,11 +212,12 @@ def test_settings_are_described():
 
 
 @pytest.mark.slow
-def test_two_processes_train_together_and_resume(tmp_path):
+def test_two_processes_train_together_and_resume(footage, tmp_path):
     path = tmp_path / 'train.yaml'
     path.write_text(
         'steps: 3\nnum_workers: 0\nnum_threads: 1\ndevice: cpu\nlog_every: 1\n'
         'data: {batch_size: 1, num_frames: 2, long_frames: 2, max_objects: 1}\n'
+        f'validation: {{root: {footage}, every_steps: 2, max_frames: 4}}\n'
     )
 
     def launch(*options):
@@ -229,3 +230,6 @@ def test_two_processes_train_together_and_resume(tmp_path):
     assert list(losses_of(tmp_path / 'out')) == [1], 'all processes stop at the same step'
     launch('--resume')
     assert list(losses_of(tmp_path / 'out')) == [1, 2, 3]
+    lines = read_log(tmp_path / 'out' / training.LOG_FILE)
+    assert [line['run']['processes'] for line in lines if 'run' in line] == [2, 2]
+    assert [line['step'] for line in lines if 'validation' in line] == [2, 3], 'once for both'
