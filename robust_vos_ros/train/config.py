@@ -101,6 +101,12 @@ class TrainSettings(Settings):
         'Weights of the whole model to start from; empty = random, or with an adapter the '
         "model's own.",
     )
+    start_state: str = setting(
+        '',
+        'state.pt of an earlier training to start from: tensors of equal name and shape, without '
+        'the optimizer. The network itself is taken from it only without `weights` and `adapter`; '
+        'empty = none.',
+    )
     frozen: list[str] = setting(
         [], 'Parameters whose name starts with one of these are not trained.'
     )

@@ -15,7 +15,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network import device_name, find_device, find_precision
-from robust_vos_ros.train.checkpoint import STATE_FILE, differences, read_state, replace_file
+from robust_vos_ros.train.checkpoint import (
+    STATE_FILE,
+    differences,
+    read_state,
+    replace_file,
+    start_from,
+)
 from robust_vos_ros.train.config import OptimizerSettings, TrainSettings, ValidationSettings
 from robust_vos_ros.train.loader import Batches, load_batches, step_rng
 from robust_vos_ros.train.logbook import LOG_FILE, PLOT_FILE, Logbook, plot_log
@@ -59,6 +65,13 @@ class Trainer:
         here = settings.model_copy(update={'device': str(self._device), 'precision': precision})
         model = build_model(here)
         self.rollout = Rollout(model, settings.rollout).to(model.device)
+        self._started = ''  # what was taken of `start_state`
+        if settings.start_state:
+            self._started = start_from(
+                Path(settings.start_state).expanduser(),
+                self.rollout,
+                with_network=not (settings.weights or settings.adapter),
+            )
         self.parallel: nn.Module = self.rollout
         if self.process.world > 1:
             self.parallel = DistributedDataParallel(self.rollout, find_unused_parameters=True)
@@ -167,6 +180,7 @@ class Trainer:
                 'processes': self.process.world,
                 'threads': torch.get_num_threads(),
                 'torch': torch.__version__,
+                'start_state': self._started,
             },
         )
         return logbook

@@ -91,6 +91,7 @@ def test_the_log_says_what_a_run_computes_on(tiny_settings, tmp_path, precision)
         'processes': 1,
         'threads': torch.get_num_threads(),
         'torch': torch.__version__,
+        'start_state': '',
     }
     assert np.isfinite(line['loss'])
 
