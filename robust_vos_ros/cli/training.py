@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from pathlib import Path
@@ -17,7 +18,9 @@ from robust_vos_ros.core.errors import ConfigError
 @app.command()
 @reports_errors
 def train(
-    config: Annotated[Path, typer.Argument(help='Training file, such as config/train/nano.yaml.')],
+    config: Annotated[
+        Path | None, typer.Argument(help='Training file, such as config/train/nano.yaml.')
+    ] = None,
     out: Annotated[
         Path, typer.Option(help='Folder for checkpoint, weights, log and plot.')
     ] = Path('out/train'),
@@ -28,12 +31,26 @@ def train(
     resume: Annotated[
         bool, typer.Option('--resume', help='Go on from the checkpoint in --out.')
     ] = False,
+    status: Annotated[
+        bool,
+        typer.Option('--status', help='Print where the training in --out is; starts nothing.'),
+    ] = False,
+    as_json: Annotated[bool, typer.Option('--json', help='Print the status as JSON.')] = False,
 ) -> None:
     """Train a model; several GPUs: torchrun --nproc-per-node N -m robust_vos_ros.cli train ..."""
+    if status:
+        _print_status(out, as_json)
+        return
+    if config is None:
+        raise ConfigError(
+            'expected a training file such as config/train/nano.yaml, or --status, got neither'
+        )
+    from robust_vos_ros.cli.scoring import make_scorer
     from robust_vos_ros.train.config import load_settings
     from robust_vos_ros.train.progress import train_with_progress
 
-    train_with_progress(load_settings(config, change or []), out, resume=resume)
+    settings = load_settings(config, change or [])
+    train_with_progress(settings, out, resume=resume, make_scorer=make_scorer)
 
 
 @app.command()
@@ -88,3 +105,13 @@ def compare(
         report = comparison.make_report(rows, models, root=root, split=split)
         json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+
+
+def _print_status(out: Path, as_json: bool) -> None:
+    from robust_vos_ros.train.status import describe, read_status
+
+    status = read_status(out)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(status), indent=2))
+    else:
+        typer.echo(describe(status))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import platform
 from typing import Any
 
 import pooch
@@ -128,3 +129,18 @@ def find_precision(name: str, device: torch.device) -> str:
         return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp32'
     native = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001 (torch has no other)
     return 'bf16' if native else 'fp32'
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, or of the processor."""
+    return torch.cuda.get_device_name(device) if device.type == 'cuda' else cpu_name()
+
+
+def cpu_name() -> str:
+    """Return what the system calls its processor."""
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as file:  # noqa: PTH123 (not a path of ours)
+            names = [line.split(':')[1].strip() for line in file if line.startswith('model name')]
+        return names[0]
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()

@@ -147,6 +147,7 @@ def open_dataset(
     include: Sequence[str] | Path = (),
     exclude: Sequence[str] | Path = (),
     frame_stride: int = 1,
+    max_frames: int = 0,
     void_value: int | None = None,
 ) -> VideoFolder:
     """List a data set without reading any image.
@@ -160,6 +161,7 @@ def open_dataset(
             empty = all.
         exclude: Sequences to leave out, likewise.
         frame_stride: Keep every n-th frame, counted from the first.
+        max_frames: Keep so many of them in each sequence; 0 = all.
         void_value: Mask value of pixels that nobody labelled, from 1 to 255; None = no void.
 
     Raises:
@@ -172,7 +174,7 @@ def open_dataset(
     if not root.is_dir():
         raise DatasetError(f'root: expected the folder of a data set, got {root}')
     where = LAYOUTS[layout]
-    _check_numbers(layout, frame_stride, void_value)
+    _check_numbers(layout, frame_stride, max_frames, void_value)
     if not split and where.needs_split:
         raise DatasetError(
             f'split: expected a name, as the layout {layout} needs one, got none; '
@@ -195,6 +197,7 @@ def open_dataset(
                 masks / name,
                 kind=where.kind,
                 frame_stride=frame_stride,
+                max_frames=max_frames,
                 void_value=void_value,
             )
             for name in names
@@ -203,9 +206,13 @@ def open_dataset(
     )
 
 
-def _check_numbers(layout: str, frame_stride: int, void_value: int | None) -> None:
+def _check_numbers(
+    layout: str, frame_stride: int, max_frames: int, void_value: int | None
+) -> None:
     if frame_stride < 1:
         raise DatasetError(f'frame_stride: expected 1 or more, got {frame_stride}')
+    if max_frames < 0:
+        raise DatasetError(f'max_frames: expected 0 or more, got {max_frames}')
     if void_value is None:
         return
     if not 1 <= void_value <= 255:
@@ -267,6 +274,7 @@ def _sequence(
     *,
     kind: MaskKind,
     frame_stride: int,
+    max_frames: int,
     void_value: int | None,
 ) -> VideoSequence:
     frames = list_files(images, IMAGE_ENDINGS)
@@ -282,11 +290,11 @@ def _sequence(
                     f'{list(frames.values())[-1].name}'
                 )
             files[stem][object_id] = path
-    kept = list(frames)[::frame_stride]
+    kept = list(frames)[::frame_stride][: max_frames or None]
     if not any(files[stem] for stem in kept):
         raise DatasetError(
             f'{masks}: expected PNG masks of some frames, got none with '
-            f'frame_stride={frame_stride}'
+            f'frame_stride={frame_stride} and max_frames={max_frames}'
         )
     paths = tuple(frames[stem] for stem in kept)
     labels = Labels(paths, tuple(files[stem] for stem in kept), kind=kind, void_value=void_value)

@@ -16,16 +16,14 @@ from rich.table import Table
 from robust_vos_ros.core.errors import ConfigError, DatasetError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.model_spec import model_names
-from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.types import Frame, Prompt
 from robust_vos_ros.data.video_folder import VideoFolder, VideoSequence
 from robust_vos_ros.eval.baselines import BASELINES, Baseline
-from robust_vos_ros.eval.metrics import SequenceScore, score_sequence
+from robust_vos_ros.eval.clip_scores import track_prompts
+from robust_vos_ros.eval.metrics import SequenceScore, mean_of, score_sequence
 from robust_vos_ros.eval.prompting import PromptForm, make_prompt
 
 _OBJECT_ID = 'object'
-_STEP_NS = 66_666_667  # 15 frames per second
+_TITLES = {'mask': 'mask', 'box': 'box', 'clicks3': 'clicks'}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,11 +50,7 @@ class Row:
     @property
     def total(self) -> SequenceScore:
         """Mean over the sequences."""
-        scores = self.sequences.values()
-        return SequenceScore(
-            float(np.mean([score.j for score in scores])),
-            float(np.mean([score.f for score in scores])),
-        )
+        return mean_of(list(self.sequences.values()))
 
 
 def parse_weights(text: str) -> tuple[str, str, str]:
@@ -83,16 +77,19 @@ def baselines() -> list[Entrant]:
     return [Entrant(name, track) for name, track in BASELINES.items()]
 
 
-def network_entrants(name: str, model: Model) -> list[Entrant]:
-    """Return a network pointed at the first mask by the mask, by a box and by three clicks."""
+def network_entrants(
+    name: str, model: Model, forms: Sequence[PromptForm] = ('mask', 'box', 'clicks3')
+) -> list[Entrant]:
+    """Return a network pointed at the first mask in each of some ways."""
 
-    def entrant(title: str, form: PromptForm) -> Entrant:
+    def entrant(form: PromptForm) -> Entrant:
         def track(images: Sequence[np.ndarray], first_mask: np.ndarray) -> list[np.ndarray]:
-            return _track(model, images, make_prompt(form, first_mask, _OBJECT_ID))
+            prompt = make_prompt(form, first_mask, _OBJECT_ID)
+            return track_prompts(model, images, [prompt])[_OBJECT_ID]
 
-        return Entrant(f'{name} {title}', track)
+        return Entrant(f'{name} {_TITLES[form]}', track)
 
-    return [entrant('mask', 'mask'), entrant('box', 'box'), entrant('clicks', 'clicks3')]
+    return [entrant(form) for form in forms]
 
 
 def compare(
@@ -168,26 +165,14 @@ def make_report(
             }
             for name, model in models.items()
         },
-        'rows': [
-            {
-                'name': row.name,
-                **_percents(row.total),
-                'fps': round(row.fps, 2),
-                'sequences': {name: _percents(s) for name, s in row.sequences.items()},
-            }
-            for row in rows
-        ],
+        'rows': [{'name': row.name, 'fps': round(row.fps, 2), **row_numbers(row)} for row in rows],
     }
 
 
-def _track(model: Model, images: Sequence[np.ndarray], prompt: Prompt) -> list[np.ndarray]:
-    """Return the masks that the engine publishes."""
-    tracker = VideoTracker(model, TrackerSettings())
-    tracker.step(Frame(images[0], 0))
-    results = [tracker.add([prompt])]
-    for index, image in enumerate(images[1:], 1):
-        results.append(tracker.step(Frame(image, index * _STEP_NS)))
-    return [result.mask(_OBJECT_ID) for result in results]
+def row_numbers(row: Row) -> dict[str, Any]:
+    """Return the scores of an entrant in percent, and those of every sequence."""
+    sequences = {name: score.percents for name, score in row.sequences.items()}
+    return {**row.total.percents, 'sequences': sequences}
 
 
 def _read_masks(
@@ -220,8 +205,3 @@ def _united_masks(sequence: VideoSequence, size_hw: tuple[int, int]) -> Iterator
                 )
             united |= mask
         yield united
-
-
-def _percents(score: SequenceScore) -> dict[str, float]:
-    values = {'jf': score.jf, 'j': score.j, 'f': score.f}
-    return {name: round(100 * value, 2) for name, value in values.items()}

@@ -29,6 +29,12 @@ class SequenceScore:
         """Mean of J and F."""
         return (self.j + self.f) / 2
 
+    @property
+    def percents(self) -> dict[str, float]:
+        """All three in percent, by name, for a file."""
+        values = {'jf': self.jf, 'j': self.j, 'f': self.f}
+        return {name: round(100 * value, 2) for name, value in values.items()}
+
 
 def region_similarity(pred: np.ndarray, true: np.ndarray, void: np.ndarray | None = None) -> float:
     """Return J, the intersection over union; 1 if both masks are empty.
@@ -112,6 +118,14 @@ def score_sequence(
         scores.append((region_similarity(*triple), boundary_accuracy(*triple)))
     j, f = np.mean(scores, axis=0)
     return SequenceScore(float(j), float(f))
+
+
+def mean_of(scores: Sequence[SequenceScore]) -> SequenceScore:
+    """Return the mean of some scores, each of the same weight."""
+    return SequenceScore(
+        float(np.mean([score.j for score in scores])),
+        float(np.mean([score.f for score in scores])),
+    )
 
 
 def _without_void(

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from robust_vos_ros.eval.metrics import SequenceScore
+from robust_vos_ros.eval.metrics import SequenceScore, mean_of
 from robust_vos_ros.eval.records import ObjectRecord, SequenceRecord
 
 Protocol = Literal['davis', 'davis-all', 'robustpvos']
@@ -77,10 +77,7 @@ def _scored(item: ObjectRecord, num_frames: int, protocol: str) -> np.ndarray:
 
 def mean_score(objects: Sequence[ObjectScores]) -> SequenceScore:
     """Return the mean over objects, as DAVIS-2017 takes it: not per sequence first."""
-    means = [item.mean for item in objects]
-    return SequenceScore(
-        float(np.mean([score.j for score in means])), float(np.mean([score.f for score in means]))
-    )
+    return mean_of([item.mean for item in objects])
 
 
 def by_sequence(objects: Sequence[ObjectScores]) -> dict[str, SequenceScore]:

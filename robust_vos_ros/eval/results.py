@@ -11,10 +11,10 @@ import pydantic
 import torch
 
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.network import cpu_name
 from robust_vos_ros.data.layouts import natural_key
 from robust_vos_ros.eval.protocols import NOTES
 from robust_vos_ros.eval.records import Condition, Record, SequenceRecord
-from robust_vos_ros.eval.speed import cpu_name
 from robust_vos_ros.eval.summary import differences, summarize
 from robust_vos_ros.eval.tasks import Dataset, Variant, adapter_hash, code_hash, weights_hash
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ import psutil
 import torch
 
 from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.network import device_name
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import Frame, Prompt
@@ -104,24 +104,13 @@ def measure_corruption(name: str, *, size_hw: tuple[int, int], num_frames: int =
 
 def machine(model: Model) -> dict[str, Any]:
     """Return what the numbers were measured on."""
-    on_gpu = model.device.type == 'cuda'
     return {
         'model': model.name,
-        'device': torch.cuda.get_device_name(model.device) if on_gpu else cpu_name(),
+        'device': device_name(model.device),
         'precision': model.precision,
         'torch_threads': torch.get_num_threads(),
         'torch': torch.__version__,
     }
-
-
-def cpu_name() -> str:
-    """Return what the system calls its processor."""
-    try:
-        with open('/proc/cpuinfo', encoding='utf-8') as file:  # noqa: PTH123 (not a path of ours)
-            names = [line.split(':')[1].strip() for line in file if line.startswith('model name')]
-        return names[0]
-    except (OSError, IndexError):
-        return platform.processor() or platform.machine()
 
 
 class _Scene:

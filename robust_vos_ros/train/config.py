@@ -71,6 +71,27 @@ class OptimizerSettings(Settings):
     )
 
 
+class ValidationSettings(Settings):
+    """Scores of the moving average on a development split, as `robust-vos compare` makes them."""
+
+    root: str = setting(..., 'Folder of a video data set with masks of all frames.')
+    layout: str = setting('folders', 'Its layout: davis2016, davis2017, youtube_vos, ...')
+    split: str = setting(
+        '', 'Its split, such as val.txt; empty = all, where the layout allows it.'
+    )
+    every_steps: int = setting(
+        500, 'Steps between scores; they are made where a line of the log is due.', ge=1
+    )
+    frame_stride: int = setting(1, 'Track every n-th frame.', ge=1)
+    max_frames: int = setting(0, 'Frames tracked per sequence; 0 = all.', ge=0)
+    prompts: list[Literal['mask', 'box', 'clicks3']] = setting(
+        ['mask'],
+        'How objects are pointed at in the first frame; the mean J&F of all chooses the best '
+        'weights.',
+        min_length=1,
+    )
+
+
 class TrainSettings(Settings):
     """One training."""
 
@@ -83,13 +104,23 @@ class TrainSettings(Settings):
         'Weights of the whole model to start from; empty = random, or with an adapter the '
         "model's own.",
     )
+    start_state: str = setting(
+        '',
+        'state.pt of an earlier training to start from: tensors of equal name and shape, without '
+        'the optimizer. The network itself is taken from it only without `weights` and `adapter`; '
+        'empty = none.',
+    )
     frozen: list[str] = setting(
         [], 'Parameters whose name starts with one of these are not trained.'
     )
     steps: int = setting(6000, 'Optimizer steps.', ge=1)
     seed: int = setting(0, 'Seed of everything random.', ge=0)
     device: str = setting('auto', 'Torch device: auto (cuda when present, else cpu), cpu, cuda:N.')
-    precision: Literal['fp32', 'bf16'] = setting('bf16', 'Arithmetic of forward and backward.')
+    precision: Literal['auto', 'fp32', 'bf16'] = setting(
+        'auto',
+        'Arithmetic of forward and backward: auto = bf16 where the hardware has it, fp32 '
+        'elsewhere.',
+    )
     num_threads: int = setting(0, 'CPU threads of torch; 0 = all.', ge=0, le=256)
     num_workers: int = setting(
         1, 'Processes that make clips; 0 = the training process does.', ge=0, le=64
@@ -105,6 +136,9 @@ class TrainSettings(Settings):
     data: DataSettings = DataSettings()
     rollout: RolloutSettings = RolloutSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
+    validation: ValidationSettings | None = setting(
+        None, 'Score the moving average and keep the best one as best.safetensors; null = do not.'
+    )
 
 
 def load_settings(path: Path, changes: list[str]) -> TrainSettings:

@@ -11,15 +11,18 @@ import numpy as np
 from robust_vos_ros.core.errors import ConfigError
 
 try:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 except ImportError as error:
     raise ConfigError("training draws curves: pip install 'robust_vos_ros[train]'") from error
 
+LOG_FILE = 'log.jsonl'
+PLOT_FILE = 'log.png'
 _SMOOTH_LINES = 15
 
 
 class Logbook:
-    """Means of what training reports, one JSON line every few steps.
+    """Means of what training reports, one JSON line every few steps, and notes between them.
 
     Args:
         path: File to append to.
@@ -41,10 +44,17 @@ class Logbook:
         """Write the means since the last line; returns the line."""
         means = {name: round(float(np.mean(v)), 5) for name, v in sorted(self._sums.items())}
         line = {'step': step, **{k: round(v, 6) for k, v in more.items()}, **means}
-        with self._path.open('a', encoding='utf-8') as file:
-            file.write(json.dumps(line) + '\n')
+        self._append(line)
         self._sums = {}
         return line
+
+    def note(self, step: int, kind: str, content: dict[str, Any]) -> None:
+        """Write a line of another kind: what a run computes on, or scores."""
+        self._append({'step': step, kind: content})
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with self._path.open('a', encoding='utf-8') as file:
+            file.write(json.dumps(line) + '\n')
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -61,25 +71,42 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def plot_log(path: Path, picture: Path) -> None:
-    """Draw loss and J over the steps of a log."""
-    lines = read_log(path)
+    """Draw loss and J over the steps of a log, and scores where there are some."""
+    log = read_log(path)
+    lines, scored = ([line for line in log if key in line] for key in ('loss', 'validation'))
     if not lines:
         return
     steps = np.array([line['step'] for line in lines])
-    figure = Figure(figsize=(11, 4), layout='constrained')  # without pyplot: needs no screen
-    left, right = figure.subplots(1, 2)
+    num_axes = 3 if scored else 2
+    # Without pyplot: needs no screen.
+    figure = Figure(figsize=(5.5 * num_axes, 4), layout='constrained')
+    axes = figure.subplots(1, num_axes)
     for axis, names, title in (
-        (left, ['loss'], 'loss'),
-        (right, sorted({k for line in lines for k in line if k.startswith('J')}), 'IoU'),
+        (axes[0], ['loss'], 'loss'),
+        (axes[1], sorted({k for line in lines for k in line if k.startswith('J')}), 'IoU'),
     ):
         for name in names:
             values = np.array([line.get(name, np.nan) for line in lines], float)
             (curve,) = axis.plot(steps, _smooth(values), label=name)
             axis.plot(steps, values, color=curve.get_color(), alpha=0.2, linewidth=0.7)
         axis.set(xlabel='step', title=title)
+    if scored:
+        _plot_scores(axes[2], scored)
+    for axis in axes:
         axis.grid(alpha=0.3)
         axis.legend(loc='best', fontsize='small')
     figure.savefig(picture, dpi=100)
+
+
+def _plot_scores(axis: Axes, scored: list[dict[str, Any]]) -> None:
+    """Draw J&F of the moving average by the form of the prompts, and mark the best mean."""
+    steps = [line['step'] for line in scored]
+    for form in scored[-1]['validation']['prompts']:
+        scores = [line['validation']['prompts'].get(form, {}).get('jf') for line in scored]
+        axis.plot(steps, np.array(scores, float), marker='.', label=form)
+    best = scored[-1]['validation']['best']
+    axis.axvline(best['step'], color='grey', linestyle=':', label=f'best {best["jf"]:.1f}')
+    axis.set(xlabel='step', title='development split, J&F in percent')
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

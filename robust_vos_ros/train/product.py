@@ -45,6 +45,10 @@ class Product:
 
     def save(self, path: Path, tensors: dict[str, torch.Tensor]) -> None:
         """Write averaged tensors: weights in half precision, an adapter with changes of norms."""
+        self._write(path, tensors)
+        path.chmod(0o644)
+
+    def _write(self, path: Path, tensors: dict[str, torch.Tensor]) -> None:
         adapter = self._model.adapter
         if adapter is None:
             half = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from robust_vos_ros.train.config import TrainSettings
 from robust_vos_ros.train.trainer import Trainer
+from robust_vos_ros.train.validation import Scorer
 
 
-def train_with_progress(settings: TrainSettings, out: Path, *, resume: bool) -> None:
+def train_with_progress(
+    settings: TrainSettings,
+    out: Path,
+    *,
+    resume: bool,
+    make_scorer: Callable[[TrainSettings], Scorer],
+) -> None:
     """Train to the last step and show how it goes; arguments and errors as for `Trainer`."""
-    trainer = Trainer(settings, out, resume=resume)
+    trainer = Trainer(settings, out, resume=resume, make_scorer=make_scorer)
     console = Console(stderr=True, quiet=trainer.process.rank != 0)
     columns = (
         TextColumn('{task.description}'),
@@ -30,6 +38,8 @@ def train_with_progress(settings: TrainSettings, out: Path, *, resume: bool) -> 
 
         def show(step: int, line: dict[str, Any]) -> None:
             news = f'loss {line["loss"]:.3f}  J {line["J"]:.3f}' if line else ''
+            if trainer.validation and trainer.validation.best:
+                news += f'  best J&F {trainer.validation.best.jf:.1f}'
             progress.update(task, completed=step, news=news)
 
         trainer.run(show)

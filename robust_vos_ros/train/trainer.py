@@ -4,59 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.train.config import OptimizerSettings, TrainSettings
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.network import device_name, find_device, find_precision
+from robust_vos_ros.train.checkpoint import (
+    STATE_FILE,
+    differences,
+    read_state,
+    replace_file,
+    start_from,
+)
+from robust_vos_ros.train.config import OptimizerSettings, TrainSettings, ValidationSettings
 from robust_vos_ros.train.loader import Batches, load_batches, step_rng
-from robust_vos_ros.train.logbook import Logbook, plot_log
+from robust_vos_ros.train.logbook import LOG_FILE, PLOT_FILE, Logbook, plot_log
 from robust_vos_ros.train.network import build_model
+from robust_vos_ros.train.processes import Process, own_device
 from robust_vos_ros.train.product import Product
 from robust_vos_ros.train.unroll import Batch, Rollout
-
-STATE_FILE = 'state.pt'
-LOG_FILE = 'log.jsonl'
-PLOT_FILE = 'log.png'
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Process:
-    """This process among those that train together (`torchrun` sets the environment)."""
-
-    rank: int
-    world: int
-
-    @classmethod
-    def join(cls) -> Process:
-        """Read the environment; join the others where there are several."""
-        rank, world = int(os.environ.get('RANK', '0')), int(os.environ.get('WORLD_SIZE', '1'))
-        if world > 1:
-            backend = 'nccl' if torch.cuda.is_available() else 'gloo'
-            distributed.init_process_group(backend)
-        return cls(rank, world)
-
-    def any(self, condition: bool) -> bool:
-        """Tell whether a condition holds on any process; all of them must ask."""
-        if self.world == 1:
-            return condition
-        votes = torch.tensor(float(condition))
-        if torch.cuda.is_available():
-            votes = votes.cuda()
-        distributed.all_reduce(votes)
-        return bool(votes > 0)
-
-    def leave(self) -> None:
-        """Leave the others, at the end."""
-        if self.world > 1:
-            distributed.destroy_process_group()
+from robust_vos_ros.train.validation import Best, Scorer, Validation
 
 
 class Trainer:
@@ -66,21 +39,39 @@ class Trainer:
         settings: What to train.
         out: Folder for checkpoint, weights, log and plot.
         resume: Go on from the checkpoint in `out`; otherwise `out` must not hold one.
+        make_scorer: Makes what scores the moving average, where `settings.validation` asks for it;
+            called with the settings on the first process alone.
 
     Raises:
         ConfigError: There is a checkpoint and no `resume`, or it is of other settings.
         WeightsError, DatasetError: A file cannot be used.
     """
 
-    def __init__(self, settings: TrainSettings, out: Path, *, resume: bool) -> None:
+    def __init__(
+        self,
+        settings: TrainSettings,
+        out: Path,
+        *,
+        resume: bool,
+        make_scorer: Callable[[TrainSettings], Scorer] | None = None,
+    ) -> None:
         self.settings = settings
         self.out = out
         self.process = Process.join()
         if settings.num_threads:
             torch.set_num_threads(settings.num_threads)
-        device = _device_of(settings.device)
-        model = build_model(settings.model_copy(update={'device': device}))
+        self._device = find_device(own_device(settings.device))
+        precision = find_precision(settings.precision, self._device)
+        here = settings.model_copy(update={'device': str(self._device), 'precision': precision})
+        model = build_model(here)
         self.rollout = Rollout(model, settings.rollout).to(model.device)
+        self._started = ''  # what was taken of `start_state`
+        if settings.start_state:
+            self._started = start_from(
+                Path(settings.start_state).expanduser(),
+                self.rollout,
+                with_network=not (settings.weights or settings.adapter),
+            )
         self.parallel: nn.Module = self.rollout
         if self.process.world > 1:
             self.parallel = DistributedDataParallel(self.rollout, find_unused_parameters=True)
@@ -90,7 +81,11 @@ class Trainer:
             name: tensor.detach().clone() for name, tensor in self.product.tensors().items()
         }
         self.step = 0
-        self._device = model.device
+        self.validation: Validation | None = None
+        if settings.validation and self.process.rank == 0:
+            if make_scorer is None:
+                raise ConfigError('validation: expected make_scorer as well, got none')
+            self.validation = Validation(out, self.product, make_scorer(here))
         out.mkdir(parents=True, exist_ok=True)
         if resume:
             self._load()
@@ -114,7 +109,7 @@ class Trainer:
             first_step=self.step,
             num_steps=settings.steps,
         )
-        logbook = Logbook(self.out / LOG_FILE, self.step) if self.process.rank == 0 else None
+        logbook = self._open_log() if self.process.rank == 0 else None
         saved, line = began, {}
         for batch in load_batches(batches, settings.num_workers):
             stats = self.train_step(batch)
@@ -129,8 +124,13 @@ class Trainer:
                 on_step(self.step, line)
             if not complete:
                 continue
+            scored = self._is_scored()
+            if scored and logbook is not None and self.validation is not None:
+                logbook.note(self.step, 'validation', self.validation.run(self.step, self.average))
+            now = time.monotonic()
             timeout = self.process.any(0 < settings.max_seconds < now - began)
-            if timeout or self.step == settings.steps or now - saved > settings.save_every_s:
+            last = self.step == settings.steps
+            if timeout or last or scored or now - saved > settings.save_every_s:
                 self._save()
                 saved = time.monotonic()
             if timeout:
@@ -147,7 +147,7 @@ class Trainer:
             *(getattr(batch, f.name).to(self._device) for f in dataclasses.fields(batch))
         )
         rng = step_rng(self.settings.seed, self.step, self.process.rank, 1)
-        bf16 = self.settings.precision == 'bf16'
+        bf16 = self.rollout.model.precision == 'bf16'
         with torch.autocast(self._device.type, torch.bfloat16, bf16):
             loss, stats = self.parallel(batch, rng, self.step / self.settings.steps)
         self.optimizer.zero_grad(set_to_none=True)
@@ -158,6 +158,32 @@ class Trainer:
         self.step += 1
         self._average()
         return {'loss': float(loss.detach()), 'grad_norm': float(norm), **stats}
+
+    def _is_scored(self) -> bool:
+        """Tell whether this step, where a line of the log is complete, is one to score."""
+        settings = self.settings
+        if settings.validation is None:
+            return False
+        due = self.step % settings.validation.every_steps < settings.log_every
+        return due or self.step == settings.steps
+
+    def _open_log(self) -> Logbook:
+        """Go on with the log, beginning with what this run computes on."""
+        logbook = Logbook(self.out / LOG_FILE, self.step)
+        logbook.note(
+            self.step,
+            'run',
+            {
+                'steps': self.settings.steps,
+                'precision': self.rollout.model.precision,
+                'machine': device_name(self._device),
+                'processes': self.process.world,
+                'threads': torch.get_num_threads(),
+                'torch': torch.__version__,
+                'start_state': self._started,
+            },
+        )
+        return logbook
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -178,26 +204,27 @@ class Trainer:
             'average': self.average,
             'optimizer': self.optimizer.state_dict(),
         }
-        _replace(self.out / STATE_FILE, lambda path: torch.save(state, path))
-        _replace(self.out / self.product.file, lambda path: self.product.save(path, self.average))
-        (self.out / self.product.file).chmod(0o644)
+        if self.validation and self.validation.best:
+            state['best'] = dataclasses.asdict(self.validation.best)
+        replace_file(self.out / STATE_FILE, lambda path: torch.save(state, path))
+        file = self.out / self.product.file
+        replace_file(file, lambda path: self.product.save(path, self.average))
         plot_log(self.out / LOG_FILE, self.out / PLOT_FILE)
 
     def _load(self) -> None:
         path = self.out / STATE_FILE
         if not path.exists():
             return
-        try:
-            state = torch.load(path, map_location=self._device, weights_only=True)
-            have = TrainSettings(**state['settings'])
-        except Exception as error:  # torch raises anything from EOFError to UnpicklingError here
-            raise WeightsError(f'{path} is not a checkpoint of a training: {error}') from error
-        changed = _differences(have, self.settings)
+        state, have = read_state(path, self._device)
+        changed = differences(have, self.settings)
         if changed:
             raise ConfigError(f'{path} was made with other settings: {", ".join(changed)}')
         self.step, self.average = state['step'], state['average']
         self.rollout.load_state_dict(state['rollout'])
         self.optimizer.load_state_dict(state['optimizer'])
+        best = state.get('best')
+        if best and self.validation and _same_scores(have.validation, self.settings.validation):
+            self.validation.best = Best(**best)
 
 
 def make_optimizer(rollout: Rollout, settings: OptimizerSettings) -> torch.optim.Optimizer:
@@ -233,27 +260,7 @@ def rate_factor(settings: OptimizerSettings, step: int, num_steps: int) -> float
     return settings.final_factor + (1.0 - settings.final_factor) * fall
 
 
-def _device_of(name: str) -> str:
-    """Give each process started by torchrun its own GPU."""
-    if name == 'auto' and torch.cuda.is_available():
-        return f'cuda:{os.environ.get("LOCAL_RANK", "0")}'
-    return name
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    new = path.with_name(path.name + '.new')
-    write(new)
-    new.replace(path)
-
-
-# Changing these does not change what is learned.
-_FREE = {'device', 'num_threads', 'num_workers', 'save_every_s', 'max_seconds', 'log_every'}
-
-
-def _differences(have: TrainSettings, want: TrainSettings) -> list[str]:
-    old, new = have.model_dump(), want.model_dump()
-    return [
-        f'{key} {old[key]!r} is now {new[key]!r}'
-        for key in new
-        if key not in _FREE and old[key] != new[key]
-    ]
+def _same_scores(have: ValidationSettings | None, want: ValidationSettings | None) -> bool:
+    """Tell whether scores of two validations can be compared."""
+    old, new = (item and item.model_dump(exclude={'every_steps'}) for item in (have, want))
+    return old == new

@@ -274,6 +274,14 @@ def test_stride_counts_from_the_first_frame(tmp_path, stride, kept, labelled, fi
     assert [int(sequence.image(i).mean()) for i in range(sequence.num_frames)] == list(kept)
 
 
+def test_only_the_first_of_the_kept_frames_are_read(tmp_path):
+    root = make_split_folders(tmp_path)
+    dataset = open_dataset(root, layout='mose', split='train', frame_stride=5, max_frames=2)
+    sequence = dataset['003234408d']
+    assert [int(path.stem) for path in sequence.frames] == [0, 5]
+    assert sequence.labelled == (0, 1)
+
+
 def test_frames_are_in_the_order_of_their_numbers(tmp_path):
     numbers = [1, 2, 9, 10, 11, 100]
     for number in numbers:
@@ -368,6 +376,7 @@ OPENING_ERRORS = [
     ('Annotations/bear/00000.png', 'folders', '', {'frame_stride': 2},
      r'got none with frame_stride=2'),
     ('', 'folders', '', {'frame_stride': 0}, r'frame_stride: expected 1 or more, got 0'),
+    ('', 'folders', '', {'max_frames': -1}, r'max_frames: expected 0 or more, got -1'),
     ('', 'folders', '', {'void_value': 0}, r'void_value: expected 1 to 255, got 0'),
     ('', 'folders', '', {'void_value': 256}, r'void_value: expected 1 to 255, got 256'),
     ('', 'davis2016', 'val', {'void_value': 255}, r'void_value: expected none, .*davis2016.* 255'),

@@ -1,7 +1,9 @@
+import cv2
 import pytest
 import torch
 
 from robust_vos_ros.core.config import parse_settings
+from robust_vos_ros.data.synthetic import SyntheticSettings, render_clip
 from robust_vos_ros.train.config import TrainSettings
 
 
@@ -23,3 +25,18 @@ def tiny_settings():
         return parse_settings(TrainSettings, values | changes)
 
     return make
+
+
+@pytest.fixture(scope='session')
+def footage(tmp_path_factory):
+    """A data set of one rendered sequence of 7 frames, with the split val.txt."""
+    root = tmp_path_factory.mktemp('footage')
+    clip = render_clip(3, num_frames=7, size=96, settings=SyntheticSettings(max_layers=1))
+    for folder in ('JPEGImages', 'Annotations'):
+        (root / folder / 'drawn').mkdir(parents=True)
+    for index, image in enumerate(clip.images):
+        mask = 255 * clip.masks[:, index].max(axis=0)
+        cv2.imwrite(str(root / f'JPEGImages/drawn/{index:05d}.png'), image[..., ::-1])
+        cv2.imwrite(str(root / f'Annotations/drawn/{index:05d}.png'), mask)
+    (root / 'val.txt').write_text('drawn\n')
+    return root

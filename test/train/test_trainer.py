@@ -1,6 +1,5 @@
 """The trainer on the real nano network and rendered clips."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +11,17 @@ from safetensors.torch import load_file
 
 from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.network import cpu_name, find_precision, load_model
 from robust_vos_ros.train import trainer as training
 from robust_vos_ros.train.config import OptimizerSettings, load_settings
+from robust_vos_ros.train.logbook import read_log
 from robust_vos_ros.train.product import WEIGHTS_FILE
 from robust_vos_ros.train.trainer import Trainer, rate_factor
 
 
 def losses_of(folder):
-    lines = (folder / training.LOG_FILE).read_text().splitlines()
-    return {(line := json.loads(text))['step']: line['loss'] for text in lines}
+    lines = read_log(folder / training.LOG_FILE)
+    return {line['step']: line['loss'] for line in lines if 'loss' in line}
 
 
 @pytest.mark.slow
@@ -74,6 +74,33 @@ def test_a_run_stops_where_a_line_of_the_log_is_complete(tiny_settings, tmp_path
     assert trainer.step == 2
     Trainer(tiny_settings(log_every=2), tmp_path, resume=True).run()
     assert list(losses_of(tmp_path)) == [2, 4]
+
+
+@pytest.mark.parametrize('precision', ['auto', 'fp32', 'bf16'])
+def test_the_log_says_what_a_run_computes_on(tiny_settings, tmp_path, precision):
+    trainer = Trainer(tiny_settings(steps=1, precision=precision), tmp_path, resume=False)
+    trainer.run()
+    head, line = read_log(tmp_path / training.LOG_FILE)
+    used = find_precision(precision, torch.device('cpu'))
+    assert trainer.rollout.model.precision == used
+    assert head['step'] == 0
+    assert head['run'] == {
+        'steps': 1,
+        'precision': used,
+        'machine': cpu_name(),
+        'processes': 1,
+        'threads': torch.get_num_threads(),
+        'torch': torch.__version__,
+        'start_state': '',
+    }
+    assert np.isfinite(line['loss'])
+
+
+@pytest.mark.parametrize(('native', 'used'), [(True, 'bf16'), (False, 'fp32')])
+def test_bf16_is_for_hardware_that_has_it(tiny_settings, tmp_path, monkeypatch, native, used):
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: native)
+    trainer = Trainer(tiny_settings(), tmp_path, resume=False)
+    assert trainer.rollout.model.precision == used
 
 
 def test_a_folder_with_a_training_is_not_overwritten(tiny_settings, tmp_path):
@@ -186,11 +213,12 @@ def test_settings_are_described():
 
 
 @pytest.mark.slow
-def test_two_processes_train_together_and_resume(tmp_path):
+def test_two_processes_train_together_and_resume(footage, tmp_path):
     path = tmp_path / 'train.yaml'
     path.write_text(
         'steps: 3\nnum_workers: 0\nnum_threads: 1\ndevice: cpu\nlog_every: 1\n'
         'data: {batch_size: 1, num_frames: 2, long_frames: 2, max_objects: 1}\n'
+        f'validation: {{root: {footage}, every_steps: 2, max_frames: 4}}\n'
     )
 
     def launch(*options):
@@ -203,3 +231,6 @@ def test_two_processes_train_together_and_resume(tmp_path):
     assert list(losses_of(tmp_path / 'out')) == [1], 'all processes stop at the same step'
     launch('--resume')
     assert list(losses_of(tmp_path / 'out')) == [1, 2, 3]
+    lines = read_log(tmp_path / 'out' / training.LOG_FILE)
+    assert [line['run']['processes'] for line in lines if 'run' in line] == [2, 2]
+    assert [line['step'] for line in lines if 'validation' in line] == [2, 3], 'once for both'

@@ -1,0 +1,55 @@
+"""Scores while a model is trained, by what `robust-vos compare` does: joins training and eval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.core.network import load_model
+from robust_vos_ros.data.video_folder import open_dataset
+from robust_vos_ros.eval import compare as comparison
+from robust_vos_ros.train.config import TrainSettings
+from robust_vos_ros.train.validation import Score, Scorer
+
+
+def make_scorer(settings: TrainSettings) -> Scorer:
+    """Return what scores a file of weights, or an adapter, on the development split.
+
+    Args:
+        settings: Of the training, with a `validation`.
+
+    Raises:
+        DatasetError, ImageError: The development split cannot be scored.
+    """
+    validation = settings.validation
+    assert validation is not None
+    dataset = open_dataset(
+        Path(validation.root).expanduser(),
+        layout=validation.layout,
+        split=validation.split,
+        frame_stride=validation.frame_stride,
+        max_frames=validation.max_frames,
+    )
+    # Reads every file: what cannot be scored is told now, not after hours.
+    comparison.compare(comparison.baselines()[:1], dataset)
+
+    def score(path: Path) -> Score:
+        files = {'checkpoint': str(path), 'adapter': 'none'}
+        if settings.adapter:
+            files = {'checkpoint': settings.weights, 'adapter': str(path)}
+        model = load_model(
+            ModelSettings(name=settings.model, device=settings.device, calibration='none', **files)
+        )
+        entrants = comparison.network_entrants('', model, validation.prompts)
+        rows = comparison.compare(entrants, dataset)
+        return Score(
+            round(100 * float(np.mean([row.total.jf for row in rows])), 2),
+            {
+                form: comparison.row_numbers(row)
+                for form, row in zip(validation.prompts, rows, strict=True)
+            },
+        )
+
+    return score
