@@ -89,7 +89,8 @@ def evaluate(
         int, typer.Option(min=0, help='Seed of the corruptions, and of the suite.')
     ] = 0,
     prompt: Annotated[
-        str, typer.Option(help='mask, box or clicks3; default: mask, clicks3 for robustpvos.')
+        str,
+        typer.Option(help='mask, box, clicks3 or click1; default: mask, clicks3 for robustpvos.'),
     ] = '',
     protocol: Annotated[
         str, typer.Option(help='davis, davis-all or robustpvos; see docs/benchmark.md.')

@@ -21,6 +21,9 @@ from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.model_spec import ModelSpec, load_spec
 from robust_vos_ros.core.object_calibration import ObjectCalibration
 
+# How the names of its parameters begin.
+OBJECT_CALIBRATION = 'object_calibration.'
+
 # What `build_sam2_video_predictor` of sam2 sets on top of the packaged configurations.
 _POSTPROCESSING = {
     'binarize_mask_from_pts_for_mem_enc': True,
@@ -47,8 +50,8 @@ def load_model(settings: ModelSettings) -> Model:
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
     path = weights.find_weights(spec, settings.checkpoint)
-    net = build_network(spec)
     state = weights.read_state_dict(path)
+    net = build_network(without_untrained(spec, state))
     weights.check_keys(path, spec.name, state, net.state_dict())
     net.load_state_dict(state, strict=True)
     optimize(net.eval().requires_grad_(False), device, precision)
@@ -69,6 +72,13 @@ def load_model(settings: ModelSettings) -> Model:
         )
         model.looks = model.calibration.looks
     return model
+
+
+def without_untrained(spec: ModelSpec, state: dict[str, torch.Tensor]) -> ModelSpec:
+    """Return the model file less the object calibration if the weights were trained without it."""
+    if any(name.startswith(OBJECT_CALIBRATION) for name in state):
+        return spec
+    return spec.model_copy(update={'object_calibration': None})
 
 
 def build_network(spec: ModelSpec, *, target: str = '') -> Any:

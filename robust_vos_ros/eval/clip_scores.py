@@ -79,9 +79,10 @@ def score_clips(
     ]
 
 
-def make_clip_table(rows: Sequence[ClipRow]) -> Table:
+def make_clip_table(rows: Sequence[ClipRow], title: str) -> Table:
     """Return the scores in percent."""
-    table = Table(title=f'Clips with {rows[0].num_objects} objects; J&F and J in percent')
+    objects = rows[0].num_objects
+    table = Table(title=f'Clips of still images, {title}: {objects} in all; percent')
     table.add_column('')
     for heading in ('alone J&F', 'J', 'together J&F', 'J'):
         table.add_column(heading, justify='right')

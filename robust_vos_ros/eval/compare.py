@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from robust_vos_ros.eval.metrics import SequenceScore, mean_of, score_sequence
 from robust_vos_ros.eval.prompting import PromptForm, make_prompt
 
 _OBJECT_ID = 'object'
-_TITLES = {'mask': 'mask', 'box': 'box', 'clicks3': 'clicks'}
+_TITLES = {'mask': 'mask', 'box': 'box', 'clicks3': 'clicks', 'click1': 'click'}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def baselines() -> list[Entrant]:
 
 
 def network_entrants(
-    name: str, model: Model, forms: Sequence[PromptForm] = ('mask', 'box', 'clicks3')
+    name: str, model: Model, forms: Sequence[PromptForm] = get_args(PromptForm)
 ) -> list[Entrant]:
     """Return a network pointed at the first mask in each of some ways."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.types import Prompt
 
-PromptForm = Literal['mask', 'box', 'clicks3']
+PromptForm = Literal['mask', 'box', 'clicks3', 'click1']
 PROMPT_FORMS: tuple[str, ...] = get_args(PromptForm)
 _CLICK_MARGIN = 2.0  # px
 
@@ -30,8 +30,9 @@ def make_prompt(form: str, mask: np.ndarray, object_id: str) -> Prompt:
         return Prompt(object_id, mask=mask)
     if form == 'box':
         return Prompt(object_id, box=tight_box(mask))
-    if form == 'clicks3':
-        return Prompt(object_id, points=three_points(mask), point_labels=np.ones(3, np.int32))
+    if form in {'clicks3', 'click1'}:
+        points = three_points(mask)[: 3 if form == 'clicks3' else 1]
+        return Prompt(object_id, points=points, point_labels=np.ones(len(points), np.int32))
     raise ConfigError(f'prompt: expected one of {", ".join(PROMPT_FORMS)}, got {form!r}')
 
 

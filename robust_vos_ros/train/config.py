@@ -84,7 +84,7 @@ class ValidationSettings(Settings):
     )
     frame_stride: int = setting(1, 'Track every n-th frame.', ge=1)
     max_frames: int = setting(0, 'Frames tracked per sequence; 0 = all.', ge=0)
-    prompts: list[Literal['mask', 'box', 'clicks3']] = setting(
+    prompts: list[Literal['mask', 'box', 'clicks3', 'click1']] = setting(
         ['mask'],
         'How objects are pointed at in the first frame; the mean J&F of all chooses the best '
         'weights.',

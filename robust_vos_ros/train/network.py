@@ -16,11 +16,10 @@ from robust_vos_ros.core.fusion import speed_up_norms
 from robust_vos_ros.core.mobilenet import MobileNetTrunk
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.model_spec import load_spec
-from robust_vos_ros.core.network import build_network, find_device
+from robust_vos_ros.core.network import OBJECT_CALIBRATION, build_network, find_device
 from robust_vos_ros.train.config import TrainSettings
 
 _BATCH_NORM_EPS = 1e-5
-_CALIBRATION = 'object_calibration.'
 
 
 def build_model(settings: TrainSettings) -> Model:
@@ -68,10 +67,10 @@ def _with_untrained_calibration(
     net: nn.Module, state: dict[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """Add the object calibration as it is to weights of a model without it."""
-    if any(name.startswith(_CALIBRATION) for name in state):
+    if any(name.startswith(OBJECT_CALIBRATION) for name in state):
         return state
     own = net.state_dict()
-    return state | {name: own[name] for name in own if name.startswith(_CALIBRATION)}
+    return state | {name: own[name] for name in own if name.startswith(OBJECT_CALIBRATION)}
 
 
 def freeze(net: nn.Module, prefixes: list[str]) -> None:

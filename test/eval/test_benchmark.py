@@ -191,7 +191,7 @@ def test_conditions_are_clean_and_all_severities():
         (['--corruption', 'hail'], "got 'hail'"),
         (['--profile', 'sudden'], "got 'sudden'"),
         (['--protocol', 'other'], 'protocol: expected one of davis'),
-        (['--prompt', 'words'], 'prompt: expected one of mask, box, clicks3'),
+        (['--prompt', 'words'], 'prompt: expected one of mask, box, clicks3, click1'),
         (['--variants', 'base,base'], 'expected different names'),
         (
             ['--variants', 'other'],

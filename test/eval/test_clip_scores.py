@@ -45,7 +45,7 @@ def test_objects_are_followed_alone_and_together(nano):
 
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(make_clip_table([first, second]))
+        console.print(make_clip_table([first, second], 'several objects'))
     assert f'{100 * first.together.jf:.1f}' in capture.get()
     report = make_clip_report([first, second])
     assert [entry['name'] for entry in report] == ['one', 'two']

@@ -24,6 +24,7 @@ def test_one_run_compares_all(dataset_root, clip):
     result = run(dataset_root, '--split', 'val.txt', '--weights', 'shipped=', '--json', path)
     assert result.exit_code == 0, result.output
     names = ['copy', 'flow', 'matcher', 'shipped mask', 'shipped box', 'shipped clicks']
+    names.append('shipped click')
     for name in ['J&F', 'fps', 'square', *names]:
         assert name in result.stdout
 
@@ -115,3 +116,27 @@ def test_a_sequence_must_begin_with_an_object(dataset_root):
     cv2.imwrite(str(files[0]), np.zeros((160, 244), np.uint8))
     with pytest.raises(DatasetError, match='first frame'):
         comparison.compare(comparison.baselines(), open_dataset(dataset_root, layout='folders'))
+
+
+def test_clips_of_held_out_stills_are_scored_beside_the_data_set(
+    dataset_root, clip, tmp_path, monkeypatch
+):
+    from robust_vos_ros.cli import compare as command
+    from robust_vos_ros.data import sources
+
+    monkeypatch.setattr(command, '_STILL_FRAMES', 4)
+    monkeypatch.setattr(command, '_STILL_SIZE', 96)
+    monkeypatch.setattr(sources, 'is_held_out', lambda name, share: True)
+    for folder, value in (('images', 200), ('masks', 1)):
+        (tmp_path / folder).mkdir()
+        shown = np.zeros((96, 96), np.uint8)
+        shown[30:60, 30:60] = value
+        cv2.imwrite(str(tmp_path / folder / 'one.png'), shown)
+    report = tmp_path / 'report.json'
+    options = ['--weights', 'nano=', '--stills', tmp_path, '--clips', 2, '--json', report]
+    result = run(dataset_root, '--split', 'val.txt', *options)
+    assert result.exit_code == 0, result.output
+    assert 'Clips of still images, several objects' in result.output
+    scores = json.loads(report.read_text())
+    assert scores['stills, one object'][0]['objects'] == 2
+    assert 0.0 <= scores['stills, several objects'][0]['together']['jf'] <= 100.0

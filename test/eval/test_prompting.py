@@ -46,5 +46,9 @@ def test_prompts_of_a_mask():
     clicks = make_prompt('clicks3', mask, 'a')
     assert clicks.points.shape == (3, 2)
     assert clicks.point_labels.tolist() == [1, 1, 1]
-    with pytest.raises(ConfigError, match="expected one of mask, box, clicks3, got 'words'"):
+    click = make_prompt('click1', mask, 'a')
+    assert np.array_equal(click.points, clicks.points[:1])
+    with pytest.raises(
+        ConfigError, match="expected one of mask, box, clicks3, click1, got 'words'"
+    ):
         make_prompt('words', mask, 'a')
