@@ -235,12 +235,12 @@ def _taken(rng: np.random.Generator, shots: Sequence[Picture], word: str) -> Lay
 
 
 def _beside(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray | None:
-    """Draw an (x, y) on an object or at its outline; None if it is not in view."""
-    if not mask.any():
-        return None
+    """Draw an (x, y) on an object or at its outline; None if that is not in view."""
     around = cv2.dilate(mask, np.ones((9, 9), np.uint8))
     outline = around - cv2.erode(mask, np.ones((9, 9), np.uint8))
     ys, xs = np.nonzero(mask if rng.random() < 0.5 else outline)
+    if not len(ys):
+        return None
     picked = rng.integers(len(ys))
     return np.array([xs[picked], ys[picked]], np.float64)
 

@@ -191,3 +191,13 @@ def test_clips_of_held_out_stills_show_nothing_that_was_trained_on(root):
         assert clip.masks[:, 0].any(axis=(1, 2)).all()
     with pytest.raises(DatasetError, match='held out, got none'):
         next(pseudo_clips(root, count=1, num_frames=2, size=SIZE, max_objects=1, held_out=0.0))
+
+
+@pytest.mark.parametrize('value', [0, 1], ids=['out of view', 'fills the image'])
+def test_a_guest_can_come_where_no_outline_is_in_view(value):
+    shown = picture()
+    images = np.repeat(shown.image[None], 2, axis=0)
+    masks = np.full((1, 2, SIZE, SIZE), value, np.uint8)
+    settings = parse_settings(LayeredSettings, {'copies': 0.0, 'touching': 1.0})
+    for seed in range(8):
+        assert make_guest(np.random.default_rng(seed), [shown], images, masks, settings)
