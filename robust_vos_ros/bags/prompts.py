@@ -12,6 +12,7 @@ import pydantic
 
 from robust_vos_ros.bags.mask_files import ObjectName, load_names, read_labels, split_labels
 from robust_vos_ros.core.config import (
+    Scale16Settings,
     Settings,
     StreamSettings,
     load_yaml,
@@ -83,6 +84,9 @@ class PromptFile(Settings):
     prompts: list[Entry] = setting(..., 'In any order; several may refer to one frame.')
     tracking: TrackerSettings = setting(TrackerSettings(), 'As `tracking` of the node.')
     stream: StreamSettings = setting(StreamSettings(), 'What breaks in the images do.')
+    scale_16bit: Scale16Settings = setting(
+        Scale16Settings(), 'As `input.scale_16bit` of the node.'
+    )
 
 
 @dataclasses.dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -107,9 +108,15 @@ class ObjectTable:
             DuplicateIdError: An id is named twice, or is live and may not be replaced.
             CapacityError: There would be more objects than slots.
         """
-        repeated = {name for name in object_ids if object_ids.count(name) > 1}
+        if len(object_ids) > self._capacity:
+            raise CapacityError(
+                f'{len(object_ids)} prompts would exceed max_objects = {self._capacity}; '
+                'send fewer'
+            )
+        repeated = [name for name, count in Counter(object_ids).items() if count > 1]
         if repeated:
-            raise DuplicateIdError(f'expected one prompt per object, got several for {repeated}')
+            names = ', '.join(map(repr, repeated))
+            raise DuplicateIdError(f'expected one prompt per object, got several for {names}')
         live = [name for name in object_ids if name in self._objects]
         if live and not replace_existing:
             raise DuplicateIdError(

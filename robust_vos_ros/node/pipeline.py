@@ -259,8 +259,8 @@ class Pipeline:
 
     def to_frame(self, msg: Any) -> Frame:
         """Return the image of a message, corrupted if that is asked for; raise ImageError."""
-        frame = to_frame(msg)
-        debug = self.settings.debug
+        settings = self.settings
+        frame, debug = to_frame(msg, settings.input.scale_16bit), settings.debug
         if debug.corruption == 'none':
             return frame
         rgb = self._corrupt(frame.rgb, debug.corruption, debug.severity, frame.stamp_ns)
