@@ -20,6 +20,7 @@ from robust_vos_ros.core.config import (
     setting,
 )
 from robust_vos_ros.core.errors import ConfigError, PromptError
+from robust_vos_ros.core.prompts import check_names
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import Prompt
 
@@ -132,7 +133,8 @@ def make_plan(
             stamps.
 
     Raises:
-        PromptError: A prompt refers to no frame, or to an object that is not there then.
+        PromptError: A prompt refers to no frame, or to an object that is not there then, or has
+            too long a name.
         ConfigError: A mask or object file cannot be used.
     """
     plan: Plan = {}
@@ -144,6 +146,9 @@ def make_plan(
             continue
         index = _index_of(entry, num_frames, frame_of)
         _add_entry(plan.setdefault(index, FramePrompts()), entry, folder)
+    for prompts in plan.values():
+        for prompt in (*prompts.add, *prompts.refine):
+            check_names(prompt.object_id, prompt.class_id)
     _check_lives(plan)
     return plan
 

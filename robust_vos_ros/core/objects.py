@@ -12,6 +12,7 @@ import numpy as np
 
 from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.errors import CapacityError, DuplicateIdError, UnknownIdError
+from robust_vos_ros.core.prompts import MAX_NAME
 from robust_vos_ros.core.types import ObjectFlag, ObjectState
 
 USUAL_RATE = 0.05  # of the moving averages of what is usual for an object
@@ -98,7 +99,7 @@ class ObjectTable:
         except KeyError:
             live = ', '.join(map(repr, self._objects)) or 'none'
             raise UnknownIdError(
-                f'no live object is called {object_id!r}; live objects: {live}'
+                f'no live object is called {object_id[:MAX_NAME]!r}; live objects: {live}'
             ) from None
 
     def check_room(self, object_ids: list[str], *, replace_existing: bool) -> None:

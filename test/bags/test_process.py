@@ -255,6 +255,7 @@ REFUSED = {
     'frame beyond the end': ('frame: 0', 'frame: 10', PromptError, 'from 0 to 9, got 10'),
     'no such stamp': ('frame: 0', 'stamp_ns: 5', PromptError, 'the nearest one is 1700000000000'),
     'box outside the image': ('60, 70]', '60, 700]', PromptError, 'inside 160x120'),
+    'name without end': ('square', 300 * 'x', PromptError, 'at most 256 characters'),
     'unknown key': ('frame: 0', 'frame: 0, bocks: 1', ConfigError, 'bocks'),
     'nobody to refine': ('frame: 0', 'action: refine, frame: 0', PromptError, 'cannot refine'),
     'no time': ('frame: 0, ', '', ConfigError, 'one of frame and stamp_ns'),

@@ -34,14 +34,14 @@ class Camera:
         self._rgb = np.stack([60 + (x * 7 + y * 3) % 40, 80 + x % 30, 70 + y % 30], -1)
         self._rgb = self._rgb.astype(np.uint8)
         self._rgb[(x - CENTER[0]) ** 2 + (y - CENTER[1]) ** 2 < RADIUS**2] = (230, 200, 40)
-        self.stamp_ns = 10**9
+        self.stamp_ns, self.step_ns = 10**9, STEP_NS
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def _run(self):
         while not self._end.wait(0.1):
-            self.stamp_ns += STEP_NS
+            self.stamp_ns += self.step_ns
             self._publisher.publish(self._make(self.stamp_ns, self._rgb))
 
     def close(self):
@@ -121,19 +121,28 @@ def test_arrays_come_with_their_masks_in_order(vos):
         frame.mask('cup')
 
 
-def test_a_prompt_hits_the_image_that_was_pointed_at(watched, vos):
+def test_a_prompt_hits_the_image_that_was_pointed_at(watched, vos, monkeypatch):
     """Also one that reaches the node only later, as its camera is far."""
-    requests = watched.robust_vos._configured.requests
+    requests, camera = watched.robust_vos._configured.requests, watched.camera
     applied, add = [], requests.add
-    requests.add = lambda *args, **options: applied.append(add(*args, **options)) or applied[-1]
-    coming = Header()
-    coming.stamp.sec, coming.stamp.nanosec = divmod(watched.camera.stamp_ns + 5 * STEP_NS, 10**9)
-    try:
-        for on in (vos.next_image(TOPIC), coming):
-            assert vos.add(box=BOX, on=on).object_id.startswith('object_')
-            assert applied[-1].header.stamp == getattr(on, 'header', on).stamp
-    finally:
-        del requests.add
+    monkeypatch.setattr(
+        requests, 'add', lambda *args, **kw: applied.append(add(*args, **kw)) or applied[-1]
+    )
+    image = vos.next_image(TOPIC)
+    assert vos.add(box=BOX, on=image).object_id.startswith('object_')
+    assert applied[-1].header.stamp == image.header.stamp
+
+    monkeypatch.setattr(camera, 'step_ns', 0)
+    coming, coming_ns = Header(), camera.stamp_ns + STEP_NS
+    coming.stamp.sec, coming.stamp.nanosec = divmod(coming_ns, 10**9)
+    failed = watched.counts.requests_failed
+    thread = threading.Thread(target=lambda: vos.add(box=BOX, on=coming))
+    thread.start()
+    watched.wait(lambda: watched.counts.requests_failed > failed, 'a first refusal')
+    camera.stamp_ns = coming_ns  # the same image again and again: none gets lost for good
+    thread.join(30)
+    assert applied[-1].header.stamp == coming.stamp
+
     never = Header()
     never.stamp.sec = 10**6
     with pytest.raises(RefusedError, match=r'has not arrived yet'):

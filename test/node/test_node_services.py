@@ -290,13 +290,14 @@ def test_capacity(bench, helpers):
     assert bench.show().objects == []
 
 
-@pytest.mark.parametrize('ids', [['unknown'], ['disc', 'unknown']])
+@pytest.mark.parametrize('ids', [['unknown'], ['disc', 'unknown'], ['unknown' * 100_000]])
 def test_unknown_ids(bench, helpers, ids):
     bench.show()
     bench.add(helpers.make_box_prompt())
     removed = bench.call(RemoveObjects, '/robust_vos/remove_objects', object_ids=ids)
     assert removed.error_code == ErrorCode.UNKNOWN_ID
     assert removed.removed == []
+    assert len(removed.message) < 400
     refined = bench.call(
         RefineObject,
         '/robust_vos/refine_object',
