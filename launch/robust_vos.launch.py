@@ -13,6 +13,7 @@ from pathlib import Path
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.conditions import IfCondition
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
@@ -22,6 +23,7 @@ from launch_ros.substitutions import FindPackagePrefix, FindPackageShare
 OUTPUTS = ('objects', 'label_mask/compressed', 'label_info', 'events', 'annotations')
 COMMON = ('/tf', '/tf_static', '/diagnostics')
 BOOLEAN = ['true', 'false']
+CANNOT_START = 1  # exit code of the node, see robust_vos_ros/node/program.py
 
 
 def declare_arguments() -> list[DeclareLaunchArgument]:
@@ -33,7 +35,7 @@ def declare_arguments() -> list[DeclareLaunchArgument]:
             'params_file',
             default_value=PathJoinSubstitution([default_params, 'robust_vos.yaml']),
             description='Parameter file; the default one explains every parameter. use_sim_time, '
-            'autostart and transport below override it.',
+            'autostart, transport and state_file below override it.',
         ),
         DeclareLaunchArgument(
             'use_sim_time',
@@ -51,10 +53,19 @@ def declare_arguments() -> list[DeclareLaunchArgument]:
             'use_respawn',
             default_value='false',
             choices=BOOLEAN,
-            description='Start the node again two seconds after it died.',
+            description='Start the node again two seconds after it died, unless it cannot start '
+            'with its parameters.',
         ),
         DeclareLaunchArgument(
-            'log_level', default_value='info', description='debug, info, warn, error or fatal.'
+            'log_level',
+            default_value='info',
+            choices=['debug', 'info', 'warn', 'error', 'fatal'],
+            description='Messages of the node from this severity on.',
+        ),
+        DeclareLaunchArgument(
+            'state_file',
+            default_value='',
+            description='File that keeps the objects; empty = as in params_file.',
         ),
         DeclareLaunchArgument(
             'image_topic',
@@ -161,8 +172,16 @@ def custom_data(context: LaunchContext) -> list[str]:
     return result.stdout.split()
 
 
-def generate_launch_description() -> LaunchDescription:
+def make_node(context: LaunchContext) -> list[Node]:
+    """Return the node robust_vos."""
     image_topic = LaunchConfiguration('image_topic')
+    overrides = {
+        'use_sim_time': ParameterValue(LaunchConfiguration('use_sim_time'), value_type=bool),
+        'autostart': ParameterValue(LaunchConfiguration('autostart'), value_type=bool),
+        'input.transport': LaunchConfiguration('transport'),
+    }
+    if context.launch_configurations['state_file']:
+        overrides['state_file'] = ParameterValue(LaunchConfiguration('state_file'), value_type=str)
     node = Node(
         package='robust_vos',
         executable='robust_vos_node',
@@ -172,15 +191,10 @@ def generate_launch_description() -> LaunchDescription:
         emulate_tty=True,
         respawn=LaunchConfiguration('use_respawn'),
         respawn_delay=2.0,
+        on_exit=fail_if_refused,
         parameters=[
             ParameterFile(LaunchConfiguration('params_file'), allow_substs=True),
-            {
-                'use_sim_time': ParameterValue(
-                    LaunchConfiguration('use_sim_time'), value_type=bool
-                ),
-                'autostart': ParameterValue(LaunchConfiguration('autostart'), value_type=bool),
-                'input.transport': LaunchConfiguration('transport'),
-            },
+            overrides,
         ],
         remappings=[
             ('image', image_topic),
@@ -188,6 +202,19 @@ def generate_launch_description() -> LaunchDescription:
         ],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
     )
+    return [node]
+
+
+def fail_if_refused(event: ProcessExited, context: LaunchContext) -> None:
+    """End the launch, which then returns 1, if the node cannot start with its parameters.
+
+    A node that dies later ends alone: a robot goes on without it.
+    """
+    if event.returncode == CANNOT_START and not context.is_shutdown:
+        raise RuntimeError('robust_vos cannot start, its output says why')
+
+
+def generate_launch_description() -> LaunchDescription:
     rviz = Node(
         package='rviz2',
         executable='rviz2',
@@ -201,4 +228,5 @@ def generate_launch_description() -> LaunchDescription:
     recorder = OpaqueFunction(
         function=record, condition=IfCondition(LaunchConfiguration('record'))
     )
+    node = OpaqueFunction(function=make_node)
     return LaunchDescription([*declare_arguments(), node, rviz, recorder])

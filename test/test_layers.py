@@ -20,6 +20,7 @@ ALLOWED = {
     'train': {'core', 'data'},
     'live': {'core', 'bags'},  # bags with a running ROS
     'demo': {'core', 'node', 'bags', 'live'},
+    'client': {'core'},  # for the programs of others
     'node_program.py': {'node', 'data'},
     'cli': {'core', 'bags', 'data', 'eval', 'train', 'demo', 'live'},
     '__init__.py': set(),
@@ -29,7 +30,7 @@ ROS = {
     'diagnostic_msgs', 'unique_identifier_msgs', 'lifecycle_msgs', 'rcl_interfaces', 'vision_msgs',
     'robust_vos', 'launch', 'launch_ros', 'cv_bridge', 'rosgraph_msgs',
 }  # fmt: skip
-MAY_IMPORT_ROS = {'node', 'live', 'demo'}
+MAY_IMPORT_ROS = {'node', 'live', 'demo', 'client'}
 SAM2_SEAM = PACKAGE / 'core' / 'model.py'
 
 
@@ -59,7 +60,7 @@ def test_imports_point_down(path):
             assert names[1] == part or names[1] in ALLOWED[part], f'{path} imports {module}'
         if names[0] in ROS:
             assert part in MAY_IMPORT_ROS, (
-                f'{path} imports {module}: only node, live and demo know ROS'
+                f'{path} imports {module}: only node, live, demo and client know ROS'
             )
         if names[0] == 'sam2':
             assert path == SAM2_SEAM, f'{path} imports {module}: only core/model.py knows sam2'
@@ -76,9 +77,20 @@ def test_core_loads_no_ros_module():
     assert 'torchvision' not in loaded
 
 
+@pytest.mark.ros
+def test_the_client_loads_no_network():
+    pytest.importorskip('rclpy')
+    program = 'import sys, robust_vos_ros.client; print(*sys.modules)'
+    loaded = subprocess.run(
+        [sys.executable, '-c', program], check=True, capture_output=True, text=True, cwd=ROOT
+    ).stdout.split()
+    assert not {'torch', 'sam2', 'robust_vos_ros.node'}.intersection(loaded)
+
+
 def test_every_file_is_imported_by_another_one():
     imported = {module for path in PACKAGE.rglob('*.py') for module in imported_modules(path)}
     entry_points = {'robust_vos_ros.cli', 'robust_vos_ros.node_program'}
+    entry_points.add('robust_vos_ros.client')
     trunks = {'robust_vos_ros.core.trunk', 'robust_vos_ros.core.mobilenet'}
     entry_points |= trunks  # named in config/models/*.yaml
     programs = (PACKAGE / 'demo').glob('*.py')  # some are started as processes

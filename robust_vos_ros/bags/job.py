@@ -126,6 +126,7 @@ class Identity:
             'plan': _hash_plan(plan),
             'tracking': prompts.tracking.model_dump(),
             'stream': prompts.stream.model_dump(),
+            'scale_16bit': prompts.scale_16bit.model_dump(),
         }
         text = json.dumps(about, sort_keys=True)
         self.session = uuid.uuid5(uuid.NAMESPACE_OID, text)

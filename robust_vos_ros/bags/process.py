@@ -23,6 +23,7 @@ from robust_vos_ros.bags.reader import BagReader, RawMessage
 from robust_vos_ros.bags.results import ResultSerializer, ResultTopics
 from robust_vos_ros.bags.tracking import PlannedTracker
 from robust_vos_ros.bags.writer import BagWriter
+from robust_vos_ros.core.config import Scale16Settings
 from robust_vos_ros.core.errors import BagError, ConfigError, ImageError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.types import Frame, TrackResult
@@ -108,7 +109,9 @@ def process_bag(
         try:
             job.workplace.mkdir(parents=True, exist_ok=True)
             with Journal(job.workplace / 'journal.sqlite', identity.key) as journal:
-                runner = _Runner(job, bag, topic, journal, identity)
+                runner = _Runner(
+                    job, bag, topic, journal, identity, scale_16bit=prompts.scale_16bit
+                )
                 tracking = PlannedTracker(model, identity, prompts, plan, state=journal.state)
                 on_start(bag.topics[topic].num_messages, journal.num_frames)
                 summary = runner.run(tracking, on_frame, checkpoint_frames)
@@ -125,8 +128,16 @@ class _Runner:
     """Read, track and write one bag."""
 
     def __init__(
-        self, job: Job, bag: BagReader, topic: str, journal: Journal, identity: Identity
+        self,
+        job: Job,
+        bag: BagReader,
+        topic: str,
+        journal: Journal,
+        identity: Identity,
+        *,
+        scale_16bit: Scale16Settings,
     ) -> None:
+        self._scale_16bit = scale_16bit
         self._job, self._bag, self._topic, self._journal = job, bag, topic, journal
         self._results = ResultTopics(job.namespace)
         self._serializer = ResultSerializer(self._results)
@@ -208,7 +219,7 @@ class _Runner:
         if index < self._first:
             return Step(messages, index)
         try:
-            return Step(messages, index, self._bag.frame(messages[-1]))
+            return Step(messages, index, self._bag.frame(messages[-1], self._scale_16bit))
         except (ImageError, BagError) as error:  # the node, too, goes on with the next image
             return Step(messages, index, problem=str(error))
 

@@ -12,6 +12,7 @@ import pydantic
 
 from robust_vos_ros.bags.mask_files import ObjectName, load_names, read_labels, split_labels
 from robust_vos_ros.core.config import (
+    Scale16Settings,
     Settings,
     StreamSettings,
     load_yaml,
@@ -19,6 +20,7 @@ from robust_vos_ros.core.config import (
     setting,
 )
 from robust_vos_ros.core.errors import ConfigError, PromptError
+from robust_vos_ros.core.prompts import check_names
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import Prompt
 
@@ -83,6 +85,9 @@ class PromptFile(Settings):
     prompts: list[Entry] = setting(..., 'In any order; several may refer to one frame.')
     tracking: TrackerSettings = setting(TrackerSettings(), 'As `tracking` of the node.')
     stream: StreamSettings = setting(StreamSettings(), 'What breaks in the images do.')
+    scale_16bit: Scale16Settings = setting(
+        Scale16Settings(), 'As `input.scale_16bit` of the node.'
+    )
 
 
 @dataclasses.dataclass(slots=True)
@@ -128,7 +133,8 @@ def make_plan(
             stamps.
 
     Raises:
-        PromptError: A prompt refers to no frame, or to an object that is not there then.
+        PromptError: A prompt refers to no frame, or to an object that is not there then, or has
+            too long a name.
         ConfigError: A mask or object file cannot be used.
     """
     plan: Plan = {}
@@ -140,6 +146,9 @@ def make_plan(
             continue
         index = _index_of(entry, num_frames, frame_of)
         _add_entry(plan.setdefault(index, FramePrompts()), entry, folder)
+    for prompts in plan.values():
+        for prompt in (*prompts.add, *prompts.refine):
+            check_names(prompt.object_id, prompt.class_id)
     _check_lives(plan)
     return plan
 

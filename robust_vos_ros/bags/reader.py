@@ -17,8 +17,9 @@ from rosbags.typesys.store import Typestore
 
 from robust_vos_ros.bags.definitions import message_typestore
 from robust_vos_ros.bags.ros1 import LATCHED, Ros1Converter
+from robust_vos_ros.core.config import Scale16Settings
 from robust_vos_ros.core.errors import BagError
-from robust_vos_ros.core.images import NS_PER_S, to_frame
+from robust_vos_ros.core.images import FULL_RANGE, NS_PER_S, to_frame
 from robust_vos_ros.core.types import Frame
 
 IMAGE, COMPRESSED_IMAGE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
@@ -157,14 +158,18 @@ class BagReader:
                 f'{message.msgtype}: {_reason(error)}'
             ) from error
 
-    def frame(self, message: RawMessage) -> Frame:
+    def frame(self, message: RawMessage, scale_16bit: Scale16Settings = FULL_RANGE) -> Frame:
         """Return the image of a message of an image topic.
+
+        Args:
+            message: From this bag.
+            scale_16bit: How 16-bit values become 8-bit ones.
 
         Raises:
             ImageError: The image cannot be used.
             BagError: As `decode`.
         """
-        return to_frame(self.decode(message))
+        return to_frame(self.decode(message), scale_16bit)
 
     def _list_contents(self) -> None:
         reader, connections = self._reader, self._reader.connections

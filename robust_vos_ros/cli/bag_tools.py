@@ -10,6 +10,8 @@ import typer
 from robust_vos_ros.cli.bag import bag_app
 from robust_vos_ros.cli.base import reports_errors
 
+_NO_EDGE = 10_000  # columns: more than any line
+
 
 @bag_app.command()
 @reports_errors
@@ -23,7 +25,10 @@ def info(
     from robust_vos_ros.bags.timeline import render
 
     console = Console(highlight=False)
-    for part in render(read_info(bag), width=console.width):
+    width = console.width
+    if not console.is_terminal:  # a file or a pipe has no edge to break lines at
+        console.width = _NO_EDGE
+    for part in render(read_info(bag), width=width):
         console.print(part)
 
 

@@ -94,6 +94,35 @@ class StreamSettings(Settings):
     )  # fmt: skip
 
 
+class Scale16Settings(Settings):
+    """How 16-bit images become the 8-bit ones that the model sees."""
+
+    method: Literal['range', 'percentiles'] = setting(
+        'range',
+        'What becomes black and white in a 16-bit image: range = the values low and high, for '
+        'every image the same; percentiles = what is seen of each image, for a thermal camera.',
+        dynamic=True,
+    )
+    low: int = setting(0, 'Value that becomes black (range).', dynamic=True, ge=0, le=65534)
+    high: int = setting(
+        65535, 'Value that becomes white (range); above low.', dynamic=True, ge=1, le=65535
+    )
+    percentile_low: float = setting(
+        1.0, 'Share of the pixels that becomes black (percentiles).',
+        unit='%', dynamic=True, ge=0.0, le=50.0,
+    )  # fmt: skip
+    percentile_high: float = setting(
+        99.0, 'Share of the pixels that does not become white (percentiles).',
+        unit='%', dynamic=True, ge=50.0, le=100.0,
+    )  # fmt: skip
+
+    @pydantic.model_validator(mode='after')
+    def _check_order(self) -> Scale16Settings:
+        if self.low >= self.high:
+            raise ValueError(f'low must be below high, got {self.low} and {self.high}')
+        return self
+
+
 def parse_settings(cls: type[T], values: dict[str, Any]) -> T:
     """Validate a dictionary.
 

@@ -11,6 +11,7 @@ RobustVosError
     ├── NoFrameError        there is no frame to apply the prompt to
     ├── StampTooOldError    the frame with that stamp has left the buffer
     ├── StampInFutureError  the frame with that stamp has not arrived
+    ├── StampUnknownError   no frame between others that are kept has that stamp
     ├── DuplicateIdError    the object_id is already tracked
     ├── UnknownIdError      no live object has that object_id
     └── CapacityError       max_objects would be exceeded
@@ -61,6 +62,10 @@ class StampTooOldError(PromptError):
 
 class StampInFutureError(PromptError):
     """The frame with the prompt's stamp has not arrived."""
+
+
+class StampUnknownError(PromptError):
+    """The prompt's stamp lies between those of frames that are kept; none has it."""
 
 
 class DuplicateIdError(PromptError):

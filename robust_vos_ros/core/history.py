@@ -12,9 +12,6 @@ import torch
 from robust_vos_ros.core.errors import NoFrameError, StampInFutureError, StampTooOldError
 from robust_vos_ros.core.types import Frame
 
-# Bounds the memory whatever the frame rate: 256 frames are 50 MB at 256 px.
-_MAX_FRAMES = 256
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
@@ -46,31 +43,33 @@ def make_record(frame: Frame, image_size: int, frame_index: int) -> Record:
 
 
 class FrameHistory:
-    """Processed frames of the last seconds, oldest first; always the newest one.
+    """Processed frames of the last seconds in order of time; always the newest one.
 
     Args:
         seconds: How far back.
+        max_bytes: Most memory for them, whatever the frame rate.
         image_size: Side of what the model sees, in pixels.
 
     Attributes:
         num_frames: Processed so far.
     """
 
-    def __init__(self, seconds: float, image_size: int) -> None:
+    def __init__(self, seconds: float, max_bytes: int, image_size: int) -> None:
         self.num_frames = 0
         self._span_ns = int(seconds * 1e9)
         self._image_size = image_size
-        self._records: collections.deque[Record] = collections.deque(maxlen=_MAX_FRAMES)
+        max_frames = max(1, max_bytes // (3 * image_size**2))
+        self._records: collections.deque[Record] = collections.deque(maxlen=max_frames)
 
     def __len__(self) -> int:
         return len(self._records)
 
     def append(self, frame: Frame) -> Record:
-        """Add the newest frame and drop those that are too old, or newer because time jumped."""
+        """Add a frame and drop those that are too old, or newer because time stepped back."""
         record = make_record(frame, self._image_size, self.num_frames)
         self.num_frames += 1
-        if self._records and record.stamp_ns < self._records[-1].stamp_ns:
-            self._records.clear()
+        while self._records and self._records[-1].stamp_ns > record.stamp_ns:
+            self._records.pop()
         self._records.append(record)
         while record.stamp_ns - self._records[0].stamp_ns > self._span_ns:
             self._records.popleft()
@@ -112,10 +111,11 @@ class FrameHistory:
                 'the newest processed frame; use the stamp of a published image, or 0'
             )
         if stamp_ns < oldest.stamp_ns:
+            full = len(self._records) == self._records.maxlen
             raise StampTooOldError(
                 f'stamp {stamp_ns} ns is {(newest.stamp_ns - stamp_ns) / 1e9:.3f} s old, the '
                 f'history reaches back {(newest.stamp_ns - oldest.stamp_ns) / 1e9:.3f} s; prompt '
-                'sooner or raise tracking.prompt_buffer_s'
+                f'sooner or raise tracking.prompt_buffer_{"mb" if full else "s"}'
             )
         index = max(r.frame_index for r in self._records if r.stamp_ns <= stamp_ns)
         record = make_record(frame, self._image_size, index)

@@ -11,18 +11,24 @@ nothing of ROS is imported.
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
 from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 
+from robust_vos_ros.core.config import Scale16Settings
 from robust_vos_ros.core.errors import ImageError
 from robust_vos_ros.core.types import Frame
 
 NS_PER_S = 1_000_000_000
 JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
 JPEG_TAIL = 4096  # cameras append padding after the end marker
+# A PNG of a megabyte can hold gigabytes of one colour. An image of 8K has 33 million pixels.
+MAX_DECODED_PIXELS = 64_000_000
+FULL_RANGE = Scale16Settings()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -126,14 +132,14 @@ def check_image(msg: Any) -> None:
         )
 
 
-def to_frame(msg: Any) -> Frame:
+def to_frame(msg: Any, scale_16bit: Scale16Settings = FULL_RANGE) -> Frame:
     """Turn an image message into a frame.
 
-    rgb8 is not copied: the frame shares the message's memory. 16-bit images keep their upper
-    eight bits.
+    rgb8 is not copied: the frame shares the message's memory.
 
     Args:
         msg: sensor_msgs/Image or CompressedImage (JPEG, PNG and what else OpenCV reads).
+        scale_16bit: How 16-bit values become 8-bit ones.
 
     Returns:
         A frame with rgb (H, W, 3) uint8, the message's stamp and frame_id.
@@ -142,7 +148,7 @@ def to_frame(msg: Any) -> Frame:
         ImageError: The message is inconsistent, of an unknown encoding, or damaged.
     """
     check_image(msg)
-    rgb = _decode(msg) if is_compressed(msg) else _raw_to_rgb(msg)
+    rgb = _decode(msg, scale_16bit) if is_compressed(msg) else _raw_to_rgb(msg, scale_16bit)
     return Frame(rgb, stamp_to_ns(msg.header.stamp), msg.header.frame_id)
 
 
@@ -160,27 +166,43 @@ def read_values(msg: Any) -> np.ndarray:
     return values
 
 
-def _raw_to_rgb(msg: Any) -> np.ndarray:
+def _raw_to_rgb(msg: Any, scale_16bit: Scale16Settings) -> np.ndarray:
     encoding = ENCODINGS[msg.encoding]
     values = read_values(msg)
     if not encoding.planar:
         shape = (msg.height, msg.width, encoding.channels)
         values = values.reshape(shape) if encoding.channels > 1 else values
-    return _to_rgb8(values, encoding.to_rgb)
+    return _to_rgb8(values, encoding.to_rgb, scale_16bit)
 
 
-def _to_rgb8(values: np.ndarray, code: int | None) -> np.ndarray:
+def _to_rgb8(values: np.ndarray, code: int | None, scale_16bit: Scale16Settings) -> np.ndarray:
     """Convert (H, W[, C]) uint8 or uint16 to (H, W, 3) uint8."""
     if values.dtype == np.uint16:
-        values = (values >> 8).astype(np.uint8)
+        values = scale_to_8bit(values, scale_16bit)
     return values if code is None else cv2.cvtColor(values, code)
 
 
-def _decode(msg: Any) -> np.ndarray:
+def scale_to_8bit(values: np.ndarray, settings: Scale16Settings) -> np.ndarray:
+    """Bring uint16 of any shape to uint8: 256 steps of equal size from low to high.
+
+    Over the full range these are the upper eight bits.
+    """
+    low, high = settings.low, settings.high
+    if settings.method == 'percentiles':
+        shares = np.bincount(values.ravel(), minlength=1 << 16).cumsum() / values.size * 100
+        low = int(np.searchsorted(shares, settings.percentile_low, side='right'))
+        high = int(np.searchsorted(shares, settings.percentile_high))
+    steps = (np.arange(1 << 16) - low) * 256 // (high + 1 - low)
+    table: np.ndarray = steps.clip(0, 255).astype(np.uint8)
+    return table[values]
+
+
+def _decode(msg: Any, scale_16bit: Scale16Settings) -> np.ndarray:
     data = np.frombuffer(msg.data, np.uint8)
     if data[:2].tobytes() == JPEG_START and JPEG_END not in data[-JPEG_TAIL:].tobytes():
         # OpenCV would return the part it has, filled up with grey.
         raise ImageError(f'JPEG image of {data.size} bytes without an end; it is cut off')
+    _check_num_pixels(msg.data)
     try:
         # Unchanged: as stored, not turned by an EXIF tag, so that pixels keep their place.
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
@@ -192,19 +214,35 @@ def _decode(msg: Any) -> np.ndarray:
             f'compressed image of {data.size} bytes with format {msg.format!r} {kind}; expected '
             'JPEG or PNG of 8 or 16 bits'
         )
-    return _decoded_to_rgb(pixels, msg.format)
+    return _decoded_to_rgb(pixels, msg.format, scale_16bit)
 
 
-def _decoded_to_rgb(pixels: np.ndarray, form: str) -> np.ndarray:
+def _check_num_pixels(data: Any) -> None:
+    """Raise ImageError if a compressed image says that it is too large to decode."""
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as image:  # reads the head only
+            width, height = image.size
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
+        raise ImageError(f'compressed image of too many pixels: {error}') from error
+    except Exception:  # whatever a library makes of damaged bytes; OpenCV says what is wrong
+        return
+    if width * height > MAX_DECODED_PIXELS:
+        raise ImageError(
+            f'compressed image of {width} x {height} pixels; expected at most '
+            f'{MAX_DECODED_PIXELS / 1e6:.0f} million. Send smaller images'
+        )
+
+
+def _decoded_to_rgb(pixels: np.ndarray, form: str, scale_16bit: Scale16Settings) -> np.ndarray:
     if pixels.ndim == 2:
         original = ENCODINGS.get(re.split(r'[;\s]', form, maxsplit=1)[0])
         if original is not None and original.to_rgb in _BAYER.values():
-            return _to_rgb8(pixels, original.to_rgb)
-        return _to_rgb8(pixels, cv2.COLOR_GRAY2RGB)
+            return _to_rgb8(pixels, original.to_rgb, scale_16bit)
+        return _to_rgb8(pixels, cv2.COLOR_GRAY2RGB, scale_16bit)
     # image_transport names the channel order it compressed; without a name it is BGR.
     stored_rgb = 'compressed rgb' in form
     codes = {
         3: None if stored_rgb else cv2.COLOR_BGR2RGB,
         4: cv2.COLOR_RGBA2RGB if stored_rgb else cv2.COLOR_BGRA2RGB,
     }
-    return _to_rgb8(pixels, codes[pixels.shape[2]])
+    return _to_rgb8(pixels, codes[pixels.shape[2]], scale_16bit)

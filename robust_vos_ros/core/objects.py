@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.errors import CapacityError, DuplicateIdError, UnknownIdError
+from robust_vos_ros.core.prompts import MAX_NAME
 from robust_vos_ros.core.types import ObjectFlag, ObjectState
 
 USUAL_RATE = 0.05  # of the moving averages of what is usual for an object
@@ -97,7 +99,7 @@ class ObjectTable:
         except KeyError:
             live = ', '.join(map(repr, self._objects)) or 'none'
             raise UnknownIdError(
-                f'no live object is called {object_id!r}; live objects: {live}'
+                f'no live object is called {object_id[:MAX_NAME]!r}; live objects: {live}'
             ) from None
 
     def check_room(self, object_ids: list[str], *, replace_existing: bool) -> None:
@@ -107,9 +109,15 @@ class ObjectTable:
             DuplicateIdError: An id is named twice, or is live and may not be replaced.
             CapacityError: There would be more objects than slots.
         """
-        repeated = {name for name in object_ids if object_ids.count(name) > 1}
+        if len(object_ids) > self._capacity:
+            raise CapacityError(
+                f'{len(object_ids)} prompts would exceed max_objects = {self._capacity}; '
+                'send fewer'
+            )
+        repeated = [name for name, count in Counter(object_ids).items() if count > 1]
         if repeated:
-            raise DuplicateIdError(f'expected one prompt per object, got several for {repeated}')
+            names = ', '.join(map(repr, repeated))
+            raise DuplicateIdError(f'expected one prompt per object, got several for {names}')
         live = [name for name in object_ids if name in self._objects]
         if live and not replace_existing:
             raise DuplicateIdError(

@@ -14,42 +14,63 @@ from robust_vos_ros.core.types import Prompt
 
 # Far more than people click; bounds the size of a request.
 MAX_POINTS = 64
+# Of object_id and class_id, which every message about an object carries.
+MAX_NAME = 256
+# A box reaches out of the image by accident, or was made on an image of another size.
+_MIN_INSIDE = 0.75
 _BOX_CORNERS = (2, 3)  # SAM's labels of a box's top left and bottom right corner
 
 
 def check_prompt(prompt: Prompt, size_hw: tuple[int, int]) -> Prompt:
     """Return a prompt with canonical types, if it can be applied to an image of this size.
 
+    A box that reaches a little out of the image is cut at its border.
+
     Raises:
-        PromptError: It is empty, contradictory, not finite or outside the image.
+        PromptError: It is empty, contradictory, not finite or outside the image, or has too long
+            a name.
     """
-    height, width = size_hw
+    check_names(prompt.object_id, prompt.class_id)
     name = f'prompt for {prompt.object_id!r}'
-    if not prompt.object_id:
-        raise PromptError('a prompt needs a non-empty object_id')
     if prompt.mask is not None:
         if len(prompt.points) or prompt.box is not None:
             raise PromptError(f'{name}: expected a mask alone, or points and box; got both')
         return dataclasses.replace(prompt, mask=_check_mask(prompt.mask, size_hw, name))
     if not len(prompt.points) and prompt.box is None:
         raise PromptError(f'{name}: expected points, a box or a mask; got none')
+    check_num_points(len(prompt.points), prompt.object_id)
     points = np.asarray(prompt.points, np.float32).reshape(-1, 2)
     labels = np.asarray(prompt.point_labels, np.int32)
     _check_points(points, labels, size_hw, name)
-    box = prompt.box
-    if box is not None:
-        box = np.asarray(box, np.float32)
-        if box.shape != (4,) or not np.isfinite(box).all():
-            raise PromptError(f'{name}: expected a box of 4 finite numbers, got {box.tolist()}')
-        x0, y0, x1, y1 = box.tolist()
-        if x1 <= x0 or y1 <= y0 or x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-            raise PromptError(
-                f'{name}: expected a box with area inside {width}x{height}, '
-                f'got x {x0:g}..{x1:g}, y {y0:g}..{y1:g}'
-            )
-    elif not (labels == 1).any():
+    box = None if prompt.box is None else _check_box(prompt.box, size_hw, name)
+    if box is None and not (labels == 1).any():
         raise PromptError(f'{name}: expected at least one point on the object (label 1), or a box')
     return dataclasses.replace(prompt, points=points, point_labels=labels, box=box)
+
+
+def check_names(object_id: str, class_id: str) -> None:
+    """Check the names of an object.
+
+    Raises:
+        PromptError: There is no object_id, or a name is too long.
+    """
+    if not object_id:
+        raise PromptError('a prompt needs a non-empty object_id')
+    for kind, name in (('object_id', object_id), ('class_id', class_id)):
+        if len(name) > MAX_NAME:
+            raise PromptError(
+                f'expected {kind} of at most {MAX_NAME} characters, got {len(name)}: '
+                f'{name[:20]!r}...; use a shorter name'
+            )
+
+
+def check_num_points(num_points: int, object_id: str) -> None:
+    """Raise PromptError if there are more points than a prompt may have."""
+    if num_points > MAX_POINTS:
+        raise PromptError(
+            f'prompt for {object_id!r}: expected at most {MAX_POINTS} points, got {num_points}; '
+            'send fewer clicks, or a mask'
+        )
 
 
 def to_clicks(
@@ -129,13 +150,16 @@ def _check_points(
     points: np.ndarray, labels: np.ndarray, size_hw: tuple[int, int], name: str
 ) -> None:
     height, width = size_hw
-    if len(labels) != len(points) or not np.isin(labels, (0, 1)).all():
+    if len(labels) != len(points):
         raise PromptError(
             f'{name}: expected one label, 0 or 1, for each of {len(points)} points, '
-            f'got {labels.tolist()}'
+            f'got {len(labels)} labels'
         )
-    if len(points) > MAX_POINTS:
-        raise PromptError(f'{name}: expected at most {MAX_POINTS} points, got {len(points)}')
+    known = np.isin(labels, (0, 1))
+    if not known.all():
+        raise PromptError(
+            f'{name}: expected labels 0 or 1 (1 = on the object), got {labels[~known][0]}'
+        )
     inside = np.isfinite(points).all(axis=1) & (points >= 0).all(axis=1)
     inside &= (points[:, 0] < width) & (points[:, 1] < height)
     if not inside.all():
@@ -143,6 +167,24 @@ def _check_points(
             f'{name}: expected points inside {width}x{height}, got {points[~inside][0].tolist()}; '
             'send pixels (x right, y down) of the image'
         )
+
+
+def _check_box(box: np.ndarray, size_hw: tuple[int, int], name: str) -> np.ndarray:
+    """Return a box cut to the image; most of it must lie inside."""
+    height, width = size_hw
+    box = np.asarray(box, np.float32)
+    if box.shape != (4,) or not np.isfinite(box).all():
+        raise PromptError(f'{name}: expected a box of 4 finite numbers, got {box.tolist()}')
+    inside = box.clip(0, (width, height, width, height)).astype(np.float32)
+    sides, inner = (np.float64(corners[2:]) - corners[:2] for corners in (box, inside))
+    if not ((inner > 0).all() and inner.prod() >= _MIN_INSIDE * sides.prod()):
+        x0, y0, x1, y1 = box.tolist()
+        raise PromptError(
+            f'{name}: expected a box with area of which at least {_MIN_INSIDE:.0%} is inside '
+            f'{width}x{height}, got x {x0:g}..{x1:g}, y {y0:g}..{y1:g}; send pixels (x right, '
+            'y down) of the image'
+        )
+    return inside
 
 
 def _check_mask(mask: np.ndarray, size_hw: tuple[int, int], name: str) -> np.ndarray:

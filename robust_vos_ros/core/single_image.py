@@ -29,9 +29,9 @@ def segment_once(
     """
     start_ns = time.perf_counter_ns()
     record = make_record(frame, model.image_size, 0)
-    checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
     table = ObjectTable(max_objects, uuid.UUID(int=0))
-    table.check_room([prompt.object_id for prompt in checked], replace_existing=False)
+    table.check_room([prompt.object_id for prompt in prompts], replace_existing=False)
+    checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
     items = [table.add(p.object_id, p.class_id, record.stamp_ns) for p in checked]
     logits = torch.zeros(len(items), model.mask_size, model.mask_size, device=model.device)
     with model.inference():

@@ -12,12 +12,12 @@ import torch
 from robust_vos_ros.core.config import Settings
 from robust_vos_ros.core.errors import SnapshotError
 from robust_vos_ros.core.memory_bank import EMPTY, Bank
+from robust_vos_ros.core.prompts import MAX_NAME
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.prototypes import Prototypes
 
 FORMAT = 'robust_vos tracks 5'
 BANKS = ('spatial', 'pointers')
-_MAX_TEXT = 4096
 _MAX_COUNT = 2**62
 _MAX_NS = 2**31 * 10**9 - 1  # what a stamp of ROS can hold
 
@@ -46,9 +46,9 @@ class SavedObject(Settings):
 
     model_config = pydantic.ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
 
-    object_id: str = pydantic.Field(min_length=1, max_length=_MAX_TEXT)
+    object_id: str = pydantic.Field(min_length=1, max_length=MAX_NAME)
     uuid: uuid.UUID
-    class_id: str = pydantic.Field(max_length=_MAX_TEXT)
+    class_id: str = pydantic.Field(max_length=MAX_NAME)
     slot: int = _count()
     added_ns: int = _time()
     prompted_ns: int = _time()

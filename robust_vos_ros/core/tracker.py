@@ -64,7 +64,9 @@ class VideoTracker:
         lag_frames = settings.tree.lag_frames
         self._lag = LagWindow(lag_frames) if lag_frames else None
         self._propagator = Propagator(model, settings, self._lag)
-        self._history = FrameHistory(settings.prompt_buffer_s, model.image_size)
+        self._history = FrameHistory(
+            settings.prompt_buffer_s, settings.prompt_buffer_mb * 1_000_000, model.image_size
+        )
         self._segmenter = Segmenter(model)
         self._restored_ns: int | None = None  # first frame, or first one after `restore`
 
@@ -152,9 +154,9 @@ class VideoTracker:
         """
         start_ns = time.perf_counter_ns()
         record, newer = self._history.locate(frame)
-        checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
-        ids = [prompt.object_id for prompt in checked]
+        ids = [prompt.object_id for prompt in prompts]
         self._objects.check_room(ids, replace_existing=replace_existing)
+        checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
         with self.model.inference():
             # Segment before anything changes: a failure in the network must leave no trace.
             segments = self._segmenter.segment(checked, record)

@@ -205,6 +205,14 @@ class TrackerSettings(Settings):
     prompt_buffer_s: float = setting(
         2.0, 'How far back in time a prompt may be applied.', unit='s', ge=0.0, le=30.0
     )
+    prompt_buffer_mb: int = setting(
+        256,
+        'Most memory for the frames of that time, as the model sees them: 0.2 MB each at 256 px, '
+        '3.1 MB at 1024 px.',
+        unit='MB',
+        ge=0,
+        le=16384,
+    )
     visible_on: float = setting(
         0.8,
         'An unseen object counts as visible again at this probability that the mask is on it.',

@@ -8,6 +8,7 @@ import numpy as np
 
 from robust_vos_ros.core.errors import ImageError, PromptError
 from robust_vos_ros.core.images import check_image, read_values
+from robust_vos_ros.core.prompts import check_names, check_num_points
 from robust_vos_ros.core.types import Prompt
 
 MASK_ENCODINGS = ('mono8', '8UC1', 'mono16', '16UC1')
@@ -34,19 +35,21 @@ def to_prompt(msg: Any) -> Prompt:
     """Turn a robust_vos/ObjectPrompt into a prompt; the engine checks its geometry.
 
     Raises:
-        PromptError: The labels do not match the points, or the mask is malformed.
+        PromptError: A name is missing or too long, there are too many points, the labels do not
+            match them, or the mask is malformed.
     """
+    check_names(msg.object_id, msg.class_id)
+    check_num_points(len(msg.points), msg.object_id)
     with np.errstate(over='ignore'):  # too large for float32 becomes inf, which is reported
         points = np.array([(point.x, point.y) for point in msg.points], np.float32)
     points = points.reshape(-1, 2)
-    labels = np.array(msg.point_labels, np.int32)
-    if labels.size == 0:
-        labels = np.ones(len(points), np.int32)
-    if labels.size != len(points):
+    num_labels = len(msg.point_labels) or len(points)
+    if num_labels != len(points):
         raise PromptError(
-            f'{msg.object_id!r}: {len(points)} points but {labels.size} point_labels; give one '
+            f'{msg.object_id!r}: {len(points)} points but {num_labels} point_labels; give one '
             'label per point, or none'
         )
+    labels = np.array(msg.point_labels or [1] * len(points), np.int32)
     box = None
     if msg.box:
         roi = msg.box[0]

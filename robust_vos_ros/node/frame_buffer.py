@@ -5,7 +5,12 @@ from __future__ import annotations
 import collections
 from typing import Any
 
-from robust_vos_ros.core.errors import NoFrameError, StampInFutureError, StampTooOldError
+from robust_vos_ros.core.errors import (
+    NoFrameError,
+    StampInFutureError,
+    StampTooOldError,
+    StampUnknownError,
+)
 from robust_vos_ros.core.images import NS_PER_S, stamp_to_ns
 
 
@@ -63,7 +68,8 @@ class FrameBuffer:
         Raises:
             NoFrameError: The buffer is empty.
             StampInFutureError: The stamp is newer than the newest message.
-            StampTooOldError: The stamp is older than the oldest message, or no message has it.
+            StampTooOldError: The stamp is older than the oldest message.
+            StampUnknownError: No message has exactly this stamp.
         """
         self.newest()
         for stamp, msg in reversed(self._messages):
@@ -80,9 +86,9 @@ class FrameBuffer:
                 'tracking.prompt_buffer_s and input.prompt_buffer_mb'
             )
         nearest = min(stamps, key=lambda stamp: abs(stamp - stamp_ns))
-        raise StampTooOldError(
+        raise StampUnknownError(
             f'no image with exactly the stamp {_text(stamp_ns)} was received; {span}, the nearest '
-            f'is {_text(nearest)}'
+            f'is {_text(nearest)}. Copy the header of the image that was pointed at'
         )
 
 

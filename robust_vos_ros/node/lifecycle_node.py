@@ -30,6 +30,7 @@ from robust_vos_ros.node.publishers import Publishers
 from robust_vos_ros.node.receiver import Receiver
 from robust_vos_ros.node.requests import Requests
 from robust_vos_ros.node.services import Services
+from robust_vos_ros.node.serving import Serving
 from robust_vos_ros.node.settings import NodeSettings
 from robust_vos_ros.node.state_file import StateFile
 
@@ -49,7 +50,6 @@ class Configured:
     publishers: Publishers
     pipeline: Pipeline
     requests: Requests
-    services: Services
     state: StateFile
 
 
@@ -65,7 +65,8 @@ class Activated:
 class RobustVosNode(LifecycleNode):
     """Tracks objects in an image topic and publishes their masks and confidences.
 
-    - configure: parameters, publishers, services, weights, warm-up
+    - always: services, diagnostics; while not active, services answer NOT_ACTIVE and why
+    - configure: parameters, publishers, weights, warm-up
     - activate: worker thread, subscriptions
     - deactivate: stops both, keeps all objects and their memory
     - cleanup: frees the device
@@ -92,6 +93,10 @@ class RobustVosNode(LifecycleNode):
         self._guard_transitions()
         self._problem = ''
         self._lifecycle = 'unconfigured'
+        # Not `_services`, which is of rclpy's Node.
+        self._our_services = Services(
+            self, explain_inactive=self._explain_inactive, set_enabled=self._set_enabled
+        )
         self._reporter = Reporter()
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(
@@ -122,7 +127,7 @@ class RobustVosNode(LifecycleNode):
             self.trigger_activate()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model and create publishers and services."""
+        """Load the model and create publishers."""
         try:
             self._configure()
         except Exception as error:  # rclpy would swallow it without a word
@@ -143,6 +148,7 @@ class RobustVosNode(LifecycleNode):
         except Exception as error:
             self._report_problem('cannot activate', error)
             self._deactivate()
+            super().on_deactivate(state)  # the publishers
             return FAILURE
         self._problem, self._lifecycle = '', 'active'
         return SUCCESS
@@ -218,31 +224,25 @@ class RobustVosNode(LifecycleNode):
             logger=self.get_logger(),
         )
         requests = Requests(tracker, publishers, pipeline, logger=self.get_logger())
-        services = Services(
-            self,
-            pipeline,
-            requests,
-            timeout_s=lambda: self.settings.prompt_timeout_s,
-            set_enabled=self._set_enabled,
-        )
-        self._configured = Configured(model, publishers, pipeline, requests, services, state)
+        self._configured = Configured(model, publishers, pipeline, requests, state)
         self.get_logger().info(f'model {model.name} ready on {model.device} ({model.precision})')
 
     def _activate(self) -> None:
         assert self._configured is not None
-        pipeline, services = self._configured.pipeline, self._configured.services
-        requests = self._configured.requests
+        pipeline = self._configured.pipeline
         pipeline.activate()
         receiver = Receiver(self, pipeline)
-        services.frames = receiver.frames
+        serving = Serving(self, pipeline, self._configured.requests, receiver.frames)
         image_topic = receiver.topic.removesuffix('/compressed')
-        clicks = Clicks(self, pipeline, requests, services, image_topic=image_topic)
-        prompts = PromptTopics(self, pipeline, requests, services)
+        clicks = Clicks(self, serving, image_topic=image_topic)
+        prompts = PromptTopics(self, serving)
         self._activated = Activated(receiver, clicks, prompts)
+        self._our_services.serving = serving
         self.get_logger().info(f'waiting for images on {receiver.topic}')
 
     def _deactivate(self, timeout_s: float = DEACTIVATE_TIMEOUT_S) -> bool:
         """Stop receiving and working; False when the frame in work does not end in time."""
+        self._our_services.serving = None
         activated, self._activated = self._activated, None
         if activated is not None:
             activated.receiver.destroy()
@@ -250,7 +250,6 @@ class RobustVosNode(LifecycleNode):
             activated.prompts.destroy()
         if self._configured is None:
             return True
-        self._configured.services.frames = None
         ended = self._configured.pipeline.deactivate(timeout_s)
         if not ended:
             self.get_logger().error(
@@ -261,7 +260,6 @@ class RobustVosNode(LifecycleNode):
     def _release(self) -> None:
         configured, self._configured = self._configured, None
         if configured is not None:
-            configured.services.destroy()
             configured.publishers.destroy()
             configured.state.close()
 
@@ -270,6 +268,13 @@ class RobustVosNode(LifecycleNode):
         if not isinstance(error, RobustVosError):
             self._problem = f'{what}: unexpected {type(error).__name__}: {error}'
         self.get_logger().error(self._problem)
+
+    def _explain_inactive(self) -> str:
+        because = f' ({self._problem})' if self._problem else ''
+        return (
+            f'the node is {self._lifecycle}, not active{because}; configure and activate it (ros2 '
+            'lifecycle set)'
+        )
 
     def _check_adapter(self, settings: NodeSettings) -> None:
         """Raise WeightsError unless the adapter fits the loaded model."""

@@ -30,9 +30,14 @@ class Mailbox(Generic[Image, Request]):
     """Any thread offers, one thread takes. A newer image replaces the waiting one."""
 
     def __init__(self, max_requests: int) -> None:
-        """Create an open, empty mailbox that holds at most `max_requests` requests."""
+        """Create an open, empty mailbox.
+
+        Args:
+            max_requests: Requests that it holds, and again so many urgent ones.
+        """
         self._max_requests = max_requests
         self._requests: collections.deque[Request] = collections.deque()
+        self._urgent: collections.deque[Request] = collections.deque()
         self._image: Image | None = None
         self._offered = self._taken = self._dropped = 0
         self._closed = False
@@ -49,12 +54,13 @@ class Mailbox(Generic[Image, Request]):
             self._image = image
             self._changed.notify()
 
-    def offer_request(self, request: Request) -> bool:
+    def offer_request(self, request: Request, *, urgent: bool = False) -> bool:
         """Queue a request; False when the queue is full or the mailbox closed."""
+        queue = self._urgent if urgent else self._requests
         with self._changed:
-            if self._closed or len(self._requests) >= self._max_requests:
+            if self._closed or len(queue) >= self._max_requests:
                 return False
-            self._requests.append(request)
+            queue.append(request)
             self._changed.notify()
             return True
 
@@ -62,7 +68,7 @@ class Mailbox(Generic[Image, Request]):
         """Block until there is something to take; False once the mailbox is closed."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._closed or self._requests or self._image is not None
+                lambda: self._closed or self._urgent or self._requests or self._image is not None
             )
             return not self._closed
 
@@ -74,9 +80,17 @@ class Mailbox(Generic[Image, Request]):
             return image
 
     def take_request(self) -> Request | None:
-        """Take the oldest request, if any, without blocking."""
+        """Take the oldest urgent request, else the oldest one, if any, without blocking."""
         with self._changed:
-            return self._requests.popleft() if self._requests else None
+            queue = self._urgent or self._requests
+            return queue.popleft() if queue else None
+
+    def drop_requests(self) -> list[Request]:
+        """Empty the queue of the requests that are not urgent; return them."""
+        with self._changed:
+            requests = list(self._requests)
+            self._requests.clear()
+            return requests
 
     def close(self) -> list[Request]:
         """Refuse everything from now on, drop the image, return the requests nobody took."""
@@ -84,7 +98,8 @@ class Mailbox(Generic[Image, Request]):
             self._closed = True
             self._dropped += self._image is not None
             self._image = None
-            requests = list(self._requests)
+            requests = [*self._urgent, *self._requests]
+            self._urgent.clear()
             self._requests.clear()
             self._changed.notify_all()
             return requests

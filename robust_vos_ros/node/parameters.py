@@ -67,6 +67,7 @@ class NodeParameters:
             node.declare_parameter(
                 name, value, descriptor(self._leaves[name]), ignore_override=True
             )
+        node.add_pre_set_parameters_callback(self._widen)
         node.add_on_set_parameters_callback(self._check)
         node.add_post_set_parameters_callback(self._apply)
 
@@ -82,6 +83,17 @@ class NodeParameters:
                 raise ConfigError(f'there is no parameter {name}{hint}')
             # A file for `/**` may hold parameters of other nodes: worth a word, not a failure.
             self._node.get_logger().warning(f'parameter {name} is not one of mine, ignored')
+
+    def _widen(self, parameters: Sequence[Parameter]) -> list[Parameter]:
+        """Take integers for floating-point numbers: `ros2 param set` sends 3 as one."""
+        return [
+            Parameter(parameter.name, value=float(parameter.value))
+            if parameter.type_ == Parameter.Type.INTEGER
+            and parameter.name in self._leaves
+            and self._leaves[parameter.name].type is float
+            else parameter
+            for parameter in parameters
+        ]
 
     def _changed(self, parameters: Sequence[Parameter]) -> dict[str, Any]:
         old = flatten(self.settings)

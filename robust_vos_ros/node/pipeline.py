@@ -60,7 +60,7 @@ class Pipeline:
 
     Attributes:
         newest: The newest processed image message, None before the first of this activation.
-        worker: The running worker, None while inactive.
+        worker: The running worker, None while inactive; of the executor's thread.
         statistics: Of this activation, or of the last one.
     """
 
@@ -112,7 +112,7 @@ class Pipeline:
             raise RobustVosError('the last frame is still being worked on; activate again later')
         self.statistics = Statistics()
         self.newest = None
-        self.worker = Worker(
+        self._last_worker = self.worker = Worker(
             self.process,
             max_requests=self.settings.max_pending_requests,
             on_error=self._fail,
@@ -121,10 +121,10 @@ class Pipeline:
 
     def deactivate(self, timeout_s: float) -> bool:
         """Stop the worker, publish and save what is left; False when it did not end in time."""
-        if self.worker is None:
+        worker, self.worker = self.worker, None
+        if worker is None:
             return True
-        self._last_worker, self.worker = self.worker, None
-        ended = self._last_worker.stop(timeout_s)
+        ended = worker.stop(timeout_s)
         if ended:  # else the tracker is not ours yet
             self._publish(self._tracker.finished(flush=True))
             self._state.finish(self._tracker, timeout_s)
@@ -143,7 +143,8 @@ class Pipeline:
     @property
     def num_dropped(self) -> int:
         """Frames received but not processed since activation: replaced by newer ones, or stale."""
-        replaced = 0 if self.worker is None else self.worker.counts.dropped
+        worker = self._last_worker  # it counts also while it is being stopped
+        replaced = 0 if worker is None else worker.counts.dropped
         return replaced + self.statistics.counts.stale
 
     def notify_clock_jump(self) -> None:
@@ -259,8 +260,8 @@ class Pipeline:
 
     def to_frame(self, msg: Any) -> Frame:
         """Return the image of a message, corrupted if that is asked for; raise ImageError."""
-        frame = to_frame(msg)
-        debug = self.settings.debug
+        settings = self.settings
+        frame, debug = to_frame(msg, settings.input.scale_16bit), settings.debug
         if debug.corruption == 'none':
             return frame
         rgb = self._corrupt(frame.rgb, debug.corruption, debug.severity, frame.stamp_ns)
@@ -268,5 +269,5 @@ class Pipeline:
 
     def process_waiting_image(self) -> None:
         """Process the image that waits for the worker, if any."""
-        if self.worker is not None:
-            self.worker.process_waiting_image()
+        if self._last_worker is not None:
+            self._last_worker.process_waiting_image()

@@ -13,9 +13,7 @@ from robust_vos_ros.core.types import UNSEEN_STATES
 from robust_vos_ros.node import messages
 from robust_vos_ros.node.conversions import to_prompt
 from robust_vos_ros.node.detections import to_boxes
-from robust_vos_ros.node.pipeline import Pipeline
-from robust_vos_ros.node.requests import Requests
-from robust_vos_ros.node.services import Services
+from robust_vos_ros.node.serving import Serving
 
 
 class PromptTopics:
@@ -25,21 +23,15 @@ class PromptTopics:
     is left out while the one before is worked on, and while all objects are in view.
     """
 
-    def __init__(
-        self, node: Node, pipeline: Pipeline, requests: Requests, services: Services
-    ) -> None:
+    def __init__(self, node: Node, serving: Serving) -> None:
         """Subscribe.
 
         Args:
             node: Gets the subscriptions.
-            pipeline: Knows the objects, and counts.
-            requests: Applies the prompts.
-            services: Runs them on the worker thread.
+            serving: Applies the prompts on the worker thread.
         """
         self._node = node
-        self._pipeline = pipeline
-        self._requests = requests
-        self._services = services
+        self._serving = serving
         self._busy = False
         group = ReentrantCallbackGroup()  # a prompt waits for the tracker, images go on meanwhile
         topics = [(ObjectPrompt, '~/prompts', self._on_prompt, QoSProfile(depth=10))]
@@ -61,24 +53,26 @@ class PromptTopics:
         if self._busy or not self._is_something_unseen():
             return
         self._busy = True
+        serving = self._serving
         try:
             boxes = to_boxes(msg)
-            image = self._services.message_at(msg.header)
-            await self._services.call(lambda: self._requests.detect(boxes, image))
+            image = serving.message_at(msg.header)
+            await serving.call(lambda: serving.requests.detect(boxes, image))
         except Exception as error:  # a wrong detection must not take the node down
-            self._services.count_failure('detections', error)
+            serving.count_failure('detections', error)
         finally:
             self._busy = False
 
     async def _on_prompt(self, msg: Any) -> None:
+        serving = self._serving
         try:
             prompt = to_prompt(msg)
-            await self._services.call(lambda: self._requests.point(prompt))
+            await serving.call_from_topic(lambda: serving.requests.point(prompt))
         except Exception as error:
-            self._services.count_failure('prompt', error)
+            serving.count_failure('prompt', error)
             return
-        self._pipeline.statistics.add(requests_served=1)
+        serving.pipeline.statistics.add(requests_served=1)
 
     def _is_something_unseen(self) -> bool:
-        result = self._pipeline.last_result
+        result = self._serving.pipeline.last_result
         return result is not None and any(x.state in UNSEEN_STATES for x in result.objects)

@@ -81,12 +81,12 @@ class Requests:
         Raises:
             PromptError: And all that `VideoTracker.add` raises.
         """
-        self.frame_of(None)
+        _, header = self.frame_of(None)
         result = self._tracker.last_result
         if result is None or all(x.object_id != prompt.object_id for x in result.objects):
             self.add([prompt], None, replace=False)
         else:
-            self._reseed([prompt], None)
+            self._reseed([prompt], None, header)
 
     def detect(self, boxes: Sequence[Box], msg: Any | None) -> None:
         """Start objects that are out of sight again where a detector sees them.
@@ -98,16 +98,15 @@ class Requests:
         Raises:
             PromptError: And all that `VideoTracker.reseed` raises.
         """
-        frame, _ = self.frame_of(msg)
+        frame, header = self.frame_of(msg)
         result = self._tracker.last_result
         if result is not None:
             size_hw = result.label_mask.shape[:2] if frame is None else frame.size_hw
-            self._reseed(to_candidates(boxes, result.objects, size_hw), msg)
+            self._reseed(to_candidates(boxes, result.objects, size_hw), frame, header)
 
-    def _reseed(self, prompts: Sequence[Prompt], msg: Any | None) -> None:
+    def _reseed(self, prompts: Sequence[Prompt], frame: Frame | None, header: Header) -> None:
         if not prompts:
             return
-        frame, header = self.frame_of(msg)
         done = self._tracker.reseed(prompts, frame=frame)
         for reason in done.rejected:
             self._logger.debug(f'not started again: {reason}')

@@ -2,85 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import torch
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from robust_vos.msg import ErrorCode
 from robust_vos.srv import AddObjects, ListObjects, RefineObject, RemoveObjects, SegmentOnce
 from std_srvs.srv import SetBool, Trigger
 
-from robust_vos_ros.core import errors
-from robust_vos_ros.core.images import stamp_to_ns
+from robust_vos_ros.core.errors import CapacityError, PromptError
+from robust_vos_ros.core.types import Prompt
 from robust_vos_ros.node import messages
 from robust_vos_ros.node.conversions import to_prompt
-from robust_vos_ros.node.frame_buffer import FrameBuffer
-from robust_vos_ros.node.pipeline import THROTTLE_S, Pipeline
-from robust_vos_ros.node.requests import Applied, Requests
-from robust_vos_ros.node.worker import NotActiveError, QueueFullError, RequestTimeoutError
+from robust_vos_ros.node.error_codes import error_code, error_name
+from robust_vos_ros.node.requests import Applied
+from robust_vos_ros.node.serving import Serving
+from robust_vos_ros.node.worker import NotActiveError
 
 # With the usual 10, DDS silently drops requests of a burst, and their callers wait for ever.
 REQUEST_DEPTH = 1000
-# The first match counts, so subclasses come before their base.
-ERROR_CODES: tuple[tuple[type[Exception], int], ...] = (
-    (errors.NoFrameError, ErrorCode.NO_IMAGE),
-    (errors.StampTooOldError, ErrorCode.STAMP_TOO_OLD),
-    (errors.StampInFutureError, ErrorCode.STAMP_IN_FUTURE),
-    (errors.DuplicateIdError, ErrorCode.DUPLICATE_ID),
-    (errors.UnknownIdError, ErrorCode.UNKNOWN_ID),
-    (errors.CapacityError, ErrorCode.CAPACITY),
-    (errors.PromptError, ErrorCode.BAD_PROMPT),
-    (errors.ImageError, ErrorCode.BAD_PROMPT),
-    (QueueFullError, ErrorCode.QUEUE_FULL),
-    (NotActiveError, ErrorCode.NOT_ACTIVE),
-    (RequestTimeoutError, ErrorCode.TIMEOUT),
-)
-
-
-def error_code(error: Exception) -> int:
-    """Return the ErrorCode of an exception; INTERNAL for the unexpected."""
-    for kind, code in ERROR_CODES:
-        if isinstance(error, kind):
-            return code
-    return ErrorCode.INTERNAL
 
 
 class Services:
-    """All services of the node, from configure to clean-up.
+    """All services of the node, as long as there is a node: a call always gets an answer.
 
     The handlers are coroutines in a re-entrant group: while one awaits the worker, the executor
     goes on with images and other requests.
+
+    Attributes:
+        serving: What answers them; None while the node is not active.
     """
 
     def __init__(
         self,
         node: Node,
-        pipeline: Pipeline,
-        requests: Requests,
         *,
-        timeout_s: Callable[[], float],
+        explain_inactive: Callable[[], str],
         set_enabled: Callable[[bool], None],
     ) -> None:
         """Create the services.
 
         Args:
             node: Gets the services.
-            pipeline: Has the worker, and counts.
-            requests: What they ask for.
-            timeout_s: Returns how long a request may take.
+            explain_inactive: Returns why the node is not active, and what to do.
             set_enabled: Switches the processing of images on and off.
         """
-        self.frames: FrameBuffer | None = None
+        self.serving: Serving | None = None
         self._node = node
-        self._pipeline = pipeline
-        self._requests = requests
-        self._timeout_s = timeout_s
+        self._explain_inactive = explain_inactive
         self._set_enabled = set_enabled
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # runs while ROS time stands still
         group = ReentrantCallbackGroup()
         table = (
             (AddObjects, '~/add_objects', self._add_objects),
@@ -91,111 +62,40 @@ class Services:
             (Trigger, '~/reset', self._reset),
             (SetBool, '~/set_enabled', self._enable),
         )
-        self._services = [
-            node.create_service(
-                kind,
-                name,
-                handler,
-                qos_profile=QoSProfile(depth=REQUEST_DEPTH),
-                callback_group=group,
-            )
-            for kind, name, handler in table
-        ]
+        for kind, name, handler in table:
+            qos = QoSProfile(depth=REQUEST_DEPTH)
+            node.create_service(kind, name, handler, qos_profile=qos, callback_group=group)
 
-    def destroy(self) -> None:
-        """Destroy the services."""
-        for service in self._services:
-            self._node.destroy_service(service)
-
-    async def call(self, function: Callable[[], Any]) -> Any:
-        """Run a function on the worker thread and await its result.
-
-        Raises:
-            NotActiveError, QueueFullError, RequestTimeoutError: It did not get its turn.
-            Exception: Whatever the function raises.
-        """
-        worker = self._pipeline.worker
-        if worker is None:
-            raise NotActiveError('the node is not active; activate it first (ros2 lifecycle set)')
-        request = worker.submit(function, self._node.executor)
-        timeout_s = self._timeout_s()
-
-        def give_up() -> None:
-            request.settle(
-                error=RequestTimeoutError(
-                    f'no answer within {timeout_s:g} s; if it is being worked on it may still '
-                    'take effect. Look with list_objects, or raise prompt_timeout_s'
-                )
-            )
-
-        # A group of its own: groups never forget their members, and requests are many.
-        group = ReentrantCallbackGroup()
-        timer = self._node.create_timer(
-            timeout_s, give_up, callback_group=group, clock=self._steady
-        )
-        try:
-            result, error = await request.future
-        finally:
-            self._node.destroy_timer(timer)
-        if error is not None:
-            raise error
-        return result
-
-    def count_failure(self, what: str, error: Exception) -> str:
-        """Count and log a failed request; return the sentence for the caller."""
-        text = str(error)
-        if error_code(error) == ErrorCode.INTERNAL:
-            text = f'unexpected {type(error).__name__}: {error}'
-            if isinstance(error, torch.OutOfMemoryError):
-                torch.cuda.empty_cache()
-            self._pipeline.statistics.add_error(f'{what}: {text}', requests_failed=1)
-            self._node.get_logger().error(f'{what}: {text}', throttle_duration_sec=THROTTLE_S)
-        else:
-            self._pipeline.statistics.add(requests_failed=1)
-            self._node.get_logger().info(
-                f'{what} refused: {text}', throttle_duration_sec=THROTTLE_S
-            )
-        return text
-
-    async def _answer(self, name: str, response: Any, serve: Callable[[], Any]) -> Any:
+    async def _answer(
+        self, name: str, response: Any, serve: Callable[[Serving], Awaitable[str]]
+    ) -> Any:
         """Fill in success, error_code and message; `serve` fills in the rest."""
+        code, serving = 'OK', None
         try:
-            response.message = await serve() or ''
+            serving = self._active()
+            response.message = await serve(serving)
+            serving.pipeline.statistics.add(requests_served=1)
         except Exception as error:  # a service that raises would take the node down
-            response.success = False
-            response.message = self.count_failure(name, error)
-            code = error_code(error)
-        else:
-            response.success = True
-            code = ErrorCode.OK
-            self._pipeline.statistics.add(requests_served=1)
-        if hasattr(response, 'error_code'):  # std_srvs have none
-            response.error_code = code
+            code = error_name(error)
+            response.message = serving.count_failure(name, error) if serving else str(error)
+        response.success = code == 'OK'
+        if hasattr(response, 'error_code'):
+            response.error_code = error_code(code)
+        elif not response.success:  # of std_srvs
+            response.message = f'{code}: {response.message}'
         return response
 
-    def message_at(self, header: Any) -> Any | None:
-        """Return the received image a request refers to; None = the newest frame.
-
-        Raises:
-            NotActiveError: Nothing is received.
-            NoFrameError, StampTooOldError, StampInFutureError: There is no such image.
-        """
-        stamp_ns = stamp_to_ns(header.stamp)
-        if stamp_ns == 0:
-            return None
-        return self._active_frames().find(stamp_ns)
-
-    def _active_frames(self) -> FrameBuffer:
-        if self.frames is None:
-            raise NotActiveError('the node is not active; activate it first (ros2 lifecycle set)')
-        return self.frames
+    def _active(self) -> Serving:
+        if self.serving is None:
+            raise NotActiveError(self._explain_inactive())
+        return self.serving
 
     async def _add_objects(self, request: Any, response: Any) -> Any:
-        async def serve() -> str:
-            prompts = _to_prompts(request.prompts)
-            msg = self.message_at(request.header)
-            applied = await self.call(
-                lambda: self._requests.add(prompts, msg, replace=request.replace_existing)
+        async def serve(serving: Serving) -> str:
+            prompts = _to_prompts(request.prompts, serving)
+            msg = serving.message_at(request.header)
+            applied = await serving.call(
+                lambda: serving.requests.add(prompts, msg, replace=request.replace_existing)
             )
             ids = [prompt.object_id for prompt in prompts]
             _fill(response, applied, ids)
@@ -204,10 +104,10 @@ class Services:
         return await self._answer('add_objects', response, serve)
 
     async def _refine_object(self, request: Any, response: Any) -> Any:
-        async def serve() -> str:
+        async def serve(serving: Serving) -> str:
             prompt = to_prompt(request.prompt)
-            msg = self.message_at(request.header)
-            applied = await self.call(lambda: self._requests.refine(prompt, msg))
+            msg = serving.message_at(request.header)
+            applied = await serving.call(lambda: serving.requests.refine(prompt, msg))
             response.applied_stamp = applied.header.stamp
             (response.object,) = _select(applied, [prompt.object_id])
             return f'refined {prompt.object_id}'
@@ -215,20 +115,18 @@ class Services:
         return await self._answer('refine_object', response, serve)
 
     async def _remove_objects(self, request: Any, response: Any) -> Any:
-        async def serve() -> str:
+        async def serve(serving: Serving) -> str:
             ids = list(request.object_ids)
-            response.removed = await self.call(lambda: self._requests.remove(ids))
+            response.removed = await serving.call(
+                lambda: serving.requests.remove(ids), urgent=True, cancel_waiting=not ids
+            )
             return f'removed {", ".join(response.removed) or "nothing"}'
 
         return await self._answer('remove_objects', response, serve)
 
     async def _list_objects(self, _request: Any, response: Any) -> Any:
-        async def serve() -> str:
-            if self._pipeline.worker is None:
-                raise NotActiveError(
-                    'the node is not active; activate it first (ros2 lifecycle set)'
-                )
-            result = self._pipeline.last_result
+        async def serve(serving: Serving) -> str:
+            result = serving.pipeline.last_result
             if result is None:
                 return 'no frame has been processed yet'
             response.header = messages.to_header(result)
@@ -238,13 +136,13 @@ class Services:
         return await self._answer('list_objects', response, serve)
 
     async def _segment_once(self, request: Any, response: Any) -> Any:
-        async def serve() -> str:
-            prompts = _to_prompts(request.prompts)
+        async def serve(serving: Serving) -> str:
+            prompts = _to_prompts(request.prompts, serving)
             if request.image:
                 msg = request.image[0]
             else:
-                msg = self.message_at(request.header) or self._active_frames().newest()
-            applied = await self.call(lambda: self._requests.segment_once(prompts, msg))
+                msg = serving.message_at(request.header) or serving.frames.newest()
+            applied = await serving.call(lambda: serving.requests.segment_once(prompts, msg))
             _fill(response, applied, [prompt.object_id for prompt in prompts])
             response.label_mask = messages.to_label_mask(applied.result, applied.header)
             return f'segmented {len(prompts)} objects'
@@ -252,15 +150,15 @@ class Services:
         return await self._answer('segment_once', response, serve)
 
     async def _reset(self, _request: Any, response: Any) -> Any:
-        async def serve() -> str:
-            await self.call(self._requests.reset)
+        async def serve(serving: Serving) -> str:
+            await serving.call(serving.requests.reset, urgent=True, cancel_waiting=True)
             return 'all objects and frames forgotten'
 
         return await self._answer('reset', response, serve)
 
     async def _enable(self, request: Any, response: Any) -> Any:
-        async def serve() -> str:
-            self._set_enabled(request.data)
+        async def serve(_serving: Serving) -> str:
+            self._set_enabled(request.data)  # at once: requests that wait do not delay it
             return (
                 'processing images' if request.data else 'not processing images, tracks are kept'
             )
@@ -268,9 +166,12 @@ class Services:
         return await self._answer('set_enabled', response, serve)
 
 
-def _to_prompts(msgs: Any) -> list[Any]:
+def _to_prompts(msgs: Any, serving: Serving) -> list[Prompt]:
+    limit = serving.pipeline.settings.tracking.max_objects
     if not msgs:
-        raise errors.PromptError('expected at least one prompt, got none')
+        raise PromptError('expected at least one prompt, got none')
+    if len(msgs) > limit:  # before any of them is converted: that would take long
+        raise CapacityError(f'{len(msgs)} prompts would exceed max_objects = {limit}; send fewer')
     return [to_prompt(msg) for msg in msgs]
 
 

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from robust_vos_ros.core.config import (
     ModelSettings,
+    Scale16Settings,
     Settings,
     StreamSettings,
     setting,
@@ -52,6 +53,7 @@ class InputSettings(Settings):
         256, 'Most memory for received images that prompts with a past stamp may refer to.',
         unit='MB', ge=0, le=16384,
     )  # fmt: skip
+    scale_16bit: Scale16Settings = Scale16Settings()
 
 
 class PublishSettings(Settings):

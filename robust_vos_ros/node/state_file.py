@@ -1,8 +1,7 @@
 """The tracks in a file, so that a node that was killed goes on with its objects.
 
-The file is replaced as a whole: a crash leaves the old one or the new one. A file that cannot be
-used is never overwritten: one with unusable content is renamed, one that cannot be read or
-renamed is left alone and nothing is saved.
+The file is replaced as a whole: a crash leaves the old one or the new one. A file with unusable
+content is never overwritten, but renamed. One that cannot be read or written is an error.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.errors import ConfigError, SnapshotError
 from robust_vos_ros.core.tracker import VideoTracker
 
 _THROTTLE_S = 60.0
@@ -35,22 +34,36 @@ class StateFile:
     def __init__(self, path: str, logger: RcutilsLogger) -> None:
         self._path = Path(path).expanduser()
         self._logger = logger
-        self._writer = _Writer(self._path, logger) if path else None
+        self._wanted = bool(path)
+        self._writer: _Writer | None = None
         self._saved: frozenset[uuid.UUID] = frozenset()  # objects in the file, or on the way
         self._saved_s = float('-inf')
 
     def load(self, tracker: VideoTracker) -> None:
-        """Go on with the tracks of the file, if there is one; says so if it cannot be used."""
-        if self._writer is None:
+        """Go on with the tracks of the file, if there is one, and keep it from now on.
+
+        Raises:
+            ConfigError: The file cannot be read or written.
+        """
+        if not self._wanted:
             return
+        try:
+            self._restore(tracker)
+            _check_writable(self._path)
+        except OSError as error:
+            raise ConfigError(
+                f'state_file: expected a file that can be read and written, got {self._path} '
+                f'({error.strerror}); correct the path or its permissions, or leave it empty'
+            ) from error
+        self._writer = _Writer(self._path, self._logger)
+
+    def _restore(self, tracker: VideoTracker) -> None:
         try:
             tracker.restore(self._path.read_bytes())
         except FileNotFoundError:
             self._logger.info(f'{self._path} does not exist yet: starting without objects')
         except SnapshotError as error:
             self._set_aside(str(error))
-        except OSError as error:
-            self._stop(f'{self._path} cannot be read ({error.strerror})')
         else:
             self._saved = tracker.uuids
             self._logger.info(f'going on with {len(self._saved)} objects of {self._path}')
@@ -98,21 +111,10 @@ class StateFile:
         number = 1
         while (aside := self._path.with_name(f'{self._path.name}.refused-{number}')).exists():
             number += 1
-        try:
-            self._path.rename(aside)
-        except OSError as error:
-            self._stop(f'{problem}; it cannot be renamed either ({error.strerror})')
-            return
+        self._path.rename(aside)
         # The logger of ROS knows no exception().
         self._logger.error(
             f'starting without objects, {self._path} is now {aside.name}: {problem}'
-        )
-
-    def _stop(self, problem: str) -> None:
-        self.close()
-        self._writer = None
-        self._logger.error(
-            f'starting without objects, and saving none: {problem}; correct or remove the file'
         )
 
 
@@ -173,6 +175,18 @@ class _Writer:
             self.failed = False
 
 
+def _check_writable(path: Path) -> None:
+    """Raise OSError unless `replace_file` could write; the file itself stays as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = _beside(path)
+    new.touch()
+    new.unlink()
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f'{path.name}.new')
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, also when the power fails.
 
@@ -180,7 +194,7 @@ def replace_file(path: Path, data: bytes) -> None:
         OSError: It cannot be written; an old file is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f'{path.name}.new')
+    new = _beside(path)
     with new.open('wb') as file:
         file.write(data)
         file.flush()

@@ -25,6 +25,10 @@ class RequestTimeoutError(RobustVosError):
     """The worker did not answer in time."""
 
 
+class CancelledError(RobustVosError):
+    """A reset made the request pointless while it waited."""
+
+
 class Request:
     """A call to run on the worker thread, and the future that an `async` callback awaits.
 
@@ -56,7 +60,7 @@ class Request:
 
 
 class Worker:
-    """Runs requests and images one after the other: requests first, then the newest image.
+    """Runs requests and images one after the other: urgent requests, others, the newest image.
 
     After every request the newest image gets its turn, so requests cannot starve the images. An
     exception of either is reported and ends nothing.
@@ -102,14 +106,35 @@ class Worker:
         """Hand over an image; it replaces one that still waits."""
         self._mailbox.offer_image(image)
 
-    def submit(self, call: Callable[[], Any], executor: Executor) -> Request:
+    def submit(
+        self,
+        call: Callable[[], Any],
+        executor: Executor,
+        *,
+        urgent: bool = False,
+        cancel_waiting: bool = False,
+    ) -> Request:
         """Queue a call.
+
+        Args:
+            call: What to run.
+            executor: Runs the callback that awaits the answer.
+            urgent: Go before all calls that are not urgent.
+            cancel_waiting: Answer those that wait with CancelledError.
 
         Raises:
             QueueFullError: Too many are waiting.
         """
+        if cancel_waiting:
+            for waiting in self._mailbox.drop_requests():
+                waiting.settle(
+                    error=CancelledError(
+                        'all objects were reset or removed while the request waited; send it '
+                        'again if it is still meant'
+                    )
+                )
         request = Request(call, executor)
-        if not self._mailbox.offer_request(request):
+        if not self._mailbox.offer_request(request, urgent=urgent):
             raise QueueFullError(
                 'too many requests are waiting; wait for an answer before sending the next, or '
                 'raise max_pending_requests'

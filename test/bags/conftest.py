@@ -58,9 +58,12 @@ class Maker:
         return header(index, stamp, frame_id) if self._ros1 else header(stamp, frame_id)
 
     def image(self, index, rgb):
+        """Of (H, W, 3) uint8 RGB, or of (H, W) uint16."""
         height, width = rgb.shape[:2]
-        kind = self.types[IMAGE]
-        return kind(self.header(index), height, width, 'rgb8', 0, 3 * width, rgb.reshape(-1))
+        encoding = 'rgb8' if rgb.ndim == 3 else 'mono16'
+        data = np.ascontiguousarray(rgb).view(np.uint8).reshape(-1)
+        step = data.size // height
+        return self.types[IMAGE](self.header(index), height, width, encoding, 0, step, data)
 
     def jpeg(self, index, rgb):
         data = cv2.imencode('.jpg', rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]

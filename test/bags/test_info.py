@@ -84,6 +84,21 @@ def test_the_command(bag, monkeypatch):
     assert any(re.fullmatch(r' +0 s +2 s +4 s +6 s +8 s +10 s', line) for line in lines)
 
 
+def test_lines_are_whole_in_a_file_or_pipe(tmp_path, monkeypatch):
+    """So that grep finds topic, type and number together."""
+    name, store = f'/{"very/" * 30}long_topic', message_typestore()
+    path = tmp_path / 'drive'
+    with BagWriter(path, custom_data={'robust_vos.note': 'word ' * 40}) as writer:
+        text = store.types['std_msgs/msg/String']('hello')
+        kind = 'std_msgs/msg/String'
+        writer.write(name, kind, bytes(store.serialize_cdr(text, kind)), 10**9)
+    monkeypatch.setenv('COLUMNS', '40')
+    lines = CliRunner().invoke(app, ['bag', 'info', str(path)]).output.splitlines()
+    assert any(line.split() == [name, 'std_msgs/msg/String', '1'] for line in lines)
+    assert any(line.count('word') == 40 for line in lines)
+    assert lines[0].endswith('MB')
+
+
 @pytest.mark.parametrize(
     ('states', 'columns', 'expected'),
     [

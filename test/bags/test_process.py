@@ -139,6 +139,24 @@ def test_other_prompts_do_not_resume(helpers, model, mcap_bag, prompt_file, tmp_
     assert process_bag(job, model).num_resumed == 0
 
 
+@pytest.mark.parametrize('method', ['range', 'percentiles'])
+def test_16_bit_images_are_scaled_as_the_prompt_file_says(
+    helpers, model, pictures, prompt_file, tmp_path: Path, method
+):
+    """As of a thermal camera: all values lie within one step of the upper byte."""
+    thermal = [16_640 + 2 * rgb[..., 0].astype(np.uint16) // 4 for rgb in pictures[:4]]
+    source = helpers.write_ros2(tmp_path / 'thermal', thermal)
+    scale = 'scale_16bit: {method: ' + method + ', low: 16640, high: 16767}\n'
+    prompt_file.write_text(prompt_file.read_text() + scale)
+    process_bag(make_job(helpers, source, tmp_path / 'masks.mcap', prompt_file), model)
+    with BagReader(tmp_path / 'masks.mcap') as bag:
+        last = list(labelled_frames(bag, image_topic(bag), RESULTS))[-1]
+        assert np.ptp(bag.frame(last.image).rgb) == 0  # without scaling there is nothing to see
+    square = np.zeros(helpers.SIZE_HW, bool)
+    square[30:70, 32:72] = True
+    assert iou(last.labels > 0, square) > 0.8
+
+
 def write_split(helpers, folder, pictures):
     """Tracks go on from the first file to the second."""
     folder.mkdir()
@@ -237,6 +255,7 @@ REFUSED = {
     'frame beyond the end': ('frame: 0', 'frame: 10', PromptError, 'from 0 to 9, got 10'),
     'no such stamp': ('frame: 0', 'stamp_ns: 5', PromptError, 'the nearest one is 1700000000000'),
     'box outside the image': ('60, 70]', '60, 700]', PromptError, 'inside 160x120'),
+    'name without end': ('square', 300 * 'x', PromptError, 'at most 256 characters'),
     'unknown key': ('frame: 0', 'frame: 0, bocks: 1', ConfigError, 'bocks'),
     'nobody to refine': ('frame: 0', 'action: refine, frame: 0', PromptError, 'cannot refine'),
     'no time': ('frame: 0, ', '', ConfigError, 'one of frame and stamp_ns'),

@@ -2,6 +2,7 @@ import pytest
 
 from robust_vos_ros.core.config import (
     ModelSettings,
+    Scale16Settings,
     Settings,
     config_dir,
     load_yaml,
@@ -24,6 +25,7 @@ from robust_vos_ros.core.tracking_config import (
         (TrackerSettings, {'tracked_on': 0.3}, 'tracked_off must be at most tracked_on'),
         (TrackerSettings, {'lost_after_s': 'soon'}, "lost_after_s: .* got 'soon'"),
         (ModelSettings, {'precision': 'fp8'}, "precision: .* got 'fp8'"),
+        (Scale16Settings, {'low': 9, 'high': 9}, 'low must be below high, got 9 and 9'),
     ],
 )
 def test_wrong_settings_are_named(cls, values, message):
@@ -32,7 +34,10 @@ def test_wrong_settings_are_named(cls, values, message):
 
 
 def test_every_setting_is_described():
-    for cls in (ModelSettings, TrackerSettings, TreeSettings, GateSettings, ReacquireSettings):
+    for cls in (
+        ModelSettings, Scale16Settings, TrackerSettings, TreeSettings, GateSettings,
+        ReacquireSettings,
+    ):  # fmt: skip
         for name, field in cls.model_fields.items():
             if isinstance(field.default, Settings):
                 continue  # a group: its settings are looked at by themselves

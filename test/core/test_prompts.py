@@ -6,6 +6,7 @@ import torch
 
 from robust_vos_ros.core.errors import PromptError
 from robust_vos_ros.core.prompts import (
+    MAX_NAME,
     MAX_POINTS,
     check_prompt,
     to_clicks,
@@ -49,7 +50,9 @@ def mask_of(*rows):
         ),  # a request must stay small
         ({'box': np.array([5.0, 5.0, 5.0, 9.0])}, 'with area'),  # no width
         ({'box': np.array([9.0, 5.0, 5.0, 9.0])}, 'with area'),  # corners swapped
-        ({'box': np.array([5.0, 5.0, 65.0, 9.0])}, 'inside 64x48'),
+        ({'box': np.array([5.0, 5.0, 90.0, 9.0])}, 'at least 75% is inside 64x48'),  # too far out
+        ({'box': np.array([-10.0, -10.0, 20.0, 20.0])}, 'inside'),  # a little at each side
+        ({'box': np.array([70.0, 5.0, 90.0, 9.0])}, 'inside'),  # beside the image
         ({'box': np.array([np.inf, 5.0, 6.0, 9.0])}, 'finite'),
         ({'box': np.array([5.0, 5.0])}, '4 finite'),
         ({'mask': np.zeros((10, 10), bool)}, 'image size'),
@@ -57,11 +60,48 @@ def mask_of(*rows):
         ({'mask': mask_of(*range(48))}, 'whole image'),
         ({'mask': mask_of(1), **INSIDE}, 'got both'),
         ({'object_id': '', **INSIDE}, 'object_id'),
+        ({'object_id': 'x' * (MAX_NAME + 1), **INSIDE}, 'object_id of at most 256 characters'),
+        ({'class_id': 'x' * 100_000, **INSIDE}, 'class_id of at most 256.*got 100000'),
     ],
 )
 def test_unusable_prompts_are_refused(fields, message):
     with pytest.raises(PromptError, match=message):
         check_prompt(Prompt(**{'object_id': 'it', **fields}), SIZE_HW)
+
+
+class Unread(list):
+    """A sequence that must be counted only."""
+
+    def __iter__(self):
+        raise AssertionError('read before it was counted')
+
+
+def test_points_are_counted_before_they_are_read():
+    many = Unread([(1.0, 1.0)] * 100_000)
+    with pytest.raises(PromptError, match='at most 64 points, got 100000'):
+        check_prompt(Prompt('it', points=many, point_labels=many), SIZE_HW)
+
+
+def test_an_error_names_one_wrong_label_not_all():
+    labels = np.full(MAX_POINTS, 7)
+    with pytest.raises(PromptError, match=r'got 7$'):
+        check_prompt(Prompt('it', points=np.ones((MAX_POINTS, 2)), point_labels=labels), SIZE_HW)
+    with pytest.raises(PromptError, match=r'got 100000 labels$'):
+        check_prompt(Prompt('it', points=np.ones((1, 2)), point_labels=np.ones(100_000)), SIZE_HW)
+
+
+@pytest.mark.parametrize(
+    ('box', 'expected'),
+    [
+        ((50, 10, 66, 20), (50, 10, 64, 20)),  # at the right
+        ((-2, -1.5, 30, 30), (0, 0, 30, 30)),  # at the corner
+        ((-1, -1, 65, 49), (0, 0, 64, 48)),  # around the image
+    ],
+)
+def test_a_box_a_little_beyond_the_image_is_cut(box, expected):
+    checked = check_prompt(Prompt('it', box=np.array(box, np.float64)), SIZE_HW)
+    assert checked.box.tolist() == list(expected)
+    assert checked.box.dtype == np.float32
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,13 @@ def test_bad_requests_change_nothing(tracker, scene):
     assert [item.object_id for item in tracker.step(scene.frame(1)).objects] == ['disc_0']
 
 
+def test_too_many_prompts_are_counted_before_they_are_compared(tracker, scene):
+    tracker.step(scene.frame(0))
+    many = [Prompt('twin', box=np.array([5.0, 5.0, 9.0, 9.0]))] * 100_000
+    with pytest.raises(CapacityError, match='100000 prompts would exceed max_objects = 8'):
+        tracker.add(many)
+
+
 def test_replacing_gives_the_object_a_new_uuid(tracker, scene):
     before = started(tracker, scene, 0).last_result.objects[0]
     result = tracker.add([prompt_mask(scene, 0)], replace_existing=True)

@@ -102,6 +102,7 @@ class Client:
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.node import Node
 
+        self.domain = domain
         self.context = Context()
         self.context.init(domain_id=domain)
         self.node = Node('client', context=self.context)

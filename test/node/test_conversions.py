@@ -1,7 +1,9 @@
 """Image and prompt messages to core types: golden pixels, and every way to be wrong."""
 
 import array
+import struct
 import tracemalloc
+import zlib
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ pytest.importorskip('sensor_msgs')
 from geometry_msgs.msg import Point
 from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 
+from robust_vos_ros.core.config import Scale16Settings
 from robust_vos_ros.core.errors import ImageError, PromptError
 from robust_vos_ros.core.images import ENCODINGS, to_frame
 from robust_vos_ros.node.conversions import to_mask, to_prompt
@@ -219,6 +222,75 @@ def test_compressed(extension, pixels, form, expected, tolerance):
     assert np.abs(frame.rgb.astype(int) - expected.astype(int)).max() <= tolerance
 
 
+def head_of_png(width, height):
+    """The first bytes of a PNG, as a bomb has them: small data, a huge image."""
+    parts = [b'\x89PNG\r\n\x1a\n']
+    head = struct.pack('>2I5B', width, height, 8, 2, 0, 0, 0)
+    for kind, content in ((b'IHDR', head), (b'IDAT', zlib.compress(bytes(1000)))):
+        parts += [struct.pack('>I', len(content)), kind, content]
+        parts.append(struct.pack('>I', zlib.crc32(kind + content)))
+    return b''.join(parts)
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        head_of_png(60_000, 60_000),
+        head_of_png(9_000, 9_000),
+        cv2.imencode('.png', np.zeros((8_100, 8_000), np.uint8))[1].tobytes(),  # a whole one
+    ],
+    ids=['11 GB', '243 MB', 'whole'],
+)
+def test_images_too_large_to_decode(data, monkeypatch):
+    msg = CompressedImage(format='png', data=array.array('B', data))
+    assert len(data) < 100_000
+    monkeypatch.setattr(cv2, 'imdecode', None)  # calling it would be a failure
+    with pytest.raises(ImageError, match='pixels'):
+        to_frame(msg)
+
+
+THERMAL = np.linspace(7000, 8000, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ('fields', 'darkest', 'brightest'),
+    [
+        ({}, 7000 >> 8, 8000 >> 8),  # the full range: the upper byte
+        ({'low': 7000, 'high': 8000}, 0, 255),
+        ({'low': 0, 'high': 8000}, 223, 255),
+        ({'low': 7500, 'high': 7600}, 0, 255),  # cut at both ends
+        ({'method': 'percentiles'}, 0, 255),
+        ({'method': 'percentiles', 'percentile_low': 0.0, 'percentile_high': 100.0}, 0, 255),
+    ],
+)
+@pytest.mark.parametrize('compressed', [False, True])
+def test_scaling_of_16_bits(fields, darkest, brightest, compressed):
+    settings = Scale16Settings(**fields)
+    msg = make_image('16UC1', THERMAL)
+    if compressed:
+        msg = compress('.png', THERMAL, '16UC1; png compressed ')
+    gray = to_frame(msg, settings).rgb[..., 0]
+    assert (gray.min(), gray.max()) == (darkest, brightest)
+    assert (np.diff(gray.ravel().astype(int)) >= 0).all()
+    if fields.get('method'):
+        assert len(np.unique(gray)) > 40  # of 48 values
+
+
+def test_percentiles_cut_single_hot_pixels():
+    values = np.tile(THERMAL, (10, 10))
+    values[0, 0] = 65535
+    settings = Scale16Settings(method='percentiles')
+    gray = to_frame(make_image('16UC1', values, height=60, width=80), settings).rgb[..., 0]
+    assert gray[0, 0] == 255
+    assert np.median(gray) == pytest.approx(128, abs=8)
+
+
+def test_a_constant_16_bit_image():
+    settings = Scale16Settings(method='percentiles')
+    frame = to_frame(make_image('16UC1', np.full((HEIGHT, WIDTH), 7000, np.uint16)), settings)
+    assert len(np.unique(frame.rgb)) == 1
+
+
 def test_jpeg_with_padding_after_its_end():
     msg = compress('.jpg', smooth(), 'jpeg')
     whole = to_frame(msg).rgb
@@ -270,6 +342,25 @@ def test_empty_prompt_is_left_to_the_engine():
     prompt = to_prompt(make_prompt())
     assert prompt.points.shape == (0, 2)
     assert prompt.box is None
+
+
+@pytest.mark.parametrize(
+    ('fields', 'words'),
+    [
+        ({'object_id': ''}, 'non-empty object_id'),
+        ({'object_id': 'x' * 257}, 'object_id of at most 256 characters, got 257'),
+        ({'class_id': 'x' * 10**6}, 'class_id of at most 256 characters, got 1000000'),
+        ({'points': [Point()] * 65}, 'at most 64 points, got 65'),
+    ],
+)
+def test_prompts_are_bounded_before_they_are_converted(fields, words, monkeypatch):
+    from robust_vos.msg import ObjectPrompt
+
+    msg = ObjectPrompt(**{'object_id': 'cup', **fields})
+    monkeypatch.setattr(np, 'array', None)  # calling it would be a failure
+    with pytest.raises(PromptError, match=words) as caught:
+        to_prompt(msg)
+    assert len(str(caught.value)) < 200
 
 
 def test_labels_must_match_points():

@@ -10,6 +10,7 @@ pytest.importorskip('launch_ros.actions', reason='launch_ros is part of a ROS 2 
 from launch import LaunchContext, LaunchDescription, LaunchService
 from launch.actions import (
     EmitEvent,
+    ExecuteProcess,
     IncludeLaunchDescription,
     RegisterEventHandler,
     TimerAction,
@@ -17,6 +18,7 @@ from launch.actions import (
 from launch.event_handlers import OnProcessExit, OnProcessIO
 from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.utilities import evaluate_parameters
 
 pytestmark = pytest.mark.ros
 
@@ -38,6 +40,30 @@ def test_arguments_are_described(module):
     assert names >= {'log_level', 'image_topic', 'transport', 'record', 'bag_path'}
     for argument in arguments:
         assert '.' in argument.description, argument.name
+
+
+def test_wrong_values_are_refused(module):
+    arguments = module.generate_launch_description().get_launch_arguments()
+    (level,) = (argument for argument in arguments if argument.name == 'log_level')
+    assert level.choices == ['debug', 'info', 'warn', 'error', 'fatal']
+
+
+@pytest.mark.parametrize(
+    ('state_file', 'expected'),
+    [
+        ('/var/lib/robot/tracks', {'state_file': '/var/lib/robot/tracks'}),
+        ('', {}),  # what the parameter file says stays
+    ],
+)
+def test_state_file(module, state_file, expected):
+    context = LaunchContext()
+    values = {'use_sim_time': 'false', 'autostart': 'true', 'use_respawn': 'false'}
+    values |= {'transport': 'raw', 'params_file': str(FILE), 'state_file': state_file}
+    context.launch_configurations.update(values)
+    (node,) = module.make_node(context)
+    overrides = evaluate_parameters(context, node._Node__parameters[1:])[0]
+    others = {'use_sim_time': False, 'autostart': True, 'input.transport': 'raw'}
+    assert overrides == others | expected
 
 
 @pytest.fixture
@@ -104,6 +130,21 @@ def test_both_recorders_record_the_same(module, transport):
         FILE, image_topic='front/image', namespace='robot', compressed=transport == 'compressed'
     )
     assert module.topics(values) == options.all_topics()
+
+
+def test_a_node_that_cannot_start_fails_the_launch(helpers, monkeypatch, tmp_path):
+    params_file = tmp_path / 'params.yaml'
+    params_file.write_text('/**: {ros__parameters: {tracking: {visible_on: 3.0}}}')
+    arguments = {'params_file': str(params_file), 'use_respawn': 'true'}
+    launch_file = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(FILE)), launch_arguments=arguments.items()
+    )
+    other = ExecuteProcess(cmd=['sleep', '600'])  # ends with the launch
+    with helpers.reserved_domain() as domain:
+        monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
+        service = LaunchService()
+        service.include_launch_description(LaunchDescription([launch_file, other]))
+        assert service.run() == 1
 
 
 def test_the_node_starts_and_stops(helpers, monkeypatch):

@@ -23,6 +23,21 @@ def test_requests_are_served_in_order_and_bounded():
     assert [box.take_request() for _ in range(3)] == [0, 1, None]
 
 
+def test_urgent_requests_go_first_and_have_room_of_their_own():
+    box = Mailbox(max_requests=2)
+    assert all([box.offer_request('a'), box.offer_request('b')])
+    assert [box.offer_request(number, urgent=True) for number in range(3)] == [True, True, False]
+    assert [box.take_request() for _ in range(5)] == [0, 1, 'a', 'b', None]
+
+
+def test_dropping_requests_leaves_the_urgent_ones():
+    box = Mailbox(max_requests=2)
+    box.offer_request('a')
+    box.offer_request('now', urgent=True)
+    assert box.drop_requests() == ['a']
+    assert [box.take_request(), box.take_request()] == ['now', None]
+
+
 def test_images_do_not_push_out_requests():
     box = Mailbox(max_requests=1)
     box.offer_request('r')
@@ -33,8 +48,9 @@ def test_images_do_not_push_out_requests():
 def test_closing_gives_back_requests_and_refuses_more():
     box = Mailbox(max_requests=3)
     box.offer_request('r')
+    box.offer_request('u', urgent=True)
     box.offer_image('a')
-    assert box.close() == ['r']
+    assert box.close() == ['u', 'r']
     assert not box.offer_request('s')
     box.offer_image('b')
     assert not box.wait()

@@ -12,7 +12,8 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.parameter import Parameter
 from robust_vos.msg import ErrorCode
-from robust_vos.srv import ListObjects, RemoveObjects
+from robust_vos.srv import AddObjects, ListObjects, RefineObject, RemoveObjects, SegmentOnce
+from std_srvs.srv import SetBool, Trigger
 
 from robust_vos_ros.core.errors import RobustVosError
 
@@ -40,17 +41,11 @@ def test_the_whole_cycle(managed, helpers):
     topics = {name for name, _ in bench.node.get_topic_names_and_types()}
     assert '/image' not in topics
 
+    check_not_active(bench, helpers, 'unconfigured')  # a call must not wait for ever
+
     assert change(bench, 'CONFIGURE')
     assert state(bench) == 'inactive'
-    for call in (
-        lambda: bench.add(helpers.make_box_prompt()),
-        lambda: bench.call(ListObjects, '/robust_vos/list_objects'),
-        lambda: bench.call(RemoveObjects, '/robust_vos/remove_objects'),
-        lambda: bench.add(helpers.make_box_prompt(), stamp=5),
-    ):
-        answer = call()
-        assert (answer.success, answer.error_code) == (False, ErrorCode.NOT_ACTIVE)
-        assert 'activate' in answer.message
+    check_not_active(bench, helpers, 'inactive')
 
     assert change(bench, 'ACTIVATE')
     bench.connect()
@@ -74,7 +69,6 @@ def test_the_whole_cycle(managed, helpers):
     assert change(bench, 'CLEANUP')
     assert state(bench) == 'unconfigured'
     assert bench.pipeline is None
-    bench.clients.clear()  # the services are new ones
     assert change(bench, 'CONFIGURE')
     assert change(bench, 'ACTIVATE')
     bench.wait_for_input()
@@ -82,6 +76,29 @@ def test_the_whole_cycle(managed, helpers):
     assert change(bench, 'DEACTIVATE')
     assert change(bench, 'CLEANUP')
     assert bench.failures == []
+
+
+def check_not_active(bench, helpers, label):
+    """Every service answers at once, and says how the node is."""
+    prompt = helpers.make_box_prompt()
+    for kind, name, fields in (
+        (AddObjects, 'add_objects', {'prompts': [prompt]}),
+        (RefineObject, 'refine_object', {'prompt': prompt}),
+        (RemoveObjects, 'remove_objects', {}),
+        (ListObjects, 'list_objects', {}),
+        (SegmentOnce, 'segment_once', {'prompts': [prompt]}),
+        (Trigger, 'reset', {}),
+        (SetBool, 'set_enabled', {'data': False}),
+    ):
+        answer = bench.call(kind, f'/robust_vos/{name}', **fields)
+        assert not answer.success
+        text = f'the node is {label}, not active; configure and activate it'
+        if hasattr(answer, 'error_code'):
+            assert answer.error_code == ErrorCode.NOT_ACTIVE
+        else:
+            text = f'NOT_ACTIVE: {text}'
+        assert answer.message.startswith(text)
+    assert bench.robust_vos.get_parameter('enabled').value is True
 
 
 def test_impossible_transition_is_answered(managed):
@@ -146,6 +163,9 @@ def test_wrong_weights(managed, tmp_path):
     assert report.level == DiagnosticStatus.ERROR
     assert report.message.startswith('cannot configure: ')
     assert missing in report.message
+    answer = bench.call(ListObjects, '/robust_vos/list_objects')
+    assert answer.error_code == ErrorCode.NOT_ACTIVE
+    assert f'({report.message})' in answer.message
     set_checkpoint('')
     assert change(bench, 'CONFIGURE')
     reports.clear()
@@ -159,17 +179,38 @@ def test_deactivation_answers_waiting_requests(managed, helpers):
     bench = managed
     assert change(bench, 'CONFIGURE')
     assert change(bench, 'ACTIVATE')
-    bench.clients.clear()
     entered, leave = threading.Event(), threading.Event()
     worker = bench.pipeline.worker
     worker.submit(lambda: entered.set() or leave.wait(30), bench.server)
     bench.wait(entered.is_set)
     waiting = bench.send(RemoveObjects, '/robust_vos/remove_objects')
-    bench.wait(lambda: len(worker._mailbox._requests) == 1, 'the request to wait')
+    bench.wait(lambda: len(worker._mailbox._urgent) == 1, 'the request to wait')
+    for image in range(3):
+        worker.offer(image)
     threading.Timer(0.2, leave.set).start()  # the worker ends while deactivation waits for it
     assert change(bench, 'DEACTIVATE')
     bench.wait(waiting.done, 'the answer')
     assert waiting.result().error_code == ErrorCode.NOT_ACTIVE
+    assert bench.pipeline.num_dropped == 3  # counted to the end, for what is published last
+    assert change(bench, 'CLEANUP')
+
+
+def test_a_failed_activation_leaves_no_publisher_active(managed, monkeypatch):
+    bench, node = managed, managed.robust_vos
+    assert change(bench, 'CONFIGURE')
+    publishers = node._configured.publishers._all
+
+    def fail():
+        raise RobustVosError('no image topic')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node, '_activate', fail)
+        assert not change(bench, 'ACTIVATE')
+    assert state(bench) == 'inactive'
+    assert not any(publisher.is_activated for publisher in publishers)
+    assert change(bench, 'ACTIVATE')
+    assert all(publisher.is_activated for publisher in publishers)
+    assert change(bench, 'DEACTIVATE')
     assert change(bench, 'CLEANUP')
 
 

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 pytest.importorskip('rclpy')
+from geometry_msgs.msg import Point
 from robust_vos.msg import ErrorCode, ObjectPrompt, TrackedObject, TrackEvent
 from robust_vos.srv import AddObjects, ListObjects, RefineObject, RemoveObjects, SegmentOnce
 from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
+
+from robust_vos_ros.node import services
+from robust_vos_ros.node.serving import MAX_TOPIC_CALLS
 
 pytestmark = pytest.mark.ros
 
@@ -172,7 +176,7 @@ def test_prompt_on_a_frame_not_processed(bench, helpers, monkeypatch, on):
     [
         (-10 * 10**9, ErrorCode.STAMP_TOO_OLD),  # left the buffer
         (10**9, ErrorCode.STAMP_IN_FUTURE),  # not arrived
-        (-1, ErrorCode.STAMP_TOO_OLD),  # between two frames
+        (-1, ErrorCode.STAMP_UNKNOWN),  # between two frames
     ],
 )
 def test_stamps_without_a_frame(bench, helpers, request_kind, offset_ns, code):
@@ -210,6 +214,7 @@ NAN = float('nan')
         ({}, ErrorCode.BAD_PROMPT, 'points, a box or a mask'),  # empty
         ({'box': (0, 0, 0, 5)}, ErrorCode.BAD_PROMPT, 'a box with area'),
         ({'box': (120, 90, 30, 30)}, ErrorCode.BAD_PROMPT, 'inside 128x96'),
+        ({'object_id': 'x' * 257, 'points': [(3, 3)]}, ErrorCode.BAD_PROMPT, 'at most 256'),
         ({'box': (0, 0, 2**32 - 1, 2**32 - 1)}, ErrorCode.BAD_PROMPT, 'inside 128x96'),
         ({'mask': np.zeros((96, 128))}, ErrorCode.BAD_PROMPT, 'at least one object pixel'),
         ({'mask': np.ones((96, 128))}, ErrorCode.BAD_PROMPT, 'whole image'),
@@ -261,6 +266,21 @@ def test_the_same_id_twice_in_one_request(bench, helpers):
     assert bench.show().objects == []
 
 
+def test_a_box_a_little_beyond_the_image(bench, helpers):
+    bench.show()
+    answer = bench.add(helpers.make_box_prompt('corner', x=100, y=70, side=30))  # 128x96
+    assert answer.success, answer.message
+
+
+def test_too_many_prompts_are_not_converted(bench, helpers, monkeypatch):
+    bench.show()
+    many = [helpers.make_point_prompt('same', (3, 3))] * 2000
+    monkeypatch.setattr(services, 'to_prompt', None)  # calling it would be INTERNAL
+    answer = bench.add(*many)
+    assert answer.error_code == ErrorCode.CAPACITY
+    assert '2000 prompts would exceed max_objects = 16' in answer.message
+
+
 def test_capacity(bench, helpers):
     bench.show()
     many = [helpers.make_box_prompt(f'object {number}') for number in range(17)]
@@ -270,13 +290,14 @@ def test_capacity(bench, helpers):
     assert bench.show().objects == []
 
 
-@pytest.mark.parametrize('ids', [['unknown'], ['disc', 'unknown']])
+@pytest.mark.parametrize('ids', [['unknown'], ['disc', 'unknown'], ['unknown' * 100_000]])
 def test_unknown_ids(bench, helpers, ids):
     bench.show()
     bench.add(helpers.make_box_prompt())
     removed = bench.call(RemoveObjects, '/robust_vos/remove_objects', object_ids=ids)
     assert removed.error_code == ErrorCode.UNKNOWN_ID
     assert removed.removed == []
+    assert len(removed.message) < 400
     refined = bench.call(
         RefineObject,
         '/robust_vos/refine_object',
@@ -374,6 +395,85 @@ def test_flood_is_answered(bench, helpers):
     assert bench.call(ListObjects, '/robust_vos/list_objects').success
 
 
+class Held:
+    """Holds the worker inside a request, so that everything after it has to wait."""
+
+    def __init__(self, bench):
+        self._bench, self._leave = bench, threading.Event()
+
+    def __enter__(self):
+        entered, leave = threading.Event(), self._leave
+        worker = self._bench.pipeline.worker
+        worker.submit(lambda: entered.set() or leave.wait(30), self._bench.server)
+        self._bench.wait(entered.is_set)
+        return worker._mailbox
+
+    def __exit__(self, *_):
+        self._leave.set()
+
+
+@pytest.mark.parametrize('kind', ['reset', 'remove all'])
+def test_reset_goes_before_waiting_requests_and_cancels_them(bench, helpers, kind):
+    bench.show()
+    assert bench.add(helpers.make_box_prompt('old')).success
+    with Held(bench) as mailbox:
+        fields = {'prompts': [helpers.make_box_prompt('waiting')]}
+        adds = [bench.send(AddObjects, '/robust_vos/add_objects', **fields) for _ in range(40)]
+        bench.wait(lambda: sum(add.done() for add in adds) == 8, 'a full queue')
+        if kind == 'reset':
+            answer = bench.send(Trigger, '/robust_vos/reset')
+        else:
+            answer = bench.send(RemoveObjects, '/robust_vos/remove_objects')
+        bench.wait(lambda: all(add.done() for add in adds), 'the waiting ones to be cancelled')
+        assert len(mailbox._urgent) == 1
+        assert bench.call(SetBool, '/robust_vos/set_enabled', data=False).success  # at once
+        assert bench.call(SetBool, '/robust_vos/set_enabled', data=True).success
+    bench.wait(answer.done, 'the answer')
+    assert answer.result().success, answer.result().message
+    codes = sorted(add.result().error_code for add in adds)
+    assert codes == [ErrorCode.QUEUE_FULL] * 8 + [ErrorCode.CANCELLED] * 32
+    assert bench.show().objects == []
+
+
+def test_removal_goes_before_waiting_requests(bench, helpers):
+    bench.show()
+    assert bench.add(helpers.make_box_prompt('old')).success
+    bench.wait(lambda: bench.events, 'ADDED')
+    with Held(bench) as mailbox:
+        prompts = [helpers.make_box_prompt('new')]
+        add = bench.send(AddObjects, '/robust_vos/add_objects', prompts=prompts)
+        bench.wait(lambda: mailbox._requests, 'the request to wait')
+        removal = bench.send(RemoveObjects, '/robust_vos/remove_objects', object_ids=['old'])
+        bench.wait(lambda: mailbox._urgent, 'the removal to wait')
+    bench.wait(lambda: add.done() and removal.done(), 'answers')
+    assert add.result().success
+    assert removal.result().removed == ['old']
+    bench.wait(lambda: len(bench.events) == 3, 'events')
+    assert [(event.object_id, event.type) for event in bench.events[1:]] == [
+        ('old', TrackEvent.REMOVED),
+        ('new', TrackEvent.ADDED),
+    ]
+
+
+def test_a_flood_of_clicks_leaves_room_for_services(bench, helpers):
+    bench.show()
+    click = bench.talk(Point, '/image_mouse_left')
+    failed = bench.counts.requests_failed
+    with Held(bench) as mailbox:
+        for number in range(10_000):
+            click(Point(x=float(number % 128), y=50.0))
+        bench.wait(lambda: bench.counts.requests_failed > failed, 'clicks to be refused')
+        assert len(mailbox._requests) == MAX_TOPIC_CALLS
+        prompts = [helpers.make_box_prompt('by service')]
+        add = bench.send(AddObjects, '/robust_vos/add_objects', prompts=prompts)
+        bench.wait(lambda: len(mailbox._requests) > MAX_TOPIC_CALLS, 'the request to wait')
+        resets = [bench.send(Trigger, '/robust_vos/reset') for _ in range(2)]
+        bench.wait(add.done, 'the request to be cancelled')
+    bench.wait(lambda: all(reset.done() for reset in resets), 'two resets')
+    assert all(reset.result().success for reset in resets)
+    assert add.result().error_code == ErrorCode.CANCELLED
+
+
 @pytest.fixture(scope='module')
 def strict_bench(make_bench):
     """A node that gives up early and queues little."""
@@ -398,13 +498,8 @@ def test_before_the_first_image(strict_bench, helpers):
 
 
 def test_timeout_and_full_queue(strict_bench, helpers):
-    """The worker is held inside a request, so that everything after it has to wait."""
     strict_bench.show()
-    entered, leave = threading.Event(), threading.Event()
-    worker = strict_bench.pipeline.worker
-    worker.submit(lambda: entered.set() or leave.wait(30), strict_bench.server)
-    strict_bench.wait(entered.is_set)
-    try:
+    with Held(strict_bench):
         prompt = helpers.make_box_prompt('late')
         futures = [
             strict_bench.send(AddObjects, '/robust_vos/add_objects', prompts=[prompt])
@@ -413,8 +508,6 @@ def test_timeout_and_full_queue(strict_bench, helpers):
         strict_bench.wait(lambda: all(future.done() for future in futures), 'answers')
         # While they wait the executor is free: this needs no worker.
         assert strict_bench.call(ListObjects, '/robust_vos/list_objects').success
-    finally:
-        leave.set()
     codes = sorted(future.result().error_code for future in futures)
     assert codes == [ErrorCode.QUEUE_FULL] * 3 + [ErrorCode.TIMEOUT] * 2
     assert strict_bench.show().objects == []  # what timed out while it waited was not done

@@ -98,6 +98,17 @@ def test_parameters_of_other_nodes_are_tolerated(make):
     assert parameters.settings == NodeSettings()
 
 
+def test_integer_for_a_float_at_run_time(make):
+    """As `ros2 param set /robust_vos tracking.lost_after_s 4` sends it."""
+    node, parameters = make(unconfigured=False)
+    result = set_values(node, tracking__lost_after_s=4)
+    assert result.successful, result.reason
+    assert parameters.settings.tracking.lost_after_s == 4.0
+    assert isinstance(node.get_parameter('tracking.lost_after_s').value, float)
+    for wrong in ({'tracking__lost_after_s': True}, {'publish__png_level': 2.0}):
+        assert not set_values(node, **wrong).successful
+
+
 def set_values(node, **values):
     parameters = [Parameter(name.replace('__', '.'), value=v) for name, v in values.items()]
     return node.set_parameters_atomically(parameters)

@@ -121,14 +121,17 @@ def test_a_detection_that_looks_different_is_counted(bench, hidden, monkeypatch)
     assert bench.counts.reseeds_rejected == rejected + 1
 
 
-def test_a_detection_of_a_past_image(bench, helpers, hidden):
+def test_a_detection_of_a_past_image(bench, helpers, hidden, monkeypatch):
     stamp = bench.stamp
     bench.show()
     header = Header()
     header.stamp.sec, header.stamp.nanosec = divmod(stamp, 10**9)
     accepted = bench.counts.reseeds_accepted
+    decoded, decode = [], bench.pipeline.to_frame
+    monkeypatch.setattr(bench.pipeline, 'to_frame', lambda msg: decoded.append(msg) or decode(msg))
     detect(bench, detection(40.0, 48.0, 30.0, toy=0.9), header=header)
     assert bench.counts.reseeds_accepted == accepted + 1
+    assert len(decoded) == 1
 
 
 def test_wrong_messages_are_counted(bench, helpers, hidden):
@@ -188,10 +191,7 @@ def test_the_detector_topic_exists_with_vision_msgs(bench, monkeypatch):
     from robust_vos_ros.node import messages, prompt_topics
 
     def make():
-        configured = bench.robust_vos._configured
-        return prompt_topics.PromptTopics(
-            bench.robust_vos, bench.pipeline, configured.requests, configured.services
-        )
+        return prompt_topics.PromptTopics(bench.robust_vos, bench.robust_vos._our_services.serving)
 
     monkeypatch.setattr(messages, 'Detection2DArray', PoseArray)
     topics = bench.on_node(make)

@@ -8,7 +8,7 @@ pytest.importorskip('rclpy')
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
-from robust_vos_ros.node.worker import NotActiveError, QueueFullError, Worker
+from robust_vos_ros.node.worker import CancelledError, NotActiveError, QueueFullError, Worker
 
 pytestmark = pytest.mark.ros
 
@@ -114,6 +114,24 @@ def test_full_queue_is_refused(executor):
         worker.submit(lambda: None, executor)
     gate.leave.set()
     assert worker.stop(TIMEOUT_S)
+
+
+def test_urgent_requests_go_first_and_may_cancel_those_that_wait(executor):
+    order = []
+    worker, _ = make(lambda _: None)
+    gate = Gate()
+    worker.submit(gate, executor)
+    assert gate.entered.wait(TIMEOUT_S)
+    cancelled = worker.submit(lambda: order.append('cancelled'), executor)
+    worker.submit(lambda: order.append('reset'), executor, urgent=True, cancel_waiting=True)
+    done = threading.Event()
+    worker.submit(lambda: order.append('later') or done.set(), executor)
+    worker.submit(lambda: order.append('removal'), executor, urgent=True)
+    assert isinstance(cancelled.future.result()[1], CancelledError)
+    gate.leave.set()
+    assert done.wait(TIMEOUT_S)
+    assert worker.stop(TIMEOUT_S)
+    assert order == ['reset', 'removal', 'later']
 
 
 def test_stop_answers_waiting_requests(executor):

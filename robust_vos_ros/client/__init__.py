@@ -1,0 +1,7 @@
+"""The node for other Python programs: `from robust_vos_ros.client import RobustVos`."""
+
+from robust_vos_ros.client.client import RefusedError, RobustVos
+from robust_vos_ros.client.connection import ClientError
+from robust_vos_ros.client.frames import MaskedFrame
+
+__all__ = ['ClientError', 'MaskedFrame', 'RefusedError', 'RobustVos']

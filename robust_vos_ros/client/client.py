@@ -1,0 +1,236 @@
+"""A client of the node: points at things, and iterates over frames with their masks."""
+
+from __future__ import annotations
+
+import collections
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from robust_vos.msg import ErrorCode, TrackedObject, TrackedObjectArray
+from robust_vos.srv import AddObjects, ListObjects, RefineObject, RemoveObjects
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from robust_vos_ros.client.connection import ClientError, ClosedError, Connection
+from robust_vos_ros.client.frames import FrameJoiner, MaskedFrame, decode
+from robust_vos_ros.client.prompts import to_prompt_message
+
+SERVICES = {
+    'add_objects': AddObjects,
+    'refine_object': RefineObject,
+    'remove_objects': RemoveObjects,
+    'list_objects': ListObjects,
+    'reset': Trigger,
+}
+# An image may reach this program before it reaches the node.
+ARRIVAL_S = 2.0
+_NOT_ARRIVED = ('NO_IMAGE', 'STAMP_IN_FUTURE')
+_CODES = {value: name for name, value in vars(ErrorCode).items() if isinstance(value, int)}
+# As the node publishes results: reliable, a second of them.
+_RESULTS = QoSProfile(depth=30, reliability=QoSReliabilityPolicy.RELIABLE)
+# Best effort receives from every publisher, and only the newest image counts.
+_IMAGES = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+_RETRY_S, _ANSWER_S = 0.05, 1.0
+
+
+class RefusedError(ClientError):
+    """The node refused a request.
+
+    Attributes:
+        code: Name of the ErrorCode, such as UNKNOWN_ID.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f'{message} ({code})')
+        self.code = code
+
+
+class RobustVos:
+    """A connection to a running node; use it as a context manager.
+
+    It has a ROS context and a thread of its own, so it needs no rclpy.init() and no spinning, and
+    its methods may be called from any thread, also from callbacks. Iterating yields every
+    processed frame with its masks, oldest first; who is slow misses the oldest ones.
+
+    Args:
+        name: Of the node, with its namespace.
+        timeout_s: How long to wait for the node to become active, for answers and for frames.
+        queue_size: Frames that wait for a slow program.
+        domain_id: Of ROS; None = ROS_DOMAIN_ID.
+
+    Raises:
+        ClientError: The node did not become active in time; says why.
+    """
+
+    def __init__(
+        self,
+        name: str = 'robust_vos',
+        *,
+        timeout_s: float = 30.0,
+        queue_size: int = 10,
+        domain_id: int | None = None,
+    ) -> None:
+        self._name = f'/{name.strip("/")}'
+        self._timeout_s = timeout_s
+        self._joiner = FrameJoiner()
+        self._frames: collections.deque[dict[type, Any]] = collections.deque(maxlen=queue_size)
+        services = {f'{self._name}/{service}': kind for service, kind in SERVICES.items()}
+        self._connection = Connection(services, domain_id)
+        subscribe = self._connection.subscribe
+        subscribe(TrackedObjectArray, f'{self._name}/objects', self._receive, _RESULTS)
+        subscribe(CompressedImage, f'{self._name}/label_mask/compressed', self._receive, _RESULTS)
+        try:
+            self._wait_until_active()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> RobustVos:
+        """Return the client, which is connected."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the ROS graph; iterations end."""
+        self._connection.close()
+
+    def next_image(self, topic: str) -> Image | CompressedImage:
+        """Return the next image of a topic, of any publisher; `.../compressed` gives JPEG or PNG.
+
+        Raises:
+            ClientError: None came in time.
+        """
+        kind = CompressedImage if topic.endswith('/compressed') else Image
+        received: list[Any] = []
+        unsubscribe = self._connection.subscribe(
+            kind, f'/{topic.lstrip("/")}', received.append, _IMAGES
+        )
+        try:
+            self._connection.wait(lambda: bool(received), self._timeout_s, f'an image on {topic}')
+        finally:
+            unsubscribe()
+        return received[0]
+
+    def add(
+        self, object_id: str = '', *, on: Any = None, replace: bool = False, **prompt: Any
+    ) -> TrackedObject:
+        """Start tracking an object.
+
+        Args:
+            object_id: Your name for it; empty = one that is new.
+            on: The image that was pointed at, or any message with its header; None = the newest.
+            replace: Replace a live object of the same id.
+            prompt: class_id, box, points, labels, mask, as of `to_prompt_message`.
+
+        Returns:
+            The object as of the newest frame.
+
+        Raises:
+            RefusedError: The node refuses; `code` and text say why.
+            ClientError: There is no answer.
+            PromptError: The prompt has no such form.
+        """
+        object_id = object_id or f'object_{uuid.uuid4().hex[:8]}'
+        prompts = [to_prompt_message(object_id, **prompt)]
+        request = AddObjects.Request(
+            header=_header_of(on), prompts=prompts, replace_existing=replace
+        )
+        return self._ask_about_image('add_objects', request).objects[0]
+
+    def refine(self, object_id: str, *, on: Any = None, **prompt: Any) -> TrackedObject:
+        """Correct a live object; arguments, result and errors as of `add`."""
+        request = RefineObject.Request(
+            header=_header_of(on), prompt=to_prompt_message(object_id, **prompt)
+        )
+        return self._ask_about_image('refine_object', request).object
+
+    def remove(self, *object_ids: str) -> list[str]:
+        """Stop tracking objects, all when no id is given; return the ids.
+
+        Raises:
+            RefusedError: An id is unknown; nothing is removed.
+            ClientError: There is no answer.
+        """
+        request = RemoveObjects.Request(object_ids=list(object_ids))
+        return list(self._ask('remove_objects', request).removed)
+
+    def reset(self) -> None:
+        """Forget all objects and frames; errors as of `remove`."""
+        self._ask('reset', Trigger.Request())
+
+    def __iter__(self) -> Iterator[MaskedFrame]:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> MaskedFrame:
+        """Return the next processed frame with its masks.
+
+        Raises:
+            ClientError: None came in time: no images, or publish.label_mask_compressed is off.
+        """
+        what = f'a frame of {self._name} with its masks'
+        try:
+            self._connection.wait(lambda: bool(self._frames), self._timeout_s, what)
+        except ClosedError:
+            raise StopIteration from None
+        return decode(self._frames.popleft())
+
+    def _ask_about_image(self, service: str, request: Any) -> Any:
+        """Ask, and again as long as the image may still be on its way to the node."""
+        end_s = time.monotonic() + ARRIVAL_S
+        while True:
+            try:
+                return self._ask(service, request)
+            except RefusedError as error:
+                if error.code not in _NOT_ARRIVED or time.monotonic() > end_s:
+                    raise
+            time.sleep(_RETRY_S)
+
+    def _ask(self, service: str, request: Any) -> Any:
+        name = f'{self._name}/{service}'
+        answer = self._connection.call(name, request, self._timeout_s)
+        if answer is None:
+            raise ClientError(
+                f'no answer of {name} within {self._timeout_s:g} s; look whether the node runs '
+                '(ros2 node list)'
+            )
+        if answer.success:
+            return answer
+        if hasattr(answer, 'error_code'):
+            raise RefusedError(_CODES[answer.error_code], answer.message)
+        code, _, message = answer.message.partition(': ')  # of std_srvs
+        raise RefusedError(code, message)
+
+    def _wait_until_active(self) -> None:
+        end_s = time.monotonic() + self._timeout_s
+        reason = 'there is no such node; check its name and ROS_DOMAIN_ID'
+        while (left_s := end_s - time.monotonic()) > 0:
+            # More than once: a server that does not know its new client yet loses the answer.
+            answer = self._connection.call(
+                f'{self._name}/list_objects', ListObjects.Request(), min(_ANSWER_S, left_s)
+            )
+            if answer is not None and answer.success and self._connection.complete:
+                return
+            if answer is not None and not answer.success:
+                reason = answer.message
+            time.sleep(_RETRY_S)
+        raise ClientError(
+            f'{self._name} did not become active within {self._timeout_s:g} s: {reason}'
+        )
+
+    def _receive(self, msg: Any) -> None:
+        parts = self._joiner.add(msg)
+        if parts is not None:
+            self._frames.append(parts)
+
+
+def _header_of(on: Any) -> Header:
+    """Return the header of what was pointed at; its stamp names the image."""
+    return Header() if on is None else getattr(on, 'header', on)

@@ -1,0 +1,76 @@
+"""Objects and label masks of the node, joined by the stamp of their image."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import cv2
+import numpy as np
+from robust_vos.msg import TrackedObject, TrackedObjectArray
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
+
+_MAX_PENDING = 100  # stamps with one of both: some seconds
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MaskedFrame:
+    """One processed frame with its masks.
+
+    Attributes:
+        array: As the node published it.
+        labels: (H, W) uint8 or uint16, 0 = background, else `TrackedObject.label`.
+    """
+
+    array: TrackedObjectArray
+    labels: np.ndarray
+
+    @property
+    def header(self) -> Header:
+        """The image's, so that a frame tells `refine` where it was corrected."""
+        return self.array.header
+
+    @property
+    def objects(self) -> dict[str, TrackedObject]:
+        """All live objects by object_id."""
+        return {item.object_id: item for item in self.array.objects}
+
+    def mask(self, object_id: str) -> np.ndarray:
+        """Return the (H, W) bool mask of an object; all False while it is not seen.
+
+        Raises:
+            KeyError: No object of this frame has that id.
+        """
+        return self.labels == self.objects[object_id].label
+
+
+class FrameJoiner:
+    """Brings together what is published of a frame, in whatever order it arrives."""
+
+    def __init__(self) -> None:
+        self._pending: dict[tuple[int, int], dict[type, Any]] = {}  # by stamp, oldest first
+
+    def add(self, msg: TrackedObjectArray | CompressedImage) -> dict[type, Any] | None:
+        """Take one message; return both of its frame, by type, once they are there.
+
+        Frames that began before a complete one are given up: the node publishes in order.
+        """
+        stamp = msg.header.stamp.sec, msg.header.stamp.nanosec
+        parts = self._pending.setdefault(stamp, {})
+        parts[type(msg)] = msg
+        if len(parts) == 1:
+            if len(self._pending) > _MAX_PENDING:
+                del self._pending[next(iter(self._pending))]
+            return None
+        for old in list(self._pending):
+            del self._pending[old]
+            if old == stamp:
+                break
+        return parts
+
+
+def decode(parts: dict[type, Any]) -> MaskedFrame:
+    """Make a frame of its objects and its label mask, a PNG."""
+    data = np.frombuffer(parts[CompressedImage].data, np.uint8)
+    return MaskedFrame(parts[TrackedObjectArray], cv2.imdecode(data, cv2.IMREAD_UNCHANGED))

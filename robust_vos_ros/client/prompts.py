@@ -1,0 +1,66 @@
+"""What a program points with, as messages."""
+
+from __future__ import annotations
+
+import array
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from geometry_msgs.msg import Point
+from robust_vos.msg import ObjectPrompt
+from sensor_msgs.msg import Image, RegionOfInterest
+
+from robust_vos_ros.core.errors import PromptError
+
+Pair = tuple[float, float]
+
+
+def to_prompt_message(
+    object_id: str,
+    *,
+    class_id: str = '',
+    box: tuple[float, float, float, float] | None = None,
+    points: Sequence[Pair] = (),
+    labels: Sequence[int] = (),
+    mask: np.ndarray | None = None,
+) -> ObjectPrompt:
+    """Make a prompt; the node checks it. Pixels are x right, y down, of the image.
+
+    Args:
+        object_id: Name of the object.
+        class_id: Free text.
+        box: (x0, y0, x1, y1); grows to whole pixels, and is cut at the left and upper border.
+        points: Clicks (x, y).
+        labels: Of each click, 1 on the object, 0 not on it; empty = all on it.
+        mask: (H, W), not zero where the object is.
+
+    Raises:
+        PromptError: The box or the mask has another form.
+    """
+    msg = ObjectPrompt(object_id=object_id, class_id=class_id)
+    msg.points = [Point(x=float(x), y=float(y)) for x, y in points]
+    msg.point_labels = [int(label) for label in labels]
+    if box is not None:
+        msg.box = [_to_roi(box)]
+    if mask is not None:
+        msg.mask = [_to_image(np.asarray(mask))]
+    return msg
+
+
+def _to_roi(box: tuple[float, float, float, float]) -> RegionOfInterest:
+    x0, y0, x1, y1 = box
+    if not (-math.inf < x0 < x1 < 2**31 and -math.inf < y0 < y1 < 2**31 and min(x1, y1) > 0):
+        raise PromptError(f'expected a box (x0, y0, x1, y1) with x0 < x1 and y0 < y1, got {box}')
+    left, top = max(math.floor(x0), 0), max(math.floor(y0), 0)
+    return RegionOfInterest(
+        x_offset=left, y_offset=top, width=math.ceil(x1) - left, height=math.ceil(y1) - top
+    )
+
+
+def _to_image(mask: np.ndarray) -> Image:
+    if mask.ndim != 2:
+        raise PromptError(f'expected a mask of shape (H, W), got {mask.shape}')
+    height, width = mask.shape
+    data = array.array('B', (mask != 0).astype(np.uint8).tobytes())
+    return Image(height=height, width=width, encoding='mono8', step=width, data=data)

@@ -1,0 +1,128 @@
+"""Calls of services and topics to the worker thread, while the node is active."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from robust_vos_ros.core.images import stamp_to_ns
+from robust_vos_ros.node.error_codes import error_name
+from robust_vos_ros.node.frame_buffer import FrameBuffer
+from robust_vos_ros.node.pipeline import THROTTLE_S, Pipeline
+from robust_vos_ros.node.requests import Requests
+from robust_vos_ros.node.worker import NotActiveError, QueueFullError, RequestTimeoutError
+
+# A viewer that floods the node with clicks must leave room for services: nobody waits for these.
+MAX_TOPIC_CALLS = 8
+
+
+class Serving:
+    """Runs requests on the worker thread; made anew for each activation.
+
+    Attributes:
+        pipeline: Has the worker, and counts.
+        requests: What can be asked for.
+        frames: Received images for prompts with a past stamp.
+    """
+
+    def __init__(
+        self, node: Node, pipeline: Pipeline, requests: Requests, frames: FrameBuffer
+    ) -> None:
+        self.pipeline = pipeline
+        self.requests = requests
+        self.frames = frames
+        self._node = node
+        self._num_topic_calls = 0
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # runs while ROS time stands still
+
+    async def call(
+        self, function: Callable[[], Any], *, urgent: bool = False, cancel_waiting: bool = False
+    ) -> Any:
+        """Run a function on the worker thread and await its result.
+
+        Args:
+            function: What to run.
+            urgent: Go before all calls that are not urgent.
+            cancel_waiting: Answer those that wait with CancelledError.
+
+        Raises:
+            NotActiveError, QueueFullError, RequestTimeoutError, CancelledError: It did not get its
+                turn.
+            Exception: Whatever the function raises.
+        """
+        worker = self.pipeline.worker
+        if worker is None:
+            raise NotActiveError('the node was deactivated')
+        request = worker.submit(
+            function, self._node.executor, urgent=urgent, cancel_waiting=cancel_waiting
+        )
+        timeout_s = self.pipeline.settings.prompt_timeout_s
+
+        def give_up() -> None:
+            request.settle(
+                error=RequestTimeoutError(
+                    f'no answer within {timeout_s:g} s; if it is being worked on it may still '
+                    'take effect. Look with list_objects, or raise prompt_timeout_s'
+                )
+            )
+
+        # A group of its own: groups never forget their members, and requests are many.
+        group = ReentrantCallbackGroup()
+        timer = self._node.create_timer(
+            timeout_s, give_up, callback_group=group, clock=self._steady
+        )
+        try:
+            result, error = await request.future
+        finally:
+            self._node.destroy_timer(timer)
+        if error is not None:
+            raise error
+        return result
+
+    async def call_from_topic(self, function: Callable[[], Any]) -> Any:
+        """As `call`, for a message that nobody awaits an answer to; few of them may wait.
+
+        Raises:
+            QueueFullError: Too many of these are waiting already.
+        """
+        if self._num_topic_calls >= MAX_TOPIC_CALLS:
+            raise QueueFullError(
+                f'{MAX_TOPIC_CALLS} clicks and prompts of topics are waiting already; send them '
+                'more slowly'
+            )
+        self._num_topic_calls += 1
+        try:
+            return await self.call(function)
+        finally:
+            self._num_topic_calls -= 1
+
+    def message_at(self, header: Any) -> Any | None:
+        """Return the received image a request refers to; None = the newest frame.
+
+        Raises:
+            NoFrameError, StampTooOldError, StampInFutureError, StampUnknownError: There is no
+                such image.
+        """
+        stamp_ns = stamp_to_ns(header.stamp)
+        return self.frames.find(stamp_ns) if stamp_ns else None
+
+    def count_failure(self, what: str, error: Exception) -> str:
+        """Count and log a failed request; return the sentence for the caller."""
+        text, statistics = str(error), self.pipeline.statistics
+        if error_name(error) == 'INTERNAL':
+            text = f'unexpected {type(error).__name__}: {error}'
+            if isinstance(error, torch.OutOfMemoryError):
+                torch.cuda.empty_cache()
+            statistics.add_error(f'{what}: {text}', requests_failed=1)
+            self._node.get_logger().error(f'{what}: {text}', throttle_duration_sec=THROTTLE_S)
+        else:
+            statistics.add(requests_failed=1)
+            self._node.get_logger().info(
+                f'{what} refused: {text}', throttle_duration_sec=THROTTLE_S
+            )
+        return text

@@ -1,0 +1,248 @@
+"""The Python client with a real node and a camera."""
+
+import re
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+from robust_vos.msg import TrackedObjectArray
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from robust_vos_ros.client import ClientError, RefusedError, RobustVos
+from robust_vos_ros.client.frames import FrameJoiner
+from robust_vos_ros.client.prompts import to_prompt_message
+from robust_vos_ros.core.errors import PromptError
+
+pytestmark = pytest.mark.ros
+
+TOPIC = '/camera/image_raw'
+STEP_NS = 50_000_000
+CENTER, RADIUS = (190, 160), 60  # as of README's cup
+BOX = (130, 100, 250, 220)
+
+
+class Camera:
+    """Publishes images of a disc, ten times a second, from a thread of its own."""
+
+    def __init__(self, helpers, node):
+        self._publisher = node.create_publisher(Image, TOPIC, 1)
+        self._make = helpers.make_image
+        y, x = np.mgrid[:280, :320]
+        self._rgb = np.stack([60 + (x * 7 + y * 3) % 40, 80 + x % 30, 70 + y % 30], -1)
+        self._rgb = self._rgb.astype(np.uint8)
+        self._rgb[(x - CENTER[0]) ** 2 + (y - CENTER[1]) ** 2 < RADIUS**2] = (230, 200, 40)
+        self.stamp_ns, self.step_ns = 10**9, STEP_NS
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        while not self._end.wait(0.1):
+            self.stamp_ns += self.step_ns
+            self._publisher.publish(self._make(self.stamp_ns, self._rgb))
+
+    def close(self):
+        self._end.set()
+        self._thread.join()
+
+
+@pytest.fixture(scope='module')
+def watched(make_bench, helpers):
+    """A node that is not configured yet, with a camera."""
+    bench = make_bench(arguments=['-r', f'image:={TOPIC}'], start=False)
+    bench.camera = Camera(helpers, bench.node)
+    yield bench
+    bench.camera.close()
+
+
+def connect(bench, **options):
+    return RobustVos(domain_id=bench.domain, **options)
+
+
+def test_it_waits_until_the_node_is_active(watched):
+    with pytest.raises(ClientError, match=r'within 0.5 s: the node is unconfigured'):
+        connect(watched, timeout_s=0.5)
+    with pytest.raises(ClientError, match=r'/robot/eyes did not become active.*no such node'):
+        connect(watched, name='robot/eyes', timeout_s=0.5)
+    watched.server.create_task(watched.robust_vos.start)
+    with connect(watched) as vos:
+        assert next(vos).objects == {}
+
+
+@pytest.fixture
+def vos(watched):
+    if watched.pipeline is None:
+        watched.on_node(watched.robust_vos.start)
+    with connect(watched) as vos:
+        vos.reset()
+        yield vos
+
+
+def stamp_of(msg):
+    return msg.header.stamp.sec * 10**9 + msg.header.stamp.nanosec
+
+
+def test_the_example_of_the_readme(watched, vos, helpers, monkeypatch, capsys):
+    text = (helpers.SOURCE / 'README.md').read_text()
+    (example,) = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+    assert 'RobustVos' in example
+    assert len(example.splitlines()) <= 20
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(watched.domain))
+    exec(example, {})
+    (line,) = capsys.readouterr().out.splitlines()
+    x, y, num_pixels = map(
+        int, re.fullmatch(r'cup at .(\d+), (\d+)., (\d+) pixels', line).groups()
+    )
+    assert (abs(x - CENTER[0]) < 8, abs(y - CENTER[1]) < 8) == (True, True)
+    assert num_pixels == pytest.approx(np.pi * RADIUS**2, rel=0.2)
+    assert vos.remove() == []  # it left none behind
+
+
+def test_arrays_come_with_their_masks_in_order(vos):
+    image = vos.next_image(TOPIC)
+    added = vos.add('disc', class_id='toy', box=BOX, on=image)
+    assert (added.object_id, added.class_id) == ('disc', 'toy')
+    frames = []
+    for frame in vos:
+        frames.append(frame)
+        if sum('disc' in frame.objects for frame in frames) == 3:
+            break
+    stamps = [stamp_of(frame) for frame in frames]
+    assert stamps == sorted(set(stamps))
+    for frame in frames[-3:]:
+        item = frame.objects['disc']
+        assert item.uuid == added.uuid
+        assert frame.labels.shape == (frame.array.height, frame.array.width) == (280, 320)
+        assert frame.mask('disc').sum() == item.area_px > 0
+    with pytest.raises(KeyError):
+        frame.mask('cup')
+
+
+def test_a_prompt_hits_the_image_that_was_pointed_at(watched, vos, monkeypatch):
+    """Also one that reaches the node only later, as its camera is far."""
+    requests, camera = watched.robust_vos._configured.requests, watched.camera
+    applied, add = [], requests.add
+    monkeypatch.setattr(
+        requests, 'add', lambda *args, **kw: applied.append(add(*args, **kw)) or applied[-1]
+    )
+    image = vos.next_image(TOPIC)
+    assert vos.add(box=BOX, on=image).object_id.startswith('object_')
+    assert applied[-1].header.stamp == image.header.stamp
+
+    monkeypatch.setattr(camera, 'step_ns', 0)
+    coming, coming_ns = Header(), camera.stamp_ns + STEP_NS
+    coming.stamp.sec, coming.stamp.nanosec = divmod(coming_ns, 10**9)
+    failed = watched.counts.requests_failed
+    thread = threading.Thread(target=lambda: vos.add(box=BOX, on=coming))
+    thread.start()
+    watched.wait(lambda: watched.counts.requests_failed > failed, 'a first refusal')
+    camera.stamp_ns = coming_ns  # the same image again and again: none gets lost for good
+    thread.join(30)
+    assert applied[-1].header.stamp == coming.stamp
+
+    never = Header()
+    never.stamp.sec = 10**6
+    with pytest.raises(RefusedError, match=r'has not arrived yet'):
+        vos.add(box=BOX, on=never)
+
+
+def test_refusals_have_a_code_and_a_sentence(vos):
+    vos.add('disc', box=BOX)
+    for call, code in (
+        (lambda: vos.add('disc', box=BOX), 'DUPLICATE_ID'),
+        (lambda: vos.refine('cup', points=[CENTER]), 'UNKNOWN_ID'),
+        (lambda: vos.remove('disc', 'cup'), 'UNKNOWN_ID'),
+        (lambda: vos.add('dot', points=[(5000, 5)]), 'BAD_PROMPT'),
+    ):
+        with pytest.raises(RefusedError, match=code) as caught:
+            call()
+        assert caught.value.code == code
+    assert vos.add('disc', box=BOX, replace=True).object_id == 'disc'
+    assert vos.refine('disc', points=[CENTER, (10, 10)], labels=[1, 0]).object_id == 'disc'
+    assert vos.remove('disc') == ['disc']
+
+
+def test_closing_ends_an_iteration(vos):
+    seen = []
+
+    def close_after_two():
+        for frame in vos:
+            seen.append(frame)
+            if len(seen) == 2:
+                vos.close()
+
+    thread = threading.Thread(target=close_after_two)
+    thread.start()
+    thread.join(30)
+    assert len(seen) == 2
+    with pytest.raises(ClientError, match=r'closed'):
+        vos.reset()
+
+
+def test_silence_is_an_error(watched, monkeypatch, vos):
+    monkeypatch.setattr(vos, '_timeout_s', 0.2)
+    with pytest.raises(ClientError, match=r'waited 0.2 s for an image on /nowhere'):
+        vos.next_image('/nowhere')
+
+
+def message(kind, number):
+    msg = kind()
+    msg.header.stamp.sec = number
+    return msg
+
+
+def test_joining():
+    """By stamp, whichever comes first; what has no other half is given up by the next frame."""
+    joiner, done = FrameJoiner(), []
+    array, png = TrackedObjectArray, CompressedImage
+    order = [
+        (array, 1),
+        (png, 1),
+        (array, 2),
+        (png, 3),
+        (array, 3),
+        (png, 2),
+        (array, 4),
+        (png, 4),
+    ]
+    for kind, number in order:
+        parts = joiner.add(message(kind, number))
+        if parts is not None:
+            assert parts[array].header == parts[png].header
+            done.append(parts[array].header.stamp.sec)
+    assert done == [1, 3, 4]
+    for number in range(10, 1000):
+        assert joiner.add(message(array, number)) is None
+    assert len(joiner._pending) == 100
+
+
+def test_prompts_as_messages():
+    mask = np.zeros((4, 6))
+    mask[1, 2] = 7
+    msg = to_prompt_message(
+        'it', box=(-0.5, 1.2, 4.5, 3.0), points=[(1, 2)], labels=[0], mask=mask
+    )
+    (roi,), (image,), (point,) = msg.box, msg.mask, msg.points
+    assert (roi.x_offset, roi.y_offset, roi.width, roi.height) == (0, 1, 5, 2)
+    assert (point.x, point.y, list(msg.point_labels)) == (1.0, 2.0, [0])
+    assert np.flatnonzero(np.frombuffer(image.data, np.uint8)).tolist() == [8]
+    assert (image.width, image.height, image.encoding) == (6, 4, 'mono8')
+
+
+@pytest.mark.parametrize(
+    'fields',
+    [
+        {'box': (5, 5, 5, 9)},  # no width
+        {'box': (9, 5, 5, 9)},  # corners swapped
+        {'box': (-9, 5, -5, 9)},  # beside the image
+        {'box': (1, 2, float('nan'), 4)},
+        {'box': (1, 2, 3, 1e30)},
+        {'mask': np.zeros((4, 6, 3))},
+    ],
+)
+def test_prompts_of_no_form(fields):
+    with pytest.raises(PromptError, match='expected a'):
+        to_prompt_message('it', **fields)
