@@ -33,7 +33,7 @@ from robust_vos_ros.core.observation import (
 from robust_vos_ros.core.survivors import Survivors, select
 from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.types import EventType
+from robust_vos_ros.core.types import UNSEEN_STATES, EventType
 
 _NO_ALTERNATIVE = -1.0
 
@@ -175,11 +175,16 @@ class Propagator:
         previous = None
         if self.model.previous_mask:
             at = torch.from_numpy(slots[owners]), torch.from_numpy(paths)
-            previous = self.logits[at].unsqueeze(1)
-        gates = self.last_gates = self.model.gates(features, view)
+            changed = torch.tensor([item.changed for item in items])[torch.from_numpy(owners)]
+            changed = changed[:, None, None].to(self.logits.device)
+            previous = torch.where(changed, ABSENT_LOGIT, self.logits[at]).unsqueeze(1)
+        shares = torch.from_numpy(1.0 / np.bincount(owners)[owners]).float()
+        gates = self.model.gates(features, view, shares=shares.to(self.model.device))
+        self.last_gates = gates
         pix = self.model.attend(features, view, gates)
         candidates = self.model.decode(features, pix, None, previous)
-        alive = select(self.tree, slots, owners, candidates, settings.tree)
+        unseen = [item.state in UNSEEN_STATES for item in items]
+        alive = select(self.tree, slots, owners, candidates, settings.tree, unseen=unseen)
         looks = self.likeness.looks.describe(planes, alive.kept.mask_logits[:, 0])
         seen = self._observe(items, alive, candidates, gates, looks)
         in_view = [item.visible for item in items]
@@ -223,13 +228,12 @@ class Propagator:
         others = candidates.ious[rows].clone()
         others[others == alive.kept.ious] = _NO_ALTERNATIVE
         alternative = candidates.take(rows, others.argmax(dim=1)).mask_logits[:, 0] > 0
-        slots = slots_of(items)
-        own, all_slots = torch.from_numpy(slots[alive.owners]), torch.from_numpy(slots)
+        slots, logits = slots_of(items)[alive.owners], alive.kept.mask_logits[:, 0]
         seen = observe(
             alive.kept,
             box_agreement(chosen, alternative),
             None if gates is None else gates.activity[rows],
-            self.likeness.prototypes.compare(own, looks, all_slots),
+            self.likeness.compare_looks(slots, looks, logits, items),
         )
         for owner, branches in enumerate(alive.branches):
             for row, branch in zip(np.flatnonzero(alive.owners == owner), branches, strict=True):

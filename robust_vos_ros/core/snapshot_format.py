@@ -15,7 +15,7 @@ from robust_vos_ros.core.memory_bank import EMPTY, Bank
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.prototypes import Prototypes
 
-FORMAT = 'robust_vos tracks 4'
+FORMAT = 'robust_vos tracks 5'
 BANKS = ('spatial', 'pointers')
 _MAX_TEXT = 4096
 _MAX_COUNT = 2**62
@@ -66,6 +66,10 @@ class SavedObject(Settings):
     prompted_coverage: float = _share()
     usual_coverage: float = _share()
     coverage: float = _share()
+    reference_coverage: float = _share()
+    reference_spread: float = _share()
+    prompt_misfit: float = _share()
+    changed: bool
     frames_since_seen: int = _count()
     looks: int = _count()
     trusted_looks: int = _count()

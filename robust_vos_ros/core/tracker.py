@@ -12,6 +12,7 @@ import torch
 from robust_vos_ros.core import snapshot
 from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.guard import warn_of_misfit
 from robust_vos_ros.core.history import FrameHistory, Record
 from robust_vos_ros.core.lag import LagWindow
 from robust_vos_ros.core.likeness import Scene
@@ -165,12 +166,13 @@ class VideoTracker:
                 for prompt in checked
             ]
             self._propagator.forget(items)
+            warnings = []
             for segment in segments:
-                self._start([items[row] for row in segment.rows], segment, record)
+                warnings += self._start([items[row] for row in segment.rows], segment, record)
             events += [_event(EventType.ADDED, item, 'added by a prompt') for item in items]
             for later in newer if items else ():
                 events += self._track(items, later)
-        return self._finish(events, start_ns)
+        return self._finish(events, start_ns, warnings)
 
     def refine(self, prompt: Prompt, *, frame: Frame | None = None) -> TrackResult:
         """Correct a live object with further clicks, a box or a mask.
@@ -188,10 +190,10 @@ class VideoTracker:
         with self.model.inference():
             (segment,) = self._segmenter.segment([checked], record, self._context(item, record))
             self._propagator.forget_recent([item])
-            self._start([item], segment, record)
+            warnings = self._start([item], segment, record)
             item.class_id = prompt.class_id or item.class_id
             events = [event for later in newer for event in self._track([item], later)]
-        return self._finish(events, start_ns)
+        return self._finish(events, start_ns, warnings)
 
     def reseed(self, prompts: Sequence[Prompt], *, frame: Frame | None = None) -> Reseeded:
         """Show where objects that are out of sight may be again, as a detector finds them.
@@ -269,6 +271,7 @@ class VideoTracker:
         """
         return {
             'num_frames': self._history.num_frames,
+            'restored_ns': self._restored_ns,
             'objects': self._objects.state(),
             'propagator': self._propagator.state(),
         }
@@ -277,6 +280,7 @@ class VideoTracker:
         """Go on where a tracker with the same model and settings was when it gave its `state`."""
         self._forget_frames()
         self._history.num_frames = state['num_frames']
+        self._restored_ns = state['restored_ns']
         self._objects.resume(state['objects'])
         self._propagator.resume(state['propagator'])
 
@@ -339,9 +343,13 @@ class VideoTracker:
 
     def _start(
         self, items: list[LiveObject], segment: Segments, record: Record, *, learn: bool = True
-    ) -> None:
+    ) -> list[str]:
+        """Begin with prompted masks; returns warnings of those that do not fit their prompts."""
         features = self._segmenter.encode(record)
         self._propagator.start(items, features, segment.kept, segment.spatial, record, learn=learn)
+        pairs = zip(items, segment.misfit, strict=True)
+        rule = self.settings.guard
+        return [text for item, misfit in pairs for text in warn_of_misfit(item, misfit, rule)]
 
     def _track(self, items: list[LiveObject], record: Record) -> list[TrackEvent]:
         """Track some objects into one frame, in one batch."""
@@ -359,7 +367,9 @@ class VideoTracker:
         self._objects.remove(item.object_id)
         return [_event(EventType.REMOVED, item, f'lost for {unseen_s:.1f} s')]
 
-    def _finish(self, events: list[TrackEvent], start_ns: int) -> TrackResult:
+    def _finish(
+        self, events: list[TrackEvent], start_ns: int, warnings: Sequence[str] = ()
+    ) -> TrackResult:
         items = list(self._objects)
         self.last_result = make_result(
             items,
@@ -367,6 +377,7 @@ class VideoTracker:
             self._history.newest(),
             events,
             start_ns=start_ns,
+            warnings=warnings,
         )
         return self.last_result
 

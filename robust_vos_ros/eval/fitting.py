@@ -47,6 +47,11 @@ _SIGNS = {
     'memory_age': _FALLS,
     'usual': _FALLS,
     'drop': _FALLS,
+    'verified': _RISES,
+    'growth': _FALLS,
+    'shrinkage': _FALLS,
+    'extent': _FALLS,
+    'misfit': _FALLS,
 }
 _RATE_HZ = 30.0
 # At first nobody knows which masks to believe.
