@@ -79,8 +79,6 @@ class Propagator:
         kept: Candidates,
         spatial: torch.Tensor,
         record: Record,
-        *,
-        learn: bool = True,
     ) -> None:
         """Begin, or begin again, with prompted masks; one pathway is left.
 
@@ -90,7 +88,6 @@ class Propagator:
             kept: N masks.
             spatial: (N, h*w, memory_dim) the memory made of them.
             record: The prompted frame.
-            learn: Whether the masks are known to show the objects, and their looks are learned.
         """
         slots = slots_of(items)
         self.memory.write_prompted(slots, record.frame_index, spatial, kept.pointers[:, 0])
@@ -100,7 +97,7 @@ class Propagator:
         looks = self.likeness.looks.describe(planes, kept.mask_logits[:, 0])
         for row, (item, seen) in enumerate(zip(items, observe(kept), strict=True)):
             confidence.start(item, seen, record.stamp_ns, self.model.calibration)
-            if learn and item.visible:
+            if item.visible:
                 self.likeness.start(item, looks[row], record.stamp_ns)
             if self.lag is not None:
                 now = dataclasses.replace(item)

@@ -198,10 +198,10 @@ class VideoTracker:
     def reseed(self, prompts: Sequence[Prompt], *, frame: Frame | None = None) -> Reseeded:
         """Show where objects that are out of sight may be again, as a detector finds them.
 
-        A candidate is believed if it looks like the object (`reacquire` settings) and is no
-        object in view. The object then starts again on that frame, which is remembered like a
-        prompted one: its identity and its first prompted frame are kept, its recent memory is not.
-        A rejected candidate changes nothing, and neither does one for an object that is not
+        A candidate is taken if it looks like the object (`reacquire` settings) and is no object in
+        view. It is no user's word: as with a search, the frame takes the place of recent memory,
+        the next ones are tracked from it, and the object is back when it has looked like itself
+        for `reacquire.hold_s`. What a user prompted stays as it was. A rejected candidate changes nothing, and neither does one for an object that is not
         OCCLUDED or LOST.
 
         Args:
@@ -229,8 +229,8 @@ class VideoTracker:
             )
             items = [candidate.item for candidate in accepted]
             for candidate in accepted:
-                self._propagator.forget_recent([candidate.item])
-                self._start([candidate.item], candidate.segment, record, learn=False)
+                segment, index = candidate.segment, record.frame_index
+                self._propagator.plant(candidate.item, segment.kept, segment.spatial, index)
             for later in newer if items else ():
                 events += self._track(items, later)
         result = self._finish(events, start_ns)
@@ -341,12 +341,10 @@ class VideoTracker:
         gates = self.model.gates(features, view)
         return Context(self.model.attend(features, view, gates), previous)
 
-    def _start(
-        self, items: list[LiveObject], segment: Segments, record: Record, *, learn: bool = True
-    ) -> list[str]:
+    def _start(self, items: list[LiveObject], segment: Segments, record: Record) -> list[str]:
         """Begin with prompted masks; returns warnings of those that do not fit their prompts."""
         features = self._segmenter.encode(record)
-        self._propagator.start(items, features, segment.kept, segment.spatial, record, learn=learn)
+        self._propagator.start(items, features, segment.kept, segment.spatial, record)
         pairs = zip(items, segment.misfit, strict=True)
         rule = self.settings.guard
         return [text for item, misfit in pairs for text in warn_of_misfit(item, misfit, rule)]

@@ -252,8 +252,8 @@ class GuardSettings(Settings):
     )
     follow_s: float = setting(
         2.0,
-        'Time in which the expected size follows that of the mask: what comes nearer by a fifth of '
-        'its distance in a second is followed.',
+        'Time in which the expected size follows that of the mask: what comes nearer by a fifth '
+        'of its distance in a second is followed.',
         unit='s',
         dynamic=True,
         gt=0.0,

@@ -27,8 +27,9 @@ from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.types import Frame, Prompt
+from robust_vos_ros.core.types import Frame
 from robust_vos_ros.eval.labelled import LabelledFrame
+from robust_vos_ros.eval.prompting import make_prompt
 
 RIGHT_IOU, THERE_IOU = 0.5, 0.1
 _RIDGE = 1e-3  # keeps weights small where a feature tells nothing
@@ -55,7 +56,9 @@ _SIGNS = {
 }
 _RATE_HZ = 30.0
 # At first nobody knows which masks to believe.
-_OPEN = TrackerSettings(visible_on=0.0, visible_off=0.0, reacquire={'verify': False})
+_OPEN = TrackerSettings(
+    visible_on=0.0, visible_off=0.0, reacquire={'verify': False}, guard={'enabled': False}
+)
 
 
 @dataclasses.dataclass(slots=True)
@@ -70,12 +73,13 @@ class Samples:
     evidence: list[Evidence] = dataclasses.field(default_factory=list)
     iou: list[float] = dataclasses.field(default_factory=list)
 
-    def collect(self, model: Model, frames: Iterable[LabelledFrame]) -> None:
+    def collect(self, model: Model, frames: Iterable[LabelledFrame], prompt: str = 'mask') -> None:
         """Track the objects of the first frame and add every mask there is, believed or not.
 
         Args:
             model: The network; without a calibration every mask is believed.
             frames: Of one clip; the first one has masks.
+            prompt: How objects are pointed at, a form of `prompting.PROMPT_FORMS`.
         """
         settings = TrackerSettings() if model.calibration else _OPEN
         tracker = VideoTracker(model, settings)
@@ -84,7 +88,7 @@ class Samples:
             if index == 0:
                 masks = frame.masks or {}
                 shown = {name: mask for name, mask in masks.items() if mask.any()}
-                tracker.add([Prompt(name, mask=mask) for name, mask in shown.items()])
+                tracker.add([make_prompt(prompt, mask, name) for name, mask in shown.items()])
                 continue
             if frame.masks is None:
                 continue

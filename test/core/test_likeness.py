@@ -65,7 +65,7 @@ def test_what_is_seen_just_after_a_prompt_is_trusted_later(likeness):
 
 def test_what_a_detector_points_at_is_not_trusted(likeness):
     item = prompted(likeness)
-    item.shown_ns = None  # as `confidence.start` leaves it
+    item.shown_ns = None
     likeness.learn([item], look(likeness, 0.3, 0.9)[None], FIRST_NS, 0.8)
     assert int(likeness.prototypes.counts[1]) == 1
 
