@@ -201,8 +201,8 @@ class VideoTracker:
         A candidate is taken if it looks like the object (`reacquire` settings) and is no object in
         view. It is no user's word: as with a search, the frame takes the place of recent memory,
         the next ones are tracked from it, and the object is back when it has looked like itself
-        for `reacquire.hold_s`. What a user prompted stays as it was. A rejected candidate changes nothing, and neither does one for an object that is not
-        OCCLUDED or LOST.
+        for `reacquire.hold_s`. What a user prompted stays as it was. A rejected candidate changes
+        nothing, and neither does one for an object that is not OCCLUDED or LOST.
 
         Args:
             prompts: Several for an object are alternatives; the one most alike is taken.

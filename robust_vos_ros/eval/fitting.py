@@ -36,7 +36,9 @@ _RIDGE = 1e-3  # keeps weights small where a feature tells nothing
 _CONSTANT = 1e-6
 _GROUPS = 60  # of masks of about equal probability
 _MIN_SAMPLES = 200
-_RISES, _FALLS = (0.0, None), (None, 0.0)
+# Inputs are of order 1: a larger weight was learned from a few cases and would decide alone.
+_MAX_WEIGHT = 10.0
+_RISES, _FALLS = (0.0, _MAX_WEIGHT), (-_MAX_WEIGHT, 0.0)
 # What a feature may mean, whatever the clips at hand say: other clips are to come.
 _SIGNS = {
     'iou_logit': _RISES,
@@ -170,7 +172,10 @@ def _fit_logistic(x: np.ndarray, right: np.ndarray) -> np.ndarray:
         ridge = _RIDGE * weights * (np.arange(len(weights)) > 0)
         return float(value.mean() + 0.5 * ridge @ weights), slope + ridge
 
-    bounds = [_SIGNS.get(name, (None, None)) for name in FEATURES]
+    bounds = [
+        (None if low is None else low * size, None if high is None else high * size)
+        for (low, high), size in zip(map(_bounds_of, FEATURES), scale.tolist(), strict=True)
+    ]
     found = minimize(
         loss, np.zeros(x.shape[1]), jac=True, method='L-BFGS-B', bounds=bounds,
         options={'ftol': 1e-12, 'gtol': 1e-8},
@@ -178,6 +183,10 @@ def _fit_logistic(x: np.ndarray, right: np.ndarray) -> np.ndarray:
     weights = np.asarray(found.x) / scale
     weights[0] -= float(weights[1:] @ center[1:])
     return weights
+
+
+def _bounds_of(feature: str) -> tuple[float | None, float | None]:
+    return (None, None) if feature == 'one' else _SIGNS.get(feature, (-_MAX_WEIGHT, _MAX_WEIGHT))
 
 
 def _fit_curve(chance: np.ndarray, right: np.ndarray) -> Iterator[tuple[float, float]]:

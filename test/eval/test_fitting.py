@@ -138,3 +138,13 @@ def test_boxes_are_a_prompt_of_calibration_clips(clip):
     by_box.collect(model, frames, 'box')
     assert len(by_mask.iou) == len(by_box.iou) == 2
     assert by_mask.evidence[0] != by_box.evidence[0]
+
+
+def test_a_few_cases_do_not_decide_alone():
+    """Of 1,000 masks five have a small misfit, and all of these are wrong."""
+    samples = draw(0, 1000)
+    for index in range(5):
+        samples.evidence[index] = dataclasses.replace(samples.evidence[index], misfit=0.02)
+        samples.iou[index] = 0.0
+    weights = fit(samples, LOOKS, MODEL, 'drawn').following.right.weights
+    assert -10.0 <= weights['misfit'] < 0.0
