@@ -36,6 +36,12 @@ def calibrate(
     conditions: Annotated[
         int, typer.Option(min=1, max=9, help='Times each sequence is used: clean, then corrupted.')
     ] = 3,
+    contact: Annotated[
+        int,
+        typer.Option(
+            min=0, help='Clips of small objects of the data set on large ones, 120 frames each.'
+        ),
+    ] = 24,
     looks_clips: Annotated[
         int, typer.Option(min=0, help='Further rendered clips, to learn what tells objects apart.')
     ] = 40,
@@ -63,7 +69,12 @@ def calibrate(
     if dataset is not None:
         data = Dataset(root=dataset.resolve(), layout=layout, split=split, exclude=exclude)
     sources = make_clips(
-        data, conditions=conditions, num_clips=clips, num_frames=frames, seed=seed
+        data,
+        conditions=conditions,
+        num_clips=clips,
+        num_frames=frames,
+        seed=seed,
+        num_contact=contact,
     )
     numbers = range(clips, clips + looks_clips)
     more = make_rendered(data, numbers, num_frames=frames, seed=seed)

@@ -24,7 +24,11 @@ def evaluate(
         Path | None, typer.Argument(metavar='DATASET', help='Folder of a data set.')
     ] = None,
     suite: Annotated[
-        str, typer.Option(help='long = rendered clips of many absences in the place of DATASET.')
+        str,
+        typer.Option(
+            help='In the place of DATASET: long = rendered clips of many absences; contact = '
+            'small real objects on large ones (--frames 120 will do).'
+        ),
     ] = '',
     clips: Annotated[int, typer.Option(min=1, help='Clips of the suite.')] = 20,
     frames: Annotated[int, typer.Option(min=10, help='Frames of each, 30 in a second.')] = 600,
@@ -127,7 +131,13 @@ def evaluate(
         if footage is not None:
             taken = tasks.Dataset(root=footage.resolve(), layout=layout, split=split)
         long_suite = long_tasks.LongSuite(
-            num_clips=clips, num_frames=frames, size=size, seed=seed, footage=taken
+            kind=suite,
+            num_clips=clips,
+            num_frames=frames,
+            size=size,
+            seed=seed,
+            footage=taken,
+            prompt=benchmark.choose_prompt(prompt, protocol),
         )
         run_suite(
             long_suite, chosen, runner,

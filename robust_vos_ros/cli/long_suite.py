@@ -1,4 +1,4 @@
-"""`robust-vos eval --suite long`."""
+"""`robust-vos eval --suite long` and `--suite contact`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rich.table import Table
 
 from robust_vos_ros.core.errors import ConfigError
 
-SUITES = ('long',)
+SUITES = ('long', 'contact')
 _OWN = {'clips', 'frames', 'size', 'footage', 'strips', 'markdown', 'diagram'}
 _SHARED = {
     'suite', 'layout', 'split', 'model', 'checkpoint', 'variants', 'changes', 'seed', 'json_path',
-    'cache', 'processes', 'device', 'ray',
+    'prompt', 'cache', 'processes', 'device', 'ray',
 }  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def check_options(ctx: typer.Context, suite: str) -> None:
         with_or_without = f'with --suite {suite}' if suite else 'without --suite'
         raise ConfigError(f'expected no {flags} {with_or_without}; leave it out')
     if not suite and 'root' not in given:
-        raise ConfigError('expected the folder of a data set or --suite long, got neither')
+        raise ConfigError('expected the folder of a data set or --suite, got neither')
 
 
 def run_suite(
@@ -80,7 +80,7 @@ def run_suite(
 
 def _print(rows: list[list[str]]) -> None:
     """Print the table on its side: a row for each measure, a column for each variant."""
-    table = Table(title='Long clips (95% intervals over clips)')
+    table = Table(title='95% intervals over clips')
     turned = list(zip(*rows, strict=True))
     for title in turned[0]:
         table.add_column(title, justify='left' if not title else 'right')

@@ -7,12 +7,14 @@ the weights; it names the weights and is refused for others. `robust-vos calibra
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import itertools
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
@@ -43,6 +45,11 @@ class Evidence:
         similarity: Cosine to the nearest of its prototypes; NaN = unknown.
         lead: By how much that is more than to any other object; NaN = unknown.
         usual: What the similarity of the object usually is; NaN = unknown.
+        verified: Cosine to the nearest look that was pointed at, or seen just after; NaN =
+            unknown.
+        growth: Log ratio of the mask's area to that of the prompt, which follows slowly.
+        extent: Log ratio of how far its pixels are spread; likewise.
+        misfit: Share of the prompted mask outside of its box, or of clicks that it contradicts.
         searching: Whether the object was out of sight in the frame before.
     """
 
@@ -55,6 +62,10 @@ class Evidence:
     similarity: float = math.nan
     lead: float = math.nan
     usual: float = math.nan
+    verified: float = math.nan
+    growth: float = 0.0
+    extent: float = 0.0
+    misfit: float = 0.0
     searching: bool = False
 
 
@@ -73,18 +84,19 @@ class Belief:
 
 FEATURES = (
     'one', 'iou_logit', 'object_score', 'margin', 'area_change', 'gate_activity', 'memory_age',
-    'similarity', 'lead', 'usual', 'drop',
+    'similarity', 'lead', 'usual', 'drop', 'verified', 'growth', 'shrinkage', 'extent', 'misfit',
 )  # fmt: skip
+_SINCE_FORMAT_3 = ('verified', 'growth', 'shrinkage', 'extent', 'misfit')
 
 
 def to_features(evidence: Evidence) -> np.ndarray:
-    """Return the (11,) float64 inputs of the logistic model, in the order of `FEATURES`."""
+    """Return the (16,) float64 inputs of the logistic model, in the order of `FEATURES`."""
     iou = min(1.0 - 1e-6, max(1e-6, evidence.iou))
     logit = math.log(iou / (1.0 - iou))
     activity = 0.0 if math.isnan(evidence.gate_activity) else evidence.gate_activity
-    alike, lead, usual = (
+    alike, lead, usual, verified = (
         _UNKNOWN if math.isnan(value) else max(-1.0, min(1.0, value))
-        for value in (evidence.similarity, evidence.lead, evidence.usual)
+        for value in (evidence.similarity, evidence.lead, evidence.usual, evidence.verified)
     )
     drop = evidence.usual - evidence.similarity
     return np.array(
@@ -100,6 +112,11 @@ def to_features(evidence: Evidence) -> np.ndarray:
             lead,
             usual,
             0.0 if math.isnan(drop) else max(0.0, drop),
+            verified,
+            max(0.0, min(_MAX_MARGIN, evidence.growth)),
+            max(0.0, min(_MAX_MARGIN, -evidence.growth)),
+            min(_MAX_MARGIN, abs(evidence.extent)),
+            evidence.misfit,
         ]
     )
 
@@ -183,7 +200,7 @@ class CalibrationFile(Settings):
         looks: Where looks are compared.
     """
 
-    format: Literal['robust_vos calibration 2'] = 'robust_vos calibration 2'
+    format: Literal['robust_vos calibration 3'] = 'robust_vos calibration 3'
     model: str
     weights_sha256: str
     data: str
@@ -192,6 +209,18 @@ class CalibrationFile(Settings):
     following: Fits
     searching: Fits
     looks: SavedLooks
+
+    @pydantic.model_validator(mode='before')
+    @classmethod
+    def _read_format_2(cls, values: Any) -> Any:
+        """Take a file of before there was this evidence: it weighs nothing."""
+        if not isinstance(values, dict) or values.get('format') != 'robust_vos calibration 2':
+            return values
+        values = copy.deepcopy(values) | {'format': 'robust_vos calibration 3'}
+        for group, what in itertools.product(('following', 'searching'), ('right', 'there')):
+            with contextlib.suppress(KeyError, TypeError):  # the fields are checked later
+                values[group][what]['weights'].update(dict.fromkeys(_SINCE_FORMAT_3, 0.0))
+        return values
 
 
 class Calibration:

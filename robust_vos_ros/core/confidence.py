@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from robust_vos_ros.core import guard
 from robust_vos_ros.core.calibration import Belief, Calibration, Evidence
 from robust_vos_ros.core.objects import USUAL_RATE, LiveObject
 from robust_vos_ros.core.observation import Observation
@@ -32,6 +33,9 @@ def update(
     item.evidence = gather(item, seen, stamp_ns)
     item.gate_activity = seen.gate_activity
     belief = Belief(0.0, 0.0) if vetoed else believe(item.evidence, calibration)
+    item.changed = guard.has_changed(item, seen, settings.guard)
+    if item.changed:
+        belief = Belief(min(belief.right, settings.guard.max_confidence), belief.there)
     item.confidence = belief.right
     threshold = settings.visible_off if item.visible else settings.visible_on
     if item.state == ObjectState.INITIALIZING and item.visible:
@@ -45,9 +49,15 @@ def update(
     if item.visible and item.state in UNSEEN_STATES:
         item.returned_ns = stamp_ns
     item.flags = ObjectFlag.COVERS_IMAGE if vetoed else ObjectFlag.NONE
+    if item.changed:
+        item.flags |= ObjectFlag.CHANGED
+    if guard.is_misfit(item, settings.guard):
+        item.flags |= ObjectFlag.PROMPT_MISFIT
     if item.visible:
         item.existence = item.seen_existence = belief.there
         _see(item, seen, stamp_ns, settings)
+        if not item.changed:
+            guard.follow_reference(item, seen, passed_s, settings.guard)
     else:
         half_lives = (stamp_ns - item.last_seen_ns) / 1e9 / settings.existence_half_life_s
         item.existence = item.seen_existence * 0.5 ** max(0.0, half_lives)
@@ -79,9 +89,18 @@ def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
         similarity=seen.similarity,
         lead=seen.lead,
         usual=item.usual_similarity,
+        verified=seen.verified,
+        growth=_log_ratio(seen.coverage, item.reference_coverage),
+        extent=_log_ratio(seen.spread, item.reference_spread),
+        misfit=item.prompt_misfit,
         searching=not item.visible,
         memory_age_s=max(0.0, (stamp_ns - item.remembered_ns) / 1e9),
     )
+
+
+def _log_ratio(value: float, reference: float) -> float:
+    """Return the log of a ratio of sizes; 0 where one of them is 0."""
+    return math.log(value / reference) if value and reference else 0.0
 
 
 def believe(evidence: Evidence, calibration: Calibration | None) -> Belief:
@@ -100,6 +119,7 @@ def start(
     item.quality = seen.iou if item.visible else float('nan')
     item.remembered_ns = stamp_ns
     item.coverage = item.prompted_coverage = item.usual_coverage = seen.coverage
+    guard.start_reference(item, seen)
     item.evidence = gather(item, seen, stamp_ns)
     belief = believe(item.evidence, calibration) if item.visible else Belief(0.0, 0.0)
     item.confidence, item.existence, item.seen_existence = belief.right, belief.there, belief.there
@@ -129,7 +149,8 @@ def _see(item: LiveObject, seen: Observation, stamp_ns: int, settings: TrackerSe
         item.jumped_ns = stamp_ns
     item.quality = seen.iou
     item.coverage = seen.coverage
-    item.usual_confidence += USUAL_RATE * (item.confidence - item.usual_confidence)
+    if not item.changed:
+        item.usual_confidence += USUAL_RATE * (item.confidence - item.usual_confidence)
     item.last_seen_ns, item.frames_since_seen = stamp_ns, 0
 
 

@@ -6,13 +6,15 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from robust_vos_ros.core.looks import Looks
+from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.places import Box, guess_box
-from robust_vos_ros.core.prototypes import Prototypes
+from robust_vos_ros.core.prototypes import Likenesses, Prototypes
 from robust_vos_ros.core.types import ObjectState
 
 _LEARN_EVERY_S = 0.5  # between frames that prototypes are learned from
@@ -80,20 +82,44 @@ class Likeness:
 
     def compare(
         self, items: Sequence[LiveObject], mask_logits: torch.Tensor, scene: Scene
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> Likenesses:
         """Return how much (N, h, w) masks look like N objects, see `Prototypes.compare`."""
         looks = self.looks.describe(scene.planes, mask_logits)
-        slots, rivals = torch.from_numpy(slots_of(items)), torch.from_numpy(slots_of(scene.live))
-        return self.prototypes.compare(slots, looks, rivals)
+        return self.compare_looks(slots_of(items), looks, mask_logits, scene.live)
+
+    def compare_looks(
+        self,
+        slots: np.ndarray,
+        looks: torch.Tensor,
+        mask_logits: torch.Tensor,
+        live: Sequence[LiveObject],
+    ) -> Likenesses:
+        """Compare (N, E) looks of (N, h, w) masks with the objects in N slots, as `compare`."""
+        areas = (mask_logits > 0).float().mean(dim=(1, 2))
+        usual = torch.tensor([item.usual_coverage for item in live], device=areas.device)
+        could_be = ~(much_smaller(areas, usual) | much_smaller(usual, areas).T)
+        own, rivals = torch.from_numpy(slots), torch.from_numpy(slots_of(live))
+        return self.prototypes.compare(own, looks, rivals, could_be)
 
     def guess_boxes(
         self,
         items: Sequence[LiveObject],
         scene: Scene,
-        taken: torch.Tensor,
+        shown: torch.Tensor,
         min_similarity: float,
     ) -> list[Box | None]:
-        """Return where objects out of sight may be, see `core.places.guess_box`."""
+        """Return where objects out of sight may be, see `core.places.guess_box`.
+
+        Args:
+            items: The objects.
+            scene: The frame.
+            shown: (K, h, w) logits of the objects in view; where one is that is not much larger
+                than the object, it is not looked for.
+            min_similarity: What is less alike is nothing.
+        """
+        areas = (shown > 0).float().mean(dim=(1, 2))
+        usual = torch.tensor([item.usual_coverage for item in items], device=areas.device)
+        smaller = much_smaller(usual, areas)
         return [
             guess_box(
                 self.looks,
@@ -101,10 +127,10 @@ class Likeness:
                 item.slot,
                 scene.planes,
                 coverage=item.usual_coverage,
-                taken=taken,
+                taken=(shown[~lies_on] > 0).any(dim=0),
                 min_similarity=min_similarity,
             )
-            for item in items
+            for item, lies_on in zip(items, smaller, strict=True)
         ]
 
 
@@ -113,6 +139,7 @@ def _shows_surely(item: LiveObject, stamp_ns: int) -> bool:
     back = item.returned_ns is None or (stamp_ns - item.returned_ns) / 1e9 >= _LEARN_AFTER_S
     return (
         back
+        and not item.changed
         and item.state == ObjectState.TRACKED
         and item.memory_updated
         and item.confidence >= _LEARN_MIN_CONFIDENCE

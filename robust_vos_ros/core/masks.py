@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 
 # A part of a mask counts as large from this share of the mask's area.
 _LARGE_PART = 0.15
+_SIZE_RATIO = 3.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,11 +36,25 @@ class Shape:
 EMPTY_SHAPE = Shape(0, (0, 0, 0, 0), (float('nan'), float('nan')), False, False)
 
 
+def much_smaller(areas: torch.Tensor, than: torch.Tensor) -> torch.Tensor:
+    """Return (N, M) bool, which masks are too small to show the same thing as others.
+
+    Such a mask lies in front where the two overlap: a ball on a man, a cup in a hand. Neither is
+    taken for the other, so that each is followed as if the other one were not there.
+
+    Args:
+        areas: (N,) float32.
+        than: (M,) float32, in the same unit.
+    """
+    return areas[:, None] * _SIZE_RATIO < than[None]
+
+
 def compose(
     logits: torch.Tensor, labels: list[int], size_hw: tuple[int, int]
 ) -> tuple[np.ndarray, list[Shape]]:
     """Let objects compete for pixels: each goes to the object of the highest logit above 0.
 
+    But a much smaller object lies in front of a larger one, whatever the logits say.
     Logits are enlarged bilinearly, as SAM 2 does, but only where an object can be: a mask of a
     tenth of the image costs a tenth of the time.
 
@@ -59,9 +74,15 @@ def compose(
     enlarge_y = _enlargement(size_hw[0], logits.shape[1]).to(logits.device)
     enlarge_x = _enlargement(size_hw[1], logits.shape[2]).to(logits.device)
     windows = [_window(mask, size_hw) for mask in on]
-    for row, (label, (ys, xs)) in enumerate(zip(labels, windows, strict=True)):
+    areas = torch.from_numpy(on.sum(axis=(1, 2), dtype=np.float32))
+    smaller = much_smaller(areas, areas).numpy()
+    for row in torch.argsort(-areas, stable=True).tolist():  # what lies in front comes later
+        label, (ys, xs) = labels[row], windows[row]
         full = (enlarge_y[ys] @ logits[row] @ enlarge_x[xs].T).cpu().numpy()
         won = full > best[ys, xs]
+        behind = [labels[other] for other in np.flatnonzero(smaller[row])]
+        if behind:
+            won |= (full > 0.0) & np.isin(label_mask[ys, xs], behind)
         np.copyto(best[ys, xs], full, where=won)
         np.copyto(label_mask[ys, xs], label, where=won, casting='unsafe')
     shapes = [

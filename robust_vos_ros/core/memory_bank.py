@@ -136,9 +136,8 @@ class Bank:
         lists = self.recent[slots, paths]
         recent = np.where(lists == EMPTY, -2, np.take_along_axis(frames, lists, axis=1))
         if most is not None:
-            num_anchors = (frames[:, anchors] != EMPTY).sum(axis=1, keepdims=True)
-            room = np.maximum(most - num_anchors, most // 2)
             rank = recent.argsort(axis=1, kind='stable')[:, ::-1].argsort(axis=1)  # newest 0
+            room = _room(frames[:, anchors], recent, rank, most)
             lists = np.where(rank < room, lists, EMPTY)
             recent = np.where(rank < room, recent, -2)
         seen = np.zeros(frames.shape, bool)
@@ -150,3 +149,23 @@ class Bank:
         usable = seen & (frames != EMPTY) & (frames < frame_index)
         columns = np.argsort(~usable, axis=1, kind='stable')[:, : max(1, usable.sum(axis=1).max())]
         return columns, np.take_along_axis(usable, columns, axis=1)
+
+
+def _room(anchors: np.ndarray, recent: np.ndarray, rank: np.ndarray, most: int) -> np.ndarray:
+    """Return (B, 1) how many recent entries there is room for beside the anchors.
+
+    An anchor that is among them takes no place of its own.
+
+    Args:
+        anchors: (B, A) their frames, EMPTY where there is none.
+        recent: (B, R) frames of the recent entries.
+        rank: (B, R) of the recent entries, the newest one 0.
+        most: Entries of both kinds; at least half of it are recent ones.
+    """
+    room = np.full((len(recent), 1), most // 2)
+    for count in range(most // 2 + 1, most + 1):
+        newest = np.where(rank < count, recent, EMPTY - 1)
+        apart = (anchors != EMPTY) & ~(anchors[:, :, None] == newest[:, None]).any(axis=2)
+        fits = count + apart.sum(axis=1, keepdims=True) <= most
+        room = np.where(fits, count, room)
+    return room

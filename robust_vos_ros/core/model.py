@@ -121,6 +121,7 @@ class Model:
         *,
         sampling: Sampling | None = None,
         groups: torch.Tensor | None = None,
+        shares: torch.Tensor | None = None,
     ) -> Gates | None:
         """Open the parts of the adapter for this frame; None without adapter or memory.
 
@@ -128,12 +129,13 @@ class Model:
             features: The encoded image.
             view: Memory of B objects.
             sampling: In training, see `Moga.gates`; `groups` as well.
+            shares: Where objects have several pathways, see `Moga.gates`.
         """
         if self.adapter is None or view is None:
             return None
         valid = None if view.valid is None else view.valid[1]
         return self.adapter.gates(
-            view.pointers, valid, features.pix, sampling=sampling, groups=groups
+            view.pointers, valid, features.pix, sampling=sampling, groups=groups, shares=shares
         )
 
     def attend(

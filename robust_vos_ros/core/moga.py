@@ -151,6 +151,7 @@ class Moga(nn.Module):
         *,
         sampling: Sampling | None = None,
         groups: torch.Tensor | None = None,
+        shares: torch.Tensor | None = None,
     ) -> Gates:
         """Open and close the parts.
 
@@ -161,6 +162,8 @@ class Moga(nn.Module):
             sampling: Noise and temperature in training; None = deterministic.
             groups: (B,) int64 video of each object, 0 to number of videos - 1; None = all objects
                 are of one video. Objects of a video are averaged where the mode says so.
+            shares: (B,) float32 share of its object that each row is, where an object has several
+                pathways of memory; None = each row is an object.
         """
         batch = len(pointers_BKD)
         condition = self.settings.condition
@@ -170,8 +173,11 @@ class Moga(nn.Module):
         if condition == 'features':
             z = self._open(pix.float().mean(dim=(2, 3)), sampling)
             return Gates(z, z.expand(batch, -1, -1, -1))
+        if shares is None:
+            shares = pointers_BKD.new_ones(batch)
         tokens, weight = self._tokens(pointers_BKD, valid_BK)
         if condition == 'aggregated':
+            weight = weight * shares[:, None]
             mean = _group_mean((tokens * weight[..., None]).sum(1), weight.sum(1), groups)
             z = self._open(mean, sampling)
             return Gates(z, z.expand(batch, -1, -1, -1))
@@ -179,7 +185,8 @@ class Moga(nn.Module):
         own = (z * weight[:, :, None, None, None]).sum(1) / weight.sum(1)[:, None, None, None]
         if self.settings.mode != 'paper':
             return Gates(own, own)
-        return Gates(_group_mean(own, own.new_ones(batch), groups), own)
+        weighted = own * shares[:, None, None, None]
+        return Gates(_group_mean(weighted, shares, groups), own)
 
     def project(
         self, gates: Gates, layer: int, name: str, linear: nn.Linear, x: torch.Tensor

@@ -48,6 +48,9 @@ class LiveObject:
     evidence: Evidence | None = None
     usual_confidence: float = 1.0
     usual_coverage: float = 0.0
+    reference_coverage: float = 0.0  # of the prompt, slowly following
+    reference_spread: float = 0.0  # likewise
+    prompt_misfit: float = 0.0  # how far the prompted mask went beyond its box and clicks, 0 to 1
     path_switched: bool = False
     quality: float = float('nan')
     gate_activity: float = float('nan')
@@ -56,6 +59,7 @@ class LiveObject:
     flags: ObjectFlag = ObjectFlag.NONE
     frames_since_seen: int = 0
     memory_updated: bool = True
+    changed: bool = False  # the mask is something else than what was pointed at
 
     @property
     def label(self) -> int:

@@ -7,6 +7,7 @@ import math
 
 import torch
 
+from robust_vos_ros.core.prototypes import Likenesses
 from robust_vos_ros.core.tensors import Candidates
 
 
@@ -26,6 +27,8 @@ class Observation:
         similarity: Cosine of what the mask looks like to the nearest prototype of the object;
             NaN where nothing is known.
         lead: By how much that is more than to any other object; NaN likewise.
+        verified: Cosine to the nearest look that was pointed at, or seen just after; NaN likewise.
+        spread: Root mean square distance of its pixels from their middle, in sides of the image.
     """
 
     object_score: float
@@ -36,22 +39,25 @@ class Observation:
     margin: float = math.inf
     similarity: float = math.nan
     lead: float = math.nan
+    verified: float = math.nan
+    spread: float = 0.0
 
 
 def observe(
     kept: Candidates,
     agreement: torch.Tensor | None = None,
     activity: torch.Tensor | None = None,
-    alike: tuple[torch.Tensor, torch.Tensor] | None = None,
+    alike: Likenesses | None = None,
 ) -> list[Observation]:
     """Measure kept masks.
 
     Args:
         kept: B masks (M = 1).
         agreement: (B,) as in `Observation`; `activity` likewise.
-        alike: (B,) similarity and (B,) lead.
+        alike: How much they look like their objects.
     """
-    coverage = (kept.mask_logits[:, 0] > 0).float().mean(dim=(1, 2))
+    masks = (kept.mask_logits[:, 0] > 0).float()
+    coverage = masks.mean(dim=(1, 2))
     ones, nan = torch.ones_like(coverage), torch.full_like(coverage, math.nan)
     columns = [
         kept.object_scores,
@@ -59,13 +65,15 @@ def observe(
         coverage,
         ones if agreement is None else agreement,
         nan if activity is None else activity,
-        *((nan, nan) if alike is None else alike),
+        *((nan, nan, nan) if alike is None else (alike.similarity, alike.lead, alike.verified)),
+        _spread(masks),
     ]
+    names = (
+        'object_score', 'iou', 'coverage', 'agreement', 'gate_activity', 'similarity', 'lead',
+        'verified', 'spread',
+    )  # fmt: skip
     table = torch.stack(columns, dim=1).tolist()
-    return [
-        Observation(score, iou, share, agree, active, similarity=similarity, lead=lead)
-        for score, iou, share, agree, active, similarity, lead in table
-    ]
+    return [Observation(**dict(zip(names, row, strict=True))) for row in table]
 
 
 def box_agreement(chosen: torch.Tensor, alternative: torch.Tensor) -> torch.Tensor:
@@ -90,6 +98,18 @@ def mask_agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     overlap = (first & second).sum(dim=(-2, -1)).float()
     union = (first | second).sum(dim=(-2, -1)).float()
     return torch.where(union > 0, overlap / union.clamp(min=1.0), 1.0)
+
+
+def _spread(masks: torch.Tensor) -> torch.Tensor:
+    """Return (B,) the radius of gyration of (B, h, w) masks of 0 and 1, in sides of the image."""
+    total = masks.sum(dim=(1, 2)).clamp(min=1.0)
+    variance = torch.zeros_like(total)
+    for axis in (1, 2):
+        line = masks.sum(dim=3 - axis)
+        at = (torch.arange(line.shape[1], device=masks.device) + 0.5) / line.shape[1]
+        mean = line @ at / total
+        variance += (line * (at[None] - mean[:, None]) ** 2).sum(dim=1) / total
+    return variance.sqrt()
 
 
 def _box_area(masks: torch.Tensor) -> torch.Tensor:

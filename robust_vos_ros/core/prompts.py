@@ -18,6 +18,8 @@ MAX_POINTS = 64
 MAX_NAME = 256
 # A box reaches out of the image by accident, or was made on an image of another size.
 _MIN_INSIDE = 0.75
+_BOX_MARGIN = 0.05  # of its side, by which an object may go beyond its box
+_OUTSIDE_LOGIT = -10.0
 _BOX_CORNERS = (2, 3)  # SAM's labels of a box's top left and bottom right corner
 
 
@@ -98,6 +100,68 @@ def to_clicks(
         torch.from_numpy(np.stack(coords) * scale).to(device),
         torch.from_numpy(np.stack(labels)).to(device),
     )
+
+
+def hold_to_prompts(
+    mask_logits: torch.Tensor, prompts: list[Prompt], size_hw: tuple[int, int]
+) -> tuple[torch.Tensor, list[float]]:
+    """Hold masks against the boxes and clicks they were made of.
+
+    A box says how far the object goes: what a mask has beyond it is taken away, but for a margin
+    of 5% of its side, or one cell of the mask.
+
+    Args:
+        mask_logits: (B, h, w) float32.
+        prompts: The B checked prompts, in pixels of the image.
+        size_hw: Height and width of that image.
+
+    Returns:
+        The masks without what is outside, and of each prompt its misfit in [0, 1]: the share of
+        the mask that was, or of the clicks that the mask contradicts, whichever is more.
+    """
+    held, misfits = [], []
+    for logits, prompt in zip(mask_logits, prompts, strict=True):
+        on = logits > 0
+        inside = _near_box(prompt.box, on.shape, size_hw).to(on.device)
+        outside = float((on & ~inside).sum()) / max(1.0, float(on.sum()))
+        held.append(torch.where(inside, logits, logits.clamp(max=_OUTSIDE_LOGIT)))
+        misfits.append(max(outside, _contradicted(prompt, on, size_hw)))
+    return torch.stack(held), misfits
+
+
+def _near_box(
+    box: np.ndarray | None, mask_hw: tuple[int, ...], size_hw: tuple[int, int]
+) -> torch.Tensor:
+    """Return the (h, w) bool cells of a mask within a box and its margin; all without a box."""
+    lines = []
+    for axis, cells in enumerate(mask_hw):
+        at = (np.arange(cells) + 0.5) * size_hw[axis] / cells
+        if box is None:
+            lines.append(np.ones(cells, bool))
+            continue
+        low, high = float(box[1 - axis]), float(box[3 - axis])
+        margin = max(_BOX_MARGIN * (high - low), size_hw[axis] / cells)
+        lines.append((at >= low - margin) & (at <= high + margin))
+    return torch.from_numpy(lines[0][:, None] & lines[1][None])
+
+
+def _contradicted(prompt: Prompt, on: torch.Tensor, size_hw: tuple[int, int]) -> float:
+    """Return the share of clicks on the object that a mask misses, and of others it covers.
+
+    A click next to the edge of the mask contradicts nothing.
+    """
+    if not len(prompt.points):
+        return 0.0
+    cells = on.float()[None]
+    wide = F.max_pool2d(cells, 3, stride=1, padding=1)[0] > 0
+    narrow = F.max_pool2d(1.0 - cells, 3, stride=1, padding=1)[0] == 0
+    scale = np.array([on.shape[1] / size_hw[1], on.shape[0] / size_hw[0]])
+    at = (prompt.points * scale).astype(int)
+    wrong = [
+        bool(narrow[y, x]) if label == 0 else not bool(wide[y, x])
+        for (x, y), label in zip(at.tolist(), prompt.point_labels.tolist(), strict=True)
+    ]
+    return sum(wrong) / len(wrong)
 
 
 def to_coarse_masks(

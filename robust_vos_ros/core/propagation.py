@@ -18,7 +18,7 @@ from robust_vos_ros.core.history import Record
 from robust_vos_ros.core.lag import LagWindow, Trace
 from robust_vos_ros.core.likeness import Likeness
 from robust_vos_ros.core.looks import measure
-from robust_vos_ros.core.memory import Entries, ObjectMemory
+from robust_vos_ros.core.memory import Entries, MemoryView, ObjectMemory
 from robust_vos_ros.core.memory_bank import MemoryShape
 from robust_vos_ros.core.memory_tree import MemoryTree
 from robust_vos_ros.core.memory_writer import write
@@ -34,7 +34,7 @@ from robust_vos_ros.core.references import References
 from robust_vos_ros.core.survivors import Survivors, select
 from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.types import EventType
+from robust_vos_ros.core.types import UNSEEN_STATES, EventType
 
 _NO_ALTERNATIVE = -1.0
 
@@ -83,8 +83,6 @@ class Propagator:
         kept: Candidates,
         spatial: torch.Tensor,
         record: Record,
-        *,
-        learn: bool = True,
     ) -> None:
         """Begin, or begin again, with prompted masks; one pathway is left.
 
@@ -94,7 +92,6 @@ class Propagator:
             kept: N masks.
             spatial: (N, h*w, memory_dim) the memory made of them.
             record: The prompted frame.
-            learn: Whether the masks are known to show the objects, and their looks are learned.
         """
         slots = slots_of(items)
         self.memory.write_prompted(slots, record.frame_index, spatial, kept.pointers[:, 0])
@@ -105,7 +102,7 @@ class Propagator:
         looks = self.likeness.looks.describe(planes, kept.mask_logits[:, 0])
         for row, (item, seen) in enumerate(zip(items, observe(kept), strict=True)):
             confidence.start(item, seen, record.stamp_ns, self.model.calibration)
-            if learn and item.visible:
+            if item.visible:
                 self.likeness.start(item, looks[row], record.stamp_ns)
             if self.lag is not None:
                 now = dataclasses.replace(item)
@@ -187,18 +184,10 @@ class Propagator:
             slots[owners], paths, record.frame_index, modulation=settings.gate.modulation
         )
         planes = measure(features, record.image)
-        at = torch.from_numpy(slots[owners]), torch.from_numpy(paths)
-        previous = self.logits[at].unsqueeze(1)
-        gates = self.last_gates = self.model.gates(features, view)
-        pix = self.model.attend(features, view, gates)
-        dense = self.model.calibrate(
-            features, pix, self.references.of(slots[owners]), previous,
-            lead=torch.from_numpy(paths == 0) if len(paths) > len(slots) else None,
-        )  # fmt: skip
-        candidates = self.model.decode(
-            features, pix, None, previous if self.model.previous_mask else None, dense=dense
-        )
-        alive = select(self.tree, slots, owners, candidates, settings.tree)
+        gates, candidates = self._predict(items, owners, paths, features, view)
+        self.last_gates = gates
+        unseen = [item.state in UNSEEN_STATES for item in items]
+        alive = select(self.tree, slots, owners, candidates, settings.tree, unseen=unseen)
         looks = self.likeness.looks.describe(planes, alive.kept.mask_logits[:, 0])
         seen = self._observe(items, alive, candidates, gates, looks)
         in_view = [item.visible for item in items]
@@ -229,6 +218,38 @@ class Propagator:
         self._note(before, items, alive, seen, record)
         return events
 
+    def _predict(
+        self,
+        items: Sequence[LiveObject],
+        owners: np.ndarray,
+        paths: np.ndarray,
+        features: Features,
+        view: MemoryView | None,
+    ) -> tuple[Gates | None, Candidates]:
+        """Let the network look for B pathways of some objects.
+
+        Args:
+            items: The objects.
+            owners: (B,) index of the object of each pathway.
+            paths: (B,) which of its pathways it is.
+            features: Of the frame.
+            view: What the pathways remember.
+        """
+        device = self.logits.device
+        slots = slots_of(items)[owners]
+        at = torch.from_numpy(slots), torch.from_numpy(paths)
+        changed = torch.tensor([item.changed for item in items])[torch.from_numpy(owners)]
+        changed = changed[:, None, None].to(device)
+        previous = torch.where(changed, ABSENT_LOGIT, self.logits[at]).unsqueeze(1)
+        shares = torch.from_numpy(1.0 / np.bincount(owners)[owners]).float().to(device)
+        gates = self.model.gates(features, view, shares=shares)
+        pix = self.model.attend(features, view, gates)
+        lead = torch.from_numpy(paths == 0).to(device) if paths.any() else None
+        references = self.references.of(slots)
+        dense = self.model.calibrate(features, pix, references, previous, lead=lead)
+        guide = previous if self.model.previous_mask else None
+        return gates, self.model.decode(features, pix, None, guide, dense=dense)
+
     def _observe(
         self,
         items: Sequence[LiveObject],
@@ -243,13 +264,12 @@ class Propagator:
         others = candidates.ious[rows].clone()
         others[others == alive.kept.ious] = _NO_ALTERNATIVE
         alternative = candidates.take(rows, others.argmax(dim=1)).mask_logits[:, 0] > 0
-        slots = slots_of(items)
-        own, all_slots = torch.from_numpy(slots[alive.owners]), torch.from_numpy(slots)
+        slots, logits = slots_of(items)[alive.owners], alive.kept.mask_logits[:, 0]
         seen = observe(
             alive.kept,
             box_agreement(chosen, alternative),
             None if gates is None else gates.activity[rows],
-            self.likeness.prototypes.compare(own, looks, all_slots),
+            self.likeness.compare_looks(slots, looks, logits, items),
         )
         for owner, branches in enumerate(alive.branches):
             for row, branch in zip(np.flatnonzero(alive.owners == owner), branches, strict=True):
@@ -261,7 +281,7 @@ class Propagator:
 
     def _see(self, items: Sequence[LiveObject], features: Features, logits: torch.Tensor) -> None:
         """Let what is believed of this frame be what the next one is compared with."""
-        shown = [row for row, item in enumerate(items) if item.visible]
+        shown = [row for row, item in enumerate(items) if item.visible and not item.changed]
         if shown:
             proxies = self.model.proxies(features, logits[shown].unsqueeze(1))
             self.references.see(slots_of([items[row] for row in shown]), proxies)

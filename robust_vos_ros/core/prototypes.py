@@ -10,6 +10,8 @@ learned.
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 
 _NUM_CLUSTERS = 16
@@ -18,6 +20,21 @@ _NUM_TRUSTED = 8  # looks that were pointed at, or seen just after: the first on
 _NUM_ROUNDS = 4  # of Lloyd's algorithm, from the prototypes there are
 _EPS = 1e-6
 _STATE = ('centers', 'samples', 'counts', 'trusted', 'trusted_counts')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Likenesses:
+    """How much N masks look like their objects; NaN = nothing is known, or the mask is empty.
+
+    Attributes:
+        similarity: (N,) float32 cosine to the nearest prototype.
+        lead: (N,) by how much that is more than to any other object it could be, or than 0.
+        verified: (N,) cosine to the nearest look that was pointed at, or seen just after.
+    """
+
+    similarity: torch.Tensor
+    lead: torch.Tensor
+    verified: torch.Tensor
 
 
 class Prototypes:
@@ -75,28 +92,36 @@ class Prototypes:
         self.centers[slot, -1] = _unit(samples.mean(dim=0))
 
     def compare(
-        self, slots: torch.Tensor, looks: torch.Tensor, rivals: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self,
+        slots: torch.Tensor,
+        looks: torch.Tensor,
+        rivals: torch.Tensor,
+        could_be: torch.Tensor,
+    ) -> Likenesses:
         """Return how much masks look like their objects.
 
         Args:
             slots: (N,) int64 rows of the objects.
             looks: (N, E) from `Looks.describe`.
             rivals: (M,) int64 rows of all objects there are.
-
-        Returns:
-            Similarity, (N,) float32 cosine to the nearest prototype, and lead, (N,) by how much
-            that is more than to any other object, or than 0; NaN where nothing is known of the
-            object or the mask is empty.
+            could_be: (N, M) bool, whether a mask can be that object by its size.
         """
         with torch.autocast(looks.device.type, enabled=False):
             cosine = (self.centers[rivals] @ looks.T).amax(dim=1).T
             own = (self.centers[slots] @ looks[:, :, None])[..., 0].amax(dim=1)
+            verified = (self.trusted[slots] @ looks[:, :, None])[..., 0].amax(dim=1)
         others = (rivals[None] != slots[:, None]) & (self.counts[rivals.cpu()] > 0)[None]
-        rival = torch.where(others.to(looks.device), cosine, 0.0).amax(dim=1).clamp(min=0.0)
-        known = (self.counts[slots.cpu()] > 0).to(looks.device) & (looks != 0).any(dim=1)
+        others = others.to(looks.device) & could_be
+        rival = torch.where(others, cosine, 0.0).amax(dim=1).clamp(min=0.0)
+        shown = (looks != 0).any(dim=1)
+        known = (self.counts[slots.cpu()] > 0).to(looks.device) & shown
+        shown &= (self.trusted_counts[slots.cpu()] > 0).to(looks.device)
         nan = torch.full_like(own, float('nan'))
-        return torch.where(known, own, nan), torch.where(known, own - rival, nan)
+        return Likenesses(
+            torch.where(known, own, nan),
+            torch.where(known, own - rival, nan),
+            torch.where(shown, verified, nan),
+        )
 
     def _trust(self, slot: int, look: torch.Tensor) -> None:
         count = int(self.trusted_counts[slot])

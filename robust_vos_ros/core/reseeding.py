@@ -8,6 +8,7 @@ import math
 import torch
 
 from robust_vos_ros.core.likeness import Scene
+from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.observation import observe
 from robust_vos_ros.core.propagation import Propagator
@@ -84,10 +85,9 @@ def judge(
             elif settings.reacquire.verify and likeness < min_similarity:
                 rejected.append(f'{item.object_id!r}: likeness {likeness:.2f}')
             else:
-                spatial = group.spatial[place : place + 1]
-                good.append(
-                    Candidate(item, Segments([group.rows[place]], kept, spatial), likeness)
-                )
+                spatial, misfit = group.spatial[place : place + 1], [group.misfit[place]]
+                segment = Segments([group.rows[place]], kept, spatial, misfit)
+                good.append(Candidate(item, segment, likeness))
     # What is not known to differ counts as just alike enough.
     unknown = min_similarity
     good.sort(key=lambda c: -(unknown if math.isnan(c.similarity) else c.similarity))
@@ -106,8 +106,12 @@ def judge(
 
 
 def _shared(mask: torch.Tensor, taken: torch.Tensor) -> float:
-    """Return the largest share of a mask's area that one of (N, h, w) others covers."""
+    """Return the largest share of a mask's area that one of (N, h, w) others covers.
+
+    Others that are much larger do not count: it lies in front of them.
+    """
     inside = mask > 0
-    if not len(taken):
-        return 0.0
-    return float(((taken > 0) & inside).sum(dim=(1, 2)).max() / inside.sum())
+    area = inside.float().sum()
+    behind = much_smaller(area[None], (taken > 0).float().sum(dim=(1, 2)))[0]
+    covered = ((taken > 0) & inside).float().sum(dim=(1, 2))[~behind]
+    return float(covered.max() / area) if len(covered) else 0.0

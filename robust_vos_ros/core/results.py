@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -20,6 +21,7 @@ def make_result(
     events: list[TrackEvent],
     *,
     start_ns: int,
+    warnings: Sequence[str] = (),
 ) -> TrackResult:
     """Let the visible objects compete for pixels and measure what each one got.
 
@@ -29,6 +31,7 @@ def make_result(
         record: The frame.
         events: What happened in it.
         start_ns: time.perf_counter_ns() when work on the frame began.
+        warnings: Of the prompts just applied.
     """
     shown = [row for row, item in enumerate(items) if item.visible]
     in_view = torch.tensor([item.visible for item in items], dtype=torch.bool).to(logits.device)
@@ -50,6 +53,7 @@ def make_result(
         objects=objects,
         events=tuple(events),
         engine_ns=time.perf_counter_ns() - start_ns,
+        warnings=tuple(warnings),
     )
 
 

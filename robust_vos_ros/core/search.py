@@ -41,11 +41,12 @@ def search(
     """
     rule = settings.reacquire
     due = [item for item in live if _is_due(item, record.stamp_ns, rule.search_every_s)]
+    due = sorted(due, key=lambda item: item.searched_ns)[: rule.searches_per_frame]
     if not due:
         return
     scene = Scene(measure(segmenter.encode(record), record.image), live)
-    taken = (propagator.masks([item for item in live if item.visible]) > 0).any(dim=0)
-    boxes = propagator.likeness.guess_boxes(due, scene, taken, rule.min_similarity)
+    shown = propagator.masks([item for item in live if item.visible])
+    boxes = propagator.likeness.guess_boxes(due, scene, shown, rule.min_similarity)
     for item in due:
         item.searched_ns = record.stamp_ns
     pairs = [

@@ -10,7 +10,12 @@ import torch
 
 from robust_vos_ros.core.history import Record
 from robust_vos_ros.core.model import Model
-from robust_vos_ros.core.prompts import to_clicks, to_coarse_masks, to_mask_batch
+from robust_vos_ros.core.prompts import (
+    hold_to_prompts,
+    to_clicks,
+    to_coarse_masks,
+    to_mask_batch,
+)
 from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.core.types import Prompt
 
@@ -36,11 +41,13 @@ class Segments:
         rows: Which prompts.
         kept: Their masks (M = 1).
         spatial: (N, h*w, memory_dim) the memory made of them.
+        misfit: Of each prompt, how far its mask went beyond it, see `prompts.hold_to_prompts`.
     """
 
     rows: list[int]
     kept: Candidates
     spatial: torch.Tensor
+    misfit: list[float]
 
 
 class Segmenter:
@@ -79,11 +86,14 @@ class Segmenter:
         order = sorted(range(len(prompts)), key=lambda row: _form(prompts[row]))
         for _, rows_of_form in itertools.groupby(order, key=lambda row: _form(prompts[row])):
             rows = list(rows_of_form)
-            kept = self._decode([prompts[row] for row in rows], features, record, context)
+            batch = [prompts[row] for row in rows]
+            kept = self._decode(batch, features, record, context)
+            logits, misfit = hold_to_prompts(kept.mask_logits[:, 0], batch, record.size_hw)
+            kept = dataclasses.replace(kept, mask_logits=logits.unsqueeze(1))
             spatial = self.model.remember(
                 features, kept.mask_logits, kept.object_scores, prompted=True
             )
-            groups.append(Segments(rows, kept, spatial))
+            groups.append(Segments(rows, kept, spatial, misfit))
         return groups
 
     def _decode(

@@ -66,6 +66,10 @@ class SavedObject(Settings):
     prompted_coverage: float = _share()
     usual_coverage: float = _share()
     coverage: float = _share()
+    reference_coverage: float = _share()
+    reference_spread: float = _share()
+    prompt_misfit: float = _share()
+    changed: bool
     frames_since_seen: int = _count()
     looks: int = _count()
     trusted_looks: int = _count()

@@ -21,6 +21,8 @@ def next_state(item: LiveObject, stamp_ns: int, settings: TrackerSettings) -> Ob
         and (stamp_ns - item.prompted_ns) / 1e9 < settings.confirm_after_s
     ):
         return ObjectState.INITIALIZING
+    if item.changed:
+        return ObjectState.UNCERTAIN
     tracked = item.state == ObjectState.TRACKED
     threshold = settings.tracked_off if tracked else settings.tracked_on
     return ObjectState.TRACKED if item.confidence >= threshold else ObjectState.UNCERTAIN

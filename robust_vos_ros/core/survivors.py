@@ -6,6 +6,7 @@ Shape legend: N objects, B = pathways of all of them, K survivors, M candidates.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -41,8 +42,13 @@ def select(
     owners: np.ndarray,
     candidates: Candidates,
     settings: TreeSettings,
+    *,
+    unseen: Sequence[bool] = (),
 ) -> Survivors:
     """Let the branches of each object compete.
+
+    Objects out of sight keep one pathway: there is no mask to be uncertain of, and with all of
+    them out of sight a frame would cost a multiple.
 
     Args:
         tree: Scores of the pathways so far.
@@ -50,14 +56,17 @@ def select(
         owners: (B,) index into `slots` of each pathway.
         candidates: B x M masks.
         settings: Number of pathways, when to be uncertain.
+        unseen: (N,) whether each object is out of sight; empty = none is.
     """
+    alone = settings.model_copy(update={'pathways': 1})
     ious = candidates.ious.numpy(force=True)
     scores = candidates.object_scores.numpy(force=True)
     branches, rows = [], []
     for owner, slot in enumerate(slots):
         mine = np.flatnonzero(owners == owner)
         proposals = Proposals(ious[mine], scores[mine])
-        chosen = grow(proposals, tree.scores(slot), settings)
+        rule = alone if len(unseen) and unseen[owner] else settings
+        chosen = grow(proposals, tree.scores(slot), rule)
         certain = settings.adaptive and not is_uncertain(proposals, settings)
         if certain and len(chosen) > 1:
             chosen = _merge(chosen, mine, candidates, settings.merge_iou)

@@ -12,6 +12,7 @@ import torch
 from robust_vos_ros.core import snapshot
 from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.guard import warn_of_misfit
 from robust_vos_ros.core.history import FrameHistory, Record
 from robust_vos_ros.core.lag import LagWindow
 from robust_vos_ros.core.likeness import Scene
@@ -167,12 +168,13 @@ class VideoTracker:
                 for prompt in checked
             ]
             self._propagator.forget(items)
+            warnings = []
             for segment in segments:
-                self._start([items[row] for row in segment.rows], segment, record)
+                warnings += self._start([items[row] for row in segment.rows], segment, record)
             events += [_event(EventType.ADDED, item, 'added by a prompt') for item in items]
             for later in newer if items else ():
                 events += self._track(items, later)
-        return self._finish(events, start_ns)
+        return self._finish(events, start_ns, warnings)
 
     def refine(self, prompt: Prompt, *, frame: Frame | None = None) -> TrackResult:
         """Correct a live object with further clicks, a box or a mask.
@@ -190,19 +192,19 @@ class VideoTracker:
         with self.model.inference():
             (segment,) = self._segmenter.segment([checked], record, self._context(item, record))
             self._propagator.forget_recent([item])
-            self._start([item], segment, record)
+            warnings = self._start([item], segment, record)
             item.class_id = prompt.class_id or item.class_id
             events = [event for later in newer for event in self._track([item], later)]
-        return self._finish(events, start_ns)
+        return self._finish(events, start_ns, warnings)
 
     def reseed(self, prompts: Sequence[Prompt], *, frame: Frame | None = None) -> Reseeded:
         """Show where objects that are out of sight may be again, as a detector finds them.
 
-        A candidate is believed if it looks like the object (`reacquire` settings) and is no
-        object in view. The object then starts again on that frame, which is remembered like a
-        prompted one: its identity and its first prompted frame are kept, its recent memory is not.
-        A rejected candidate changes nothing, and neither does one for an object that is not
-        OCCLUDED or LOST.
+        A candidate is taken if it looks like the object (`reacquire` settings) and is no object in
+        view. It is no user's word: as with a search, the frame takes the place of recent memory,
+        the next ones are tracked from it, and the object is back when it has looked like itself
+        for `reacquire.hold_s`. What a user prompted stays as it was. A rejected candidate changes
+        nothing, and neither does one for an object that is not OCCLUDED or LOST.
 
         Args:
             prompts: Several for an object are alternatives; the one most alike is taken.
@@ -229,8 +231,11 @@ class VideoTracker:
             )
             items = [candidate.item for candidate in accepted]
             for candidate in accepted:
-                self._propagator.forget_recent([candidate.item])
-                self._start([candidate.item], candidate.segment, record, learn=False)
+                segment = candidate.segment
+                self._propagator.plant(
+                    candidate.item, self._segmenter.encode(record), segment.kept, segment.spatial,
+                    record.frame_index,
+                )  # fmt: skip
             for later in newer if items else ():
                 events += self._track(items, later)
         result = self._finish(events, start_ns)
@@ -271,6 +276,7 @@ class VideoTracker:
         """
         return {
             'num_frames': self._history.num_frames,
+            'restored_ns': self._restored_ns,
             'objects': self._objects.state(),
             'propagator': self._propagator.state(),
         }
@@ -279,6 +285,7 @@ class VideoTracker:
         """Go on where a tracker with the same model and settings was when it gave its `state`."""
         self._forget_frames()
         self._history.num_frames = state['num_frames']
+        self._restored_ns = state['restored_ns']
         self._objects.resume(state['objects'])
         self._propagator.resume(state['propagator'])
 
@@ -339,11 +346,13 @@ class VideoTracker:
         gates = self.model.gates(features, view)
         return Context(self.model.attend(features, view, gates), previous)
 
-    def _start(
-        self, items: list[LiveObject], segment: Segments, record: Record, *, learn: bool = True
-    ) -> None:
+    def _start(self, items: list[LiveObject], segment: Segments, record: Record) -> list[str]:
+        """Begin with prompted masks; returns warnings of those that do not fit their prompts."""
         features = self._segmenter.encode(record)
-        self._propagator.start(items, features, segment.kept, segment.spatial, record, learn=learn)
+        self._propagator.start(items, features, segment.kept, segment.spatial, record)
+        pairs = zip(items, segment.misfit, strict=True)
+        rule = self.settings.guard
+        return [text for item, misfit in pairs for text in warn_of_misfit(item, misfit, rule)]
 
     def _track(self, items: list[LiveObject], record: Record) -> list[TrackEvent]:
         """Track some objects into one frame, in one batch."""
@@ -361,7 +370,9 @@ class VideoTracker:
         self._objects.remove(item.object_id)
         return [_event(EventType.REMOVED, item, f'lost for {unseen_s:.1f} s')]
 
-    def _finish(self, events: list[TrackEvent], start_ns: int) -> TrackResult:
+    def _finish(
+        self, events: list[TrackEvent], start_ns: int, warnings: Sequence[str] = ()
+    ) -> TrackResult:
         items = list(self._objects)
         self.last_result = make_result(
             items,
@@ -369,6 +380,7 @@ class VideoTracker:
             self._history.newest(),
             events,
             start_ns=start_ns,
+            warnings=warnings,
         )
         return self.last_result
 

@@ -184,6 +184,14 @@ class ReacquireSettings(Settings):
         ge=0.0,
         le=10.0,
     )
+    searches_per_frame: int = setting(
+        1,
+        'Objects out of sight that a frame is searched for at most; they take turns, the one '
+        'longest not searched for first. Each costs about as much as following one object.',
+        dynamic=True,
+        ge=1,
+        le=64,
+    )
     hold_s: float = setting(
         0.4,
         'An OCCLUDED or LOST object is back when what is found has looked like it for this long, '
@@ -192,6 +200,79 @@ class ReacquireSettings(Settings):
         dynamic=True,
         ge=0.0,
         le=10.0,
+    )
+
+
+class GuardSettings(Settings):
+    """What keeps a mask that became something else from being believed, whatever the fit says."""
+
+    enabled: bool = setting(
+        True,
+        'Hold masks against the prompt: one of quite another size or look is UNCERTAIN, enters '
+        'no memory and does not guide the next frame; false = believe the network.',
+        dynamic=True,
+    )
+    max_growth: float = setting(
+        2.5,
+        'A mask of more than this times the expected area has become something else, unless it '
+        'looks like the prompt.',
+        dynamic=True,
+        ge=1.1,
+        le=100.0,
+    )
+    max_extent: float = setting(
+        2.0,
+        'The same for how far its pixels are spread (radius of gyration).',
+        dynamic=True,
+        ge=1.1,
+        le=100.0,
+    )
+    confirm_similarity: float = setting(
+        0.95,
+        'A mask that looks this much (cosine) like a prompted frame, or one just after that, may '
+        'grow beyond these.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    most_growth: float = setting(
+        8.0,
+        'But to this times the area of the prompt at most.',
+        dynamic=True,
+        ge=1.1,
+        le=10000.0,
+    )
+    min_similarity: float = setting(
+        0.3,
+        'A mask that looks less like a prompted frame (cosine) is something else, whatever its '
+        'size.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    follow_s: float = setting(
+        2.0,
+        'Time in which the expected size follows that of the mask: what comes nearer by a fifth '
+        'of its distance in a second is followed.',
+        unit='s',
+        dynamic=True,
+        gt=0.0,
+        le=3600.0,
+    )
+    max_confidence: float = setting(
+        0.25,
+        'Most confidence of a mask that has become something else.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    max_misfit: float = setting(
+        0.25,
+        'The answer to a prompt warns where more than this share of the mask was outside of its '
+        'box, or of the clicks is contradicted.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
     )
 
 
@@ -263,8 +344,10 @@ class TrackerSettings(Settings):
         le=3600.0,
     )
     remove_lost_after_s: float = setting(
-        0.0,
-        'An object LOST for this long is removed; 0 = never.',
+        120.0,
+        'An object LOST for this long is removed; 0 = never. Each one kept takes the time of a '
+        'tracked one and a place of max_objects, and after two minutes away a robot mostly sees '
+        'another scene, in which what comes back is more often a look-alike.',
         unit='s',
         dynamic=True,
         ge=0.0,
@@ -304,6 +387,7 @@ class TrackerSettings(Settings):
     tree: TreeSettings = TreeSettings()
     gate: GateSettings = GateSettings()
     reacquire: ReacquireSettings = ReacquireSettings()
+    guard: GuardSettings = GuardSettings()
 
     def online(self) -> TrackerSettings:
         """Return these settings for a user that takes every result at once: without lag."""
@@ -318,8 +402,8 @@ class TrackerSettings(Settings):
         )  # fmt: skip
         tree, reacquire = TreeSettings(pathways=1), ReacquireSettings(verify=False, search=False)
         return cls(
-            gate=gate, tree=tree, reacquire=reacquire, duplicate_iou=1.0, visible_on=0.0,
-            visible_off=0.0,
+            gate=gate, tree=tree, reacquire=reacquire, guard=GuardSettings(enabled=False),
+            duplicate_iou=1.0, visible_on=0.0, visible_off=0.0,
         )  # fmt: skip
 
     @pydantic.model_validator(mode='after')

@@ -33,6 +33,8 @@ class ObjectFlag(enum.IntFlag):
     AREA_JUMP = 2
     COVERS_IMAGE = 4
     FRAGMENTED = 8
+    PROMPT_MISFIT = 16
+    CHANGED = 32
 
 
 class EventType(enum.IntEnum):
@@ -147,6 +149,7 @@ class TrackResult:
             order of `objects`, before the objects compete for pixels; above 0 is object, and
             nothing is where the object is not in view.
         engine_ns: Time spent inside the tracker in nanoseconds.
+        warnings: What a user should know of the prompts just applied, a sentence each.
     """
 
     stamp_ns: int
@@ -157,6 +160,7 @@ class TrackResult:
     objects: tuple[TrackedObject, ...]
     events: tuple[TrackEvent, ...]
     engine_ns: int
+    warnings: tuple[str, ...] = ()
 
     def mask(self, object_id: str) -> np.ndarray:
         """Return the (H, W) bool mask of one object, without the pixels other objects won.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from robust_vos_ros.core.confidence import covers_image
+from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.objects import USUAL_RATE, LiveObject
 from robust_vos_ros.core.observation import Observation
 from robust_vos_ros.core.tracking_config import GateSettings, TrackerSettings
@@ -24,7 +25,7 @@ def admits(item: LiveObject, seen: Observation, stamp_ns: int, settings: GateSet
         settings: When to admit; with `min_confidence`, `min_quality` and `min_iou` 0 everything
             is admitted.
     """
-    if not _shows(seen, settings) or seen.iou < settings.min_quality:
+    if item.changed or not _shows(seen, settings) or seen.iou < settings.min_quality:
         return False
     if not settings.min_confidence:
         return True
@@ -41,7 +42,7 @@ def admits_branch(
 
     How sure the object is does not matter here: that is what the pathways are to find out.
     """
-    if not _shows(seen, settings.gate):
+    if item.changed or not _shows(seen, settings.gate):
         return False
     if not settings.gate.min_confidence:
         return True
@@ -78,17 +79,23 @@ def learn_usual(item: LiveObject, seen: Observation) -> None:
 
 
 def exclude_others(logits: torch.Tensor, owners: torch.Tensor, best: torch.Tensor) -> torch.Tensor:
-    """Take from each mask the pixels that another object claims more strongly.
+    """Take from each mask the pixels that another object of its size claims more strongly.
+
+    Of what lies in front of something much larger neither loses pixels.
 
     Args:
         logits: (B, h, w) float32 masks of pathways.
         owners: (B,) int64 object of each.
         best: (N, h, w) float32 masks of the objects, as published.
     """
-    if len(best) < 2:
-        return logits
-    top = best.topk(2, dim=0)
-    mine = top.indices[0] == owners[:, None, None]
-    rival = torch.where(mine, top.values[1], top.values[0])
-    lost = (logits > 0) & (rival > logits)
-    return torch.where(lost, _OTHER_LOGIT, logits)
+    areas = (best > 0).float().sum(dim=(1, 2))
+    smaller = much_smaller(areas, areas)
+    competes = ~(smaller | smaller.T)
+    competes.fill_diagonal_(False)
+    cut = logits.clone()
+    for row, owner in enumerate(owners.tolist()):
+        rivals = best[competes[owner]]
+        if len(rivals):
+            lost = (logits[row] > 0) & (rivals.amax(dim=0) > logits[row])
+            cut[row] = torch.where(lost, _OTHER_LOGIT, logits[row])
+    return cut

@@ -35,6 +35,20 @@ def take_from(
         DatasetError: No sequence has a usable object.
     """
     order = [sequences[i] for i in rng.permutation(len(sequences))]
+    cutouts, used = cut_objects(rng, order, count)
+    others = order[used:] or order
+    picked = [others[i % len(others)] for i in range(_NUM_PHOTOS)]
+    photos = [sequence.image(int(rng.integers(sequence.num_frames))) for sequence in picked]
+    return photos, cutouts
+
+
+def cut_objects(
+    rng: np.random.Generator, order: Sequence[VideoSequence], count: int
+) -> tuple[list[Cutout], int]:
+    """Return cut-out objects, and how many sequences were looked at, from the first on.
+
+    Arguments and errors as in `take_from`.
+    """
     cutouts: list[Cutout] = []
     used = 0
     for sequence in order:
@@ -49,11 +63,7 @@ def take_from(
             f'footage: expected objects of {_LEAST_PX} pixels or more in {len(order)} sequences, '
             'got none'
         )
-    cutouts = [cutouts[i % len(cutouts)] for i in range(count)]
-    others = order[used:] or order
-    picked = [others[i % len(others)] for i in range(_NUM_PHOTOS)]
-    photos = [sequence.image(int(rng.integers(sequence.num_frames))) for sequence in picked]
-    return photos, cutouts
+    return [cutouts[i % len(cutouts)] for i in range(count)], used
 
 
 def _object_of(rng: np.random.Generator, sequence: VideoSequence) -> Cutout | None:

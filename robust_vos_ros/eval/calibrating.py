@@ -87,7 +87,7 @@ def _collect(
     settings: ModelSettings, clip: Source, looks: SavedLooks, file: CalibrationFile | None
 ) -> Samples:
     samples = Samples()
-    samples.collect(_prepare(settings, looks, file), clip.frames())
+    samples.collect(_prepare(settings, looks, file), clip.frames(), clip.prompt)
     return samples
 
 

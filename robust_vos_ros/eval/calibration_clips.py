@@ -1,4 +1,7 @@
-"""What a calibration is fitted on: real sequences in some weather, and long rendered clips."""
+"""What a calibration is fitted on: real sequences in some weather, and rendered clips.
+
+The rendered ones are long, with absences, or of contact: small real objects on large ones.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from robust_vos_ros.eval.long_tasks import LongSuite
 from robust_vos_ros.eval.tasks import Dataset, open_cached
 
 _SIZE = 384
+_CONTACT_FRAMES = 120
 _SEVERITIES = (1.0, 3.0, 5.0)
 
 
@@ -34,6 +38,11 @@ class Source:
     suite: LongSuite | None = None
     number: int = 0
 
+    @property
+    def prompt(self) -> str:
+        """How its objects are pointed at, a form of `prompting.PROMPT_FORMS`."""
+        return 'mask' if self.suite is None else self.suite.prompt
+
     def frames(self) -> Iterator[LabelledFrame]:
         """Yield its frames, one after another."""
         if self.suite is not None:
@@ -52,7 +61,13 @@ class Source:
 
 
 def make_clips(
-    dataset: Dataset | None, *, conditions: int, num_clips: int, num_frames: int, seed: int
+    dataset: Dataset | None,
+    *,
+    conditions: int,
+    num_clips: int,
+    num_frames: int,
+    seed: int,
+    num_contact: int = 0,
 ) -> list[Source]:
     """Return the clips of a calibration.
 
@@ -63,6 +78,7 @@ def make_clips(
         num_clips: Long rendered clips.
         num_frames: Frames of each of them.
         seed: Of clips and weather.
+        num_contact: Clips of small objects on large ones; none without a data set.
 
     Raises:
         DatasetError: The data set cannot be used.
@@ -74,7 +90,8 @@ def make_clips(
                 corruption = _weather(sequence, index, turn, seed)
                 sources.append(Source(dataset.root.name, sequence, corruption))
     rendered = make_rendered(dataset, range(num_clips), num_frames=num_frames, seed=seed)
-    return [*rendered, *sources]  # long ones first: processes end at about the same time
+    contact = make_contact(dataset, num_contact, seed) if dataset is not None else []
+    return [*rendered, *contact, *sources]  # long ones first: processes end at about the same time
 
 
 def make_rendered(
@@ -98,6 +115,18 @@ def make_rendered(
         else Source('drawn objects', suite=drawn, number=number)
         for number in numbers
     ]
+
+
+def make_contact(dataset: Dataset, num_clips: int, seed: int) -> list[Source]:
+    """Return clips of small objects on large ones, pointed at by boxes, as people do.
+
+    Arguments as in `make_clips`.
+    """
+    suite = LongSuite(
+        kind='contact', num_clips=num_clips, num_frames=_CONTACT_FRAMES, size=_SIZE, seed=seed,
+        footage=dataset, prompt='box',
+    )  # fmt: skip
+    return [Source('contact', suite=suite, number=number) for number in range(num_clips)]
 
 
 def _weather(sequence: VideoSequence, index: int, turn: int, seed: int) -> Corruption | None:

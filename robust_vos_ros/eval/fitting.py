@@ -27,15 +27,18 @@ from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.types import Frame, Prompt
+from robust_vos_ros.core.types import Frame
 from robust_vos_ros.eval.labelled import LabelledFrame
+from robust_vos_ros.eval.prompting import make_prompt
 
 RIGHT_IOU, THERE_IOU = 0.5, 0.1
 _RIDGE = 1e-3  # keeps weights small where a feature tells nothing
 _CONSTANT = 1e-6
 _GROUPS = 60  # of masks of about equal probability
 _MIN_SAMPLES = 200
-_RISES, _FALLS = (0.0, None), (None, 0.0)
+# Inputs are of order 1: a larger weight was learned from a few cases and would decide alone.
+_MAX_WEIGHT = 10.0
+_RISES, _FALLS = (0.0, _MAX_WEIGHT), (-_MAX_WEIGHT, 0.0)
 # What a feature may mean, whatever the clips at hand say: other clips are to come.
 _SIGNS = {
     'iou_logit': _RISES,
@@ -47,10 +50,17 @@ _SIGNS = {
     'memory_age': _FALLS,
     'usual': _FALLS,
     'drop': _FALLS,
+    'verified': _RISES,
+    'growth': _FALLS,
+    'shrinkage': _FALLS,
+    'extent': _FALLS,
+    'misfit': _FALLS,
 }
 _RATE_HZ = 30.0
 # At first nobody knows which masks to believe.
-_OPEN = TrackerSettings(visible_on=0.0, visible_off=0.0, reacquire={'verify': False})
+_OPEN = TrackerSettings(
+    visible_on=0.0, visible_off=0.0, reacquire={'verify': False}, guard={'enabled': False}
+)
 
 
 @dataclasses.dataclass(slots=True)
@@ -65,12 +75,13 @@ class Samples:
     evidence: list[Evidence] = dataclasses.field(default_factory=list)
     iou: list[float] = dataclasses.field(default_factory=list)
 
-    def collect(self, model: Model, frames: Iterable[LabelledFrame]) -> None:
+    def collect(self, model: Model, frames: Iterable[LabelledFrame], prompt: str = 'mask') -> None:
         """Track the objects of the first frame and add every mask there is, believed or not.
 
         Args:
             model: The network; without a calibration every mask is believed.
             frames: Of one clip; the first one has masks.
+            prompt: How objects are pointed at, a form of `prompting.PROMPT_FORMS`.
         """
         settings = TrackerSettings() if model.calibration else _OPEN
         tracker = VideoTracker(model, settings)
@@ -79,7 +90,7 @@ class Samples:
             if index == 0:
                 masks = frame.masks or {}
                 shown = {name: mask for name, mask in masks.items() if mask.any()}
-                tracker.add([Prompt(name, mask=mask) for name, mask in shown.items()])
+                tracker.add([make_prompt(prompt, mask, name) for name, mask in shown.items()])
                 continue
             if frame.masks is None:
                 continue
@@ -161,7 +172,10 @@ def _fit_logistic(x: np.ndarray, right: np.ndarray) -> np.ndarray:
         ridge = _RIDGE * weights * (np.arange(len(weights)) > 0)
         return float(value.mean() + 0.5 * ridge @ weights), slope + ridge
 
-    bounds = [_SIGNS.get(name, (None, None)) for name in FEATURES]
+    bounds = [
+        (None if low is None else low * size, None if high is None else high * size)
+        for (low, high), size in zip(map(_bounds_of, FEATURES), scale.tolist(), strict=True)
+    ]
     found = minimize(
         loss, np.zeros(x.shape[1]), jac=True, method='L-BFGS-B', bounds=bounds,
         options={'ftol': 1e-12, 'gtol': 1e-8},
@@ -169,6 +183,10 @@ def _fit_logistic(x: np.ndarray, right: np.ndarray) -> np.ndarray:
     weights = np.asarray(found.x) / scale
     weights[0] -= float(weights[1:] @ center[1:])
     return weights
+
+
+def _bounds_of(feature: str) -> tuple[float | None, float | None]:
+    return (None, None) if feature == 'one' else _SIGNS.get(feature, (-_MAX_WEIGHT, _MAX_WEIGHT))
 
 
 def _fit_curve(chance: np.ndarray, right: np.ndarray) -> Iterator[tuple[float, float]]:

@@ -20,6 +20,7 @@ WINDOW_S = 1.5  # after an object is well in view again
 SEEN_SHARE = 0.25
 ELSEWHERE = 0.1  # a mask with less of its pixels on its object is on something else
 NUM_FIFTHS = 5
+SURE, WRONG_IOU = 0.8, 0.3  # confidence above which a planner relies on a mask, IoU of a wrong one
 _GONE = (int(ObjectState.OCCLUDED), int(ObjectState.LOST))
 
 
@@ -58,6 +59,11 @@ class Rows:
     def right(self) -> np.ndarray:
         """(T,) bool, whether a mask is published that covers the object with an IoU over 0.5."""
         return self.masked & ~self.absent & (self.j > 0.5)
+
+    @property
+    def confidently_wrong(self) -> np.ndarray:
+        """(T,) bool, whether a mask of an IoU below 0.3 is published with confidence above 0.8."""
+        return self.masked & (self.confidence > SURE) & (self.j < WRONG_IOU)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

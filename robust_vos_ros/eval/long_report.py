@@ -27,6 +27,7 @@ _COLUMNS = (
     ('false %', 'false', 100, 0),
     ('in time %', 'in time', 100, 0),
     ('masks on absent %', 'absent masked', 100, 1),
+    ('confidently wrong %', 'confidently wrong', 100, 2),
     ('ECE clean', 'ECE clean', 1, 3),
     ('ECE weather', 'ECE corrupted', 1, 3),
     ('ECE of masks', 'ECE masked', 1, 3),

@@ -10,6 +10,7 @@ from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import Frame, TrackResult
+from robust_vos_ros.data.contact_clips import ContactClip
 from robust_vos_ros.data.long_clips import LongClip, LongFrame
 from robust_vos_ros.data.long_plan import RATE_HZ
 from robust_vos_ros.data.spells import WeatherCourse
@@ -24,13 +25,14 @@ _DIGITS = 6  # of recorded numbers
 def run_clip(
     model: Model,
     settings: TrackerSettings,
-    clip: LongClip,
+    clip: LongClip | ContactClip,
     weather: WeatherCourse,
     *,
     variant: str,
     name: str,
+    prompt: str = 'mask',
 ) -> LongRecord:
-    """Point at all objects of the first frame with their masks, and score every frame.
+    """Point at all objects of the first frame, and score every frame.
 
     Args:
         model: The network.
@@ -39,6 +41,7 @@ def run_clip(
         weather: How its images are corrupted.
         variant: Copied to the record.
         name: Of the clip; copied to the record.
+        prompt: A form of `prompting.PROMPT_FORMS`, made of the true mask.
     """
     room = max(settings.max_objects, clip.num_objects)
     tracker = VideoTracker(model, settings.online().model_copy(update={'max_objects': room}))
@@ -51,7 +54,7 @@ def run_clip(
         engine_ns += result.engine_ns
         if t == 0:
             ids = range(clip.num_objects)
-            result = tracker.add([make_prompt('mask', frame.mask(k), str(k)) for k in ids])
+            result = tracker.add([make_prompt(prompt, frame.mask(k), str(k)) for k in ids])
             engine_ns += result.engine_ns
         for index, own in enumerate(rows):
             own.append(_score(index, frame, result))

@@ -43,6 +43,15 @@ def summarize_long(records: Sequence[LongRecord]) -> dict[str, Any]:
     result['absent masked'] = _share(
         [[sum(int(part[i].sum()) for part in clip) for i in (0, 1)] for clip in absent]
     )
+    result['confidently wrong'] = _share(
+        [
+            [
+                sum(int(rows.confidently_wrong[1:].sum()) for rows in clip),
+                sum(len(rows.j) - 1 for rows in clip),
+            ]
+            for clip in tables
+        ]
+    )
     for name, wanted in (('clean', (False,)), ('corrupted', (True,)), ('masked', (False, True))):
         sums = np.array([_bins(clip, wanted, masked=name == 'masked') for clip in tables])
         result[f'ECE {name}'] = _summed(sums, expected_errors, int(sums[:, 0].sum()))

@@ -99,7 +99,7 @@ class Services:
             )
             ids = [prompt.object_id for prompt in prompts]
             _fill(response, applied, ids)
-            return f'added {", ".join(ids)}'
+            return '; '.join([f'added {", ".join(ids)}', *applied.result.warnings])
 
         return await self._answer('add_objects', response, serve)
 
@@ -110,7 +110,7 @@ class Services:
             applied = await serving.call(lambda: serving.requests.refine(prompt, msg))
             response.applied_stamp = applied.header.stamp
             (response.object,) = _select(applied, [prompt.object_id])
-            return f'refined {prompt.object_id}'
+            return '; '.join([f'refined {prompt.object_id}', *applied.result.warnings])
 
         return await self._answer('refine_object', response, serve)
 
@@ -145,7 +145,7 @@ class Services:
             applied = await serving.call(lambda: serving.requests.segment_once(prompts, msg))
             _fill(response, applied, [prompt.object_id for prompt in prompts])
             response.label_mask = messages.to_label_mask(applied.result, applied.header)
-            return f'segmented {len(prompts)} objects'
+            return '; '.join([f'segmented {len(prompts)} objects', *applied.result.warnings])
 
         return await self._answer('segment_once', response, serve)
 

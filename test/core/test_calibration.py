@@ -10,6 +10,7 @@ from robust_vos_ros.core.calibration import (
     CalibrationFile,
     Evidence,
     read_calibration,
+    to_features,
 )
 from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import WeightsError
@@ -89,7 +90,7 @@ def test_the_curve_maps_the_logistic_probability():
         (make().model_dump_json().replace('"lead":0.0', '"luck":0.0'), 'expected weights of one'),
         ('{"model": "nano"}', 'weights_sha256'),
         (make().model_dump_json().replace('-1.0', 'NaN'), 'is not a calibration'),
-        (make().model_dump_json().replace('calibration 2', 'calibration 9'), 'calibration 2'),
+        (make().model_dump_json().replace('calibration 3', 'calibration 9'), 'calibration 3'),
         (
             make().model_dump_json().replace('"curve":[]', '"curve":[[0.2,0.9],[0.4,0.1]]'),
             'must rise',
@@ -109,6 +110,45 @@ def test_a_file_for_something_else_is_refused(tmp_path, text, says):
     path.write_text(text)
     with pytest.raises(WeightsError, match=says):
         read(path)
+
+
+def test_in_a_file_of_before_there_was_some_evidence_it_weighs_nothing(tmp_path):
+    content = json.loads(make().model_dump_json()) | {'format': 'robust_vos calibration 2'}
+    since = {'verified', 'growth', 'shrinkage', 'extent', 'misfit'}
+    for group in ('following', 'searching'):
+        for what in ('right', 'there'):
+            for name in since:
+                del content[group][what]['weights'][name]
+    path = tmp_path / 'c.json'
+    path.write_text(json.dumps(content))
+    old = read(path)
+    assert old.file.format == 'robust_vos calibration 3'
+    plain = Evidence(0.7, 3.0)
+    changed = Evidence(0.7, 3.0, verified=0.1, growth=2.0, extent=1.0, misfit=0.9)
+    assert old.believe(changed) == old.believe(plain) == Calibration(make()).believe(plain)
+    del content['following']['right']['weights']['lead']  # that one is not new
+    path.write_text(json.dumps(content))
+    with pytest.raises(WeightsError, match='expected weights of one'):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ('name', 'evidence'),
+    [
+        ('verified', {'verified': 0.2}),
+        ('growth', {'growth': 1.5}),
+        ('shrinkage', {'growth': -1.5}),
+        ('extent', {'extent': -1.0}),
+        ('extent', {'extent': 1.0}),
+        ('misfit', {'misfit': 0.5}),
+    ],
+)
+def test_what_differs_from_the_prompt_is_evidence(name, evidence):
+    plain, changed = (
+        dict(zip(FEATURES, to_features(Evidence(0.7, 3.0, **values)), strict=True))
+        for values in ({}, evidence)
+    )
+    assert {key for key in FEATURES if plain[key] != changed[key]} == {name}
 
 
 def test_a_model_takes_the_file_it_is_given(tmp_path):

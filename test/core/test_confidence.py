@@ -185,3 +185,58 @@ def test_sudden_changes_of_area_are_flagged(ratio, flagged):
 def test_extreme_scores_do_not_overflow():
     item, _, _ = run(Observation(-1e6, 0.9, 0.0), Observation(1e6, 0.9, 0.1))
     assert item.existence == pytest.approx(1.0)
+
+
+def sized(growth=1.0, spread=1.0, verified=0.9):
+    """A sure mask of some times the area and spread of the prompt, and how alike it is."""
+    return Observation(6.0, 0.95, 0.04 * growth, verified=verified, spread=0.08 * spread)
+
+
+@pytest.mark.parametrize(
+    ('seen', 'changed', 'why'),
+    [
+        (sized(), False, 'it is what was pointed at'),
+        (sized(growth=2.0), False, 'it came nearer'),
+        (sized(growth=4.0), True, 'it spilled onto what it lies on'),
+        (sized(growth=4.0, verified=float('nan')), True, 'nothing is known of its look'),
+        (sized(growth=4.0, verified=0.97), False, 'it is larger, but looks as it did'),
+        (sized(growth=12.0, verified=0.97), True, 'too large for anything'),
+        (sized(spread=3.0), True, 'parts of it are elsewhere'),
+        (sized(growth=0.3), False, 'it is half hidden'),
+        (sized(verified=0.1), True, 'it is another thing of the same size'),
+    ],
+)
+def test_a_mask_that_became_something_else_is_never_tracked(seen, changed, why):
+    item, states, _ = run(*[sized()] * 3, *[seen] * 5, prompted=sized())
+    assert states[2] == ObjectState.TRACKED
+    assert item.changed is changed, why
+    assert bool(item.flags & ObjectFlag.CHANGED) is changed
+    if changed:
+        assert states[3:] == [ObjectState.UNCERTAIN] * 5  # at once, and for as long as it stays
+        assert item.confidence <= SETTINGS.guard.max_confidence
+        assert item.visible
+    else:
+        assert states[-1] == ObjectState.TRACKED
+    item, states, _ = run(*[sized()] * 3, seen, sized(), prompted=sized())
+    assert states[-1] == ObjectState.TRACKED, 'it is itself again'
+
+
+def test_the_expected_size_follows_slowly():
+    steps = [sized(growth=1.04**index) for index in range(1, 46)]  # 5.8 times in 4.5 s
+    _, states, _ = run(*steps, prompted=sized())
+    assert set(states[1:]) == {ObjectState.TRACKED}
+    fast = [sized(growth=1.2**index) for index in range(1, 15)]
+    assert run(*fast, prompted=sized())[1][-1] == ObjectState.UNCERTAIN
+
+
+def test_tiny_masks_may_change_by_a_few_cells():
+    tiny = Observation(6.0, 0.95, 0.0005, spread=0.005)
+    item, _, _ = run(dataclasses.replace(tiny, coverage=0.003, spread=0.015), prompted=tiny)
+    assert not item.changed
+
+
+def test_without_the_guard_the_network_is_believed():
+    off = TrackerSettings(guard={'enabled': False})
+    item, states, _ = run(*[sized()] * 3, sized(growth=4.0), prompted=sized(), settings=off)
+    assert states[-1] == ObjectState.TRACKED
+    assert item.confidence > 0.9

@@ -65,7 +65,7 @@ def test_what_is_seen_just_after_a_prompt_is_trusted_later(likeness):
 
 def test_what_a_detector_points_at_is_not_trusted(likeness):
     item = prompted(likeness)
-    item.shown_ns = None  # as `confidence.start` leaves it
+    item.shown_ns = None
     likeness.learn([item], look(likeness, 0.3, 0.9)[None], FIRST_NS, 0.8)
     assert int(likeness.prototypes.counts[1]) == 1
 
@@ -77,7 +77,9 @@ def test_looks_do_not_wander_off_step_by_step(likeness):
         seen = look(likeness, float(angle.cos()), float(angle.sin()))
         likeness.learn([item], seen[None], step * LATER_NS, 0.8)
     slots = torch.tensor([1])
-    similarity, _ = likeness.prototypes.compare(slots, look(likeness, 0.0, 1.0)[None], slots)
+    every = torch.ones(len(slots), len(slots), dtype=torch.bool)
+    found = likeness.prototypes.compare(slots, look(likeness, 0.0, 1.0)[None], slots, every)
+    similarity = found.similarity
     assert float(similarity) < 0.65  # each is like the one before; the last is another thing
 
 

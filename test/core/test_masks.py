@@ -29,6 +29,23 @@ def test_pixels_go_to_the_highest_enlarged_logit(size_hw):
     assert np.array_equal(label_mask[~undecided], expected[~undecided])
 
 
+@pytest.mark.parametrize('order', [(0, 1), (1, 0)])
+@pytest.mark.parametrize(
+    ('radius', 'kept', 'why'),
+    [
+        (6, 1.0, 'it lies in front of the large one, which is surer'),
+        (16, 0.0, 'of masks of about one size the surer one wins'),
+    ],
+)
+def test_a_small_object_on_a_large_one_keeps_its_pixels(order, radius, kept, why):
+    pair = torch.cat([discs((32, 32, 20)) * 2.0, discs((32, 32, radius))])
+    labels = np.array([1, 2])[list(order)].tolist()
+    label_mask, _ = masks.compose(pair[list(order)], labels, (64, 64))
+    small = pair[1].numpy() > 0
+    assert (label_mask[small] == 2).mean() == kept, why
+    assert (label_mask[(pair[0].numpy() > 0) & ~small] == 1).all()
+
+
 def test_shapes_are_those_of_the_label_mask():
     label_mask, shapes = masks.compose(blobs(3), [1, 2, 3], (480, 640))
     for label, shape in zip([1, 2, 3], shapes, strict=True):

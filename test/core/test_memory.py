@@ -142,9 +142,9 @@ def test_anchors_outlive_recent_frames_and_are_replaced_by_age(memory):
             memory.write_anchors(BOTH[:1], frame, Entries(*entry(frame), np.ones(1)))
     # With two anchors there is room for one of the three recent frames.
     assert remembered(memory, 0, 30)[0] == [0, 10, 20, 29]
-    # While an anchor is also among the recent frames it is seen once.
+    # While an anchor is also among the recent frames it takes no place of its own.
     memory.write_anchors(BOTH[:1], 29, Entries(*entry(29), np.ones(1)))
-    assert remembered(memory, 0, 30)[0] == [0, 20, 29]
+    assert remembered(memory, 0, 30)[0] == [0, 20, 28, 29]
     memory.clear_recent(BOTH[:1])
     assert remembered(memory, 0, 30)[0] == [0]
 
@@ -171,6 +171,29 @@ def test_anchors_take_places_of_at_most_half_of_the_recent_frames(num_anchors, s
         if frame <= num_anchors:
             memory.write_anchors(BOTH[:1], frame, Entries(*entry(frame), np.ones(1)))
     assert remembered(memory, 0, 20)[0] == [0, *seen]
+
+
+@pytest.mark.parametrize(
+    ('anchors', 'seen', 'why'),
+    [
+        ((18, 19), [16, 17, 18, 19], 'both are among the recent frames'),
+        ((2, 19), [2, 17, 18, 19], 'one takes a place of its own'),
+        ((2, 16), [2, 16, 18, 19], 'as it makes room for the other, the older one needs one'),
+        ((2, 3), [2, 3, 18, 19], 'both take places'),
+    ],
+)
+def test_an_anchor_that_is_recent_takes_no_place_of_its_own(anchors, seen, why):
+    shape = MemoryShape(
+        capacity=1, num_paths=1, num_prompted=1, num_anchors=2, num_recent=4, num_pointers=5,
+        entry_shape=ENTRY, pointer_dim=2,
+    )  # fmt: skip
+    memory = ObjectMemory(shape, torch.device('cpu'))
+    memory.write_prompted(BOTH[:1], 0, *entry(0))
+    for frame in range(1, 20):
+        write(memory, BOTH[:1], frame)
+        if frame in anchors:
+            memory.write_anchors(BOTH[:1], frame, Entries(*entry(frame), np.ones(1)))
+    assert remembered(memory, 0, 20)[0] == [0, *seen], why
 
 
 def test_keys_are_weighted_in_the_order_of_object_scores(memory):

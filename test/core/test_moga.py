@@ -276,3 +276,20 @@ def test_rank_0_leaves_only_the_norms(model):
     )  # fmt: skip
     adapters.attach(model, adapter)
     assert torch.equal(attend(model, features, view), before)
+
+
+@pytest.mark.parametrize('condition', ['pointers', 'aggregated'])
+def test_an_object_of_several_pathways_counts_once(model, condition):
+    """The shared gates are those of the objects, however many pathways each has."""
+    adapter = trained(model, mode='paper', condition=condition)
+    view = random_view(model)
+    rows = torch.tensor([0, 1, 1, 1, 2])  # the second object has three pathways
+    shares = torch.tensor([1.0, 1 / 3, 1 / 3, 1 / 3, 1.0])
+    with torch.inference_mode():
+        once = adapter.gates(view.pointers, None, torch.zeros(1))
+        thrice = adapter.gates(view.pointers[rows], None, torch.zeros(1), shares=shares)
+        counted = adapter.gates(view.pointers[rows], None, torch.zeros(1))
+    assert torch.allclose(thrice.values, once.values, atol=1e-6)
+    if condition == 'pointers':
+        assert not torch.allclose(counted.values, once.values, atol=1e-3)
+        assert torch.equal(thrice.own, once.own[rows])

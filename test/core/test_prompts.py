@@ -9,6 +9,7 @@ from robust_vos_ros.core.prompts import (
     MAX_NAME,
     MAX_POINTS,
     check_prompt,
+    hold_to_prompts,
     to_clicks,
     to_coarse_masks,
     to_mask_batch,
@@ -160,3 +161,39 @@ def test_coarse_masks_show_where_a_prompt_is():
     assert coarse.shape == (2, 1, 16, 16)
     assert coarse[0, 0].argmax() == 10 * 16 + 5
     assert coarse.min() >= 0.0
+
+
+def cells(x0, y0, x1, y1):
+    """Logits of a mask of 16 x 16 cells, each 4 x 3 pixels of the image."""
+    logits = torch.full((1, 16, 16), -5.0)
+    logits[0, y0:y1, x0:x1] = 5.0
+    return logits
+
+
+BOX = {'box': np.array([16.0, 12.0, 32.0, 24.0], np.float32)}  # cells 4 to 8 in both directions
+ON = {'points': np.array([[24.0, 18.0]]), 'point_labels': np.array([1])}
+
+
+@pytest.mark.parametrize(
+    ('prompt', 'logits', 'misfit', 'left', 'why'),
+    [
+        (BOX, cells(4, 4, 8, 8), 0.0, 16, 'it is within its box'),
+        (BOX, cells(3, 3, 9, 9), 0.0, 36, 'a cell more is no matter'),
+        (BOX, cells(4, 4, 8, 14), 0.5, 20, 'half of it is below the box'),
+        (BOX, cells(0, 12, 16, 16), 1.0, 0, 'it is somewhere else'),
+        (ON, cells(0, 0, 16, 16), 0.0, 256, 'a click says nothing of the extent'),
+        (ON, cells(12, 12, 16, 16), 1.0, 16, 'it is not where the click is'),
+        (ON, cells(7, 4, 9, 8), 0.0, 8, 'the click is beside its edge'),
+        (
+            {'points': np.array([[24.0, 18.0], [28.0, 21.0]]), 'point_labels': np.array([1, 0])},
+            cells(0, 0, 16, 16), 0.5, 256, 'it covers what is not the object',
+        ),
+        ({'mask': mask_of(3)}, cells(0, 0, 16, 16), 0.0, 256, 'a mask is taken as it is'),
+    ],
+)  # fmt: skip
+def test_masks_are_held_against_their_prompts(prompt, logits, misfit, left, why):
+    held, misfits = hold_to_prompts(
+        logits, [check_prompt(Prompt('it', **prompt), SIZE_HW)], SIZE_HW
+    )
+    assert misfits == pytest.approx([misfit]), why
+    assert (held > 0).sum() == left, why

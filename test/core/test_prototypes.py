@@ -18,11 +18,11 @@ def look(direction, other=None, share=0.0):
     return vector / vector.norm()
 
 
-def compare(prototypes, slot, vector, live=(0, 1, 2)):
-    similarity, lead = prototypes.compare(
-        torch.tensor([slot]), vector[None], torch.tensor(list(live))
-    )
-    return float(similarity[0]), float(lead[0])
+def compare(prototypes, slot, vector, live=(0, 1, 2), alike_in_size=(0, 1, 2)):
+    rivals = torch.tensor(list(live))
+    could_be = torch.tensor([[rival in alike_in_size for rival in live]])
+    found = prototypes.compare(torch.tensor([slot]), vector[None], rivals, could_be)
+    return float(found.similarity[0]), float(found.lead[0])
 
 
 @pytest.fixture
@@ -45,6 +45,11 @@ def test_the_lead_is_over_the_most_alike_other_object_that_is_there(known):
     assert compare(known, 1, look(0))[1] == pytest.approx(1.0 - math.sqrt(0.5))
     assert compare(known, 1, look(0, 2, share=0.5))[1] < -0.2  # it is the other one
     assert compare(known, 1, look(0), live=(0, 1))[1] == pytest.approx(1.0)
+
+
+def test_what_a_mask_cannot_be_by_its_size_is_no_rival(known):
+    known.learn(2, look(0, 2, share=0.5))
+    assert compare(known, 1, look(0), alike_in_size=(0, 1))[1] == pytest.approx(1.0)
 
 
 def test_what_was_forgotten_or_never_learned_says_nothing(known):

@@ -10,6 +10,7 @@ from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import EventType, Frame, ObjectState, Prompt
 
 SETTINGS = TrackerSettings(max_objects=3, occluded_after_s=0.1, lost_after_s=0.2)
+NUM_HELD = round(SETTINGS.reacquire.hold_s * 15)  # frames
 
 
 def blank(scene, index):
@@ -62,23 +63,31 @@ def test_a_lost_object_is_found_where_it_is_shown(tracker, lost):
     hide(tracker, scene, 7)
     done = tracker.reseed([mask_prompt(scene, 0, 7)])
     assert (done.accepted, done.rejected) == (('disc_0',), ())
-    assert done.result.mask('disc_0').any()
-    assert not done.result.mask('disc_1').any()
+    assert not done.result.mask('disc_0').any()  # it is no user's word
     events = []
-    for index in range(8, 13):
+    for index in range(8, 8 + NUM_HELD + 3):
         events += kinds(tracker.step(scene.frame(index)))
+        if index < 8 + NUM_HELD:
+            assert not tracker.last_result.mask('disc_0').any()
     assert (EventType.REACQUIRED, 'disc_0') in events
     assert not any(kind in (EventType.ADDED, EventType.CONFIRMED) for kind, _ in events)
     assert tracker.uuids == uuids
 
 
-def test_the_first_prompt_stays_in_memory(tracker, lost):
+def remembered(tracker, slot=0):
+    """Frames that were prompted, and recent ones."""
+    bank = tracker._propagator.memory.banks[0]
+    prompted, recent = bank.frames[slot, :4], bank.recent[slot, 0]
+    return prompted[prompted >= 0].tolist(), bank.frames[slot, recent[recent >= 0]].tolist()
+
+
+def test_what_a_detector_shows_is_recent_memory_and_no_prompt(tracker, lost):
     scene = lost[1]
     hide(tracker, scene, 7)
-    frames = tracker._propagator.memory.banks[0].frames
-    assert frames[0, 0] == 0
+    trusted = tracker._propagator.likeness.prototypes.trusted_counts.clone()
     tracker.reseed([mask_prompt(scene, 0, 7)])
-    assert sorted(frames[0, :4].tolist()) == [-1, -1, 0, 7]
+    assert remembered(tracker) == ([0], [7])
+    assert torch.equal(tracker._propagator.likeness.prototypes.trusted_counts, trusted)
 
 
 def test_what_does_not_look_like_the_object_changes_nothing(tracker, lost):
@@ -99,6 +108,13 @@ def test_without_known_looks_a_candidate_is_believed(tracker, lost):
     assert tracker.reseed([mask_prompt(scene, 0, 7)]).accepted == ('disc_0',)
 
 
+def planted(tracker):
+    """The (H, W) bool mask that the first object is tracked from."""
+    logits = tracker._propagator.masks(list(tracker._objects))[:1]
+    size_hw = tracker.last_result.label_mask.shape
+    return (torch.nn.functional.interpolate(logits[None], size_hw)[0, 0] > 0).numpy()
+
+
 def test_the_best_of_several_candidates_is_taken(tracker, lost):
     scene = lost[1]
     hide(tracker, scene, 7)
@@ -108,14 +124,14 @@ def test_the_best_of_several_candidates_is_taken(tracker, lost):
     done = tracker.reseed([wrong, mask_prompt(scene, 0, 7)])
     assert done.accepted == ('disc_0',)
     assert len(done.rejected) == 1
-    assert (done.result.mask('disc_0') & scene.masks(7)[0]).sum() > 1000
+    assert (planted(tracker) & scene.masks(7)[0]).sum() > 1000
 
 
 def test_an_object_in_view_is_neither_moved_nor_taken_for_another(tracker, lost):
     scene = lost[1]
     tracker._propagator.likeness.prototypes.counts.zero_()  # both look alike
     hide(tracker, scene, 7)
-    tracker.reseed([mask_prompt(scene, 1, 7)])
+    tracker.refine(mask_prompt(scene, 1, 7))
     logits = tracker.last_result.mask_logits.clone()
     done = tracker.reseed([mask_prompt(scene, 0, 7, 'disc_1')])  # in view, somewhere else
     assert (done.accepted, done.rejected) == ((), ())
@@ -141,7 +157,7 @@ def test_a_candidate_of_a_past_frame_is_tracked_forward(tracker, lost):
     done = tracker.reseed([mask_prompt(scene, 0, 8)], frame=scene.frame(8))
     assert done.accepted == ('disc_0',)
     assert done.result.stamp_ns == scene.frame(9).stamp_ns
-    assert (done.result.mask('disc_0') & scene.masks(9)[0]).sum() > 1000
+    assert 8 in remembered(tracker)[1]
 
 
 @pytest.mark.parametrize(

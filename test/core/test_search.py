@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from robust_vos_ros.core.likeness import Scene
+from robust_vos_ros.core.looks import measure
 from robust_vos_ros.core.search import search
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_config import TrackerSettings
@@ -88,3 +90,35 @@ def test_a_find_is_no_mask_of_the_frame_it_was_found_in(lost):
     assert not torch.equal(before, after)
     assert not result.objects[0].box_xywh[2]
     assert not (result.mask_logits > 0).any()
+
+
+def test_objects_out_of_sight_take_turns(model, make_scene):
+    """With one search in a frame each has its turn, the one longest not searched for first."""
+    scene = make_scene(3)
+    settings = SETTINGS.model_copy(update={'reacquire': SEARCHING.reacquire})
+    tracker = VideoTracker(model, settings)
+    tracker.step(scene.frame(0))
+    tracker.add([Prompt(str(k), mask=mask) for k, mask in enumerate(scene.masks(0))])
+    turns = []
+    for index in range(1, 16):
+        empty = np.full((*scene.size_hw, 3), 128, np.uint8)
+        tracker.step(Frame(empty, index * 100_000_000))
+        now = [item.object_id for item in tracker._objects if item.searched_ns == index * 10**8]
+        turns.append(''.join(now))
+    assert all(len(now) <= 1 for now in turns)
+    assert ''.join(turns)[-6:] in {'012012', '120120', '201201'}
+
+
+def test_a_small_object_is_searched_for_also_on_a_large_one_in_view(lost):
+    tracker, _ = lost
+    item = next(iter(tracker._objects))
+    shown = torch.full((1, tracker.model.mask_size, tracker.model.mask_size), 5.0)
+    with tracker.model.inference():
+        planes = measure(
+            tracker._segmenter.encode(tracker._history.newest()), tracker._history.newest().image
+        )
+        scene = Scene(planes, [item])
+        likeness = tracker._propagator.likeness
+        assert likeness.guess_boxes([item], scene, shown, 0.7)[0] is not None
+        item.usual_coverage = 0.5  # nothing much larger is in view: there it can only be that one
+        assert likeness.guess_boxes([item], scene, shown, 0.7)[0] is None

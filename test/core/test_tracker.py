@@ -19,7 +19,7 @@ from robust_vos_ros.core.errors import (
 from robust_vos_ros.core.single_image import segment_once
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.types import EventType, Frame, ObjectState, Prompt
+from robust_vos_ros.core.types import EventType, Frame, ObjectFlag, ObjectState, Prompt
 
 
 def iou(ours, truth):
@@ -118,6 +118,62 @@ def test_other_objects_are_not_disturbed(model, make_scene):
         actions.get(index, lambda: None)()
         difference = fingerprint(expected, 'disc_0') - fingerprint(shared.last_result, 'disc_0')
         assert difference.abs().max() < 0.02, f'frame {index}'
+
+
+def nested(make_scene):
+    """A scene of a large disc and a small one on it, moving together."""
+    scene = make_scene(2)
+    large, small = scene._discs
+    large['radius'], large['center'] = 75, np.array([150.0, 115.0])
+    small['radius'], small['center'] = 24, np.array([165.0, 105.0])
+    small['velocity'] = large['velocity']
+    return scene
+
+
+@pytest.mark.parametrize('order', [(1, 0), (0, 1)])
+def test_a_small_object_on_a_large_one_is_followed_as_if_alone(model, make_scene, order):
+    """Also while the large one is added and removed."""
+    scene = nested(make_scene)
+    alone, both = (VideoTracker(model, TrackerSettings()) for _ in range(2))
+    prompts = [Prompt(f'disc_{k}', box=box_of(scene.masks(0)[k])) for k in order]
+    for tracker, chosen in ((alone, [Prompt('disc_1', box=box_of(scene.masks(0)[1]))]),
+                            (both, prompts)):  # fmt: skip
+        tracker.step(scene.frame(0))
+        tracker.add(chosen)
+    for index in range(1, 13):
+        one, two = alone.step(scene.frame(index)), both.step(scene.frame(index))
+        truth = scene.masks(index)[1]
+        expected, got = (iou(result.mask('disc_1'), truth) for result in (one, two))
+        assert got == pytest.approx(expected, abs=0.05), f'frame {index}'
+        (alone_item,) = one.objects
+        small = {item.object_id: item for item in two.objects}['disc_1']
+        assert small.confidence == pytest.approx(alone_item.confidence, abs=0.05)
+        if index == 8:
+            both.remove(['disc_0'])
+    assert expected > 0.5
+
+
+def test_a_mask_that_goes_beyond_its_box_is_told_and_cut(model, make_scene):
+    scene = make_scene()
+    left, top, right, bottom = box_of(scene.masks(0)[0])
+    tracker = VideoTracker(model, TrackerSettings())
+    tracker.step(scene.frame(0))
+    good = tracker.add([Prompt('whole', box=box_of(scene.masks(0)[0]))])
+    assert good.warnings == ()
+    assert not good.objects[0].flags & ObjectFlag.PROMPT_MISFIT
+    away = points((left - 30.0, top + 5.0), ((left + right) / 2, (top + bottom) / 2))
+    result = tracker.add([Prompt('contradicted', box=box_of(scene.masks(0)[0]), **away)])
+    (warning,) = result.warnings
+    assert "'contradicted'" in warning
+    assert '50%' in warning
+    flagged = {item.object_id: item.flags for item in result.objects}
+    assert flagged['contradicted'] & ObjectFlag.PROMPT_MISFIT
+    assert tracker.step(scene.frame(1)).objects[1].flags & ObjectFlag.PROMPT_MISFIT
+    assert tracker.last_result.warnings == ()  # they are part of the answer alone
+    once = segment_once(
+        model, scene.frame(0), [Prompt('x', box=box_of(scene.masks(0)[0]), **away)], 1
+    )
+    assert once.warnings
 
 
 def test_the_same_input_gives_the_same_bits(model, scene):
@@ -286,6 +342,28 @@ def test_long_lost_objects_are_removed_when_asked(model, scene):
         kinds += [event.type for event in result.events]
     assert kinds[-1] == EventType.REMOVED
     assert not result.objects
+
+
+def test_a_resumed_tracker_removes_lost_objects_at_the_same_time(model, scene):
+    """Time before the first frame does not count as unseen, nor does it after `resume`."""
+    settings = TrackerSettings(lost_after_s=0.3, remove_lost_after_s=0.3)
+    first = started(VideoTracker(model, settings), scene, 0)
+    data = first.snapshot()
+
+    def blanks(tracker, indices):
+        empty = np.full((*scene.size_hw, 3), 128, np.uint8)
+        return [len(tracker.step(Frame(empty, 10**9 + i * 66_666_667)).objects) for i in indices]
+
+    whole = VideoTracker(model, settings)
+    whole.restore(data)
+    expected = blanks(whole, range(14))
+    assert expected[-1] == 0
+    half = VideoTracker(model, settings)
+    half.restore(data)
+    blanks(half, range(4))
+    other = VideoTracker(model, settings)
+    other.resume(half.state())
+    assert blanks(other, range(4, 14)) == expected[4:]
 
 
 def test_resetting_the_memory_keeps_the_objects(tracker, scene):

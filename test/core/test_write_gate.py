@@ -46,9 +46,12 @@ def test_only_frames_that_show_the_object_well_enter(last, enters):
 
 
 def test_a_new_size_that_stays_is_believed_after_a_while():
-    large = Observation(6.0, 0.9, 0.4)
+    large = Observation(6.0, 0.9, 0.4, verified=0.97)
     _, admitted = judge(SEEN, *[large] * 8)
     assert admitted == [True, *[False] * 6, True, True]  # area_jump_hold_s is 0.3 s
+    unlike = dataclasses.replace(large, verified=0.7)
+    _, admitted = judge(SEEN, *[unlike] * 8)
+    assert admitted == [True, *[False] * 8]  # it has become something else
 
 
 def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence():
@@ -115,6 +118,16 @@ def test_pixels_that_another_object_claims_more_strongly_are_taken_out():
     weaker = best[:1] - 0.5
     assert (write_gate.exclude_others(weaker, torch.tensor([0]), best) > 0).sum() == 2
     assert write_gate.exclude_others(best[:1], torch.tensor([0]), best[:1]) is not None
+
+
+def test_what_lies_in_front_of_something_much_larger_and_it_lose_no_pixels():
+    best = torch.full((3, 1, 12), -5.0)
+    best[0] = 4.0
+    best[1, 0, 2:4] = 2.0  # on the first one, which claims these pixels more strongly
+    best[2, 0, 3:10] = 6.0  # of the size of the first one
+    clean = write_gate.exclude_others(best, torch.tensor([0, 1, 2]), best)
+    assert (clean[0] > 0).sum() == 5  # only the third one takes pixels from it
+    assert torch.equal(clean[1:], best[1:])
 
 
 def test_agreement_of_boxes_and_masks():

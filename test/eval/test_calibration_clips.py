@@ -47,3 +47,14 @@ def test_excluded_sequences_are_in_no_clip(dataset_root):
     missing = dataset.model_copy(update={'exclude': 'none.txt'})
     with pytest.raises(DatasetError, match=r'none\.txt'):
         make_clips(missing, conditions=1, num_clips=0, **SIZES)
+
+
+def test_small_objects_on_large_ones_are_pointed_at_by_boxes(dataset_root):
+    dataset = Dataset(root=dataset_root, layout='folders')
+    clips = make_clips(dataset, conditions=1, num_clips=1, num_contact=2, **SIZES)
+    assert [clip.kind for clip in clips[:3]] == ['drawn objects', 'contact', 'contact']
+    assert [clip.prompt for clip in clips] == ['mask', 'box', 'box', 'mask']
+    frame = next(clips[1].frames())
+    assert len(frame.masks) == 3  # two small ones, and the large one
+    assert len(next(clips[2].frames()).masks) == 2
+    assert not make_clips(None, conditions=1, num_clips=0, num_contact=2, **SIZES)

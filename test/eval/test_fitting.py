@@ -13,6 +13,7 @@ from robust_vos_ros.core.network import load_model
 from robust_vos_ros.eval.calibration import reliability
 from robust_vos_ros.eval.calibration_clips import make_clips
 from robust_vos_ros.eval.fitting import Samples, fit
+from robust_vos_ros.eval.labelled import LabelledFrame
 
 LOOKS = SavedLooks(center=[0.0], matrix=[[1.0]])
 MODEL = types.SimpleNamespace(name='nano', weights_hash='ab' * 32)
@@ -98,3 +99,52 @@ def test_masks_of_a_rendered_clip_are_collected():
     assert len(samples.evidence) == len(samples.iou) >= 8
     assert all(0.0 <= evidence.iou <= 1.0 for evidence in samples.evidence)
     assert max(samples.iou) > 0.5
+
+
+def test_size_and_look_of_the_prompt_are_evidence_for_the_fit():
+    """Masks are wrong where they grew, or look like something else; nothing else tells."""
+    rng = np.random.default_rng(0)
+    samples = Samples()
+    for _ in range(3000):
+        growth, verified = rng.uniform(-0.5, 2.0), rng.uniform(0.3, 1.0)
+        wrong = growth > 1.0 or verified < 0.6
+        samples.evidence.append(
+            Evidence(
+                0.8,
+                6.0,
+                growth=growth,
+                extent=0.5 * growth,
+                verified=verified,
+                searching=bool(rng.random() < 0.3),
+            )
+        )
+        samples.iou.append(0.05 if wrong else 0.9)
+    calibration = Calibration(fit(samples, LOOKS, MODEL, 'drawn'))
+    good = calibration.believe(Evidence(0.8, 6.0, verified=0.95))
+    grown = calibration.believe(Evidence(0.8, 6.0, verified=0.95, growth=1.8, extent=0.9))
+    other = calibration.believe(Evidence(0.8, 6.0, verified=0.35))
+    assert good.right > 0.9
+    assert max(grown.right, other.right) < 0.3
+
+
+def test_boxes_are_a_prompt_of_calibration_clips(clip):
+    model = load_model(ModelSettings(device='cpu', calibration='none'))
+    frames = [
+        LabelledFrame(image, {'square': mask})
+        for image, mask in zip(clip.images[:3], clip.masks[:3], strict=True)
+    ]
+    by_mask, by_box = Samples(), Samples()
+    by_mask.collect(model, frames)
+    by_box.collect(model, frames, 'box')
+    assert len(by_mask.iou) == len(by_box.iou) == 2
+    assert by_mask.evidence[0] != by_box.evidence[0]
+
+
+def test_a_few_cases_do_not_decide_alone():
+    """Of 1,000 masks five have a small misfit, and all of these are wrong."""
+    samples = draw(0, 1000)
+    for index in range(5):
+        samples.evidence[index] = dataclasses.replace(samples.evidence[index], misfit=0.02)
+        samples.iou[index] = 0.0
+    weights = fit(samples, LOOKS, MODEL, 'drawn').following.right.weights
+    assert -10.0 <= weights['misfit'] < 0.0

@@ -94,3 +94,20 @@ def test_stretches(flags, stretches, most):
     array = np.array([flag == '1' for flag in flags], bool)
     assert long.runs(array) == stretches
     assert long.longest(array) == most
+
+
+@pytest.mark.parametrize(
+    ('confidence', 'j', 'letter', 'wrong', 'why'),
+    [
+        (0.9, 0.1, 'T', True, 'sure of a wrong mask'),
+        (0.9, 0.4, 'T', False, 'not quite wrong'),
+        (0.7, 0.1, 'T', False, 'not sure'),
+        (0.9, 0.0, 'm', True, 'sure of an absent object'),
+        (0.9, 0.0, 'M', False, 'no mask'),
+    ],
+)
+def test_a_mask_is_confidently_wrong_where_a_planner_would_rely_on_it(
+    confidence, j, letter, wrong, why
+):
+    rows = table(letter, confidence=np.array([confidence]), j=np.array([j]))
+    assert rows.confidently_wrong.tolist() == [wrong], why

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from robust_vos_ros.cli import app
 from robust_vos_ros.core.config import ModelSettings
-from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.errors import ConfigError, DatasetError
 from robust_vos_ros.data.long_plan import LongSettings
 from robust_vos_ros.eval import benchmark, long_report, long_tasks, runners, tasks
 from robust_vos_ros.eval.intervals import resampled_sums
@@ -175,7 +175,7 @@ def test_settings_of_variants():
         (['--suite', 'long', '--corruption', 'fog'], 'expected no --corruption with --suite'),
         (['--suite', 'long', 'folder', '--shard', '1/2'], 'expected no DATASET, --shard with'),
         (['folder', '--clips', '3'], 'expected no --clips without --suite'),
-        ([], 'expected the folder of a data set or --suite long'),
+        ([], 'expected the folder of a data set or --suite'),
         (['--suite', 'long', '--footage', 'nowhere', '--layout', 'no'], "got 'no'"),
     ],
 )
@@ -183,3 +183,21 @@ def test_options_that_do_not_go_together_are_errors(arguments, text):
     result = runner.invoke(app, ['eval', *arguments])
     assert result.exit_code == 1
     assert text in ' '.join(result.output.split())
+
+
+def test_small_objects_on_a_large_one_are_a_suite_as_well(dataset_root, tmp_path):
+    options = ['--footage', dataset_root, '--clips', 1, '--frames', 10, '--size', 96]
+    options += ['--prompt', 'box', '--processes', 1, '--cache', tmp_path / 'cache']
+    files = ['--json', tmp_path / 'json', '--markdown', tmp_path / 'table']
+    result = runner.invoke(app, list(map(str, ['eval', '--suite', 'contact', *options, *files])))
+    assert result.exit_code == 0, result.output
+    assert 'confidently wrong %' in (tmp_path / 'table').read_text()
+    [record] = json.loads((tmp_path / 'json').read_text())['records']
+    assert record['sequence'] == 'contact-000'
+    assert len(record['objects']) == 3  # two small ones, and the large one
+
+
+def test_clips_of_contact_need_footage():
+    suite = long_tasks.LongSuite(kind='contact', num_clips=1, num_frames=4, size=96, seed=0)
+    with pytest.raises(DatasetError, match='footage'):
+        suite.clip(0)

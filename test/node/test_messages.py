@@ -89,6 +89,12 @@ def header():
     return value
 
 
+def test_flags_and_states_are_those_of_the_engine(messages):
+    msg = messages.to_object(CUP)
+    assert all(getattr(msg, f'FLAG_{flag.name}') == flag for flag in ObjectFlag)
+    assert all(getattr(msg, f'STATE_{state.name}') == state for state in ObjectState)
+
+
 def test_object(messages):
     msg = messages.to_object(CUP)
     assert (msg.object_id, msg.class_id, msg.label) == ('cup', 'kitchen', 2)

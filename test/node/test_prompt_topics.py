@@ -10,6 +10,7 @@ pytest.importorskip('rclpy')
 from robust_vos.msg import ObjectPrompt, TrackedObject, TrackEvent
 from std_msgs.msg import Header
 
+from robust_vos_ros.core.prototypes import Likenesses
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.node.detections import MAX_BOXES, to_boxes, to_candidates
 
@@ -115,7 +116,8 @@ def test_a_detection_that_looks_different_is_counted(bench, hidden, monkeypatch)
     looks = bench.pipeline._tracker._propagator.likeness.prototypes
     accepted, rejected = bench.counts.reseeds_accepted, bench.counts.reseeds_rejected
     with monkeypatch.context() as patch:
-        patch.setattr(looks, 'compare', lambda slots, *_: (torch.full((len(slots),), 0.1),) * 2)
+        unlike = Likenesses(*[torch.full((1,), 0.1)] * 3)
+        patch.setattr(looks, 'compare', lambda *_: unlike)
         detect(bench, detection(40.0, 48.0, 30.0, toy=0.9))
     assert bench.counts.reseeds_accepted == accepted
     assert bench.counts.reseeds_rejected == rejected + 1
