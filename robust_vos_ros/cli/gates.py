@@ -15,7 +15,7 @@ from robust_vos_ros.cli.base import app, reports_errors
 def gates(
     root: Annotated[Path, typer.Argument(metavar='DATASET', help='Folder of a data set.')],
     sequence: Annotated[str, typer.Argument(help='Name of a sequence.')],
-    adapter: Annotated[str, typer.Option(help='A shipped adapter or a file.')] = 'nano_moga',
+    adapter: Annotated[str, typer.Argument(help='File of an adapter, or a shipped one.')],
     model: Annotated[str, typer.Option(help='Its model.')] = 'nano',
     layout: Annotated[str, typer.Option(help='Arrangement of the data set.')] = 'folders',
     split: Annotated[str, typer.Option(help='Split, where the layout needs one.')] = '',

@@ -57,7 +57,7 @@ class ModelSettings(Settings):
     adapter: str = setting(
         'auto',
         'Adapter for adverse weather: auto = the one shipped with the model, if any; none; the '
-        'name of a shipped one, such as nano_moga; or a file.',
+        'name of a shipped one; or a file.',
         dynamic=True,
     )
     calibration: str = setting(
