@@ -58,7 +58,8 @@ class RobustVos:
 
     Args:
         name: Of the node, with its namespace.
-        timeout_s: How long to wait for the node to become active, for answers and for frames.
+        timeout_s: How long to wait for the node to become active, for answers and for frames; it
+            answers nothing while it loads its model.
         queue_size: Frames that wait for a slow program.
         domain_id: Of ROS; None = ROS_DOMAIN_ID.
 
@@ -113,10 +114,13 @@ class RobustVos:
             kind, f'/{topic.lstrip("/")}', received.append, _IMAGES
         )
         try:
-            self._connection.wait(lambda: bool(received), self._timeout_s, f'an image on {topic}')
+            return self._connection.wait(
+                lambda: received[0] if received else None,
+                self._timeout_s,
+                f'an image on {topic}',
+            )
         finally:
             unsubscribe()
-        return received[0]
 
     def add(
         self, object_id: str = '', *, on: Any = None, replace: bool = False, **prompt: Any
@@ -177,10 +181,12 @@ class RobustVos:
         """
         what = f'a frame of {self._name} with its masks'
         try:
-            self._connection.wait(lambda: bool(self._frames), self._timeout_s, what)
+            parts = self._connection.wait(
+                lambda: self._frames.popleft() if self._frames else None, self._timeout_s, what
+            )
         except ClosedError:
             raise StopIteration from None
-        return decode(self._frames.popleft())
+        return decode(parts)
 
     def _ask_about_image(self, service: str, request: Any) -> Any:
         """Ask, and again as long as the image may still be on its way to the node."""
@@ -198,8 +204,7 @@ class RobustVos:
         answer = self._connection.call(name, request, self._timeout_s)
         if answer is None:
             raise ClientError(
-                f'no answer of {name} within {self._timeout_s:g} s; look whether the node runs '
-                '(ros2 node list)'
+                f'no answer of {name} within {self._timeout_s:g} s: {self._why_silent(name)}'
             )
         if answer.success:
             return answer
@@ -210,20 +215,31 @@ class RobustVos:
 
     def _wait_until_active(self) -> None:
         end_s = time.monotonic() + self._timeout_s
-        reason = 'there is no such node; check its name and ROS_DOMAIN_ID'
+        name, refusal = f'{self._name}/list_objects', ''
         while (left_s := end_s - time.monotonic()) > 0:
             # More than once: a server that does not know its new client yet loses the answer.
-            answer = self._connection.call(
-                f'{self._name}/list_objects', ListObjects.Request(), min(_ANSWER_S, left_s)
-            )
-            if answer is not None and answer.success and self._connection.complete:
+            answer = self._connection.call(name, ListObjects.Request(), min(_ANSWER_S, left_s))
+            if answer is None:
+                refusal = '' if left_s >= _ANSWER_S else refusal  # unless it had no time
+            elif not answer.success:
+                refusal = answer.message
+            elif self._connection.complete:
                 return
-            if answer is not None and not answer.success:
-                reason = answer.message
+            else:
+                refusal = 'not all of its services and topics can be seen yet'
             time.sleep(_RETRY_S)
         raise ClientError(
-            f'{self._name} did not become active within {self._timeout_s:g} s: {reason}'
+            f'{self._name} did not become active within {self._timeout_s:g} s: '
+            f'{refusal or self._why_silent(name)}'
         )
+
+    def _why_silent(self, service: str) -> str:
+        if self._connection.sees(service):
+            return (
+                'it is there but does not answer; it answers nothing while it loads its model, '
+                'so wait longer (timeout_s), else look at its log'
+            )
+        return 'there is no such node; check its name and ROS_DOMAIN_ID (ros2 node list)'
 
     def _receive(self, msg: Any) -> None:
         parts = self._joiner.add(msg)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from robust_vos_ros.core.errors import RobustVosError
 
 _SPIN_S = 0.1
+_LOOK_S = 0.05  # nothing tells when a service appears
+
+T = TypeVar('T')
 
 
 class ClientError(RobustVosError):
@@ -35,7 +39,9 @@ class Connection:
 
     def __init__(self, services: dict[str, Any], domain_id: int | None) -> None:
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed = False  # changes under the lock; nothing of ROS is used afterwards
+        self._destroyed = False
+        self._failure = ''
         self._context = Context()
         self._context.init(args=[], domain_id=domain_id)
         # Arguments such as __node:=NAME are meant for the program's own node.
@@ -54,9 +60,9 @@ class Connection:
     def close(self) -> None:
         """Leave the ROS graph; who waits gets a ClosedError."""
         with self._changed:
-            if self._closed:
+            if self._destroyed:
                 return
-            self._closed = True
+            self._closed = self._destroyed = True
             self._changed.notify_all()
         self._thread.join()
         self._executor.shutdown(timeout_sec=0)
@@ -70,6 +76,9 @@ class Connection:
 
         Returns:
             A function that unsubscribes.
+
+        Raises:
+            ClosedError: The connection is closed.
         """
 
         def receive_and_wake(msg: Any) -> None:
@@ -77,15 +86,34 @@ class Connection:
                 receive(msg)
                 self._changed.notify_all()
 
-        subscription = self._node.create_subscription(kind, topic, receive_and_wake, qos)
-        return lambda: self._node.destroy_subscription(subscription)
+        def unsubscribe() -> None:
+            with self._changed:
+                if not self._closed:  # on the thread that spins, which may be about to wait for it
+                    self._executor.create_task(self._node.destroy_subscription, subscription)
+
+        with self._changed:
+            self._check_open()
+            subscription = self._node.create_subscription(kind, topic, receive_and_wake, qos)
+        return unsubscribe
 
     @property
     def complete(self) -> bool:
         """Whether every service and every publisher of a subscription is there."""
-        return all(client.service_is_ready() for client in self._clients.values()) and all(
-            subscription.get_publisher_count() for subscription in self._node.subscriptions
-        )
+        with self._changed:
+            self._check_open()
+            return all(client.service_is_ready() for client in self._clients.values()) and all(
+                subscription.get_publisher_count() for subscription in self._node.subscriptions
+            )
+
+    def sees(self, service: str) -> bool:
+        """Tell whether a service is there, though it may not answer.
+
+        Raises:
+            ClosedError: The connection is closed.
+        """
+        with self._changed:
+            self._check_open()
+            return bool(self._clients[service].service_is_ready())
 
     def call(self, service: str, request: Any, timeout_s: float) -> Any | None:
         """Return the answer of a service, None when none came in time.
@@ -93,33 +121,70 @@ class Connection:
         Raises:
             ClosedError: The connection is closed.
         """
-        if self._closed:
-            raise ClosedError('the client is closed')
+        end_s = time.monotonic() + timeout_s
         client = self._clients[service]
-        if not client.wait_for_service(timeout_s):
-            return None
-        done = threading.Event()
-        future = client.call_async(request)
-        future.add_done_callback(lambda _: done.set())
-        if not done.wait(timeout_s):
+        while not self.sees(service):
+            left_s = end_s - time.monotonic()
+            if left_s <= 0:
+                return None
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, min(left_s, _LOOK_S))
+        with self._changed:
+            self._check_open()
+            future = client.call_async(request)
+            future.add_done_callback(self._wake)
+            self._changed.wait_for(lambda: self._closed or future.done(), end_s - time.monotonic())
+            if future.done():
+                return future.result()
+            self._check_open()
             client.remove_pending_request(future)
             return None
-        return future.result()
 
-    def wait(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-        """Wait for a condition that messages bring about.
+    def wait(self, take: Callable[[], T | None], timeout_s: float, what: str) -> T:
+        """Wait until a function returns what messages brought; return that.
+
+        Args:
+            take: Returns something true, or None; no message is received meanwhile.
+            timeout_s: How long to wait.
+            what: It is, for the error.
 
         Raises:
             ClientError: It did not come in time.
             ClosedError: The connection was closed.
         """
+        taken: T | None = None
+
+        def is_over() -> bool:
+            nonlocal taken
+            taken = None if self._closed else take()
+            return self._closed or taken is not None
+
         with self._changed:
-            came = self._changed.wait_for(lambda: self._closed or condition(), timeout_s)
-            if self._closed:
-                raise ClosedError('the client is closed')
-        if not came:
-            raise ClientError(f'waited {timeout_s:g} s for {what}')
+            self._changed.wait_for(is_over, timeout_s)
+            if taken is not None:
+                return taken
+            self._check_open()
+        raise ClientError(f'waited {timeout_s:g} s for {what}')
+
+    def _check_open(self) -> None:
+        if self._failure:
+            raise ClientError(self._failure)
+        if self._closed or not self._context.ok():
+            raise ClosedError('the client is closed')
+
+    def _wake(self, _future: Any) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _spin(self) -> None:
-        while not self._closed:
-            self._executor.spin_once(timeout_sec=_SPIN_S)
+        failure = ''
+        try:
+            while not self._closed:
+                self._executor.spin_once(timeout_sec=_SPIN_S)
+        except ExternalShutdownException:  # Ctrl-C, which ends ROS in this process
+            pass
+        except Exception as error:  # who waits must hear of it
+            failure = f'the thread of the client ended: {type(error).__name__}: {error}'
+        with self._changed:
+            self._failure, self._closed = failure, True
+            self._changed.notify_all()

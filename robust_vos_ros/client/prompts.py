@@ -14,6 +14,8 @@ from sensor_msgs.msg import Image, RegionOfInterest
 from robust_vos_ros.core.errors import PromptError
 
 Pair = tuple[float, float]
+# As of the node, which sees only what is left of a box here.
+_MIN_INSIDE = 0.75
 
 
 def to_prompt_message(
@@ -30,7 +32,8 @@ def to_prompt_message(
     Args:
         object_id: Name of the object.
         class_id: Free text.
-        box: (x0, y0, x1, y1); grows to whole pixels, and is cut at the left and upper border.
+        box: (x0, y0, x1, y1); grows to whole pixels, and is cut at the left and upper border, if
+            most of it is inside.
         points: Clicks (x, y).
         labels: Of each click, 1 on the object, 0 not on it; empty = all on it.
         mask: (H, W), not zero where the object is.
@@ -50,8 +53,14 @@ def to_prompt_message(
 
 def _to_roi(box: tuple[float, float, float, float]) -> RegionOfInterest:
     x0, y0, x1, y1 = box
-    if not (-math.inf < x0 < x1 < 2**31 and -math.inf < y0 < y1 < 2**31 and min(x1, y1) > 0):
+    if not (-math.inf < x0 < x1 < 2**31 and -math.inf < y0 < y1 < 2**31):
         raise PromptError(f'expected a box (x0, y0, x1, y1) with x0 < x1 and y0 < y1, got {box}')
+    width, height = x1 - max(x0, 0), y1 - max(y0, 0)
+    if min(width, height) <= 0 or width * height < _MIN_INSIDE * (x1 - x0) * (y1 - y0):
+        raise PromptError(
+            f'expected a box of which at least {_MIN_INSIDE:.0%} is inside the image, got {box}; '
+            'send pixels (x right, y down) of the image'
+        )
     left, top = max(math.floor(x0), 0), max(math.floor(y0), 0)
     return RegionOfInterest(
         x_offset=left, y_offset=top, width=math.ceil(x1) - left, height=math.ceil(y1) - top

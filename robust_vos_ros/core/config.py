@@ -112,14 +112,20 @@ class Scale16Settings(Settings):
         unit='%', dynamic=True, ge=0.0, le=50.0,
     )  # fmt: skip
     percentile_high: float = setting(
-        99.0, 'Share of the pixels that does not become white (percentiles).',
+        99.0, 'Share of the pixels that does not become white (percentiles); above '
+        'percentile_low.',
         unit='%', dynamic=True, ge=50.0, le=100.0,
     )  # fmt: skip
 
     @pydantic.model_validator(mode='after')
     def _check_order(self) -> Scale16Settings:
-        if self.low >= self.high:
-            raise ValueError(f'low must be below high, got {self.low} and {self.high}')
+        for low_name, high_name in (('low', 'high'), ('percentile_low', 'percentile_high')):
+            low, high = getattr(self, low_name), getattr(self, high_name)
+            if low >= high:
+                raise ValueError(
+                    f'{low_name} must be below {high_name}, got {low:g} and {high:g}; lower '
+                    f'{low_name} or raise {high_name}'
+                )
         return self
 
 

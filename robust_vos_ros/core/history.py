@@ -111,12 +111,20 @@ class FrameHistory:
                 'the newest processed frame; use the stamp of a published image, or 0'
             )
         if stamp_ns < oldest.stamp_ns:
-            full = len(self._records) == self._records.maxlen
+            age_ns = newest.stamp_ns - stamp_ns
             raise StampTooOldError(
-                f'stamp {stamp_ns} ns is {(newest.stamp_ns - stamp_ns) / 1e9:.3f} s old, the '
-                f'history reaches back {(newest.stamp_ns - oldest.stamp_ns) / 1e9:.3f} s; prompt '
-                f'sooner or raise tracking.prompt_buffer_{"mb" if full else "s"}'
+                f'stamp {stamp_ns} ns is {age_ns / 1e9:.3f} s old, the history reaches back '
+                f'{(newest.stamp_ns - oldest.stamp_ns) / 1e9:.3f} s; {self._advice(age_ns)}'
             )
         index = max(r.frame_index for r in self._records if r.stamp_ns <= stamp_ns)
         record = make_record(frame, self._image_size, index)
         return record, [r for r in self._records if r.stamp_ns > stamp_ns]
+
+    def _advice(self, age_ns: int) -> str:
+        """Say which settings keep the history from reaching back as far as this."""
+        limits = ['tracking.prompt_buffer_s'] if age_ns > self._span_ns else []
+        if len(self._records) == self._records.maxlen:
+            limits.append('tracking.prompt_buffer_mb')
+        if not limits:
+            return 'there were no frames before; use the stamp of a newer one'
+        return f'prompt sooner or raise {" and ".join(limits)}'

@@ -28,6 +28,8 @@ JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
 JPEG_TAIL = 4096  # cameras append padding after the end marker
 # A PNG of a megabyte can hold gigabytes of one colour. An image of 8K has 33 million pixels.
 MAX_DECODED_PIXELS = 64_000_000
+# Known by their first bytes to both PIL, which tells the size, and OpenCV, which decodes them.
+COMPRESSED_FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'PPM', 'JPEG2000')
 FULL_RANGE = Scale16Settings()
 
 
@@ -138,7 +140,7 @@ def to_frame(msg: Any, scale_16bit: Scale16Settings = FULL_RANGE) -> Frame:
     rgb8 is not copied: the frame shares the message's memory.
 
     Args:
-        msg: sensor_msgs/Image or CompressedImage (JPEG, PNG and what else OpenCV reads).
+        msg: sensor_msgs/Image or CompressedImage (JPEG, PNG, else of COMPRESSED_FORMATS).
         scale_16bit: How 16-bit values become 8-bit ones.
 
     Returns:
@@ -202,30 +204,37 @@ def _decode(msg: Any, scale_16bit: Scale16Settings) -> np.ndarray:
     if data[:2].tobytes() == JPEG_START and JPEG_END not in data[-JPEG_TAIL:].tobytes():
         # OpenCV would return the part it has, filled up with grey.
         raise ImageError(f'JPEG image of {data.size} bytes without an end; it is cut off')
-    _check_num_pixels(msg.data)
+    _check_num_pixels(msg)
     try:
         # Unchanged: as stored, not turned by an EXIF tag, so that pixels keep their place.
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ImageError(f'cannot decode the {msg.format!r} image: {error.err}') from error
-    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
-        kind = 'is damaged or not an image' if pixels is None else f'holds {pixels.dtype} values'
-        raise ImageError(
-            f'compressed image of {data.size} bytes with format {msg.format!r} {kind}; expected '
-            'JPEG or PNG of 8 or 16 bits'
-        )
+    if pixels is None:
+        raise _unreadable(msg, 'is damaged or not an image')
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise _unreadable(msg, f'holds {pixels.dtype} values')
     return _decoded_to_rgb(pixels, msg.format, scale_16bit)
 
 
-def _check_num_pixels(data: Any) -> None:
-    """Raise ImageError if a compressed image says that it is too large to decode."""
+def _unreadable(msg: Any, what: str) -> ImageError:
+    return ImageError(
+        f'compressed image of {len(msg.data)} bytes with format {msg.format!r} {what}; expected '
+        'JPEG or PNG of 8 or 16 bits'
+    )
+
+
+def _check_num_pixels(msg: Any) -> None:
+    """Raise ImageError unless a compressed image says that it is small enough to decode."""
     try:
-        with PIL.Image.open(io.BytesIO(data)) as image:  # reads the head only
+        # Reads the head only.
+        with PIL.Image.open(io.BytesIO(msg.data), formats=COMPRESSED_FORMATS) as image:
             width, height = image.size
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise ImageError(f'compressed image of too many pixels: {error}') from error
-    except Exception:  # whatever a library makes of damaged bytes; OpenCV says what is wrong
-        return
+    except Exception as error:  # whatever a library makes of damaged bytes
+        # OpenCV may read it all the same, whatever its size.
+        raise _unreadable(msg, 'is damaged or not an image: its size cannot be told') from error
     if width * height > MAX_DECODED_PIXELS:
         raise ImageError(
             f'compressed image of {width} x {height} pixels; expected at most '

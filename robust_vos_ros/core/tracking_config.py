@@ -284,12 +284,16 @@ class TrackerSettings(Settings):
         4, 'Prompted frames remembered per object: the first and the newest ones.', ge=1, le=16
     )
     prompt_buffer_s: float = setting(
-        2.0, 'How far back in time a prompt may be applied.', unit='s', ge=0.0, le=30.0
+        2.0,
+        'How far back in time a prompt may be applied, as far as prompt_buffer_mb reaches.',
+        unit='s',
+        ge=0.0,
+        le=30.0,
     )
     prompt_buffer_mb: int = setting(
         256,
         'Most memory for the frames of that time, as the model sees them: 0.2 MB each at 256 px, '
-        '3.1 MB at 1024 px.',
+        '3.1 MB at 1024 px. 256 MB are 2 s of 640 or of 40 frames per second.',
         unit='MB',
         ge=0,
         le=16384,

@@ -27,6 +27,7 @@ class FrameBuffer:
         self._max_bytes = max_bytes
         self._messages: collections.deque[tuple[int, Any]] = collections.deque()
         self._bytes = 0
+        self._outgrown_ns: int | None = None  # the newest stamp dropped for its bytes
 
     def __len__(self) -> int:
         """Number of messages held."""
@@ -45,12 +46,16 @@ class FrameBuffer:
         while len(self._messages) > 1 and (
             self._bytes > self._max_bytes or stamp_ns - self._messages[0][0] > self._max_age_ns
         ):
-            self._bytes -= len(self._messages.popleft()[1].data)
+            dropped_ns, dropped = self._messages.popleft()
+            self._bytes -= len(dropped.data)
+            if stamp_ns - dropped_ns <= self._max_age_ns:
+                self._outgrown_ns = dropped_ns
 
     def clear(self) -> None:
         """Forget everything."""
         self._messages.clear()
         self._bytes = 0
+        self._outgrown_ns = None
 
     def newest(self) -> Any:
         """Return the newest message.
@@ -82,14 +87,25 @@ class FrameBuffer:
             raise StampInFutureError(f'stamp {_text(stamp_ns)} has not arrived yet; {span}')
         if stamp_ns < oldest:
             raise StampTooOldError(
-                f'stamp {_text(stamp_ns)} has left the buffer; {span}. Prompt sooner, or raise '
-                'tracking.prompt_buffer_s and input.prompt_buffer_mb'
+                f'stamp {_text(stamp_ns)} is not in the buffer; {span}. '
+                f'{self._advice(stamp_ns, newest)}'
             )
         nearest = min(stamps, key=lambda stamp: abs(stamp - stamp_ns))
         raise StampUnknownError(
             f'no image with exactly the stamp {_text(stamp_ns)} was received; {span}, the nearest '
             f'is {_text(nearest)}. Copy the header of the image that was pointed at'
         )
+
+    def _advice(self, stamp_ns: int, newest_ns: int) -> str:
+        """Say which settings keep the buffer from reaching back to a stamp."""
+        limits = []
+        if newest_ns - stamp_ns > self._max_age_ns:
+            limits.append('tracking.prompt_buffer_s')
+        if self._outgrown_ns is not None and stamp_ns <= self._outgrown_ns < newest_ns:
+            limits.append('input.prompt_buffer_mb')
+        if not limits:
+            return 'No image was received before; use the stamp of a newer one'
+        return f'Prompt sooner, or raise {" and ".join(limits)}'
 
 
 def _text(stamp_ns: int) -> str:

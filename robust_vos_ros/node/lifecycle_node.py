@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import uuid
@@ -206,26 +207,32 @@ class RobustVosNode(LifecycleNode):
         service.callback = guarded
 
     def _configure(self) -> None:
-        settings = self.settings
-        self.get_logger().info(f'loading model {settings.model.name}')
-        model = load_model(settings.model)
-        model.warm_up()
-        publishers = Publishers(self)
-        tracker = VideoTracker(model, settings.tracking, session=uuid.uuid4())
-        state = StateFile(settings.state_file, self.get_logger())
-        state.load(tracker)
-        pipeline = Pipeline(
-            tracker,
-            publishers,
-            state=state,
-            corrupt=self._corrupt,
-            settings=lambda: self.settings,
-            now_ns=lambda: self.get_clock().now().nanoseconds,
-            logger=self.get_logger(),
-        )
-        requests = Requests(tracker, publishers, pipeline, logger=self.get_logger())
-        self._configured = Configured(model, publishers, pipeline, requests, state)
-        self.get_logger().info(f'model {model.name} ready on {model.device} ({model.precision})')
+        settings, logger = self.settings, self.get_logger()
+        with contextlib.ExitStack() as undo:
+            # What is quick to go wrong comes before the model.
+            state = StateFile(settings.state_file, logger)
+            state.check()
+            undo.callback(state.close)
+            publishers = Publishers(self)
+            undo.callback(publishers.destroy)
+            logger.info(f'loading model {settings.model.name}')
+            model = load_model(settings.model)
+            model.warm_up()
+            tracker = VideoTracker(model, settings.tracking, session=uuid.uuid4())
+            state.load(tracker)
+            pipeline = Pipeline(
+                tracker,
+                publishers,
+                state=state,
+                corrupt=self._corrupt,
+                settings=lambda: self.settings,
+                now_ns=lambda: self.get_clock().now().nanoseconds,
+                logger=logger,
+            )
+            requests = Requests(tracker, publishers, pipeline, logger=logger)
+            self._configured = Configured(model, publishers, pipeline, requests, state)
+            undo.pop_all()
+        logger.info(f'model {model.name} ready on {model.device} ({model.precision})')
 
     def _activate(self) -> None:
         assert self._configured is not None

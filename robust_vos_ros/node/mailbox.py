@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import threading
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Image = TypeVar('Image')
@@ -85,12 +86,37 @@ class Mailbox(Generic[Image, Request]):
             queue = self._urgent or self._requests
             return queue.popleft() if queue else None
 
-    def drop_requests(self) -> list[Request]:
-        """Empty the queue of the requests that are not urgent; return them."""
+    def offer_in_place_of(
+        self, request: Request, is_pointless: Callable[[Request], bool]
+    ) -> list[Request] | None:
+        """Queue an urgent request and take back the others that it makes pointless, at once.
+
+        Args:
+            request: The urgent one.
+            is_pointless: Tells which of those that wait and are not urgent.
+
+        Returns:
+            What was taken back; None when the request is refused, as by `offer_request`.
+        """
         with self._changed:
-            requests = list(self._requests)
-            self._requests.clear()
-            return requests
+            if not self.offer_request(request, urgent=True):
+                return None
+            pointless = [item for item in self._requests if is_pointless(item)]
+            for item in pointless:
+                self._requests.remove(item)
+            return pointless
+
+    def discard(self, request: Request) -> None:
+        """Take back a request, if it still waits; its place is free."""
+        with self._changed:
+            for queue in (self._urgent, self._requests):
+                if request in queue:
+                    queue.remove(request)
+
+    def is_waiting(self, condition: Callable[[Request], bool]) -> bool:
+        """Tell whether a request of some kind waits that is not urgent."""
+        with self._changed:
+            return any(condition(item) for item in self._requests)
 
     def close(self) -> list[Request]:
         """Refuse everything from now on, drop the image, return the requests nobody took."""

@@ -67,7 +67,9 @@ class PromptTopics:
         serving = self._serving
         try:
             prompt = to_prompt(msg)
-            await serving.call_from_topic(lambda: serving.requests.point(prompt))
+            await serving.call_from_topic(
+                lambda: serving.requests.point(prompt), object_ids=[prompt.object_id]
+            )
         except Exception as error:
             serving.count_failure('prompt', error)
             return

@@ -94,10 +94,11 @@ class Services:
         async def serve(serving: Serving) -> str:
             prompts = _to_prompts(request.prompts, serving)
             msg = serving.message_at(request.header)
-            applied = await serving.call(
-                lambda: serving.requests.add(prompts, msg, replace=request.replace_existing)
-            )
             ids = [prompt.object_id for prompt in prompts]
+            applied = await serving.call(
+                lambda: serving.requests.add(prompts, msg, replace=request.replace_existing),
+                object_ids=ids,
+            )
             _fill(response, applied, ids)
             return '; '.join([f'added {", ".join(ids)}', *applied.result.warnings])
 
@@ -107,7 +108,9 @@ class Services:
         async def serve(serving: Serving) -> str:
             prompt = to_prompt(request.prompt)
             msg = serving.message_at(request.header)
-            applied = await serving.call(lambda: serving.requests.refine(prompt, msg))
+            applied = await serving.call(
+                lambda: serving.requests.refine(prompt, msg), object_ids=[prompt.object_id]
+            )
             response.applied_stamp = applied.header.stamp
             (response.object,) = _select(applied, [prompt.object_id])
             return '; '.join([f'refined {prompt.object_id}', *applied.result.warnings])
@@ -118,7 +121,10 @@ class Services:
         async def serve(serving: Serving) -> str:
             ids = list(request.object_ids)
             response.removed = await serving.call(
-                lambda: serving.requests.remove(ids), urgent=True, cancel_waiting=not ids
+                lambda: serving.requests.remove(ids),
+                object_ids=ids,
+                urgent=True,
+                cancel_waiting=not ids,
             )
             return f'removed {", ".join(response.removed) or "nothing"}'
 
@@ -142,7 +148,9 @@ class Services:
                 msg = request.image[0]
             else:
                 msg = serving.message_at(request.header) or serving.frames.newest()
-            applied = await serving.call(lambda: serving.requests.segment_once(prompts, msg))
+            applied = await serving.call(
+                lambda: serving.requests.segment_once(prompts, msg), object_ids=None
+            )
             _fill(response, applied, [prompt.object_id for prompt in prompts])
             response.label_mask = messages.to_label_mask(applied.result, applied.header)
             return '; '.join([f'segmented {len(prompts)} objects', *applied.result.warnings])

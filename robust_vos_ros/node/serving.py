@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -41,14 +41,20 @@ class Serving:
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # runs while ROS time stands still
 
     async def call(
-        self, function: Callable[[], Any], *, urgent: bool = False, cancel_waiting: bool = False
+        self,
+        function: Callable[[], Any],
+        *,
+        object_ids: Collection[str] | None = (),
+        urgent: bool = False,
+        cancel_waiting: bool = False,
     ) -> Any:
         """Run a function on the worker thread and await its result.
 
         Args:
             function: What to run.
-            urgent: Go before all calls that are not urgent.
-            cancel_waiting: Answer those that wait with CancelledError.
+            object_ids: As of `Worker.submit`.
+            urgent: As of `Worker.submit`.
+            cancel_waiting: As of `Worker.submit`.
 
         Raises:
             NotActiveError, QueueFullError, RequestTimeoutError, CancelledError: It did not get its
@@ -59,11 +65,16 @@ class Serving:
         if worker is None:
             raise NotActiveError('the node was deactivated')
         request = worker.submit(
-            function, self._node.executor, urgent=urgent, cancel_waiting=cancel_waiting
+            function,
+            self._node.executor,
+            object_ids=object_ids,
+            urgent=urgent,
+            cancel_waiting=cancel_waiting,
         )
         timeout_s = self.pipeline.settings.prompt_timeout_s
 
         def give_up() -> None:
+            worker.discard(request)
             request.settle(
                 error=RequestTimeoutError(
                     f'no answer within {timeout_s:g} s; if it is being worked on it may still '
@@ -84,7 +95,9 @@ class Serving:
             raise error
         return result
 
-    async def call_from_topic(self, function: Callable[[], Any]) -> Any:
+    async def call_from_topic(
+        self, function: Callable[[], Any], *, object_ids: Collection[str] = ()
+    ) -> Any:
         """As `call`, for a message that nobody awaits an answer to; few of them may wait.
 
         Raises:
@@ -97,7 +110,7 @@ class Serving:
             )
         self._num_topic_calls += 1
         try:
-            return await self.call(function)
+            return await self.call(function, object_ids=object_ids)
         finally:
             self._num_topic_calls -= 1
 

@@ -6,10 +6,12 @@ content is never overwritten, but renamed. One that cannot be read or written is
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
@@ -39,23 +41,37 @@ class StateFile:
         self._saved: frozenset[uuid.UUID] = frozenset()  # objects in the file, or on the way
         self._saved_s = float('-inf')
 
-    def load(self, tracker: VideoTracker) -> None:
-        """Go on with the tracks of the file, if there is one, and keep it from now on.
+    def check(self) -> None:
+        """Look whether the file can be used, before there is anything to keep in it.
 
         Raises:
             ConfigError: The file cannot be read or written.
         """
+        if self._wanted:
+            with self._explain():
+                _check_usable(self._path)
+
+    def load(self, tracker: VideoTracker) -> None:
+        """Go on with the tracks of the file, if there is one, and keep it from now on.
+
+        Raises:
+            ConfigError: The file cannot be read.
+        """
         if not self._wanted:
             return
-        try:
+        with self._explain():
             self._restore(tracker)
-            _check_writable(self._path)
+        self._writer = _Writer(self._path, self._logger)
+
+    @contextlib.contextmanager
+    def _explain(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise ConfigError(
                 f'state_file: expected a file that can be read and written, got {self._path} '
                 f'({error.strerror}); correct the path or its permissions, or leave it empty'
             ) from error
-        self._writer = _Writer(self._path, self._logger)
 
     def _restore(self, tracker: VideoTracker) -> None:
         try:
@@ -175,9 +191,14 @@ class _Writer:
             self.failed = False
 
 
-def _check_writable(path: Path) -> None:
-    """Raise OSError unless `replace_file` could write; the file itself stays as it is."""
+def _check_usable(path: Path) -> None:
+    """Raise OSError unless the file can be read, where there is one, and `replace_file` can write.
+
+    The file itself stays as it is.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError), path.open('rb'):
+        pass
     new = _beside(path)
     new.touch()
     new.unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from rclpy.executors import Executor
@@ -26,18 +26,25 @@ class RequestTimeoutError(RobustVosError):
 
 
 class CancelledError(RobustVosError):
-    """A reset made the request pointless while it waited."""
+    """A reset that was asked for made the request pointless while it waited."""
 
 
 class Request:
     """A call to run on the worker thread, and the future that an `async` callback awaits.
 
     The future's result is the pair (result, error), one of which is None.
+
+    Attributes:
+        object_ids: Of the objects that it changes, as far as it names them; None = it changes
+            none.
     """
 
-    def __init__(self, call: Callable[[], Any], executor: Executor) -> None:
+    def __init__(
+        self, call: Callable[[], Any], executor: Executor, object_ids: Collection[str] | None = ()
+    ) -> None:
         """Wrap a call; `executor` runs the callback that awaits the future."""
         self.call = call
+        self.object_ids = None if object_ids is None else frozenset(object_ids)
         self.future = Future(executor=executor)
         self._executor = executor
         self._lock = threading.Lock()
@@ -111,6 +118,7 @@ class Worker:
         call: Callable[[], Any],
         executor: Executor,
         *,
+        object_ids: Collection[str] | None = (),
         urgent: bool = False,
         cancel_waiting: bool = False,
     ) -> Request:
@@ -119,27 +127,45 @@ class Worker:
         Args:
             call: What to run.
             executor: Runs the callback that awaits the answer.
-            urgent: Go before all calls that are not urgent.
-            cancel_waiting: Answer those that wait with CancelledError.
+            object_ids: Of the objects that it changes, as far as it names them; None = it changes
+                none.
+            urgent: Go before all calls that are not urgent, unless one of them changes an object
+                of the same id.
+            cancel_waiting: Urgent, and those that wait and change objects get a CancelledError.
 
         Raises:
-            QueueFullError: Too many are waiting.
+            QueueFullError: Too many are waiting; none of them is cancelled.
         """
+        request = Request(call, executor, object_ids)
         if cancel_waiting:
-            for waiting in self._mailbox.drop_requests():
-                waiting.settle(
-                    error=CancelledError(
-                        'all objects were reset or removed while the request waited; send it '
-                        'again if it is still meant'
-                    )
-                )
-        request = Request(call, executor)
-        if not self._mailbox.offer_request(request, urgent=urgent):
+            cancelled = self._mailbox.offer_in_place_of(
+                request, lambda waiting: waiting.object_ids is not None
+            )
+        else:
+            urgent = urgent and self._is_first(request)
+            cancelled = [] if self._mailbox.offer_request(request, urgent=urgent) else None
+        if cancelled is None:
             raise QueueFullError(
                 'too many requests are waiting; wait for an answer before sending the next, or '
                 'raise max_pending_requests'
             )
+        for waiting in cancelled:
+            waiting.settle(
+                error=CancelledError(
+                    'not done: a reset or the removal of all objects was asked for while the '
+                    'request waited; send it again if it is still meant'
+                )
+            )
         return request
+
+    def discard(self, request: Request) -> None:
+        """Take back a request that nobody waits for any more, unless it runs already."""
+        self._mailbox.discard(request)
+
+    def _is_first(self, request: Request) -> bool:
+        """Tell whether no request that waits changes an object of the same id."""
+        ids = request.object_ids or frozenset()
+        return not self._mailbox.is_waiting(lambda item: not ids.isdisjoint(item.object_ids or ()))
 
     def process_waiting_image(self) -> None:
         """Process the waiting image now, if any; for calls running on the worker thread."""

@@ -25,7 +25,16 @@ from robust_vos_ros.core.tracking_config import (
         (TrackerSettings, {'tracked_on': 0.3}, 'tracked_off must be at most tracked_on'),
         (TrackerSettings, {'lost_after_s': 'soon'}, "lost_after_s: .* got 'soon'"),
         (ModelSettings, {'precision': 'fp8'}, "precision: .* got 'fp8'"),
-        (Scale16Settings, {'low': 9, 'high': 9}, 'low must be below high, got 9 and 9'),
+        (
+            Scale16Settings,
+            {'low': 9, 'high': 9},
+            'low must be below high, got 9 and 9; lower low or raise high',
+        ),
+        (
+            Scale16Settings,
+            {'percentile_low': 50.0, 'percentile_high': 50.0},  # nothing between black and white
+            'percentile_low must be below percentile_high, got 50 and 50; lower percentile_low or',
+        ),
     ],
 )
 def test_wrong_settings_are_named(cls, values, message):

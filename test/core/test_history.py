@@ -5,6 +5,7 @@ import pytest
 
 from robust_vos_ros.core.errors import NoFrameError, StampInFutureError, StampTooOldError
 from robust_vos_ros.core.history import FrameHistory
+from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import Frame
 
 NS = 10**9
@@ -35,14 +36,36 @@ def test_the_whole_time_is_kept_at_a_high_rate():
     assert len(newer) == 899
 
 
-def test_memory_bounds_it_and_the_error_says_so():
+def test_memory_bounds_it():
     history = filled(*range(10), max_frames=4)
     assert len(history) == 4
-    with pytest.raises(StampTooOldError, match=r'raise tracking\.prompt_buffer_mb'):
-        history.locate(frame(5.0))
-    with pytest.raises(StampTooOldError, match=r'raise tracking\.prompt_buffer_s'):
-        filled(*range(10), seconds=4.0).locate(frame(4.0))
     assert len(filled(1.0, 2.0, max_frames=0)) == 1  # the newest one always
+
+
+TIME, MEMORY = r'tracking\.prompt_buffer_s', r'tracking\.prompt_buffer_mb'
+
+
+@pytest.mark.parametrize(
+    ('limits', 'stamp_s', 'advice'),
+    [
+        ({'max_frames': 4}, 5.0, f'raise {MEMORY}$'),
+        ({'seconds': 4.0}, 4.0, f'raise {TIME}$'),
+        ({'max_frames': 4, 'seconds': 4.0}, 4.0, f'raise {TIME} and {MEMORY}$'),
+        ({'max_frames': 4, 'seconds': 4.0}, 5.5, f'raise {MEMORY}$'),  # not so long ago
+        ({}, -1.0, r'no frames before; use the stamp of a newer one$'),  # no setting would help
+    ],
+)
+def test_an_error_names_the_setting_that_limits(limits, stamp_s, advice):
+    with pytest.raises(StampTooOldError, match=advice):
+        filled(*range(10), **limits).locate(frame(stamp_s))
+
+
+@pytest.mark.parametrize(('image_size', 'rate_hz'), [(256, 640), (1024, 40)])
+def test_how_far_the_default_memory_reaches(image_size, rate_hz):
+    """As the description of the setting and the CHANGELOG say."""
+    settings = TrackerSettings()
+    num_bytes = 3 * image_size**2 * settings.prompt_buffer_s * rate_hz
+    assert 0.95 < num_bytes / (settings.prompt_buffer_mb * 1e6) <= 1
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The Python client with a real node and a camera."""
 
+import contextlib
 import re
 import threading
 
@@ -11,9 +12,10 @@ from robust_vos.msg import TrackedObjectArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from robust_vos_ros.client import ClientError, RefusedError, RobustVos
+from robust_vos_ros.client import ClientError, RefusedError, RobustVos, prompts
 from robust_vos_ros.client.frames import FrameJoiner
 from robust_vos_ros.client.prompts import to_prompt_message
+from robust_vos_ros.core import prompts as core_prompts
 from robust_vos_ros.core.errors import PromptError
 
 pytestmark = pytest.mark.ros
@@ -72,6 +74,24 @@ def test_it_waits_until_the_node_is_active(watched):
         assert next(vos).objects == {}
 
 
+@contextlib.contextmanager
+def busy(bench):
+    """The executor of the node is held, as while it loads a model."""
+    entered, leave = threading.Event(), threading.Event()
+    bench.server.create_task(lambda: entered.set() or leave.wait(60))
+    assert entered.wait(30)
+    try:
+        yield
+    finally:
+        leave.set()
+
+
+def test_a_node_that_loads_its_model_is_not_missing(watched):
+    reason = r'it is there but does not answer; .* while it loads its model'
+    with busy(watched), pytest.raises(ClientError, match=reason):
+        connect(watched, timeout_s=3.0)
+
+
 @pytest.fixture
 def vos(watched):
     if watched.pipeline is None:
@@ -85,12 +105,23 @@ def stamp_of(msg):
     return msg.header.stamp.sec * 10**9 + msg.header.stamp.nanosec
 
 
-def test_the_example_of_the_readme(watched, vos, helpers, monkeypatch, capsys):
+@pytest.fixture
+def example(watched, helpers, monkeypatch):
     text = (helpers.SOURCE / 'README.md').read_text()
     (example,) = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
     assert 'RobustVos' in example
     assert len(example.splitlines()) <= 20
     monkeypatch.setenv('ROS_DOMAIN_ID', str(watched.domain))
+    return example
+
+
+def test_the_example_of_the_readme_ends_when_it_is_refused(vos, example):
+    vos.add('cup', box=BOX)
+    with pytest.raises(SystemExit, match=r'cup was not added: .*DUPLICATE_ID'):
+        exec(example, {})
+
+
+def test_the_example_of_the_readme(vos, example, capsys):
     exec(example, {})
     (line,) = capsys.readouterr().out.splitlines()
     x, y, num_pixels = map(
@@ -174,12 +205,77 @@ def test_closing_ends_an_iteration(vos):
             if len(seen) == 2:
                 vos.close()
 
-    thread = threading.Thread(target=close_after_two)
+    thread = threading.Thread(target=close_after_two, daemon=True)
     thread.start()
     thread.join(30)
+    assert not thread.is_alive()
     assert len(seen) == 2
     with pytest.raises(ClientError, match=r'closed'):
         vos.reset()
+    with pytest.raises(ClientError, match=r'closed'):
+        vos.next_image(TOPIC)
+
+
+def test_closing_wakes_who_waits_for_an_answer(watched, vos):
+    errors = []
+
+    def add():
+        try:
+            vos.add('late', box=BOX)
+        except ClientError as error:
+            errors.append(str(error))
+
+    sent = vos._connection._clients['/robust_vos/add_objects']._pending_requests
+    thread = threading.Thread(target=add, daemon=True)
+    with busy(watched):
+        thread.start()
+        watched.wait(lambda: sent, 'the request to be sent')
+        vos.close()
+        thread.join(10)
+        assert not thread.is_alive()
+    assert errors == ['the client is closed']
+
+
+def test_the_thread_that_spins_unsubscribes(vos, monkeypatch):
+    """Another one would take subscriptions away while it waits for them."""
+    node, threads, done = vos._connection._node, [], threading.Event()
+    destroy = node.destroy_subscription
+
+    def note_and_destroy(subscription):
+        threads.append(threading.current_thread())
+        destroy(subscription)
+        done.set()
+
+    before = len(list(node.subscriptions))
+    with monkeypatch.context() as patch:
+        patch.setattr(node, 'destroy_subscription', note_and_destroy)
+        vos.next_image(TOPIC)
+        assert done.wait(30)
+    assert threads == [vos._connection._thread]
+    assert len(list(node.subscriptions)) == before
+
+
+def test_the_end_of_the_thread_that_spins_is_told(vos):
+    def fail():
+        raise ValueError('spoilt')
+
+    vos._connection._executor.create_task(fail)
+    with pytest.raises(ClientError, match=r'the thread of the client ended: ValueError: spoilt'):
+        vos.next_image('/nowhere')
+    with pytest.raises(ClientError, match=r'spoilt'):
+        next(vos)
+
+
+def test_what_another_thread_takes_is_not_missing(vos, monkeypatch):
+    wait = vos._connection.wait
+
+    def wait_and_lose(*args):
+        parts = wait(*args)
+        vos._frames.clear()  # by another iteration
+        return parts
+
+    monkeypatch.setattr(vos._connection, 'wait', wait_and_lose)
+    assert next(vos).objects == {}
 
 
 def test_silence_is_an_error(watched, monkeypatch, vos):
@@ -238,6 +334,9 @@ def test_prompts_as_messages():
         {'box': (5, 5, 5, 9)},  # no width
         {'box': (9, 5, 5, 9)},  # corners swapped
         {'box': (-9, 5, -5, 9)},  # beside the image
+        {'box': (-4, -4, 16, 16)},  # 64% inside: another object would be meant
+        {'box': (-4, 5, 8, 9)},  # 67% inside
+        {'box': (-1e30, 2, 3, 4)},
         {'box': (1, 2, float('nan'), 4)},
         {'box': (1, 2, 3, 1e30)},
         {'mask': np.zeros((4, 6, 3))},
@@ -246,3 +345,7 @@ def test_prompts_as_messages():
 def test_prompts_of_no_form(fields):
     with pytest.raises(PromptError, match='expected a'):
         to_prompt_message('it', **fields)
+
+
+def test_boxes_are_cut_by_the_rule_of_the_node():
+    assert prompts._MIN_INSIDE == core_prompts._MIN_INSIDE

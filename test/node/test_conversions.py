@@ -214,6 +214,9 @@ def smooth():
         ('.jpg', smooth()[..., ::-1], 'rgb8; jpeg compressed bgr8', smooth(), 12),
         ('.jpg', smooth()[..., 0], 'mono8; jpeg compressed mono8', gray_of(smooth()[..., 0]), 4),
         ('.jpg', smooth()[..., ::-1], '', smooth(), 12),  # cameras forget the format
+        ('.tiff', RGB[..., ::-1], 'tiff', RGB, 0),
+        ('.bmp', RGB[..., ::-1], 'bmp', RGB, 0),
+        ('.ppm', RGB[..., ::-1], 'ppm', RGB, 0),
     ],
 )
 def test_compressed(extension, pixels, form, expected, tolerance):
@@ -222,11 +225,11 @@ def test_compressed(extension, pixels, form, expected, tolerance):
     assert np.abs(frame.rgb.astype(int) - expected.astype(int)).max() <= tolerance
 
 
-def head_of_png(width, height):
+def head_of_png(width, height, *between):
     """The first bytes of a PNG, as a bomb has them: small data, a huge image."""
     parts = [b'\x89PNG\r\n\x1a\n']
     head = struct.pack('>2I5B', width, height, 8, 2, 0, 0, 0)
-    for kind, content in ((b'IHDR', head), (b'IDAT', zlib.compress(bytes(1000)))):
+    for kind, content in ((b'IHDR', head), *between, (b'IDAT', zlib.compress(bytes(1000)))):
         parts += [struct.pack('>I', len(content)), kind, content]
         parts.append(struct.pack('>I', zlib.crc32(kind + content)))
     return b''.join(parts)
@@ -247,6 +250,22 @@ def test_images_too_large_to_decode(data, monkeypatch):
     monkeypatch.setattr(cv2, 'imdecode', None)  # calling it would be a failure
     with pytest.raises(ImageError, match='pixels'):
         to_frame(msg)
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        # PIL refuses so much text, OpenCV skips it.
+        head_of_png(9_000, 9_000, (b'zTXt', b'a\0\0' + zlib.compress(bytes(2**21)))),
+        b'P7\nWIDTH 9000\nHEIGHT 9000\nDEPTH 1\nMAXVAL 255\nTUPLTYPE NULL\nENDHDR\n',
+        b'#?RADIANCE\n\n-Y 9000 +X 9000\n',
+    ],
+    ids=['PNG with much text', 'PAM', 'HDR'],
+)
+def test_images_whose_size_is_not_known_are_not_decoded(data, monkeypatch):
+    monkeypatch.setattr(cv2, 'imdecode', None)  # calling it would be a failure
+    with pytest.raises(ImageError, match='its size cannot be told; expected JPEG or PNG'):
+        to_frame(CompressedImage(format='png', data=array.array('B', data)))
 
 
 THERMAL = np.linspace(7000, 8000, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint16)

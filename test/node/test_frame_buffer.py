@@ -79,7 +79,7 @@ def test_clear():
     [
         ((), 1.0, NoFrameError, 'no image has been received'),
         ((5.0, 6.0), 6.1, StampInFutureError, 'not arrived yet; the buffer holds 5.0.* to 6.0'),
-        ((5.0, 6.0), 4.9, StampTooOldError, 'left the buffer.*raise tracking.prompt_buffer_s'),
+        ((5.0, 6.0), 4.9, StampTooOldError, 'not in the buffer.*No image was received before'),
         (
             (5.0, 6.0),
             5.6,
@@ -91,3 +91,20 @@ def test_clear():
 def test_what_is_not_there(stamps_s, wanted_s, error, words):
     with pytest.raises(error, match=words):
         filled(*stamps_s).find(round(wanted_s * NS))
+
+
+TIME, MEMORY = 'tracking.prompt_buffer_s', 'input.prompt_buffer_mb'
+
+
+@pytest.mark.parametrize(
+    ('limits', 'wanted_s', 'advice'),
+    [
+        ({'max_age_s': 4.0}, 3.0, f'raise {TIME}$'),
+        ({'max_age_s': 30.0, 'max_bytes': 300}, 6.0, f'raise {MEMORY}$'),
+        ({'max_age_s': 4.0, 'max_bytes': 300}, 6.0, f'raise {MEMORY}$'),  # not so long ago
+        ({'max_age_s': 4.0, 'max_bytes': 300}, 3.0, f'raise {TIME} and {MEMORY}$'),
+    ],
+)
+def test_an_error_names_the_setting_that_limits(limits, wanted_s, advice):
+    with pytest.raises(StampTooOldError, match=advice):
+        filled(*range(10), **limits).find(round(wanted_s * NS))

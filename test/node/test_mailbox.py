@@ -30,12 +30,33 @@ def test_urgent_requests_go_first_and_have_room_of_their_own():
     assert [box.take_request() for _ in range(5)] == [0, 1, 'a', 'b', None]
 
 
-def test_dropping_requests_leaves_the_urgent_ones():
-    box = Mailbox(max_requests=2)
-    box.offer_request('a')
+def test_an_urgent_request_takes_the_place_of_others_if_it_is_accepted():
+    box = Mailbox(max_requests=3)
+    for request in 'abc':
+        box.offer_request(request)
+    for request in 'uv':
+        box.offer_request(request, urgent=True)
+    assert box.offer_in_place_of('now', lambda item: item != 'b') == ['a', 'c']
+    assert box.offer_in_place_of('more', lambda _: True) is None
+    assert [box.take_request() for _ in range(5)] == ['u', 'v', 'now', 'b', None]
+
+
+@pytest.mark.parametrize('urgent', [False, True])
+def test_a_discarded_request_leaves_its_place(urgent):
+    box = Mailbox(max_requests=1)
+    assert box.offer_request('gone', urgent=urgent)
+    box.discard('gone')
+    box.discard('never there')
+    assert box.offer_request('next', urgent=urgent)
+    assert [box.take_request(), box.take_request()] == ['next', None]
+
+
+def test_only_requests_that_are_not_urgent_count_as_waiting():
+    box = Mailbox(max_requests=1)
     box.offer_request('now', urgent=True)
-    assert box.drop_requests() == ['a']
-    assert [box.take_request(), box.take_request()] == ['now', None]
+    assert not box.is_waiting(lambda _: True)
+    box.offer_request('a')
+    assert [box.is_waiting(lambda item, x=x: item == x) for x in 'ab'] == [True, False]
 
 
 def test_images_do_not_push_out_requests():

@@ -152,8 +152,10 @@ def test_wrong_weights(managed, tmp_path):
         assert result.successful, result.reason
 
     set_checkpoint(missing)
+    num_publishers = len(list(bench.robust_vos.publishers))
     assert not change(bench, 'CONFIGURE')
     assert state(bench) == 'unconfigured'
+    assert len(list(bench.robust_vos.publishers)) == num_publishers
 
     def last_report():
         return next((item for report in reports[-1:] for item in report.status), None)

@@ -418,8 +418,10 @@ def test_reset_goes_before_waiting_requests_and_cancels_them(bench, helpers, kin
     assert bench.add(helpers.make_box_prompt('old')).success
     with Held(bench) as mailbox:
         fields = {'prompts': [helpers.make_box_prompt('waiting')]}
+        once = bench.send(SegmentOnce, '/robust_vos/segment_once', **fields)
+        bench.wait(lambda: mailbox._requests, 'the first request to wait')
         adds = [bench.send(AddObjects, '/robust_vos/add_objects', **fields) for _ in range(40)]
-        bench.wait(lambda: sum(add.done() for add in adds) == 8, 'a full queue')
+        bench.wait(lambda: sum(add.done() for add in adds) == 9, 'a full queue')
         if kind == 'reset':
             answer = bench.send(Trigger, '/robust_vos/reset')
         else:
@@ -428,10 +430,11 @@ def test_reset_goes_before_waiting_requests_and_cancels_them(bench, helpers, kin
         assert len(mailbox._urgent) == 1
         assert bench.call(SetBool, '/robust_vos/set_enabled', data=False).success  # at once
         assert bench.call(SetBool, '/robust_vos/set_enabled', data=True).success
-    bench.wait(answer.done, 'the answer')
+    bench.wait(lambda: answer.done() and once.done(), 'the answers')
     assert answer.result().success, answer.result().message
     codes = sorted(add.result().error_code for add in adds)
-    assert codes == [ErrorCode.QUEUE_FULL] * 8 + [ErrorCode.CANCELLED] * 32
+    assert codes == [ErrorCode.QUEUE_FULL] * 9 + [ErrorCode.CANCELLED] * 31
+    assert once.result().success, once.result().message  # it changes no object
     assert bench.show().objects == []
 
 
@@ -453,6 +456,20 @@ def test_removal_goes_before_waiting_requests(bench, helpers):
         ('old', TrackEvent.REMOVED),
         ('new', TrackEvent.ADDED),
     ]
+
+
+def test_a_removal_keeps_its_turn_behind_a_request_of_the_same_id(bench, helpers):
+    bench.show()
+    with Held(bench) as mailbox:
+        prompts = [helpers.make_box_prompt('new')]
+        add = bench.send(AddObjects, '/robust_vos/add_objects', prompts=prompts)
+        bench.wait(lambda: mailbox._requests, 'the request to wait')
+        removal = bench.send(RemoveObjects, '/robust_vos/remove_objects', object_ids=['new'])
+        bench.wait(lambda: len(mailbox._requests) == 2, 'the removal to wait')
+    bench.wait(lambda: add.done() and removal.done(), 'answers')
+    assert add.result().success
+    assert removal.result().removed == ['new']
+    assert bench.show().objects == []
 
 
 def test_a_flood_of_clicks_leaves_room_for_services(bench, helpers):
@@ -508,7 +525,13 @@ def test_timeout_and_full_queue(strict_bench, helpers):
         strict_bench.wait(lambda: all(future.done() for future in futures), 'answers')
         # While they wait the executor is free: this needs no worker.
         assert strict_bench.call(ListObjects, '/robust_vos/list_objects').success
+        # What timed out takes no place in the queue of two.
+        again = [strict_bench.call(Trigger, '/robust_vos/reset') for _ in range(4)]
+        late = strict_bench.add(prompt)
+    assert late.error_code == ErrorCode.TIMEOUT
     codes = sorted(future.result().error_code for future in futures)
     assert codes == [ErrorCode.QUEUE_FULL] * 3 + [ErrorCode.TIMEOUT] * 2
+    assert len(again) == 4
+    assert {answer.message.partition(':')[0] for answer in again} == {'TIMEOUT'}
     assert strict_bench.show().objects == []  # what timed out while it waited was not done
     assert strict_bench.failures == []

@@ -10,6 +10,9 @@ from robust_vos.msg import TrackedObject
 from robust_vos.srv import ListObjects, RemoveObjects
 from std_srvs.srv import Trigger
 
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.node import lifecycle_node
+
 pytestmark = pytest.mark.ros
 
 LONG_S = 3600.0  # nothing is saved because of the time
@@ -79,10 +82,37 @@ def test_an_unusable_file_is_kept_under_another_name(kept, helpers):
     bench.wait_for_input()
 
 
-@pytest.mark.parametrize('kind', ['folder', 'parent is a file', 'nothing can be written'])
-def test_a_file_that_cannot_be_read_or_written_is_an_error(kept, tmp_path, kind):
+def fail_to_configure(bench):
+    """Return why."""
+    transition = Transition(id=Transition.TRANSITION_CONFIGURE)
+    answer = bench.call(ChangeState, '/robust_vos/change_state', transition=transition)
+    assert not answer.success
+    return bench.call(ListObjects, '/robust_vos/list_objects').message
+
+
+def test_a_file_that_goes_bad_meanwhile_leaves_no_publishers(kept, monkeypatch):
     bench = kept
     change(bench, 'DEACTIVATE', 'CLEANUP')
+    num_publishers = len(list(bench.robust_vos.publishers))
+
+    def fail(*_):
+        raise ConfigError('gone')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lifecycle_node.StateFile, 'load', fail)
+        for _ in range(2):
+            assert 'gone' in fail_to_configure(bench)
+            assert len(list(bench.robust_vos.publishers)) == num_publishers
+    change(bench, 'CONFIGURE', 'ACTIVATE')
+    bench.wait_for_input()
+
+
+@pytest.mark.parametrize('kind', ['folder', 'parent is a file', 'nothing can be written'])
+def test_a_file_that_cannot_be_read_or_written_is_an_error(kept, tmp_path, kind, monkeypatch):
+    """At once, before the model is loaded."""
+    bench = kept
+    change(bench, 'DEACTIVATE', 'CLEANUP')
+    num_publishers = len(list(bench.robust_vos.publishers))
     path = tmp_path / 'tracks'
     if kind == 'folder':
         path.mkdir()
@@ -97,11 +127,11 @@ def test_a_file_that_cannot_be_read_or_written_is_an_error(kept, tmp_path, kind)
     new = [Parameter('state_file', value=str(path))]
     (result,) = bench.on_node(lambda: bench.robust_vos.set_parameters(new))
     assert result.successful
-    transition = Transition(id=Transition.TRANSITION_CONFIGURE)
-    answer = bench.call(ChangeState, '/robust_vos/change_state', transition=transition)
-    assert not answer.success
-    why = bench.call(ListObjects, '/robust_vos/list_objects').message
+    with monkeypatch.context() as patch:
+        patch.setattr(lifecycle_node, 'load_model', None)  # calling it would be another error
+        why = fail_to_configure(bench)
     assert f'state_file: expected a file that can be read and written, got {path}' in why
+    assert len(list(bench.robust_vos.publishers)) == num_publishers
     (result,) = bench.on_node(lambda: bench.robust_vos.set_parameters(old))
     assert (tmp_path / 'tracks').is_dir() or (tmp_path / 'tracks').read_text() == 'mine'
     change(bench, 'CONFIGURE', 'ACTIVATE')

@@ -123,15 +123,65 @@ def test_urgent_requests_go_first_and_may_cancel_those_that_wait(executor):
     worker.submit(gate, executor)
     assert gate.entered.wait(TIMEOUT_S)
     cancelled = worker.submit(lambda: order.append('cancelled'), executor)
+    worker.submit(lambda: order.append('changes nothing'), executor, object_ids=None)
     worker.submit(lambda: order.append('reset'), executor, urgent=True, cancel_waiting=True)
     done = threading.Event()
     worker.submit(lambda: order.append('later') or done.set(), executor)
     worker.submit(lambda: order.append('removal'), executor, urgent=True)
     assert isinstance(cancelled.future.result()[1], CancelledError)
+    assert 'was asked for' in str(cancelled.future.result()[1])  # it is not done yet
     gate.leave.set()
     assert done.wait(TIMEOUT_S)
     assert worker.stop(TIMEOUT_S)
-    assert order == ['reset', 'removal', 'later']
+    assert order == ['reset', 'removal', 'changes nothing', 'later']
+
+
+def test_a_refused_reset_cancels_nothing(executor):
+    worker, _ = make(lambda _: None, max_requests=1)
+    gate = Gate()
+    worker.submit(gate, executor)
+    assert gate.entered.wait(TIMEOUT_S)
+    done = threading.Event()
+    waiting = worker.submit(done.set, executor)
+    worker.submit(lambda: None, executor, urgent=True)
+    with pytest.raises(QueueFullError):
+        worker.submit(lambda: None, executor, urgent=True, cancel_waiting=True)
+    assert not waiting.settled
+    gate.leave.set()
+    assert done.wait(TIMEOUT_S)
+    assert worker.stop(TIMEOUT_S)
+
+
+def test_an_urgent_request_does_not_overtake_one_about_the_same_object(executor):
+    order = []
+    worker, _ = make(lambda _: None)
+    gate = Gate()
+    worker.submit(gate, executor)
+    assert gate.entered.wait(TIMEOUT_S)
+    worker.submit(lambda: order.append('add a, b'), executor, object_ids=['a', 'b'])
+    worker.submit(lambda: order.append('once'), executor, object_ids=None)
+    worker.submit(lambda: order.append('remove b'), executor, object_ids=['b'], urgent=True)
+    worker.submit(lambda: order.append('remove c'), executor, object_ids=['c'], urgent=True)
+    done = threading.Event()
+    worker.submit(done.set, executor)
+    gate.leave.set()
+    assert done.wait(TIMEOUT_S)
+    assert worker.stop(TIMEOUT_S)
+    assert order == ['remove c', 'add a, b', 'once', 'remove b']
+
+
+@pytest.mark.parametrize('urgent', [False, True])
+def test_a_discarded_request_leaves_its_place(executor, urgent):
+    worker, _ = make(lambda _: None, max_requests=1)
+    gate = Gate()
+    worker.submit(gate, executor)
+    assert gate.entered.wait(TIMEOUT_S)
+    worker.discard(worker.submit(lambda: None, executor, urgent=urgent))
+    done = threading.Event()
+    worker.submit(done.set, executor, urgent=urgent)
+    gate.leave.set()
+    assert done.wait(TIMEOUT_S)
+    assert worker.stop(TIMEOUT_S)
 
 
 def test_stop_answers_waiting_requests(executor):
