@@ -25,18 +25,12 @@ from robust_vos_ros.core.memory_writer import write
 from robust_vos_ros.core.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.moga import Gates
 from robust_vos_ros.core.objects import LiveObject, slots_of
-from robust_vos_ros.core.observation import (
-    Observation,
-    box_agreement,
-    observe,
-)
+from robust_vos_ros.core.observation import Observation, observe
 from robust_vos_ros.core.references import References
-from robust_vos_ros.core.survivors import Survivors, select
+from robust_vos_ros.core.survivors import Survivors, observe_survivors, select
 from robust_vos_ros.core.tensors import Candidates, Features
 from robust_vos_ros.core.tracking_config import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, EventType
-
-_NO_ALTERNATIVE = -1.0
 
 
 class Propagator:
@@ -189,7 +183,10 @@ class Propagator:
         unseen = [item.state in UNSEEN_STATES for item in items]
         alive = select(self.tree, slots, owners, candidates, settings.tree, unseen=unseen)
         looks = self.likeness.looks.describe(planes, alive.kept.mask_logits[:, 0])
-        seen = self._observe(items, alive, candidates, gates, looks)
+        compared = self.likeness.compare_looks(
+            slots[alive.owners], looks, alive.kept.mask_logits[:, 0], items
+        )
+        seen = observe_survivors(alive, candidates, gates, compared)
         in_view = [item.visible for item in items]
         seen = settle(self.model, alive, seen, settings.duplicate_iou, in_view)
         self._branch(items, alive)
@@ -249,35 +246,6 @@ class Propagator:
         dense = self.model.calibrate(features, pix, references, previous, lead=lead)
         guide = previous if self.model.previous_mask else None
         return gates, self.model.decode(features, pix, None, guide, dense=dense)
-
-    def _observe(
-        self,
-        items: Sequence[LiveObject],
-        alive: Survivors,
-        candidates: Candidates,
-        gates: Gates | None,
-        looks: torch.Tensor,
-    ) -> list[Observation]:
-        """Measure the survivors, also against the looks of their objects."""
-        rows = torch.from_numpy(alive.rows)
-        chosen = alive.kept.mask_logits[:, 0] > 0
-        others = candidates.ious[rows].clone()
-        others[others == alive.kept.ious] = _NO_ALTERNATIVE
-        alternative = candidates.take(rows, others.argmax(dim=1)).mask_logits[:, 0] > 0
-        slots, logits = slots_of(items)[alive.owners], alive.kept.mask_logits[:, 0]
-        seen = observe(
-            alive.kept,
-            box_agreement(chosen, alternative),
-            None if gates is None else gates.activity[rows],
-            self.likeness.compare_looks(slots, looks, logits, items),
-        )
-        for owner, branches in enumerate(alive.branches):
-            for row, branch in zip(np.flatnonzero(alive.owners == owner), branches, strict=True):
-                if len(branches) > 1:
-                    rival = branches[1] if branch is branches[0] else branches[0]
-                    margin = branch.score - rival.score
-                    seen[row] = dataclasses.replace(seen[row], margin=margin)
-        return seen
 
     def _see(self, items: Sequence[LiveObject], features: Features, logits: torch.Tensor) -> None:
         """Let what is believed of this frame be what the next one is compared with."""

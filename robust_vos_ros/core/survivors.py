@@ -12,9 +12,13 @@ import numpy as np
 import torch
 
 from robust_vos_ros.core.memory_tree import Branch, MemoryTree, Proposals, grow, is_uncertain
-from robust_vos_ros.core.observation import mask_agreement
+from robust_vos_ros.core.moga import Gates
+from robust_vos_ros.core.observation import Observation, box_agreement, mask_agreement, observe
+from robust_vos_ros.core.prototypes import Likenesses
 from robust_vos_ros.core.tensors import Candidates
 from robust_vos_ros.core.tracking_config import TreeSettings
+
+_NO_ALTERNATIVE = -1.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -82,6 +86,36 @@ def select(
         kept=candidates.take(torch.tensor(np.array(rows)), torch.from_numpy(picked)),
         branches=branches,
     )
+
+
+def observe_survivors(
+    alive: Survivors, candidates: Candidates, gates: Gates | None, compared: Likenesses
+) -> list[Observation]:
+    """Measure the K survivors, also against what they left behind.
+
+    Args:
+        alive: The survivors.
+        candidates: All B x M masks they were chosen from.
+        gates: Of the adapter; None without one.
+        compared: How much the survivors look like their objects.
+    """
+    rows = torch.from_numpy(alive.rows)
+    chosen = alive.kept.mask_logits[:, 0] > 0
+    others = candidates.ious[rows].clone()
+    others[others == alive.kept.ious] = _NO_ALTERNATIVE
+    alternative = candidates.take(rows, others.argmax(dim=1)).mask_logits[:, 0] > 0
+    seen = observe(
+        alive.kept,
+        box_agreement(chosen, alternative),
+        None if gates is None else gates.activity[rows],
+        compared,
+    )
+    for owner, branches in enumerate(alive.branches):
+        for row, branch in zip(np.flatnonzero(alive.owners == owner), branches, strict=True):
+            if len(branches) > 1:
+                rival = branches[1] if branch is branches[0] else branches[0]
+                seen[row] = dataclasses.replace(seen[row], margin=branch.score - rival.score)
+    return seen
 
 
 def _merge(
