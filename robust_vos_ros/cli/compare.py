@@ -57,7 +57,7 @@ def compare(
     from robust_vos_ros.core.network import load_model
     from robust_vos_ros.data.video_folder import open_dataset
     from robust_vos_ros.eval import compare as comparison
-    from robust_vos_ros.eval.clip_scores import make_clip_report, make_clip_table
+    from robust_vos_ros.eval.clip_scores import make_clip_report, make_clip_table, make_size_table
 
     dataset = open_dataset(root, layout=layout, split=split)
     entrants, models = comparison.baselines(), {}
@@ -81,6 +81,8 @@ def compare(
         for title, most in (('one object', 1), ('several objects', _MOST_OBJECTS)):
             clip_rows = _score_stills(models, stills, clips, most)
             console.print(make_clip_table(clip_rows, title))
+            if most > 1:
+                console.print(make_size_table(clip_rows))
             report[f'stills, {title}'] = make_clip_report(clip_rows)
     if json_path:
         json_path.parent.mkdir(parents=True, exist_ok=True)

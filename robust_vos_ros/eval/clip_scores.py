@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,11 +14,30 @@ from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.types import Frame, Prompt
+from robust_vos_ros.core.types import Frame, ObjectState, Prompt, TrackResult
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.eval.metrics import SequenceScore, mean_of, score_sequence
 
 _STEP_NS = 66_666_667  # 15 frames per second
+
+
+# Bounds of the sizes of objects, share of the image, that are looked at apart.
+SIZES = (0.0, 0.003, 0.01, 0.03, 0.1, 1.0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ObjectScore:
+    """One object of one clip.
+
+    Attributes:
+        size: Share of the image that its first mask covers, 0 to 1.
+        score: As DAVIS scores it.
+        tracked: Share of the frames after the first in which it was TRACKED, 0 to 1.
+    """
+
+    size: float
+    score: SequenceScore
+    tracked: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,13 +47,18 @@ class ClipRow:
     Attributes:
         alone: Each object has a tracker of its own.
         together: The objects of a clip are followed by one tracker, and compete for pixels.
-        num_objects: How many were scored.
+        objects: Every object, followed together with the others of its clip.
     """
 
     name: str
     alone: SequenceScore
     together: SequenceScore
-    num_objects: int
+    objects: tuple[ObjectScore, ...]
+
+    @property
+    def num_objects(self) -> int:
+        """How many objects were scored."""
+        return len(self.objects)
 
 
 def score_clips(
@@ -58,8 +83,8 @@ def score_clips(
         DatasetError: No clip shows such an object in its first frame.
         ImageError: A clip is too short.
     """
-    alone: dict[str, list[SequenceScore]] = {name: [] for name in models}
-    together: dict[str, list[SequenceScore]] = {name: [] for name in models}
+    alone: dict[str, list[ObjectScore]] = {name: [] for name in models}
+    together: dict[str, list[ObjectScore]] = {name: [] for name in models}
     for clip in clips:
         areas = clip.masks[:, 0].mean(axis=(1, 2))
         truth = clip.masks[areas >= max(min_area, 1e-9)].astype(bool)
@@ -74,9 +99,45 @@ def score_clips(
             f'{min_area:.2%} of the image, got none'
         )
     return [
-        ClipRow(name, mean_of(alone[name]), mean_of(together[name]), len(alone[name]))
+        ClipRow(name, _mean(alone[name]), _mean(together[name]), tuple(together[name]))
         for name in models
     ]
+
+
+def make_size_table(rows: Sequence[ClipRow]) -> Table:
+    """Return how well objects of each size are followed, in percent."""
+    table = Table(title='Objects by their size, together with others; percent')
+    for heading in ('', 'share of the image', 'objects', 'J&F', 'TRACKED'):
+        table.add_column(heading, justify='left' if not heading else 'right')
+    for row in rows:
+        for entry in make_size_report(row):
+            low, high = (100 * bound for bound in entry['share_of_image'])
+            table.add_row(
+                row.name,
+                f'{low:g} to {high:g}',
+                str(entry['objects']),
+                f'{entry["jf"]:.1f}',
+                f'{entry["tracked"]:.1f}',
+            )
+    return table
+
+
+def make_size_report(row: ClipRow) -> list[dict[str, Any]]:
+    """Return the same of one network for a JSON file; sizes that did not occur are left out."""
+    report = []
+    for low, high in itertools.pairwise(SIZES):
+        mine = [one for one in row.objects if low <= one.size < high]
+        if mine:
+            tracked = 100 * float(np.mean([one.tracked for one in mine]))
+            report.append(
+                {
+                    'share_of_image': (low, high),
+                    'objects': len(mine),
+                    'jf': _mean(mine).percents['jf'],
+                    'tracked': round(tracked, 2),
+                }
+            )
+    return report
 
 
 def make_clip_table(rows: Sequence[ClipRow], title: str) -> Table:
@@ -100,6 +161,7 @@ def make_clip_report(rows: Sequence[ClipRow]) -> list[dict[str, Any]]:
             'objects': row.num_objects,
             'alone': row.alone.percents,
             'together': row.together.percents,
+            'sizes': make_size_report(row),
         }
         for row in rows
     ]
@@ -107,7 +169,7 @@ def make_clip_report(rows: Sequence[ClipRow]) -> list[dict[str, Any]]:
 
 def track_prompts(
     model: Model, images: Sequence[np.ndarray], prompts: Sequence[Prompt]
-) -> dict[str, list[np.ndarray]]:
+) -> list[TrackResult]:
     """Follow objects from the first image.
 
     Args:
@@ -116,7 +178,7 @@ def track_prompts(
         prompts: One for each object, in the first image.
 
     Returns:
-        The (H, W) bool masks that the engine publishes, one per image, by object.
+        What the engine publishes for each image.
     """
     settings = TrackerSettings()
     room = max(settings.max_objects, len(prompts))
@@ -125,16 +187,28 @@ def track_prompts(
     results = [tracker.add(prompts)]
     for index, image in enumerate(images[1:], 1):
         results.append(tracker.step(Frame(image, index * _STEP_NS)))
-    return {
-        prompt.object_id: [result.mask(prompt.object_id) for result in results]
-        for prompt in prompts
-    }
+    return results
 
 
-def _follow(model: Model, clip: Clip, truth: np.ndarray) -> list[SequenceScore]:
+def _follow(model: Model, clip: Clip, truth: np.ndarray) -> list[ObjectScore]:
     """Return the score of each object of (K, T, H, W) bool masks, followed by one tracker."""
     if not len(truth):
         return []
     prompts = [Prompt(str(index), mask=masks[0]) for index, masks in enumerate(truth)]
-    found = track_prompts(model, list(clip.images), prompts)
-    return [score_sequence(found[str(index)], list(masks)) for index, masks in enumerate(truth)]
+    results = track_prompts(model, list(clip.images), prompts)
+    return [
+        ObjectScore(
+            float(masks[0].mean()),
+            score_sequence([result.mask(str(index)) for result in results], list(masks)),
+            float(np.mean([_is_tracked(result, str(index)) for result in results[1:]])),
+        )
+        for index, masks in enumerate(truth)
+    ]
+
+
+def _is_tracked(result: TrackResult, object_id: str) -> bool:
+    return any(o.object_id == object_id and o.state == ObjectState.TRACKED for o in result.objects)
+
+
+def _mean(objects: Sequence[ObjectScore]) -> SequenceScore:
+    return mean_of([one.score for one in objects])

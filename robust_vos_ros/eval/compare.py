@@ -85,7 +85,8 @@ def network_entrants(
     def entrant(form: PromptForm) -> Entrant:
         def track(images: Sequence[np.ndarray], first_mask: np.ndarray) -> list[np.ndarray]:
             prompt = make_prompt(form, first_mask, _OBJECT_ID)
-            return track_prompts(model, images, [prompt])[_OBJECT_ID]
+            results = track_prompts(model, images, [prompt])
+            return [result.mask(_OBJECT_ID) for result in results]
 
         return Entrant(f'{name} {_TITLES[form]}', track)
 

@@ -1,5 +1,7 @@
 """Short clips with several objects, on the shipped nano and rendered clips."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from rich.console import Console
@@ -7,10 +9,16 @@ from rich.console import Console
 from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import DatasetError, ImageError
 from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.synthetic import SyntheticSettings, render_clip
 from robust_vos_ros.eval import clip_scores
-from robust_vos_ros.eval.clip_scores import make_clip_report, make_clip_table, score_clips
+from robust_vos_ros.eval.clip_scores import (
+    make_clip_report,
+    make_clip_table,
+    make_size_report,
+    score_clips,
+)
 from robust_vos_ros.eval.metrics import score_sequence
 
 
@@ -62,7 +70,9 @@ def test_the_mean_is_over_objects_and_absent_ones_count_as_davis_counts(monkeypa
     single = Clip('single', several.images, masks[:1])
 
     def keep_first_masks(model, images, prompts):
-        return {prompt.object_id: [prompt.mask] * len(images) for prompt in prompts}
+        shown = {prompt.object_id: prompt.mask for prompt in prompts}
+        states = [SimpleNamespace(object_id='0', state=ObjectState.TRACKED)]
+        return [SimpleNamespace(mask=shown.get, objects=states) for _ in images]
 
     monkeypatch.setattr(clip_scores, 'track_prompts', keep_first_masks)
     (row,) = score_clips({'copy': None}, [several, single], min_area=0.01)
@@ -71,6 +81,11 @@ def test_the_mean_is_over_objects_and_absent_ones_count_as_davis_counts(monkeypa
     truth = list(masks[1].astype(bool))
     assert score_sequence([truth[0]] * 6, truth).j == 0.5
     assert row.alone.j == row.together.j == pytest.approx((1.0 + 0.5 + 1.0) / 3)
+    assert [one.tracked for one in row.objects] == [1.0, 0.0, 1.0]
+    (large,) = make_size_report(row)
+    assert large['share_of_image'] == (0.1, 1.0)
+    assert (large['objects'], large['tracked']) == (3, 66.67)
+    assert large['jf'] == row.together.percents['jf']
 
 
 @pytest.mark.parametrize(
