@@ -44,6 +44,19 @@ def warn_of_misfit(item: LiveObject, misfit: float, settings: GuardSettings) -> 
     return [text]
 
 
+def warn_of_size(item: LiveObject, settings: GuardSettings) -> list[str]:
+    """Return a sentence where what was prompted is too small to be followed well."""
+    share = item.prompted_coverage
+    if not 0.0 < share < settings.small_prompt:
+        return []
+    text = (
+        f'{item.object_id!r}: the mask covers {share:.2%} of the image, less than '
+        f'{settings.small_prompt:.2%}: it may be lost soon; bring the camera nearer, or crop the '
+        'image'
+    )
+    return [text]
+
+
 def is_misfit(item: LiveObject, settings: GuardSettings) -> bool:
     """Whether the mask of the newest prompt does not fit its box and clicks."""
     return settings.enabled and item.prompt_misfit > settings.max_misfit

@@ -12,7 +12,7 @@ import torch
 from robust_vos_ros.core import snapshot
 from robust_vos_ros.core.calibration import Evidence
 from robust_vos_ros.core.errors import SnapshotError
-from robust_vos_ros.core.guard import warn_of_misfit
+from robust_vos_ros.core.guard import warn_of_misfit, warn_of_size
 from robust_vos_ros.core.history import FrameHistory, Record
 from robust_vos_ros.core.lag import LagWindow
 from robust_vos_ros.core.likeness import Scene
@@ -347,12 +347,13 @@ class VideoTracker:
         return Context(self.model.attend(features, view, gates), previous)
 
     def _start(self, items: list[LiveObject], segment: Segments, record: Record) -> list[str]:
-        """Begin with prompted masks; returns warnings of those that do not fit their prompts."""
+        """Begin with prompted masks; returns warnings of misfits and of very small objects."""
         features = self._segmenter.encode(record)
         self._propagator.start(items, features, segment.kept, segment.spatial, record)
-        pairs = zip(items, segment.misfit, strict=True)
-        rule = self.settings.guard
-        return [text for item, misfit in pairs for text in warn_of_misfit(item, misfit, rule)]
+        warnings, rule = [], self.settings.guard
+        for item, misfit in zip(items, segment.misfit, strict=True):
+            warnings += warn_of_misfit(item, misfit, rule) + warn_of_size(item, rule)
+        return warnings
 
     def _track(self, items: list[LiveObject], record: Record) -> list[TrackEvent]:
         """Track some objects into one frame, in one batch."""

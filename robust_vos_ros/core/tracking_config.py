@@ -274,6 +274,14 @@ class GuardSettings(Settings):
         ge=0.0,
         le=1.0,
     )
+    small_prompt: float = setting(
+        0.003,
+        'It also warns of a mask of less than this share of the image: things that small are '
+        'seldom followed for long (docs/nano.md has a table).',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
 
 
 class TrackerSettings(Settings):

@@ -176,6 +176,18 @@ def test_a_mask_that_goes_beyond_its_box_is_told_and_cut(model, make_scene):
     assert once.warnings
 
 
+def test_a_prompt_for_a_very_small_thing_is_told(model, scene):
+    tracker = VideoTracker(model, TrackerSettings())
+    tracker.step(scene.frame(0))
+    mask = np.zeros(scene.size_hw, bool)
+    mask[100:110, 100:110] = True
+    (warning,) = tracker.add([Prompt('speck', mask=mask)]).warnings
+    assert "'speck'" in warning
+    assert '0.1' in warning
+    mask[80:140, 80:140] = True
+    assert tracker.add([Prompt('patch', mask=mask)]).warnings == ()
+
+
 def test_the_same_input_gives_the_same_bits(model, scene):
     def run():
         tracker = started(VideoTracker(model, TrackerSettings()), scene, 0, 1)
