@@ -147,7 +147,8 @@ def test_an_uncertain_object_is_tracked_in_several_pathways(model, scene, monkey
     settings = TrackerSettings.plain().model_copy(update={'tree': always})
     results = run(model, scene, settings, 20)
     assert rows[0] == 2
-    assert set(rows[1:]) <= {5, 6}  # distinct ones are few where all agree
+    assert set(rows[1:]) <= {4, 5, 6}  # distinct ones are few where all agree
+    assert max(rows) == 6
     # The best pathway is published: its masks sit on the discs.
     for mask, item in zip(scene.masks(19), results[-1].objects, strict=True):
         found = results[-1].mask(item.object_id)

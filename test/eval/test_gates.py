@@ -44,7 +44,7 @@ def test_gates_are_recorded_for_each_object_and_drawn(dataset_root, adapter_file
     assert severity[-1] == pytest.approx(4.0)
 
     picture = dataset_root / 'gates.png'
-    options = ['--adapter', str(adapter_file), '--corruption', 'rain', '--out', str(picture)]
+    options = [str(adapter_file), '--corruption', 'rain', '--out', str(picture)]
     result = runner.invoke(app, ['gates', str(dataset_root), 'square', *options])
     assert result.exit_code == 0, result.output
     assert cv2.imread(str(picture)).shape[0] > 200

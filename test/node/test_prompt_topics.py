@@ -66,7 +66,9 @@ def hidden(bench, helpers, monkeypatch):
     tracker = bench.pipeline._tracker
     looks = tracker._propagator.likeness.prototypes
     with monkeypatch.context() as patch:
-        patch.setattr(looks, 'compare', lambda slots, *_: (torch.full((len(slots),), -1.0),) * 2)
+        patch.setattr(
+            looks, 'compare', lambda slots, *_: Likenesses(*[torch.full((len(slots),), -1.0)] * 3)
+        )
         assert is_lost(bench.show().objects[0])
     return lost
 

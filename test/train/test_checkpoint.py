@@ -57,7 +57,7 @@ def test_weights_come_from_their_file_and_the_head_from_the_state(
     assert trainer.step == 0
     assert not trainer.optimizer.state
     trainer.run()
-    assert read_log(tmp_path / 'both' / LOG_FILE)[0]['run']['start_state'] == '2 of 2 tensors'
+    assert read_log(tmp_path / 'both' / LOG_FILE)[0]['run']['start_state'] == '4 of 4 tensors'
 
 
 def test_without_weights_the_network_is_taken_as_well(state, tiny_settings, tmp_path):
