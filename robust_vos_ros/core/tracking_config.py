@@ -228,7 +228,7 @@ class GuardSettings(Settings):
         le=100.0,
     )
     confirm_similarity: float = setting(
-        0.95,
+        0.88,
         'A mask that looks this much (cosine) like a prompted frame, or one just after that, may '
         'grow beyond these.',
         dynamic=True,

@@ -187,7 +187,7 @@ def test_extreme_scores_do_not_overflow():
     assert item.existence == pytest.approx(1.0)
 
 
-def sized(growth=1.0, spread=1.0, verified=0.9):
+def sized(growth=1.0, spread=1.0, verified=0.85):
     """A sure mask of some times the area and spread of the prompt, and how alike it is."""
     return Observation(6.0, 0.95, 0.04 * growth, verified=verified, spread=0.08 * spread)
 
