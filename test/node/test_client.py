@@ -52,9 +52,19 @@ class Camera:
 
 
 @pytest.fixture(scope='module')
-def watched(make_bench, helpers):
+def starting(make_bench, helpers):
     """A node that is not configured yet, with a camera."""
     bench = make_bench(arguments=['-r', f'image:={TOPIC}'], start=False)
+    bench.camera = Camera(helpers, bench.node)
+    yield bench
+    bench.camera.close()
+
+
+@pytest.fixture(scope='module')
+def watched(make_bench, helpers):
+    """A node that is active, with a camera."""
+    bench = make_bench(arguments=['-r', f'image:={TOPIC}'], start=False)
+    bench.on_node(bench.robust_vos.start)
     bench.camera = Camera(helpers, bench.node)
     yield bench
     bench.camera.close()
@@ -64,13 +74,13 @@ def connect(bench, **options):
     return RobustVos(domain_id=bench.domain, **options)
 
 
-def test_it_waits_until_the_node_is_active(watched):
+def test_it_waits_until_the_node_is_active(starting):
     with pytest.raises(ClientError, match=r'within 0.5 s: the node is unconfigured'):
-        connect(watched, timeout_s=0.5)
+        connect(starting, timeout_s=0.5)
     with pytest.raises(ClientError, match=r'/robot/eyes did not become active.*no such node'):
-        connect(watched, name='robot/eyes', timeout_s=0.5)
-    watched.server.create_task(watched.robust_vos.start)
-    with connect(watched) as vos:
+        connect(starting, name='robot/eyes', timeout_s=0.5)
+    starting.server.create_task(starting.robust_vos.start)
+    with connect(starting) as vos:
         assert next(vos).objects == {}
 
 
@@ -86,16 +96,14 @@ def busy(bench):
         leave.set()
 
 
-def test_a_node_that_loads_its_model_is_not_missing(watched):
+def test_a_node_that_loads_its_model_is_not_missing(starting):
     reason = r'it is there but does not answer; .* while it loads its model'
-    with busy(watched), pytest.raises(ClientError, match=reason):
-        connect(watched, timeout_s=3.0)
+    with busy(starting), pytest.raises(ClientError, match=reason):
+        connect(starting, timeout_s=3.0)
 
 
 @pytest.fixture
 def vos(watched):
-    if watched.pipeline is None:
-        watched.on_node(watched.robust_vos.start)
     with connect(watched) as vos:
         vos.reset()
         yield vos
