@@ -1,4 +1,4 @@
-"""Settings of tracking: memory, its tree and gate, what is believed and when an object is lost."""
+"""Settings of tracking: memory and its hypotheses, confidence, and when an object is lost."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from robust_vos_ros.core.settings import Settings, setting
 
 
 class TreeSettings(Settings):
-    """The memory tree of SAM2Long: several pathways per object, the best one is published."""
+    """The memory tree of SAM2Long: several hypotheses per object; the best one is published."""
 
-    pathways: int = setting(
-        3, 'Most pathways per object; 1 = none, each frame decides alone.', ge=1, le=8
+    max_hypotheses: int = setting(
+        3, 'Most hypotheses per object; 1 = none, each frame decides alone.', ge=1, le=8
     )
     lag_frames: int = setting(
         0,
-        'Publish each frame this many processed frames later, with the masks of the pathway that '
-        'is the best one then; 0 = at once.',
+        'Publish each frame this many processed frames later, with the masks of the hypothesis '
+        'that is the best one then; 0 = at once.',
         ge=0,
         le=30,
     )
     adaptive: bool = setting(
         True,
-        'Have one pathway while all is clear and more only while uncertain; false = always all.',
+        'Keep one hypothesis while a frame is certain and more only while it is not; false = '
+        'always all.',
         dynamic=True,
     )
     uncertain_score: float = setting(
         2.0,
-        'A frame is uncertain where no object score (logit) of a pathway is further from 0: '
+        'A frame is uncertain where no object score (logit) of a hypothesis is further from 0: '
         'delta_conf of SAM2Long.',
         dynamic=True,
         ge=0.0,
@@ -42,7 +43,7 @@ class TreeSettings(Settings):
     )
     merge_iou: float = setting(
         0.8,
-        'Pathways whose masks agree to this IoU with a better one are given up once a frame is '
+        'Hypotheses whose masks agree to this IoU with a better one are given up once a frame is '
         'certain.',
         dynamic=True,
         ge=0.0,
@@ -50,14 +51,14 @@ class TreeSettings(Settings):
     )
     max_score_gap: float = setting(
         3.0,
-        'A pathway this far behind the best one, in cumulative log IoU, is given up.',
+        'A hypothesis this far behind the best one, in cumulative log IoU, is given up.',
         dynamic=True,
         gt=0.0,
         le=100.0,
     )
 
 
-class GateSettings(Settings):
+class MemorySettings(Settings):
     """Which frames enter the memory of an object."""
 
     min_confidence: float = setting(
@@ -77,15 +78,15 @@ class GateSettings(Settings):
     )
     min_quality: float = setting(
         0.65,
-        'Only frames of this predicted IoU while an object has one pathway: in noise, masks that '
-        'are right but poor spoil the memory.',
+        'Only frames of this predicted IoU while an object has one hypothesis: in noise, masks '
+        'of correct objects but poor shape would degrade the memory.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     min_iou: float = setting(
         0.3,
-        'Only frames of this predicted IoU, in every pathway: delta_IoU of SAM2Long.',
+        'Only frames of this predicted IoU, in every hypothesis: delta_IoU of SAM2Long.',
         dynamic=True,
         ge=0.0,
         le=1.0,
@@ -104,9 +105,9 @@ class GateSettings(Settings):
         'Pixels that another object claims more strongly do not enter the memory of an object.',
         dynamic=True,
     )
-    blank_unseen: bool = setting(
+    reset_mask_prior: bool = setting(
         True,
-        'The mask of an object that counts as unseen does not guide the next frame.',
+        'Reset the mask prior of an unseen object: its mask does not guide the next frame.',
         dynamic=True,
     )
     anchors: int = setting(
@@ -151,51 +152,52 @@ class ReacquireSettings(Settings):
     )
     min_similarity: float = setting(
         0.7,
-        'Least likeness (cosine) to a prototype of the object.',
+        'Least similarity (cosine) of an appearance embedding to the gallery of the object.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     learn_similarity: float = setting(
         0.8,
-        'How an object looks is learned only from frames that look this much (cosine) like a '
-        'prompted one, or one just after that: else what a mask slid to would be learned.',
+        'A frame enters the gallery of an object only at this similarity (cosine) to a verified '
+        'exemplar (a prompted frame, or one just after it): otherwise a mask that slid to '
+        'another thing would add that thing.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
-    search: bool = setting(
+    redetect: bool = setting(
         True,
-        'Look for objects out of sight in the whole image, by what they look like.',
+        'Re-detect OCCLUDED and LOST objects in the whole image by their appearance.',
         dynamic=True,
     )
-    search_similarity: float = setting(
+    redetect_similarity: float = setting(
         0.75,
-        'Least likeness (cosine) of what a search finds.',
+        'Least similarity (cosine) of a re-detected object.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
-    search_every_s: float = setting(
+    redetect_every_s: float = setting(
         0.1,
-        'Time from one look at the whole image to the next.',
+        'Time from one re-detection of an object to the next.',
         unit='s',
         dynamic=True,
         ge=0.0,
         le=10.0,
     )
-    searches_per_frame: int = setting(
+    redetections_per_frame: int = setting(
         1,
-        'Objects out of sight that a frame is searched for at most; they take turns, the one '
-        'longest not searched for first. Each costs about as much as following one object.',
+        'Most objects re-detected in one frame; they take turns, the one that has waited longest '
+        'first. Each costs about as much as tracking one object.',
         dynamic=True,
         ge=1,
         le=64,
     )
     hold_s: float = setting(
         0.4,
-        'An OCCLUDED or LOST object is back when what is found has looked like it for this long, '
-        'less the time in which it has not: a look-alike does now and then.',
+        'An OCCLUDED or LOST object is back when the found mask has been similar to it for this '
+        'long, less the time in which it was not: a look-alike is similar in single frames.',
         unit='s',
         dynamic=True,
         ge=0.0,
@@ -397,7 +399,7 @@ class TrackerSettings(Settings):
         le=100.0,
     )
     tree: TreeSettings = TreeSettings()
-    gate: GateSettings = GateSettings()
+    memory: MemorySettings = MemorySettings()
     reacquire: ReacquireSettings = ReacquireSettings()
     guard: GuardSettings = GuardSettings()
 
@@ -408,13 +410,16 @@ class TrackerSettings(Settings):
     @classmethod
     def plain(cls) -> TrackerSettings:
         """Return the settings of SAM 2: every frame is remembered, each mask is believed."""
-        gate = GateSettings(
+        memory = MemorySettings(
             min_confidence=0.0, min_quality=0.0, min_iou=0.0, exclusive=False,
-            blank_unseen=False, anchors=0, modulation=0.0,
+            reset_mask_prior=False, anchors=0, modulation=0.0,
         )  # fmt: skip
-        tree, reacquire = TreeSettings(pathways=1), ReacquireSettings(verify=False, search=False)
+        tree, reacquire = (
+            TreeSettings(max_hypotheses=1),
+            ReacquireSettings(verify=False, redetect=False),
+        )
         return cls(
-            gate=gate, tree=tree, reacquire=reacquire, guard=GuardSettings(enabled=False),
+            memory=memory, tree=tree, reacquire=reacquire, guard=GuardSettings(enabled=False),
             duplicate_iou=1.0, visible_on=0.0, visible_off=0.0,
         )  # fmt: skip
 

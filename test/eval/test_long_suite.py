@@ -18,7 +18,7 @@ from robust_vos_ros.eval.long import judge
 from robust_vos_ros.eval.long_summary import compare_long, summarize_long
 
 runner = CliRunner()
-PLAIN = 'plain:tracking.gate.min_confidence=0'
+PLAIN = 'plain:tracking.memory.min_confidence=0'
 
 
 ONE_OBJECT = LongSettings(
@@ -63,7 +63,7 @@ def test_the_command_writes_tables_of_its_variants(tmp_path):
     content = json.loads(files['json'].read_text())
     assert list(content['variants']) == ['base', 'plain']
     settings = content['about']['variants']['plain']['tracking']
-    assert settings['gate']['min_confidence'] == 0.0
+    assert settings['memory']['min_confidence'] == 0.0
     assert content['variants']['base']['J&F']['value'] > 50
     lines = files['markdown'].read_text().splitlines()
     assert [line.split('|')[1].strip() for line in lines] == ['', '---', 'base', 'plain']
@@ -156,7 +156,7 @@ def test_settings_of_variants():
     )
     assert (base.name, base.tracking.max_objects) == ('base', 3)
     assert (plain.name, plain.tracking.visible_on) == ('plain', 0.7)
-    assert plain.tracking.gate.min_confidence == 0.0
+    assert plain.tracking.memory.min_confidence == 0.0
     assert plain.tracking.max_objects == 16
     for change, text in (
         ('plain:tracking.speed=1', 'speed: Extra inputs are not permitted'),

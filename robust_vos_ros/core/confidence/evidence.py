@@ -8,14 +8,14 @@ import math
 import torch
 
 from robust_vos_ros.core.objects import LiveObject
-from robust_vos_ros.core.reid.appearance import Likenesses
+from robust_vos_ros.core.reid.appearance import Similarities
 from robust_vos_ros.core.tracking_settings import GuardSettings
 from robust_vos_ros.core.types import Candidates, ObjectFlag
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Observation:
-    """What the network says of one object, or of one of its pathways, in one frame.
+    """What the network says of one object, or of one of its hypotheses, in one frame.
 
     Attributes:
         object_score: Logit, above 0 the object is visible.
@@ -24,12 +24,12 @@ class Observation:
         agreement: IoU of the box of the mask with the box of mask and best alternative; 1 where
             there is no alternative. Low where something that looks alike is in view.
         gate_activity: Share of open gates of the adapter, NaN without one.
-        margin: How far the pathway is ahead of the next one, in cumulative log IoU; infinite
+        margin: How far the hypothesis is ahead of the next one, in cumulative log IoU; infinite
             where it is alone.
-        similarity: Cosine of what the mask looks like to the nearest prototype of the object;
+        similarity: Cosine of what the mask looks like to the nearest center of its gallery;
             NaN where nothing is known.
-        lead: By how much that is more than to any other object; NaN likewise.
-        verified: Cosine to the nearest look that was pointed at, or seen just after; NaN likewise.
+        similarity_margin: By how much that is more than to any other object; NaN likewise.
+        verified: Cosine to the nearest verified exemplar; NaN likewise.
         spread: Root mean square distance of its pixels from their middle, in sides of the image.
     """
 
@@ -40,7 +40,7 @@ class Observation:
     gate_activity: float = math.nan
     margin: float = math.inf
     similarity: float = math.nan
-    lead: float = math.nan
+    similarity_margin: float = math.nan
     verified: float = math.nan
     spread: float = 0.0
 
@@ -49,14 +49,14 @@ def observe(
     kept: Candidates,
     agreement: torch.Tensor | None = None,
     activity: torch.Tensor | None = None,
-    alike: Likenesses | None = None,
+    similarities: Similarities | None = None,
 ) -> list[Observation]:
     """Measure kept masks.
 
     Args:
         kept: B masks (M = 1).
         agreement: (B,) as in `Observation`; `activity` likewise.
-        alike: How much they look like their objects.
+        similarities: How much they look like their objects.
     """
     masks = (kept.mask_logits[:, 0] > 0).float()
     coverage = masks.mean(dim=(1, 2))
@@ -67,12 +67,16 @@ def observe(
         coverage,
         ones if agreement is None else agreement,
         nan if activity is None else activity,
-        *((nan, nan, nan) if alike is None else (alike.similarity, alike.lead, alike.verified)),
+        *(
+            (nan, nan, nan)
+            if similarities is None
+            else (similarities.similarity, similarities.similarity_margin, similarities.verified)
+        ),
         _spread(masks),
     ]
     names = (
-        'object_score', 'iou', 'coverage', 'agreement', 'gate_activity', 'similarity', 'lead',
-        'verified', 'spread',
+        'object_score', 'iou', 'coverage', 'agreement', 'gate_activity', 'similarity',
+        'similarity_margin', 'verified', 'spread',
     )  # fmt: skip
     table = torch.stack(columns, dim=1).tolist()
     return [Observation(**dict(zip(names, row, strict=True))) for row in table]
