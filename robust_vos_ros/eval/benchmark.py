@@ -8,11 +8,11 @@ from typing import Any
 
 import pydantic
 
-from robust_vos_ros.core.adapters import is_adapter
-from robust_vos_ros.core.config import ModelSettings, parse_settings
+from robust_vos_ros.core.adapters.files import is_adapter
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.network import find_device, find_precision
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.network.optimize import find_device, find_precision
+from robust_vos_ros.core.settings import ModelSettings, parse_settings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.data.corruption import YOUTUBE_VOS_P, find_corruptions
 from robust_vos_ros.data.severity import MAX_SEVERITY, PROFILES
 from robust_vos_ros.eval.compare import parse_weights

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from robust_vos_ros.core.masks import overlay
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.eval.long import Rows, Verdict, judge
+from robust_vos_ros.visualization import overlay
 
 _SIDE = 240  # px of one frame
 _QUALITY = 80

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from robust_vos_ros.core.network import cpu_name
+from robust_vos_ros.core.network.optimize import cpu_name
 from robust_vos_ros.eval.long_records import LongRecord
 from robust_vos_ros.eval.long_summary import compare_long, summarize_long
 from robust_vos_ros.eval.long_tasks import LongSuite

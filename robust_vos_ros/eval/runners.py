@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from robust_vos_ros.core.cluster import connected, import_ray
+from robust_vos_ros.cluster import connected, import_ray
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
 from robust_vos_ros.eval.tasks import Job, measure
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 
 from robust_vos_ros.core.errors import DatasetError
-from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, Prompt, TrackedObject, TrackResult
 from robust_vos_ros.data.corruption import Corruption
 from robust_vos_ros.data.severity import Profile, clip_seed

@@ -7,7 +7,7 @@ import base64
 import cv2
 import numpy as np
 
-from robust_vos_ros.core.masks import overlay
+from robust_vos_ros.visualization import overlay
 
 _WIDTH = 208  # px of one frame
 _NUM_FRAMES = 5

@@ -12,13 +12,17 @@ import cv2
 import pooch
 import torch
 
-from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import RobustVosError
-from robust_vos_ros.core.model import Model
-from robust_vos_ros.core.model_spec import load_spec
-from robust_vos_ros.core.network import load_model
-from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.weights import find_adapter, find_calibration, find_weights
+from robust_vos_ros.core.network.checkpoints import (
+    find_adapter,
+    find_calibration,
+    find_weights,
+    load_model,
+    load_spec,
+)
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.settings import ModelSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.data.video_folder import VideoFolder, open_dataset
 from robust_vos_ros.eval.records import Condition, Record, SequenceRecord
 from robust_vos_ros.eval.restoration import restore
@@ -255,5 +259,5 @@ def files_hash(dataset_json: str, name: str) -> str:
 @functools.cache
 def code_hash() -> str:
     """Return a hash of our code that results depend on."""
-    files = sorted(p for part in _CODE_OF_RESULTS for p in (_PACKAGE / part).glob('*.py'))
+    files = sorted(p for part in _CODE_OF_RESULTS for p in (_PACKAGE / part).rglob('*.py'))
     return hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()

@@ -10,11 +10,11 @@ from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-from robust_vos_ros.core.changes import is_time_jump
 from robust_vos_ros.core.errors import ImageError
-from robust_vos_ros.core.images import check_image, stamp_to_ns
 from robust_vos_ros.node.frame_buffer import FrameBuffer
 from robust_vos_ros.node.pipeline import Pipeline, ReceivedImage
+from robust_vos_ros.ros_types.discontinuities import is_time_jump
+from robust_vos_ros.ros_types.images import check_image, stamp_to_ns
 
 _DEPTH = 4  # images; taking one is quick, as only its header is looked at
 

@@ -10,7 +10,7 @@ import torch
 
 from robust_vos_ros.core.errors import SnapshotError
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import (
+from robust_vos_ros.core.tracking_settings import (
     GateSettings,
     ReacquireSettings,
     TrackerSettings,
