@@ -16,6 +16,8 @@ from robust_vos_ros.node.pipeline import Pipeline, ReceivedImage
 from robust_vos_ros.ros_types.discontinuities import is_time_jump
 from robust_vos_ros.ros_types.images import check_image, stamp_to_ns
 
+_DEPTH = 4  # images; taking one is quick, as only its header is looked at
+
 
 class Receiver:
     """Receives images from construction to `destroy`; exists only while the node is active.
@@ -47,7 +49,9 @@ class Receiver:
             self._receive,
             QoSProfile(
                 history=QoSHistoryPolicy.KEEP_LAST,
-                depth=1,  # only the newest image counts
+                # Only the newest image is tracked, but prompts name any of the last ones: those
+                # that arrive while this thread is held up must not be lost.
+                depth=_DEPTH,
                 reliability=QoSReliabilityPolicy[settings.input.reliability.upper()],
             ),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),

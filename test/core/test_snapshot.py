@@ -104,7 +104,7 @@ def changed(**changes):
     [
         (changed(max_objects=1), ('2 objects', 'max_objects is 1')),
         (changed(max_prompted_entries=2), ('max_prompted_entries 4, here 2',)),
-        (changed(tree=TreeSettings(max_hypotheses=2)), ('hypotheses 3, here 2',)),
+        (changed(tree=TreeSettings(max_hypotheses=2)), ('hypotheses 1, here 2',)),
         (changed(memory=MemorySettings(anchors=0)), ('anchors 2, here 0',)),
     ],
 )
