@@ -44,7 +44,7 @@ def run_clip(
         prompt: A form of `prompting.PROMPT_FORMS`, made of the true mask.
     """
     room = max(settings.max_objects, clip.num_objects)
-    tracker = VideoTracker(model, settings.online().model_copy(update={'max_objects': room}))
+    tracker = VideoTracker(model, settings.model_copy(update={'max_objects': room}))
     rows: list[list[dict[str, Any]]] = [[] for _ in range(clip.num_objects)]
     film, engine_ns = FilmMaker(), 0
     for t in range(clip.num_frames):

@@ -66,7 +66,7 @@ def run_sequence(
     if not first:
         raise DatasetError(f'{sequence.name}: expected a mask with an object to track, got none')
     room = max(settings.max_objects, len(first))
-    tracker = VideoTracker(model, settings.online().model_copy(update={'max_objects': room}))
+    tracker = VideoTracker(model, settings.model_copy(update={'max_objects': room}))
     corruption = _corruption(condition, sequence)
     rows = {object_id: _Rows() for object_id in first}
     jitter, strip, seconds = JitterMeter(), StripMaker(), 0.0
