@@ -355,7 +355,7 @@ class VideoTracker:
         self._propagator.start(items, features, segment.kept, segment.spatial, record)
         warnings, rule = [], self.settings.guard
         for item, misfit in zip(items, segment.misfit, strict=True):
-            warnings += warn_of_misfit(item, misfit, rule) + warn_of_size(item, rule)
+            warnings += warn_of_misfit(item, misfit, rule) + warn_of_size(item)
         return warnings
 
     def _track(self, items: list[LiveObject], record: Record) -> list[TrackEvent]:

@@ -38,28 +38,6 @@ class TreeSettings(Settings):
         ge=0.0,
         le=20.0,
     )
-    uncertain_iou: float = setting(
-        0.3,
-        'It is also uncertain where no mask of a visible object has this predicted IoU.',
-        dynamic=True,
-        ge=0.0,
-        le=1.0,
-    )
-    merge_iou: float = setting(
-        0.8,
-        'Hypotheses whose masks agree to this IoU with a better one are given up once a frame is '
-        'certain.',
-        dynamic=True,
-        ge=0.0,
-        le=1.0,
-    )
-    max_score_gap: float = setting(
-        3.0,
-        'A hypothesis this far behind the best one, in cumulative log IoU, is given up.',
-        dynamic=True,
-        gt=0.0,
-        le=100.0,
-    )
 
 
 class MemorySettings(Settings):
@@ -69,13 +47,6 @@ class MemorySettings(Settings):
         0.65,
         'Only frames of this confidence or more; 0 = no gate, as SAM 2 does. Keeps what is seen '
         'during an occlusion from being taken for the object.',
-        dynamic=True,
-        ge=0.0,
-        le=1.0,
-    )
-    relative: float = setting(
-        0.9,
-        'Where an object never gets that far, this share of its usual confidence will do.',
         dynamic=True,
         ge=0.0,
         le=1.0,
@@ -95,15 +66,6 @@ class MemorySettings(Settings):
         ge=0.0,
         le=1.0,
     )
-    area_jump_hold_s: float = setting(
-        0.3,
-        'After a jump of the mask area nothing enters memory for this long; a new size that '
-        'stays is then believed.',
-        unit='s',
-        dynamic=True,
-        ge=0.0,
-        le=10.0,
-    )
     exclusive: bool = setting(
         True,
         'Pixels that another object claims more strongly do not enter the memory of an object.',
@@ -120,20 +82,6 @@ class MemorySettings(Settings):
         'recent ones; 0 = none.',
         ge=0,
         le=4,
-    )
-    anchor_min_iou: float = setting(
-        0.8, 'Least predicted IoU of an anchor.', dynamic=True, ge=0.0, le=1.0
-    )
-    anchor_max_agreement: float = setting(
-        0.7,
-        'A look-alike is in view where the box of the mask and the box of mask and alternative '
-        'agree to this IoU at most.',
-        dynamic=True,
-        ge=0.0,
-        le=1.0,
-    )
-    anchor_interval_s: float = setting(
-        0.5, 'Least time between anchors of an object.', unit='s', dynamic=True, ge=0.0, le=60.0
     )
     modulation: float = setting(
         0.05,
@@ -182,14 +130,6 @@ class ReacquireSettings(Settings):
         ge=0.0,
         le=1.0,
     )
-    redetect_every_s: float = setting(
-        0.1,
-        'Time from one re-detection of an object to the next.',
-        unit='s',
-        dynamic=True,
-        ge=0.0,
-        le=10.0,
-    )
     redetections_per_frame: int = setting(
         1,
         'Most objects re-detected in one frame; they take turns, the one that has waited longest '
@@ -226,13 +166,6 @@ class GuardSettings(Settings):
         ge=1.1,
         le=100.0,
     )
-    max_extent: float = setting(
-        2.0,
-        'The same for how far its pixels are spread (radius of gyration).',
-        dynamic=True,
-        ge=1.1,
-        le=100.0,
-    )
     confirm_similarity: float = setting(
         0.88,
         'A mask that looks this much (cosine) like a prompted frame, or one just after that, may '
@@ -240,13 +173,6 @@ class GuardSettings(Settings):
         dynamic=True,
         ge=0.0,
         le=1.0,
-    )
-    most_growth: float = setting(
-        8.0,
-        'But to this times the area of the prompt at most.',
-        dynamic=True,
-        ge=1.1,
-        le=10000.0,
     )
     min_similarity: float = setting(
         0.3,
@@ -256,34 +182,9 @@ class GuardSettings(Settings):
         ge=0.0,
         le=1.0,
     )
-    follow_s: float = setting(
-        2.0,
-        'Time in which the expected size follows that of the mask: what comes nearer by a fifth '
-        'of its distance in a second is followed.',
-        unit='s',
-        dynamic=True,
-        gt=0.0,
-        le=3600.0,
-    )
     max_confidence: float = setting(
         0.25,
         'Most confidence of a mask that has become something else.',
-        dynamic=True,
-        ge=0.0,
-        le=1.0,
-    )
-    max_misfit: float = setting(
-        0.25,
-        'The answer to a prompt warns where more than this share of the mask was outside of its '
-        'box, or of the clicks is contradicted.',
-        dynamic=True,
-        ge=0.0,
-        le=1.0,
-    )
-    small_prompt: float = setting(
-        0.003,
-        'It also warns of a mask of less than this share of the image: things that small are '
-        'seldom followed for long (docs/nano.md has a table).',
         dynamic=True,
         ge=0.0,
         le=1.0,
@@ -394,13 +295,6 @@ class TrackerSettings(Settings):
         dynamic=True,
         ge=0.1,
         le=1.0,
-    )
-    area_jump_ratio: float = setting(
-        3.0,
-        'Growth or shrinkage of the mask area from frame to frame that raises AREA_JUMP.',
-        dynamic=True,
-        ge=1.1,
-        le=100.0,
     )
     tree: TreeSettings = TreeSettings()
     memory: MemorySettings = MemorySettings()

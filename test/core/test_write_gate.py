@@ -49,21 +49,19 @@ def test_only_frames_that_show_the_object_well_enter(last, enters):
 def test_a_new_size_that_stays_is_believed_after_a_while():
     large = Observation(6.0, 0.9, 0.4, verified=0.97)
     _, admitted = judge(SEEN, *[large] * 8)
-    assert admitted == [True, *[False] * 6, True, True]  # area_jump_hold_s is 0.3 s
+    assert admitted == [True, *[False] * 6, True, True]  # for 0.3 s
     unlike = dataclasses.replace(large, verified=0.7)
     _, admitted = judge(SEEN, *[unlike] * 8)
     assert admitted == [True, *[False] * 8]  # it has become something else
 
 
-def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence():
+def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence(monkeypatch):
     weak = Observation(2.0, 0.7, 0.1)
     _, admitted = judge(*[weak] * 100)
     assert not any(admitted[:5])
     assert all(admitted[-5:])
-    absolute = SETTINGS.model_copy(
-        update={'memory': SETTINGS.memory.model_copy(update={'relative': 1.0})}
-    )
-    assert sum(judge(*[weak] * 100, settings=absolute)[1]) < sum(admitted)
+    monkeypatch.setattr(update_policy, '_USUAL_SHARE', 1.0)
+    assert sum(judge(*[weak] * 100)[1]) < sum(admitted)
     poor = Observation(6.0, 0.6, 0.1)  # right perhaps, but it would spoil the memory
     assert not any(judge(*[poor] * 100)[1])
 

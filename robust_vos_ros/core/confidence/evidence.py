@@ -132,6 +132,18 @@ def _box_area(masks: torch.Tensor) -> torch.Tensor:
 
 # Smaller masks are a few cells of the grid: their sizes are mostly rounding.
 _LEAST_COVERAGE = 0.002
+# Share of the image below which a prompt is warned of: less than one cell, 16 x 16 of 256 x 256
+# pixels, of nano's coarse grid. Things that small are seldom followed for long (docs/nano.md).
+SMALL_PROMPT = 0.003
+# Share of a mask outside of its box, or of clicks it contradicts, that is a misfit.
+_MAX_MISFIT = 0.25
+# What looks like the prompt may grow to this times its area, but no further.
+_MOST_GROWTH = 8.0
+# How far the pixels of a mask are spread (radius of gyration), as a multiple of what is expected.
+_MAX_EXTENT = 2.0
+# The expected size follows within this: what comes nearer by a fifth of its distance in a second
+# is followed.
+_FOLLOW_S = 2.0
 _LEAST_SPREAD = math.sqrt(_LEAST_COVERAGE / (2.0 * math.pi))  # of a disc of that area
 
 
@@ -160,14 +172,14 @@ def warn_of_misfit(item: LiveObject, misfit: float, settings: GuardSettings) -> 
     return [text]
 
 
-def warn_of_size(item: LiveObject, settings: GuardSettings) -> list[str]:
+def warn_of_size(item: LiveObject) -> list[str]:
     """Return a sentence where what was prompted is too small to be followed well."""
     share = item.prompted_coverage
-    if not 0.0 < share < settings.small_prompt:
+    if not 0.0 < share < SMALL_PROMPT:
         return []
     text = (
         f'{item.object_id!r}: the mask covers {share:.2%} of the image, less than '
-        f'{settings.small_prompt:.2%}: it may be lost soon; bring the camera nearer, or crop the '
+        f'{SMALL_PROMPT:.2%}: it may be lost soon; bring the camera nearer, or crop the '
         'image'
     )
     return [text]
@@ -175,7 +187,7 @@ def warn_of_size(item: LiveObject, settings: GuardSettings) -> list[str]:
 
 def is_misfit(item: LiveObject, settings: GuardSettings) -> bool:
     """Whether the mask of the newest prompt does not fit its box and clicks."""
-    return settings.enabled and item.prompt_misfit > settings.max_misfit
+    return settings.enabled and item.prompt_misfit > _MAX_MISFIT
 
 
 def has_changed(item: LiveObject, seen: Observation, settings: GuardSettings) -> bool:
@@ -191,17 +203,15 @@ def has_changed(item: LiveObject, seen: Observation, settings: GuardSettings) ->
     if seen.verified < settings.min_similarity:  # false where nothing is known
         return True
     if seen.verified >= settings.confirm_similarity:
-        return seen.coverage > settings.most_growth * max(item.prompted_coverage, _LEAST_COVERAGE)
+        return seen.coverage > _MOST_GROWTH * max(item.prompted_coverage, _LEAST_COVERAGE)
     area = seen.coverage / max(item.reference_coverage, _LEAST_COVERAGE)
     spread = seen.spread / max(item.reference_spread, _LEAST_SPREAD)
-    return area > settings.max_growth or spread > settings.max_extent
+    return area > settings.max_growth or spread > _MAX_EXTENT
 
 
-def follow_reference(
-    item: LiveObject, seen: Observation, passed_s: float, settings: GuardSettings
-) -> None:
+def follow_reference(item: LiveObject, seen: Observation, passed_s: float) -> None:
     """Let the expected size follow that of a mask that is believed."""
-    share = 1.0 - math.exp(-passed_s / settings.follow_s)
+    share = 1.0 - math.exp(-passed_s / _FOLLOW_S)
     item.reference_coverage = _blend(item.reference_coverage, seen.coverage, share)
     item.reference_spread = _blend(item.reference_spread, seen.spread, share)
 

@@ -17,6 +17,7 @@ from robust_vos_ros.core.tracking_settings import ReacquireSettings, TrackerSett
 from robust_vos_ros.core.types import UNSEEN_STATES, EventType, ObjectFlag, ObjectState
 
 _TIME_EPS_S = 1e-6  # of sums of seconds
+_AREA_JUMP_RATIO = 3.0  # growth or shrinkage from frame to frame that raises AREA_JUMP
 
 
 def covers_image(item: LiveObject, seen: Observation, settings: TrackerSettings) -> bool:
@@ -59,9 +60,9 @@ def update(
         item.flags |= ObjectFlag.PROMPT_MISFIT
     if item.visible:
         item.existence = item.seen_existence = belief.p_on_object
-        _see(item, seen, stamp_ns, settings)
+        _see(item, seen, stamp_ns)
         if not item.changed:
-            follow_reference(item, seen, passed_s, settings.guard)
+            follow_reference(item, seen, passed_s)
     else:
         half_lives = (stamp_ns - item.last_seen_ns) / 1e9 / settings.existence_half_life_s
         item.existence = item.seen_existence * 0.5 ** max(0.0, half_lives)
@@ -150,9 +151,9 @@ def sigmoid(logit: float) -> float:
     return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, logit))))
 
 
-def _see(item: LiveObject, seen: Observation, stamp_ns: int, settings: TrackerSettings) -> None:
+def _see(item: LiveObject, seen: Observation, stamp_ns: int) -> None:
     ratio = seen.coverage / item.coverage if item.coverage else 1.0
-    if max(ratio, 1.0 / ratio) > settings.area_jump_ratio:
+    if max(ratio, 1.0 / ratio) > _AREA_JUMP_RATIO:
         item.flags |= ObjectFlag.AREA_JUMP
         item.jumped_ns = stamp_ns
     item.quality = seen.iou

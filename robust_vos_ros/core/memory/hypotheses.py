@@ -32,6 +32,12 @@ from robust_vos_ros.core.tracking_settings import TreeSettings
 from robust_vos_ros.core.types import Candidates
 
 _EPS = 1e-5
+# Where no mask of a visible object has this predicted IoU, a frame is uncertain as well.
+_UNCERTAIN_IOU = 0.3
+# Once a frame is certain, hypotheses whose masks agree to this IoU with a better one are given up.
+_MERGE_IOU = 0.8
+# A hypothesis so far behind the best one, in cumulative log IoU, is given up.
+_MAX_SCORE_GAP = 3.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ def expand(proposals: Proposals, scores: np.ndarray, settings: TreeSettings) -> 
         chosen = hypotheses[: settings.max_hypotheses]
     top = chosen[0].score
     kept = [dataclasses.replace(hypothesis, score=hypothesis.score - top) for hypothesis in chosen]
-    return [hypothesis for hypothesis in kept if hypothesis.score >= -settings.max_score_gap]
+    return [hypothesis for hypothesis in kept if hypothesis.score >= -_MAX_SCORE_GAP]
 
 
 def is_uncertain(proposals: Proposals, settings: TreeSettings) -> bool:
@@ -93,7 +99,7 @@ def is_uncertain(proposals: Proposals, settings: TreeSettings) -> bool:
         return True
     # A sure object of unsure shape: its masks compete.
     seen = proposals.object_scores > 0
-    return bool(seen.any() and proposals.ious[seen].max() < settings.uncertain_iou)
+    return bool(seen.any() and proposals.ious[seen].max() < _UNCERTAIN_IOU)
 
 
 def _branches(proposals: Proposals, scores: np.ndarray) -> list[Hypothesis]:
@@ -239,7 +245,7 @@ def prune(
         chosen = expand(proposals, tree.scores(slot), rule)
         certain = settings.adaptive and not is_uncertain(proposals, settings)
         if certain and len(chosen) > 1:
-            chosen = _merge(chosen, mine, candidates, settings.merge_iou)
+            chosen = _merge(chosen, mine, candidates)
         hypotheses.append(chosen)
         rows += [mine[hypothesis.parent] for hypothesis in chosen]
     flat = [hypothesis for chosen in hypotheses for hypothesis in chosen]
@@ -285,7 +291,7 @@ def observe_hypotheses(
 
 
 def _merge(
-    hypotheses: list[Hypothesis], rows: np.ndarray, candidates: Candidates, merge_iou: float
+    hypotheses: list[Hypothesis], rows: np.ndarray, candidates: Candidates
 ) -> list[Hypothesis]:
     """Give up branches whose mask is that of a better one."""
     at = torch.tensor([int(rows[hypothesis.parent]) for hypothesis in hypotheses])
@@ -294,6 +300,6 @@ def _merge(
     kept = [0]
     for index in range(1, len(hypotheses)):
         agreement = mask_agreement(masks[kept], masks[index][None].expand(len(kept), -1, -1))
-        if float(agreement.max()) < merge_iou:
+        if float(agreement.max()) < _MERGE_IOU:
             kept.append(index)
     return [hypotheses[index] for index in kept]

@@ -16,6 +16,14 @@ from robust_vos_ros.core.objects import MEAN_RATE, LiveObject, slots_of
 from robust_vos_ros.core.tracking_settings import MemorySettings, TrackerSettings
 from robust_vos_ros.core.types import Features
 
+# Where an object never gets to `min_confidence`, this share of its usual confidence will do.
+_USUAL_SHARE = 0.9
+# After a jump of the area nothing enters memory for so long; a new size that stays is believed.
+_AREA_JUMP_HOLD_S = 0.3
+# An anchor is a good mask, beside a look-alike: the box of the mask and the box of mask and
+# alternative agree to this IoU at most (DAM4SAM, arXiv 2411.17576).
+_ANCHOR_MIN_IOU, _ANCHOR_MAX_AGREEMENT = 0.8, 0.7
+_ANCHOR_INTERVAL_S = 0.5  # between anchors of an object
 _SIMILAR_AREA = 0.2  # of an anchor's mask to the usual one
 # Logit written for pixels of another object.
 _OTHER_LOGIT = -10.0
@@ -37,9 +45,9 @@ def may_update(
         return False
     if not settings.min_confidence:
         return True
-    if _jumped(item, stamp_ns, settings):
+    if _jumped(item, stamp_ns):
         return False
-    mean = settings.relative * item.mean_confidence
+    mean = _USUAL_SHARE * item.mean_confidence
     return item.visible and item.confidence >= min(settings.min_confidence, mean)
 
 
@@ -54,7 +62,7 @@ def may_update_hypothesis(
         return False
     if not settings.memory.min_confidence:
         return True
-    return not covers_image(item, seen, settings) and not _jumped(item, stamp_ns, settings.memory)
+    return not covers_image(item, seen, settings) and not _jumped(item, stamp_ns)
 
 
 def _shows(seen: Observation, settings: MemorySettings) -> bool:
@@ -64,9 +72,9 @@ def _shows(seen: Observation, settings: MemorySettings) -> bool:
     return seen.object_score > 0.0 and seen.iou >= settings.min_iou
 
 
-def _jumped(item: LiveObject, stamp_ns: int, settings: MemorySettings) -> bool:
+def _jumped(item: LiveObject, stamp_ns: int) -> bool:
     """Whether the area of the mask jumped a moment ago."""
-    return 0 <= (stamp_ns - item.jumped_ns) / 1e9 < settings.area_jump_hold_s
+    return 0 <= (stamp_ns - item.jumped_ns) / 1e9 < _AREA_JUMP_HOLD_S
 
 
 def is_anchor(
@@ -76,10 +84,10 @@ def is_anchor(
     return (
         settings.anchors > 0
         and settings.min_confidence > 0.0
-        and seen.iou >= settings.anchor_min_iou
-        and seen.agreement <= settings.anchor_max_agreement
+        and seen.iou >= _ANCHOR_MIN_IOU
+        and seen.agreement <= _ANCHOR_MAX_AGREEMENT
         and abs(seen.coverage - item.mean_coverage) <= _SIMILAR_AREA * item.mean_coverage
-        and abs(stamp_ns - item.anchored_ns) / 1e9 >= settings.anchor_interval_s
+        and abs(stamp_ns - item.anchored_ns) / 1e9 >= _ANCHOR_INTERVAL_S
     )
 
 

@@ -26,6 +26,8 @@ from robust_vos_ros.core.segmentation import Segmenter
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Prompt
 
+_INTERVAL_S = 0.1  # between looks for an object in the whole image
+
 
 def redetect(
     live: list[LiveObject],
@@ -44,7 +46,7 @@ def redetect(
         settings: How often, and how similar a mask must be.
     """
     rule = settings.reacquire
-    due = [item for item in live if _is_due(item, record.stamp_ns, rule.redetect_every_s)]
+    due = [item for item in live if _is_due(item, record.stamp_ns)]
     due = sorted(due, key=lambda item: item.redetection_ns)[: rule.redetections_per_frame]
     if not due:
         return
@@ -75,9 +77,9 @@ def redetect(
         )  # fmt: skip
 
 
-def _is_due(item: LiveObject, stamp_ns: int, every_s: float) -> bool:
+def _is_due(item: LiveObject, stamp_ns: int) -> bool:
     unseen = item.state in UNSEEN_STATES and not item.visible
-    return unseen and abs(stamp_ns - item.redetection_ns) / 1e9 >= every_s
+    return unseen and abs(stamp_ns - item.redetection_ns) / 1e9 >= _INTERVAL_S
 
 
 def _point_at(item: LiveObject, box: Box, record: Record) -> Prompt:
