@@ -13,10 +13,10 @@ import time
 import numpy as np
 import torch
 
-from robust_vos_ros.core.config import ModelSettings
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Frame, Prompt
 
 _STEP_NS = 200_000_000  # at 5 Hz a search is due in every frame

@@ -13,16 +13,19 @@ PACKAGE = ROOT / 'robust_vos_ros'
 # Part of the package -> the other parts it may import.
 ALLOWED = {
     'core': set(),
-    'node': {'core'},
-    'bags': {'core'},
+    'cluster.py': {'core'},  # Ray
+    'visualization.py': {'core'},
+    'ros_types': {'core', 'visualization'},  # what node and bags share, without ROS
+    'node': {'core', 'ros_types', 'visualization'},
+    'bags': {'core', 'ros_types', 'visualization', 'cluster'},
     'data': {'core'},
-    'eval': {'core', 'data'},
+    'eval': {'core', 'data', 'visualization', 'cluster'},
     'train': {'core', 'data'},
-    'live': {'core', 'bags'},  # bags with a running ROS
-    'demo': {'core', 'node', 'bags', 'live'},
-    'client': {'core'},  # for the programs of others
+    'live': {'core', 'ros_types', 'bags'},  # bags with a running ROS
+    'demo': {'core', 'visualization', 'node', 'bags', 'live'},
+    'client': {'core', 'ros_types'},  # for the programs of others
     'node_program.py': {'node', 'data'},
-    'cli': {'core', 'bags', 'data', 'eval', 'train', 'demo', 'live'},
+    'cli': {'core', 'ros_types', 'bags', 'data', 'eval', 'train', 'demo', 'live'},
     '__init__.py': set(),
 }
 ROS = {
@@ -31,7 +34,17 @@ ROS = {
     'robust_vos', 'launch', 'launch_ros', 'cv_bridge', 'rosgraph_msgs',
 }  # fmt: skip
 MAY_IMPORT_ROS = {'node', 'live', 'demo', 'client'}
-SAM2_SEAM = PACKAGE / 'core' / 'model.py'
+NETWORK = PACKAGE / 'core' / 'network'
+# Attributes of sam2's modules that only core/network/ may use; network/model.py lists them.
+SAM2_INTERNALS = {
+    'no_mem_embed', 'maskmem_tpos_enc', 'no_obj_ptr', 'no_obj_embed_spatial', 'obj_ptr_proj',
+    'obj_ptr_tpos_proj', 'mask_downsample', 'sam_prompt_encoder', 'sam_mask_decoder',
+    'memory_encoder', 'forward_image', 'freqs_cis', 'compute_cis', 'cross_attn_image',
+    'position_encoding', 'num_maskmem', 'max_obj_ptrs_in_encoder', 'backbone_stride',
+    'multimask_output_in_sam', 'multimask_min_pt_num', 'multimask_max_pt_num',
+    'binarize_mask_from_pts_for_mem_enc', 'sigmoid_scale_for_mem_enc', 'sigmoid_bias_for_mem_enc',
+}  # fmt: skip
+MAX_CORE_FILES = 30
 
 
 def imported_modules(path):
@@ -63,11 +76,30 @@ def test_imports_point_down(path):
                 f'{path} imports {module}: only node, live, demo and client know ROS'
             )
         if names[0] == 'sam2':
-            assert path == SAM2_SEAM, f'{path} imports {module}: only core/model.py knows sam2'
+            assert path == NETWORK / 'model.py', (
+                f'{path} imports {module}: only core/network/model.py imports sam2'
+            )
 
 
-def test_core_loads_no_ros_module():
-    modules = [f'robust_vos_ros.core.{path.stem}' for path in (PACKAGE / 'core').glob('[a-z]*.py')]
+@pytest.mark.parametrize(
+    'path',
+    sorted(set(PACKAGE.rglob('*.py')) - set(NETWORK.rglob('*.py'))),
+    ids=lambda p: str(p.relative_to(PACKAGE)),
+)
+def test_only_the_network_uses_the_inside_of_sam2(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in SAM2_INTERNALS, f'{path}:{node.lineno} uses .{node.attr}'
+
+
+def test_core_stays_small_enough_to_know():
+    files = [path for path in (PACKAGE / 'core').rglob('*.py') if path.name != '__init__.py']
+    assert len(files) <= MAX_CORE_FILES, 'merge what is one idea'
+
+
+def test_core_and_ros_types_load_no_ros_module():
+    files = [*(PACKAGE / 'core').rglob('[a-z]*.py'), *(PACKAGE / 'ros_types').glob('[a-z]*.py')]
+    modules = ['.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in files]
     program = f'import sys, {", ".join(modules)}; print(*sys.modules)'
     loaded = subprocess.run(
         [sys.executable, '-c', program], check=True, capture_output=True, text=True, cwd=ROOT
@@ -91,8 +123,7 @@ def test_every_file_is_imported_by_another_one():
     imported = {module for path in PACKAGE.rglob('*.py') for module in imported_modules(path)}
     entry_points = {'robust_vos_ros.cli', 'robust_vos_ros.node_program'}
     entry_points.add('robust_vos_ros.client')
-    trunks = {'robust_vos_ros.core.trunk', 'robust_vos_ros.core.mobilenet'}
-    entry_points |= trunks  # named in config/models/*.yaml
+    entry_points.add('robust_vos_ros.core.network.backbone')  # named in config/models/nano.yaml
     programs = (PACKAGE / 'demo').glob('*.py')  # some are started as processes
     entry_points |= {f'robust_vos_ros.demo.{path.stem}' for path in programs}
     for path in PACKAGE.rglob('[a-z]*.py'):

@@ -13,11 +13,11 @@ from robust_vos_ros.bags.job import Job
 from robust_vos_ros.bags.manifest import Entry, Manifest, job_hash, job_tag
 from robust_vos_ros.bags.process import Summary, process_bag
 from robust_vos_ros.bags.reader import bag_name
-from robust_vos_ros.core.cluster import connected, import_ray
-from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.cluster import connected, import_ray
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
-from robust_vos_ros.core.model import Model
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.settings import ModelSettings
 
 # Yields (position of the job, what came of it), in any order; runs no job twice.
 Outcome = Summary | Exception
@@ -123,7 +123,7 @@ def run_on_ray(address: str) -> Runner:
     """Return a runner that makes each bag a Ray task.
 
     Args:
-        address: As in `core.cluster.connected`. Workers need this package, and bags and outputs
+        address: As in `cluster.connected`. Workers need this package, and bags and outputs
             at the same paths. A task takes as many CPUs as the model has threads (1 if it does
             not say), and a GPU where the cluster has some and the model may use one.
 

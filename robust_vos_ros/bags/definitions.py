@@ -11,7 +11,7 @@ from rosbags.typesys.base import TypesysError
 from rosbags.typesys.store import Typestore
 
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.marks import ANNOTATIONS, LABEL_INFO
+from robust_vos_ros.ros_types.annotations import ANNOTATIONS, LABEL_INFO
 
 PACKAGE = 'robust_vos'
 

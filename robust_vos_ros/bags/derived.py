@@ -16,7 +16,7 @@ from rosbags.typesys.store import Typestore
 
 from robust_vos_ros.bags.definitions import PACKAGE
 from robust_vos_ros.bags.reader import RawMessage, header_stamp_ns
-from robust_vos_ros.core.marks import (
+from robust_vos_ros.ros_types.annotations import (
     ANNOTATIONS,
     LABEL_INFO,
     label_names,

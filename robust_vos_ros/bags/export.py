@@ -21,8 +21,8 @@ from robust_vos_ros.bags.reader import (
 from robust_vos_ros.bags.results import DEFAULT_NAMESPACE, ResultTopics
 from robust_vos_ros.bags.video import VideoFile
 from robust_vos_ros.core.errors import BagError, ConfigError
-from robust_vos_ros.core.images import JPEG_START
-from robust_vos_ros.core.pictures import draw_objects
+from robust_vos_ros.ros_types.images import JPEG_START
+from robust_vos_ros.visualization import draw_objects
 
 FORMATS: dict[str, Callable[[Path, str], Format]] = {
     'davis': Davis,

@@ -13,7 +13,7 @@ import yaml
 from robust_vos_ros.bags.labelled import LabelledFrame, LabelledObject
 from robust_vos_ros.bags.mask_files import VOID, ObjectName, save_names, write_labels
 from robust_vos_ros.core.errors import BagError
-from robust_vos_ros.core.masks import encode_rle
+from robust_vos_ros.ros_types.messages import encode_rle
 
 _NO_CLASS = 'object'
 

@@ -12,11 +12,11 @@ import torch
 from robust_vos_ros.bags.prompts import Plan, PromptFile, load_prompt_file, make_plan
 from robust_vos_ros.bags.reader import BagReader, header_stamp_ns
 from robust_vos_ros.bags.results import DEFAULT_NAMESPACE
-from robust_vos_ros.core.config import ModelSettings, Settings
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.identity import describe
-from robust_vos_ros.core.model import Model
-from robust_vos_ros.core.weights import find_adapter
+from robust_vos_ros.core.network.checkpoints import find_adapter
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.settings import ModelSettings, Settings
+from robust_vos_ros.ros_types.identity import describe
 
 JOB_KEY = 'robust_vos.job'  # of the tag in an output
 

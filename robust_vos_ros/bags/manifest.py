@@ -13,8 +13,8 @@ import pydantic
 from robust_vos_ros.bags.job import JOB_KEY, Job
 from robust_vos_ros.bags.metadata import read_custom_data
 from robust_vos_ros.bags.prompts import load_prompt_file
-from robust_vos_ros.core.config import Settings
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.settings import Settings
 
 
 class Entry(Settings):

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from robust_vos_ros.core.config import Settings, load_yaml, parse_settings, setting
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.masks import label_colors
+from robust_vos_ros.core.settings import Settings, load_yaml, parse_settings, setting
+from robust_vos_ros.visualization import label_colors
 
 VOID = 255  # nobody said what is there
 _MODES = ('P', 'L', '1', 'I;16')

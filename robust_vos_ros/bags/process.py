@@ -23,9 +23,9 @@ from robust_vos_ros.bags.reader import BagReader, RawMessage
 from robust_vos_ros.bags.results import ResultSerializer, ResultTopics
 from robust_vos_ros.bags.tracking import PlannedTracker
 from robust_vos_ros.bags.writer import BagWriter
-from robust_vos_ros.core.config import Scale16Settings
 from robust_vos_ros.core.errors import BagError, ConfigError, ImageError
-from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.settings import Scale16Settings
 from robust_vos_ros.core.types import Frame, TrackResult
 
 CHECKPOINT_FRAMES = 100

@@ -11,7 +11,9 @@ import numpy as np
 import pydantic
 
 from robust_vos_ros.bags.mask_files import ObjectName, load_names, read_labels, split_labels
-from robust_vos_ros.core.config import (
+from robust_vos_ros.core.errors import ConfigError, PromptError
+from robust_vos_ros.core.prompts import check_names
+from robust_vos_ros.core.settings import (
     Scale16Settings,
     Settings,
     StreamSettings,
@@ -19,9 +21,7 @@ from robust_vos_ros.core.config import (
     parse_settings,
     setting,
 )
-from robust_vos_ros.core.errors import ConfigError, PromptError
-from robust_vos_ros.core.prompts import check_names
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Prompt
 
 Pair = tuple[float, float]

@@ -17,10 +17,10 @@ from rosbags.typesys.store import Typestore
 
 from robust_vos_ros.bags.definitions import message_typestore
 from robust_vos_ros.bags.ros1 import LATCHED, Ros1Converter
-from robust_vos_ros.core.config import Scale16Settings
 from robust_vos_ros.core.errors import BagError
-from robust_vos_ros.core.images import FULL_RANGE, NS_PER_S, to_frame
+from robust_vos_ros.core.settings import Scale16Settings
 from robust_vos_ros.core.types import Frame
+from robust_vos_ros.ros_types.images import FULL_RANGE, NS_PER_S, to_frame
 
 IMAGE, COMPRESSED_IMAGE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)

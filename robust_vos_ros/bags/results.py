@@ -9,15 +9,15 @@ import numpy as np
 from robust_vos_ros.bags.definitions import message_typestore
 from robust_vos_ros.bags.reader import COMPRESSED_IMAGE, BagReader, RawMessage
 from robust_vos_ros.core.errors import BagError
-from robust_vos_ros.core.marks import (
+from robust_vos_ros.core.types import EventType, TrackResult
+from robust_vos_ros.ros_types.annotations import (
     ANNOTATIONS,
     LABEL_INFO,
     label_names,
     make_annotations,
     make_label_info,
 )
-from robust_vos_ros.core.messages import MessageMaker
-from robust_vos_ros.core.types import EventType, TrackResult
+from robust_vos_ros.ros_types.messages import MessageMaker
 
 OBJECTS_TYPE, EVENT_TYPE = 'robust_vos/msg/TrackedObjectArray', 'robust_vos/msg/TrackEvent'
 DEFAULT_NAMESPACE = '/robust_vos'

@@ -55,7 +55,7 @@ def process(
     """Track through recorded images, none dropped, and write the bag with the results."""
     from robust_vos_ros.bags.batch import make_jobs
     from robust_vos_ros.bags.job import Job
-    from robust_vos_ros.core.config import ModelSettings, parse_settings
+    from robust_vos_ros.core.settings import ModelSettings, parse_settings
 
     network = {'name': model, 'checkpoint': checkpoint, 'adapter': adapter, 'device': device}
     settings = parse_settings(ModelSettings, {**network, 'num_threads': threads})
@@ -79,7 +79,7 @@ def _process_one(job: Job) -> None:
 
     from robust_vos_ros.bags.job import check_job
     from robust_vos_ros.bags.process import process_bag
-    from robust_vos_ros.core.network import load_model
+    from robust_vos_ros.core.network.checkpoints import load_model
 
     check_job(job)
     network = load_model(job.model)

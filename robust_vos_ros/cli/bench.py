@@ -33,8 +33,8 @@ def bench(
     """Measure the engine: time per frame and memory, without ROS."""
     from rich.progress import Progress
 
-    from robust_vos_ros.core.config import ModelSettings, parse_settings
-    from robust_vos_ros.core.network import load_model
+    from robust_vos_ros.core.network.checkpoints import load_model
+    from robust_vos_ros.core.settings import ModelSettings, parse_settings
     from robust_vos_ros.eval import speed
 
     width, height = numbers(size, 'x', 2, '--size', 'WIDTHxHEIGHT, such as 640x480')

@@ -58,7 +58,7 @@ def calibrate(
     ),
 ) -> None:
     """Fit what a model says of its masks to how often they are right, in all weather."""
-    from robust_vos_ros.core.config import ModelSettings, parse_settings
+    from robust_vos_ros.core.settings import ModelSettings, parse_settings
     from robust_vos_ros.eval import calibrating
     from robust_vos_ros.eval.calibration_clips import make_clips, make_rendered
     from robust_vos_ros.eval.datasets import FolderSet

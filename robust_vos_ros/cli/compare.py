@@ -14,7 +14,7 @@ from robust_vos_ros.cli.base import app, reports_errors
 from robust_vos_ros.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from robust_vos_ros.core.model import Model
+    from robust_vos_ros.core.network.model import Model
     from robust_vos_ros.eval.clip_scores import ClipRow
 
 _STILL_FRAMES = 10  # of a clip of a still image
@@ -53,8 +53,8 @@ def compare(
     """Score weights, and trackers without training, on one data set by the DAVIS protocol."""
     from rich.progress import Progress
 
-    from robust_vos_ros.core.config import ModelSettings, parse_settings
-    from robust_vos_ros.core.network import load_model
+    from robust_vos_ros.core.network.checkpoints import load_model
+    from robust_vos_ros.core.settings import ModelSettings, parse_settings
     from robust_vos_ros.data.video_folder import open_dataset
     from robust_vos_ros.eval import compare as comparison
     from robust_vos_ros.eval.clip_scores import make_clip_report, make_clip_table, make_size_table

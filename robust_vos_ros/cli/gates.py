@@ -27,8 +27,8 @@ def gates(
     out: Annotated[Path, typer.Option(help='PNG file.')] = Path('out/gates.png'),
 ) -> None:
     """Draw the gates of an adapter over time, for each object, under changing weather."""
-    from robust_vos_ros.core.config import ModelSettings, parse_settings
-    from robust_vos_ros.core.network import load_model
+    from robust_vos_ros.core.network.checkpoints import load_model
+    from robust_vos_ros.core.settings import ModelSettings, parse_settings
     from robust_vos_ros.data.severity import Profile
     from robust_vos_ros.data.video_folder import open_dataset
     from robust_vos_ros.eval.gates import plot_gates, record_gates

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from robust_vos_ros.core.config import ModelSettings
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.data.video_folder import open_dataset
 from robust_vos_ros.eval import compare as comparison
 from robust_vos_ros.train.config import TrainSettings

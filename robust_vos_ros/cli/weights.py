@@ -18,8 +18,7 @@ app.add_typer(weights_app, name='weights')
 def list_weights() -> None:
     """List the models and where their weights are."""
     from robust_vos_ros.core.errors import WeightsError
-    from robust_vos_ros.core.model_spec import load_spec, model_names
-    from robust_vos_ros.core.weights import find_weights
+    from robust_vos_ros.core.network.checkpoints import find_weights, load_spec, model_names
 
     for name in model_names():
         spec = load_spec(name)
@@ -41,8 +40,8 @@ def identify(
     ] = None,
 ) -> None:
     """Print model, weights hash, adapter and version as KEY=VALUE, to note beside recordings."""
-    from robust_vos_ros.core.config import ModelSettings
-    from robust_vos_ros.core.identity import identify, read_model_settings
+    from robust_vos_ros.core.settings import ModelSettings
+    from robust_vos_ros.ros_types.identity import identify, read_model_settings
 
     settings = read_model_settings(params_file) if params_file else ModelSettings()
     for key, value in identify(settings).items():
@@ -56,7 +55,7 @@ def fetch(
     name: Annotated[str, typer.Argument(help='Model, see `robust-vos weights list`.')],
 ) -> None:
     """Download the weights of a model into the cache."""
-    from robust_vos_ros.core.model_spec import load_spec
-    from robust_vos_ros.core.weights import fetch_weights
+    from robust_vos_ros.cli.downloads import fetch_weights
+    from robust_vos_ros.core.network.checkpoints import load_spec
 
     typer.echo(fetch_weights(load_spec(name)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from robust_vos_ros.core.calibration import Evidence
+from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.errors import CapacityError, DuplicateIdError, UnknownIdError
 from robust_vos_ros.core.prompts import MAX_NAME
 from robust_vos_ros.core.types import ObjectFlag, ObjectState

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from robust_vos_ros.core.errors import PromptError
-from robust_vos_ros.core.tensors import Clicks
-from robust_vos_ros.core.types import Prompt
+from robust_vos_ros.core.types import Clicks, Prompt
 
 # Far more than people click; bounds the size of a request.
 MAX_POINTS = 64

@@ -12,25 +12,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from robust_vos_ros.core import confidence
-from robust_vos_ros.core.contest import settle
-from robust_vos_ros.core.history import Record
-from robust_vos_ros.core.lag import LagWindow, Trace
-from robust_vos_ros.core.likeness import Likeness
-from robust_vos_ros.core.looks import measure
-from robust_vos_ros.core.memory import Entries, MemoryView, ObjectMemory
-from robust_vos_ros.core.memory_bank import MemoryShape
-from robust_vos_ros.core.memory_tree import MemoryTree
-from robust_vos_ros.core.memory_writer import write
-from robust_vos_ros.core.model import ABSENT_LOGIT, Model
-from robust_vos_ros.core.moga import Gates
+from robust_vos_ros.core.adapters.moga import Gates
+from robust_vos_ros.core.confidence import states
+from robust_vos_ros.core.confidence.evidence import Observation, observe
+from robust_vos_ros.core.frames import Record
+from robust_vos_ros.core.memory.bank import Entries, MemoryShape, ObjectMemory
+from robust_vos_ros.core.memory.hypotheses import MemoryTree, Survivors, observe_survivors, select
+from robust_vos_ros.core.memory.update_policy import write
+from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
+from robust_vos_ros.core.network.object_calibration import References
 from robust_vos_ros.core.objects import LiveObject, slots_of
-from robust_vos_ros.core.observation import Observation, observe
-from robust_vos_ros.core.references import References
-from robust_vos_ros.core.survivors import Survivors, observe_survivors, select
-from robust_vos_ros.core.tensors import Candidates, Features
-from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.types import UNSEEN_STATES, EventType
+from robust_vos_ros.core.reid.appearance import measure
+from robust_vos_ros.core.reid.association import Likeness, settle
+from robust_vos_ros.core.results import LagWindow, Trace
+from robust_vos_ros.core.tracking_settings import TrackerSettings
+from robust_vos_ros.core.types import UNSEEN_STATES, Candidates, EventType, Features, MemoryView
 
 
 class Propagator:
@@ -95,7 +91,7 @@ class Propagator:
         planes = measure(features, record.image)
         looks = self.likeness.looks.describe(planes, kept.mask_logits[:, 0])
         for row, (item, seen) in enumerate(zip(items, observe(kept), strict=True)):
-            confidence.start(item, seen, record.stamp_ns, self.model.calibration)
+            states.start(item, seen, record.stamp_ns, self.model.calibration)
             if item.visible:
                 self.likeness.start(item, looks[row], record.stamp_ns)
             if self.lag is not None:
@@ -195,7 +191,7 @@ class Propagator:
         before = [dataclasses.replace(item) for item in items if self.lag is not None]
         events = []
         for item, observation in zip(items, _firsts(alive.owners, seen), strict=True):
-            kinds = confidence.update(
+            kinds = states.update(
                 item, observation, record.stamp_ns, settings, self.model.calibration
             )
             events += [(item, kind) for kind in kinds]

@@ -9,24 +9,22 @@ from typing import Any
 
 import torch
 
-from robust_vos_ros.core import snapshot
-from robust_vos_ros.core.calibration import Evidence
+from robust_vos_ros.core import serialization
+from robust_vos_ros.core.adapters.moga import Gates
+from robust_vos_ros.core.confidence.calibration import Evidence
+from robust_vos_ros.core.confidence.evidence import warn_of_misfit, warn_of_size
 from robust_vos_ros.core.errors import SnapshotError
-from robust_vos_ros.core.guard import warn_of_misfit, warn_of_size
-from robust_vos_ros.core.history import FrameHistory, Record
-from robust_vos_ros.core.lag import LagWindow
-from robust_vos_ros.core.likeness import Scene
-from robust_vos_ros.core.looks import measure
-from robust_vos_ros.core.model import Model
-from robust_vos_ros.core.moga import Gates
+from robust_vos_ros.core.frames import FrameHistory, Record
+from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, blank
-from robust_vos_ros.core.reseeding import Reseeded, judge
-from robust_vos_ros.core.results import make_result
-from robust_vos_ros.core.search import search
-from robust_vos_ros.core.segmenter import Context, Segmenter, Segments
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.reid.appearance import measure
+from robust_vos_ros.core.reid.association import Reseeded, Scene, judge
+from robust_vos_ros.core.reid.redetection import search
+from robust_vos_ros.core.results import LagWindow, make_result
+from robust_vos_ros.core.segmentation import Context, Segmenter, Segments
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import (
     UNSEEN_STATES,
     EventType,
@@ -224,9 +222,10 @@ class VideoTracker:
             accepted, rejected = judge(
                 [item for item, _ in pairs],
                 self._segmenter.segment([prompt for _, prompt in pairs], record),
-                self._propagator,
+                self._propagator.likeness,
                 Scene(measure(self._segmenter.encode(record), record.image), list(self._objects)),
                 self.settings,
+                shown=self._propagator.masks([item for item in self._objects if item.visible]),
                 min_similarity=self.settings.reacquire.min_similarity,
             )
             items = [candidate.item for candidate in accepted]
@@ -291,7 +290,7 @@ class VideoTracker:
 
     def snapshot(self) -> bytes:
         """Return all tracks as bytes: of each object what its best pathway remembers."""
-        return snapshot.write(
+        return serialization.write(
             list(self._objects),
             self._propagator,
             num_frames=self._history.num_frames,
@@ -316,9 +315,9 @@ class VideoTracker:
                 f'expected a tracker without objects, got one with {len(self._objects)}; remove '
                 'them, or restore first'
             )
-        header, parts = snapshot.read(data, self._propagator)
+        header, parts = serialization.read(data, self._propagator)
         items = [
-            snapshot.load(saved, tensors, self._propagator)
+            serialization.load(saved, tensors, self._propagator)
             for saved, tensors in zip(header.objects, parts, strict=True)
         ]
         self._objects.take_over(items, header.num_added, header.session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from robust_vos_ros.core.config import Settings, setting
+from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.data import layered, motion, photometric
 from robust_vos_ros.data.actors import draw
 from robust_vos_ros.data.clip import Clip

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from robust_vos_ros.core.config import Settings, setting
+from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.data import motion
 from robust_vos_ros.data.actors import Actor, cut_in_place, deform, draw, fill, travel
 from robust_vos_ros.data.layers import Layer, cut_out, place_at

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pydantic
 
-from robust_vos_ros.core.config import Settings, setting
+from robust_vos_ros.core.settings import Settings, setting
 
 RATE_HZ = 30  # of long clips
 _SLACK = 0.09  # how far the camera moves, share of the side

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from robust_vos_ros.core.config import Settings, setting
 from robust_vos_ros.core.errors import DatasetError
+from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.clips import ClipMaker, ClipSettings
 from robust_vos_ros.data.sources import Sources, SourceSettings

@@ -7,7 +7,7 @@ import math
 import cv2
 import numpy as np
 
-from robust_vos_ros.core.config import Settings, setting
+from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.data.motion import smooth_curve
 
 

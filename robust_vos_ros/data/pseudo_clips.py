@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robust_vos_ros.core.config import parse_settings
+from robust_vos_ros.core.settings import parse_settings
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.clips import ClipMaker, ClipSettings
 from robust_vos_ros.data.sources import held_out_stills

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from robust_vos_ros.core.config import Settings, setting
 from robust_vos_ros.core.errors import DatasetError
+from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.data.stills import Still, is_held_out, open_stills
 from robust_vos_ros.data.video_folder import VideoSequence, open_dataset
 

@@ -7,7 +7,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from robust_vos_ros.core.config import Settings, setting
+from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.corruption import Corruption, find_corruptions
 from robust_vos_ros.data.severity import MAX_SEVERITY, Profile, clip_seed

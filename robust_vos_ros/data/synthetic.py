@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from robust_vos_ros.core.config import Settings, setting
+from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.data import motion, photometric
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.layers import Cutout, Layer, paste, place_at

@@ -19,9 +19,9 @@ from rich.console import Console
 
 from robust_vos_ros.bags.reader import RawMessage
 from robust_vos_ros.bags.writer import BagWriter
-from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.weights import find_adapter, shipped_adapters
+from robust_vos_ros.core.network.checkpoints import find_adapter, shipped_adapters
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.demo.camera import FRAME_ID, to_compressed_image
 from robust_vos_ros.demo.clip import Clip, generated_clip, video_clip
 from robust_vos_ros.demo.comparison import write_side_by_side

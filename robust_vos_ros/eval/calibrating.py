@@ -16,9 +16,9 @@ from typing import Any
 import cv2
 import torch
 
-from robust_vos_ros.core.calibration import Calibration, CalibrationFile, SavedLooks
-from robust_vos_ros.core.config import ModelSettings
-from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.confidence.calibration import Calibration, CalibrationFile, SavedLooks
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.eval.calibration_clips import Source
 from robust_vos_ros.eval.fitting import Samples, fit
 from robust_vos_ros.eval.looks_fitting import LooksSamples, fit_looks

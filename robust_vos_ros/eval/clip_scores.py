@@ -11,9 +11,9 @@ import numpy as np
 from rich.table import Table
 
 from robust_vos_ros.core.errors import DatasetError
-from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, ObjectState, Prompt, TrackResult
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.eval.metrics import SequenceScore, mean_of, score_sequence

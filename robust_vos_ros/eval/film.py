@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from robust_vos_ros.core.masks import overlay
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.eval.absences import Rows, Verdict, judge
 from robust_vos_ros.eval.records import SequenceRecord
+from robust_vos_ros.visualization import overlay
 
 _WIDTH = 240  # px of one frame
 _QUALITY = 80

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from scipy.optimize import isotonic_regression, minimize
 
-from robust_vos_ros.core.calibration import (
+from robust_vos_ros.core.confidence.calibration import (
     FEATURES,
     CalibrationFile,
     Evidence,
@@ -24,9 +24,9 @@ from robust_vos_ros.core.calibration import (
     to_features,
 )
 from robust_vos_ros.core.errors import DatasetError
-from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame
 from robust_vos_ros.eval.labelled import LabelledFrame
 from robust_vos_ros.eval.prompting import make_prompt

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame
 from robust_vos_ros.data.corruption import Corruption
 from robust_vos_ros.data.severity import Profile, clip_seed

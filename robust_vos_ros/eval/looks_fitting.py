@@ -1,9 +1,9 @@
 """Fit where looks are compared: what tells objects apart, against what changes on each of them.
 
-Linear discriminant analysis (Fisher 1936, Rao 1948) of means of `core.looks.measure` over true
-masks: the generalized eigenvectors of the scatter between objects and the scatter within them,
-which light, weather, deformation and imprecise masks make. Places in the background are objects
-seen once.
+Linear discriminant analysis (Fisher 1936, Rao 1948) of means of `core.reid.appearance.measure`
+over true masks: the generalized eigenvectors of the scatter between objects and the scatter within
+them, which light, weather, deformation and imprecise masks make. Places in the background are
+objects seen once.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from scipy.linalg import eigh
 
-from robust_vos_ros.core.calibration import SavedLooks
+from robust_vos_ros.core.confidence.calibration import SavedLooks
 from robust_vos_ros.core.errors import DatasetError
-from robust_vos_ros.core.history import make_record
-from robust_vos_ros.core.looks import average, measure
-from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.frames import make_record
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.reid.appearance import average, measure
 from robust_vos_ros.core.types import Frame
 from robust_vos_ros.eval.labelled import LabelledFrame
 

@@ -13,7 +13,7 @@ import pydantic
 import torch
 
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.network import cpu_name
+from robust_vos_ros.core.network.optimize import cpu_name
 from robust_vos_ros.data.layouts import natural_key
 from robust_vos_ros.eval.protocols import NOTES
 from robust_vos_ros.eval.records import Condition, Record, SequenceRecord

@@ -7,7 +7,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 
-from robust_vos_ros.core.cluster import connected, import_ray
+from robust_vos_ros.cluster import connected, import_ray
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
 from robust_vos_ros.eval.records import SequenceRecord
 from robust_vos_ros.eval.tasks import Task, measure

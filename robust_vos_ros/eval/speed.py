@@ -12,10 +12,10 @@ import numpy as np
 import psutil
 import torch
 
-from robust_vos_ros.core.model import Model
-from robust_vos_ros.core.network import device_name
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.optimize import device_name
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, Prompt
 from robust_vos_ros.data.corruption import Corruption
 from robust_vos_ros.data.severity import Profile

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from robust_vos_ros.core.errors import DatasetError
-from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, TrackResult
 from robust_vos_ros.eval.conditions import Weather
 from robust_vos_ros.eval.datasets import Sequence

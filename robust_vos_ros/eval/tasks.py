@@ -13,13 +13,17 @@ import pooch
 import pydantic
 import torch
 
-from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import RobustVosError
-from robust_vos_ros.core.model import Model
-from robust_vos_ros.core.model_spec import load_spec
-from robust_vos_ros.core.network import load_model
-from robust_vos_ros.core.tracking_config import TrackerSettings
-from robust_vos_ros.core.weights import find_adapter, find_calibration, find_weights
+from robust_vos_ros.core.network.checkpoints import (
+    find_adapter,
+    find_calibration,
+    find_weights,
+    load_model,
+    load_spec,
+)
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.settings import ModelSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.eval.datasets import FolderSet
 from robust_vos_ros.eval.records import Condition, Record, SequenceRecord
 from robust_vos_ros.eval.rendered import RenderedSet
@@ -189,5 +193,5 @@ def _file_hash(path: Path) -> str:
 @functools.cache
 def code_hash() -> str:
     """Return a hash of our code that results depend on."""
-    files = sorted(p for part in _CODE_OF_RESULTS for p in (_PACKAGE / part).glob('*.py'))
+    files = sorted(p for part in _CODE_OF_RESULTS for p in (_PACKAGE / part).rglob('*.py'))
     return hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from robust_vos_ros.core.adapters import is_adapter
-from robust_vos_ros.core.config import ModelSettings, parse_settings
+from robust_vos_ros.core.adapters.files import is_adapter
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.network import find_device, find_precision
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.network.optimize import find_device, find_precision
+from robust_vos_ros.core.settings import ModelSettings, parse_settings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.eval.compare import parse_weights
 from robust_vos_ros.eval.tasks import Variant
 

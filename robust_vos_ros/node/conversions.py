@@ -1,4 +1,4 @@
-"""ROS prompts to core types; geometry is checked by the engine, images by `core.images`."""
+"""ROS prompts to core types; geometry is checked by the engine, images by `ros_types.images`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from robust_vos_ros.core.errors import ImageError, PromptError
-from robust_vos_ros.core.images import check_image, read_values
 from robust_vos_ros.core.prompts import check_names, check_num_points
 from robust_vos_ros.core.types import Prompt
+from robust_vos_ros.ros_types.images import check_image, read_values
 
 MASK_ENCODINGS = ('mono8', '8UC1', 'mono16', '16UC1')
 

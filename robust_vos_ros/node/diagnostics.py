@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from robust_vos_ros.core.identity import package_version
-from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.node.pipeline import Pipeline
 from robust_vos_ros.node.settings import NodeSettings
 from robust_vos_ros.node.statistics import Counts, Snapshot
+from robust_vos_ros.ros_types.identity import package_version
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from robust_vos_ros.core.errors import (
     StampTooOldError,
     StampUnknownError,
 )
-from robust_vos_ros.core.images import NS_PER_S, stamp_to_ns
+from robust_vos_ros.ros_types.images import NS_PER_S, stamp_to_ns
 
 
 class FrameBuffer:

@@ -16,12 +16,11 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from robust_vos_ros.core.adapters import load_adapter
+from robust_vos_ros.core.adapters.files import load_adapter
 from robust_vos_ros.core.errors import RobustVosError
-from robust_vos_ros.core.model import Model
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.network.checkpoints import find_adapter, load_model
+from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.weights import find_adapter
 from robust_vos_ros.node.clicks import Clicks
 from robust_vos_ros.node.diagnostics import Reporter
 from robust_vos_ros.node.parameters import NodeParameters

@@ -15,9 +15,9 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
 
-from robust_vos_ros.core.messages import MessageMaker
-from robust_vos_ros.core.pictures import draw_objects
 from robust_vos_ros.core.types import ObjectState, TrackResult
+from robust_vos_ros.ros_types.messages import MessageMaker
+from robust_vos_ros.visualization import draw_objects
 
 try:
     from vision_msgs.msg import (

@@ -15,8 +15,8 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from robust_vos_ros.core.config import parse_settings
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
+from robust_vos_ros.core.settings import parse_settings
 from robust_vos_ros.node.settings import Leaf, NodeSettings, flatten, leaves, nest
 
 # Declared by rclpy itself, or by it on behalf of a subscription.

@@ -12,18 +12,18 @@ import torch
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Header
 
-from robust_vos_ros.core import adapters
-from robust_vos_ros.core.changes import Action, Previous, find_changes
+from robust_vos_ros.core.adapters import files as adapters
 from robust_vos_ros.core.errors import ImageError, RobustVosError
-from robust_vos_ros.core.images import NS_PER_S, stamp_to_ns, to_frame
+from robust_vos_ros.core.network.checkpoints import find_adapter
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import Frame, TrackResult
-from robust_vos_ros.core.weights import find_adapter
 from robust_vos_ros.node.publishers import Publishers
 from robust_vos_ros.node.settings import NodeSettings
 from robust_vos_ros.node.state_file import StateFile
 from robust_vos_ros.node.statistics import Statistics
 from robust_vos_ros.node.worker import Worker
+from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_changes
+from robust_vos_ros.ros_types.images import NS_PER_S, stamp_to_ns, to_frame
 
 THROTTLE_S = 5.0
 

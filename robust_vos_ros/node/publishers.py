@@ -15,10 +15,10 @@ from robust_vos.msg import TrackEvent as TrackEventMsg
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from robust_vos_ros.core.marks import label_names, make_annotations, make_label_info
 from robust_vos_ros.core.types import TrackEvent, TrackResult
 from robust_vos_ros.node import messages
 from robust_vos_ros.node.settings import PublishSettings
+from robust_vos_ros.ros_types.annotations import label_names, make_annotations, make_label_info
 
 # Small messages that a recorder must not miss: a second of them waits for a busy subscriber.
 _DEPTH = 30

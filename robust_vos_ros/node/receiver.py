@@ -10,11 +10,13 @@ from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-from robust_vos_ros.core.changes import is_time_jump
 from robust_vos_ros.core.errors import ImageError
-from robust_vos_ros.core.images import check_image, stamp_to_ns
 from robust_vos_ros.node.frame_buffer import FrameBuffer
 from robust_vos_ros.node.pipeline import Pipeline, ReceivedImage
+from robust_vos_ros.ros_types.discontinuities import is_time_jump
+from robust_vos_ros.ros_types.images import check_image, stamp_to_ns
+
+_DEPTH = 4  # images; taking one is quick, as only its header is looked at
 
 
 class Receiver:
@@ -47,7 +49,9 @@ class Receiver:
             self._receive,
             QoSProfile(
                 history=QoSHistoryPolicy.KEEP_LAST,
-                depth=1,  # only the newest image counts
+                # Only the newest image is tracked, but prompts name any of the last ones: those
+                # that arrive while this thread is held up must not be lost.
+                depth=_DEPTH,
                 reliability=QoSReliabilityPolicy[settings.input.reliability.upper()],
             ),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),

@@ -10,13 +10,13 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Header
 
 from robust_vos_ros.core.errors import NoFrameError
-from robust_vos_ros.core.images import stamp_to_ns
-from robust_vos_ros.core.single_image import segment_once
+from robust_vos_ros.core.segmentation import segment_once
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import EventType, Frame, Prompt, TrackResult
 from robust_vos_ros.node.detections import Box, to_candidates
 from robust_vos_ros.node.pipeline import Pipeline
 from robust_vos_ros.node.publishers import Publishers
+from robust_vos_ros.ros_types.images import stamp_to_ns
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

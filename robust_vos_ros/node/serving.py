@@ -10,12 +10,12 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from robust_vos_ros.core.images import stamp_to_ns
 from robust_vos_ros.node.error_codes import error_name
 from robust_vos_ros.node.frame_buffer import FrameBuffer
 from robust_vos_ros.node.pipeline import THROTTLE_S, Pipeline
 from robust_vos_ros.node.requests import Requests
 from robust_vos_ros.node.worker import NotActiveError, QueueFullError, RequestTimeoutError
+from robust_vos_ros.ros_types.images import stamp_to_ns
 
 # A viewer that floods the node with clicks must leave room for services: nobody waits for these.
 MAX_TOPIC_CALLS = 8

@@ -15,20 +15,20 @@ from typing import Any, Literal
 
 from pydantic.fields import FieldInfo
 
-from robust_vos_ros.core.config import (
+from robust_vos_ros.core.settings import (
     ModelSettings,
     Scale16Settings,
     Settings,
     StreamSettings,
     setting,
 )
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 
 WIDTH = 99
 HEADER = """\
 # Parameters of the node robust_vos, with their default values.
 # Made by `python -m robust_vos_ros.node.settings`: change robust_vos_ros/node/settings.py or
-# robust_vos_ros/core/config.py, not this copy. For a robot, copy the keys you change to a file
+# robust_vos_ros/core/settings.py, not this copy. For a robot, copy the keys you change to a file
 # of your own and pass it as params_file:= to robust_vos.launch.py.
 # `live` values may change at any time (ros2 param set); the others while the node is unconfigured.
 """

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import yaml
 
-from robust_vos_ros.core.config import Settings, load_yaml, parse_settings, setting
+from robust_vos_ros.core.adapters.moga import AdapterSettings
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.moga import AdapterSettings
+from robust_vos_ros.core.settings import Settings, load_yaml, parse_settings, setting
 from robust_vos_ros.data.mixture import DataSettings
 
 

@@ -13,7 +13,7 @@ import dataclasses
 import torch
 import torch.nn.functional as F
 
-from robust_vos_ros.core.tensors import Candidates
+from robust_vos_ros.core.types import Candidates
 
 _FOCAL_WEIGHT = 20.0
 _FOCAL_ALPHA = 0.25

@@ -8,15 +8,13 @@ import pooch
 import torch
 from torch import nn
 
-from robust_vos_ros.core import weights
-from robust_vos_ros.core.adapters import attach, make_adapter, norm_names
-from robust_vos_ros.core.allocator import keep_freed_memory
+from robust_vos_ros.core.adapters.files import attach, make_adapter, norm_names
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.fusion import speed_up_norms
-from robust_vos_ros.core.mobilenet import MobileNetTrunk
-from robust_vos_ros.core.model import Model
-from robust_vos_ros.core.model_spec import load_spec
-from robust_vos_ros.core.network import OBJECT_CALIBRATION, build_network, find_device
+from robust_vos_ros.core.network import checkpoints
+from robust_vos_ros.core.network.backbone import MobileNetTrunk
+from robust_vos_ros.core.network.checkpoints import OBJECT_CALIBRATION, build_network, load_spec
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.optimize import find_device, keep_freed_memory, speed_up_norms
 from robust_vos_ros.train.config import TrainSettings
 
 _BATCH_NORM_EPS = 1e-5
@@ -35,11 +33,11 @@ def build_model(settings: TrainSettings) -> Model:
     if settings.trunk_weights:
         load_mobilenet(net.image_encoder.trunk, Path(settings.trunk_weights).expanduser())
     if settings.weights or settings.adapter:
-        path = weights.find_weights(spec, settings.weights)
-        state = weights.read_state_dict(path)
+        path = checkpoints.find_weights(spec, settings.weights)
+        state = checkpoints.read_state_dict(path)
         if net.object_calibration is not None and not settings.adapter:
             state = _with_untrained_calibration(net, state)
-        weights.check_keys(path, spec.name, state, net.state_dict())
+        checkpoints.check_keys(path, spec.name, state, net.state_dict())
         net.load_state_dict(state)
     freeze(net, [''] if settings.adapter else settings.frozen)
     speed_up_norms(net)

@@ -7,7 +7,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from robust_vos_ros.core.adapters import norm_names, save_adapter
+from robust_vos_ros.core.adapters.files import norm_names, save_adapter
 from robust_vos_ros.train.unroll import Rollout
 
 WEIGHTS_FILE = 'weights.safetensors'

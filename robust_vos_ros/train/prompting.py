@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from robust_vos_ros.core.tensors import Clicks
+from robust_vos_ros.core.types import Clicks
 
 # Form -> what is given. A step mixes masks with one of the others.
 CLICK_FORMS = ('box', 'click1', 'clicks3')

@@ -10,8 +10,8 @@ import copy
 
 import torch
 
-from robust_vos_ros.core.memory import MemoryView
-from robust_vos_ros.core.model import Model
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.types import MemoryView
 
 
 class Teacher:

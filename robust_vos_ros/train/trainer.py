@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.network import device_name, find_device, find_precision
+from robust_vos_ros.core.network.optimize import device_name, find_device, find_precision
 from robust_vos_ros.train.checkpoint import (
     STATE_FILE,
     differences,

@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from robust_vos_ros.core.memory import MemoryView
-from robust_vos_ros.core.model import ABSENT_LOGIT, Model
-from robust_vos_ros.core.moga import Sampling
+from robust_vos_ros.core.adapters.moga import Sampling
+from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
+from robust_vos_ros.core.network.object_proxies import Proxies
 from robust_vos_ros.core.prompts import to_coarse_masks
-from robust_vos_ros.core.proxies import Proxies
-from robust_vos_ros.core.tensors import Candidates, Features
+from robust_vos_ros.core.types import Candidates, Features, MemoryView
 from robust_vos_ros.train import prompting
 from robust_vos_ros.train.config import RolloutSettings
 from robust_vos_ros.train.losses import FrameLoss, deep_supervision, frame_loss

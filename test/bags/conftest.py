@@ -13,8 +13,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from robust_vos_ros.bags.job import Job
 from robust_vos_ros.bags.process import process_bag
-from robust_vos_ros.core.config import ModelSettings
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.settings import ModelSettings
 
 SETTINGS = ModelSettings(name='nano', device='cpu', precision='fp32', num_threads=1)
 NUM_FRAMES = 10

@@ -7,7 +7,7 @@ import pytest
 from robust_vos_ros.bags.definitions import add_installed_type, message_typestore
 from robust_vos_ros.bags.derived import DerivedTopics
 from robust_vos_ros.bags.reader import RawMessage
-from robust_vos_ros.core.marks import (
+from robust_vos_ros.ros_types.annotations import (
     ANNOTATIONS,
     LABEL_INFO,
     label_names,

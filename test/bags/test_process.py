@@ -98,7 +98,7 @@ from pathlib import Path
 import torch
 from robust_vos_ros.bags.job import Job
 from robust_vos_ros.bags.process import process_bag
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.network.checkpoints import load_model
 torch.set_num_threads(1)
 job = Job.model_validate_json(sys.argv[1])
 left = [8]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.config import ModelSettings
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame
 
 STEP_NS = 66_666_667

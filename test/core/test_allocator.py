@@ -1,6 +1,6 @@
 import platform
 
-from robust_vos_ros.core.allocator import keep_freed_memory
+from robust_vos_ros.core.network.optimize import keep_freed_memory
 
 
 def test_glibc_takes_the_settings():

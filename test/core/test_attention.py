@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from robust_vos_ros.core import attention
-from robust_vos_ros.core.attention import Memory
+from robust_vos_ros.core.network import memory_attention
+from robust_vos_ros.core.network.memory_attention import Memory
 
 
 def random_memory(model, num_objects, num_entries, num_pointer_tokens, seed=0):
@@ -26,7 +26,7 @@ def test_equal_memories_give_the_packaged_result(model, num_objects):
     memory = random_memory(model, num_objects, 3, 8)
     tokens, pos = random_tokens(model, num_objects)
     with torch.inference_mode():
-        ours = attention.attend(model.net.memory_attention, tokens, pos, memory)
+        ours = memory_attention.attend(model.net.memory_attention, tokens, pos, memory)
         theirs = model.net.memory_attention(
             curr=tokens.transpose(0, 1),
             curr_pos=pos.expand_as(tokens).transpose(0, 1),
@@ -61,8 +61,8 @@ def test_masked_keys_count_as_absent(model):
         memory.pointer_keys_BKM[1:, :-3], None,
     )  # fmt: skip
     with torch.inference_mode():
-        both = attention.attend(model.net.memory_attention, tokens, pos, padded)
-        alone = attention.attend(model.net.memory_attention, tokens, pos, short)
+        both = memory_attention.attend(model.net.memory_attention, tokens, pos, padded)
+        alone = memory_attention.attend(model.net.memory_attention, tokens, pos, short)
     assert (both[1] - alone[0]).abs().max() < 1e-4
 
 
@@ -70,6 +70,6 @@ def test_the_bf16_path_of_the_cpu_equals_torch_to_rounding(model):
     rng = torch.Generator().manual_seed(2)
     query, key, value = (torch.randn(3, n, 32, generator=rng) for n in (16, 40, 40))
     mask = torch.rand(3, 1, 40, generator=rng) > 0.3
-    exact = attention._attention(query, key, value, mask)
-    fast = attention._attention(query.bfloat16(), key.bfloat16(), value.bfloat16(), mask)
+    exact = memory_attention._attention(query, key, value, mask)
+    fast = memory_attention._attention(query.bfloat16(), key.bfloat16(), value.bfloat16(), mask)
     assert (exact - fast.float()).abs().max() < 0.05

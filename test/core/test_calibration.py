@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from robust_vos_ros.core.calibration import (
+from robust_vos_ros.core.confidence.calibration import (
     FEATURES,
     Calibration,
     CalibrationFile,
@@ -12,9 +12,9 @@ from robust_vos_ros.core.calibration import (
     read_calibration,
     to_features,
 )
-from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import WeightsError
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.settings import ModelSettings
 
 WEIGHTS = dict.fromkeys(FEATURES, 0.0) | {'one': -1.0, 'iou_logit': 1.0, 'object_score': 0.2}
 LOOKS = {'center': [0.0] * 51, 'matrix': [[1.0, 0.0]] * 51}  # of nano: 16 + 32 + 3

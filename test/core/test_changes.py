@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from robust_vos_ros.core.changes import Action, Previous, find_changes
-from robust_vos_ros.core.config import StreamSettings
+from robust_vos_ros.core.settings import StreamSettings
 from robust_vos_ros.core.types import Frame
+from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_changes
 
 SETTINGS = StreamSettings(
     on_time_jump='remove_objects',

@@ -3,11 +3,11 @@ import uuid
 
 import pytest
 
-from robust_vos_ros.core import confidence
-from robust_vos_ros.core.calibration import FEATURES, to_features
+from robust_vos_ros.core.confidence import states
+from robust_vos_ros.core.confidence.calibration import FEATURES, to_features
+from robust_vos_ros.core.confidence.evidence import Observation
 from robust_vos_ros.core.objects import LiveObject
-from robust_vos_ros.core.observation import Observation
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import EventType, ObjectFlag, ObjectState
 
 SEEN = Observation(6.0, 0.9, 0.1)
@@ -22,12 +22,12 @@ STEP_NS = 100_000_000
 def run(*observations, settings=SETTINGS, prompted=SEEN):
     """Feed observations 0.1 s apart; returns the object and (states, events) by frame."""
     item = LiveObject('it', uuid.UUID(int=1), '', 0, 0, 0, 0)
-    confidence.start(item, prompted, 0)
-    states, events = [], []
+    states.start(item, prompted, 0)
+    entered, events = [], []
     for index, observation in enumerate(observations, start=1):
-        events.append(confidence.update(item, observation, index * STEP_NS, settings))
-        states.append(item.state)
-    return item, states, events
+        events.append(states.update(item, observation, index * STEP_NS, settings))
+        entered.append(item.state)
+    return item, entered, events
 
 
 def test_an_object_is_confirmed_after_a_while():
@@ -84,7 +84,7 @@ def test_existence_halves_while_unseen_and_is_back_when_seen():
 def test_an_unseen_object_becomes_lost_also_after_time_went_backwards():
     item, _, _ = run(SEEN, SEEN)
     for index in range(-1000, -1000 + 45):
-        confidence.update(item, GONE, index * STEP_NS, SETTINGS)
+        states.update(item, GONE, index * STEP_NS, SETTINGS)
     assert item.state == ObjectState.LOST
     assert item.existence < 0.2
 
@@ -148,7 +148,7 @@ def test_evidence_tells_how_much_less_alike_than_usual_a_mask_is(usual, similari
     item, _, _ = run(SEEN)
     item.usual_similarity = usual
     seen = dataclasses.replace(SEEN, similarity=similarity)
-    features = to_features(confidence.gather(item, seen, STEP_NS))
+    features = to_features(states.gather(item, seen, STEP_NS))
     assert features[FEATURES.index('drop')] == pytest.approx(drop)
 
 

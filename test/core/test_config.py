@@ -1,6 +1,7 @@
 import pytest
 
-from robust_vos_ros.core.config import (
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.settings import (
     ModelSettings,
     Scale16Settings,
     Settings,
@@ -8,8 +9,7 @@ from robust_vos_ros.core.config import (
     load_yaml,
     parse_settings,
 )
-from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.tracking_config import (
+from robust_vos_ros.core.tracking_settings import (
     GateSettings,
     ReacquireSettings,
     TrackerSettings,

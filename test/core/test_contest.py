@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from robust_vos_ros.core.contest import find_losers
-from robust_vos_ros.core.observation import Observation
+from robust_vos_ros.core.confidence.evidence import Observation
+from robust_vos_ros.core.reid.association import find_losers
 
 
 def masks(*spans):

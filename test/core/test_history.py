@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from robust_vos_ros.core.errors import NoFrameError, StampInFutureError, StampTooOldError
-from robust_vos_ros.core.history import FrameHistory
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.frames import FrameHistory
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame
 
 NS = 10**9

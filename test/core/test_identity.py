@@ -3,11 +3,10 @@ import re
 import pooch
 import pytest
 
-from robust_vos_ros.core.config import ModelSettings, config_dir
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.identity import identify, package_version, read_model_settings
-from robust_vos_ros.core.model_spec import load_spec
-from robust_vos_ros.core.weights import find_weights
+from robust_vos_ros.core.network.checkpoints import find_weights, load_spec
+from robust_vos_ros.core.settings import ModelSettings, config_dir
+from robust_vos_ros.ros_types.identity import identify, package_version, read_model_settings
 
 
 def test_the_version_is_the_one_of_package_xml():
@@ -30,15 +29,15 @@ def test_what_is_noted_in_a_bag(tmp_path):
 @pytest.mark.parametrize(
     'text',
     [
-        '/**: {ros__parameters: {model: {name: nano_conv, adapter: none}}}',
-        '/robot/robust_vos: {ros__parameters: {model.name: nano_conv, autostart: true}}',
-        'other: {ros__parameters: {}}\nrobust_vos: {ros__parameters: {model: {name: nano_conv}}}',
+        '/**: {ros__parameters: {model: {name: other, adapter: none}}}',
+        '/robot/robust_vos: {ros__parameters: {model.name: other, autostart: true}}',
+        'other: {ros__parameters: {}}\nrobust_vos: {ros__parameters: {model.name: other}}',
     ],
 )
 def test_parameter_files(tmp_path, text):
     path = tmp_path / 'params.yaml'
     path.write_text(text)
-    assert read_model_settings(path).name == 'nano_conv'
+    assert read_model_settings(path).name == 'other'
 
 
 def test_the_shipped_parameter_file_asks_for_the_defaults():

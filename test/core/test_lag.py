@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core import survivors
-from robust_vos_ros.core.memory_tree import Branch
+from robust_vos_ros.core.memory import hypotheses
+from robust_vos_ros.core.memory.hypotheses import Branch
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings, TreeSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings, TreeSettings
 from robust_vos_ros.core.types import EventType, Prompt
 
 LAG = 3
@@ -56,7 +56,7 @@ def test_the_mask_is_that_of_the_pathway_that_wins_later(model, scene, monkeypat
     tracker = make(model, pathways=2, adaptive=False)
     tracker.step(scene.frame(0))
     tracker.add([mask_prompt(scene, 0)])
-    monkeypatch.setattr(survivors, 'grow', grow)
+    monkeypatch.setattr(hypotheses, 'grow', grow)
     logits, final, published = {}, [], []
     for index in range(1, 8):
         published.append(tracker.step(scene.frame(index)))

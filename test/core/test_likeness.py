@@ -6,9 +6,9 @@ import uuid
 import pytest
 import torch
 
-from robust_vos_ros.core.calibration import Evidence
-from robust_vos_ros.core.likeness import Likeness
+from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.reid.association import Likeness
 from robust_vos_ros.core.types import ObjectState
 
 FIRST_NS, LATER_NS = 10**9, 4 * 10**9  # just after the prompt, and not

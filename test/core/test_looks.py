@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from robust_vos_ros.core.looks import Looks, LooksMap, average, measure, num_measures
-from robust_vos_ros.core.tensors import Features
+from robust_vos_ros.core.reid.appearance import Looks, LooksMap, average, measure, num_measures
+from robust_vos_ros.core.types import Features
 
 C, SIDE = 32, 64  # width of the network, side of a mask
 GREY = torch.full((256, 256, 3), 128, dtype=torch.uint8)

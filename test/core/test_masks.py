@@ -5,7 +5,9 @@ import torch
 import torch.nn.functional as F
 from pycocotools import mask as coco_mask
 
-from robust_vos_ros.core import masks
+from robust_vos_ros import visualization
+from robust_vos_ros.core import results
+from robust_vos_ros.ros_types import messages
 
 
 def blobs(num, size=64, seed=0):
@@ -18,7 +20,7 @@ def blobs(num, size=64, seed=0):
 @pytest.mark.parametrize('size_hw', [(480, 640), (64, 64), (37, 53), (1080, 1920)])
 def test_pixels_go_to_the_highest_enlarged_logit(size_hw):
     logits = blobs(4)
-    label_mask, _ = masks.compose(logits, [3, 1, 7, 2], size_hw)
+    label_mask, _ = results.compose(logits, [3, 1, 7, 2], size_hw)
     full = F.interpolate(logits[:, None], size_hw, mode='bilinear', align_corners=False)[:, 0]
     best, winner = full.max(dim=0)
     expected = np.where(best > 0, np.array([3, 1, 7, 2])[winner], 0)
@@ -40,14 +42,14 @@ def test_pixels_go_to_the_highest_enlarged_logit(size_hw):
 def test_a_small_object_on_a_large_one_keeps_its_pixels(order, radius, kept, why):
     pair = torch.cat([discs((32, 32, 20)) * 2.0, discs((32, 32, radius))])
     labels = np.array([1, 2])[list(order)].tolist()
-    label_mask, _ = masks.compose(pair[list(order)], labels, (64, 64))
+    label_mask, _ = results.compose(pair[list(order)], labels, (64, 64))
     small = pair[1].numpy() > 0
     assert (label_mask[small] == 2).mean() == kept, why
     assert (label_mask[(pair[0].numpy() > 0) & ~small] == 1).all()
 
 
 def test_shapes_are_those_of_the_label_mask():
-    label_mask, shapes = masks.compose(blobs(3), [1, 2, 3], (480, 640))
+    label_mask, shapes = results.compose(blobs(3), [1, 2, 3], (480, 640))
     for label, shape in zip([1, 2, 3], shapes, strict=True):
         ys, xs = np.nonzero(label_mask == label)
         assert shape.area_px == len(ys)
@@ -75,22 +77,22 @@ def discs(*circles):
     ],
 )
 def test_masks_in_parts_are_fragmented(circles, fragmented):
-    _, (shape,) = masks.compose(discs(*circles), [1], (128, 128))
+    _, (shape,) = results.compose(discs(*circles), [1], (128, 128))
     assert shape.fragmented is fragmented
 
 
 def test_an_object_without_pixels_has_no_shape():
     strong = discs((32, 32, 20))
-    label_mask, shapes = masks.compose(torch.cat([strong, strong - 4.0]), [1, 2], (100, 100))
-    assert shapes[1] == masks.EMPTY_SHAPE or not (label_mask == 2).any()
+    label_mask, shapes = results.compose(torch.cat([strong, strong - 4.0]), [1, 2], (100, 100))
+    assert shapes[1] == results.EMPTY_SHAPE or not (label_mask == 2).any()
     assert shapes[1].area_px == 0
-    label_mask, shapes = masks.compose(torch.full((1, 64, 64), -3.0), [1], (100, 100))
+    label_mask, shapes = results.compose(torch.full((1, 64, 64), -3.0), [1], (100, 100))
     assert not label_mask.any()
     assert shapes[0].area_px == 0
 
 
 def test_no_objects_make_an_empty_mask():
-    label_mask, shapes = masks.compose(torch.zeros(0, 64, 64), [], (30, 40))
+    label_mask, shapes = results.compose(torch.zeros(0, 64, 64), [], (30, 40))
     assert label_mask.shape == (30, 40)
     assert not label_mask.any()
     assert shapes == []
@@ -99,8 +101,8 @@ def test_no_objects_make_an_empty_mask():
 # pycocotools 2.0 decodes into an array type that NumPy 2 warns about.
 @pytest.mark.filterwarnings('ignore:__array__ implementation')
 def test_rle_is_that_of_coco():
-    mask = masks.compose(blobs(1), [1], (48, 64))[0] == 1
-    decoded = coco_mask.decode({'size': [48, 64], 'counts': masks.encode_rle(mask)})
+    mask = results.compose(blobs(1), [1], (48, 64))[0] == 1
+    decoded = coco_mask.decode({'size': [48, 64], 'counts': messages.encode_rle(mask)})
     assert np.array_equal(decoded.astype(bool), mask)
 
 
@@ -108,13 +110,13 @@ def test_overlays_paint_objects_only():
     rgb = np.full((48, 64, 3), 90, np.uint8)
     label_mask = np.zeros((48, 64), np.uint8)
     label_mask[10:20, 10:20] = 2
-    painted = masks.overlay(rgb, label_mask)
+    painted = visualization.overlay(rgb, label_mask)
     assert (painted[label_mask == 0] == 90).all()
     assert (painted[label_mask > 0] != 90).any(axis=-1).all()
-    assert np.array_equal(painted[10, 10], masks.label_colors()[2])  # the outline is solid
+    assert np.array_equal(painted[10, 10], visualization.label_colors()[2])  # the outline is solid
 
 
 def test_colors_of_many_labels_differ():
-    colors = masks.label_colors()
+    colors = visualization.label_colors()
     assert len({tuple(color) for color in colors[:65].tolist()}) > 60
     assert not colors[0].any()

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.memory import Entries, ObjectMemory
-from robust_vos_ros.core.memory_bank import MemoryShape
+from robust_vos_ros.core.memory.bank import Entries, MemoryShape, ObjectMemory
 
 ENTRY = (4, 2)
 BOTH = np.array([0, 2])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.memory_tree import MemoryTree, Proposals, grow, is_uncertain
+from robust_vos_ros.core.memory.hypotheses import MemoryTree, Proposals, grow, is_uncertain
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings, TreeSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings, TreeSettings
 from robust_vos_ros.core.types import Prompt
 
 ALWAYS = TreeSettings(adaptive=False)

@@ -5,14 +5,13 @@ import itertools
 import pytest
 import torch
 
-from robust_vos_ros.core import adapters
-from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.core.adapters import files as adapters
+from robust_vos_ros.core.adapters.moga import AdapterSettings, Moga, Sampling
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.memory import MemoryView
-from robust_vos_ros.core.model import Model
-from robust_vos_ros.core.model_spec import load_spec
-from robust_vos_ros.core.moga import AdapterSettings, Moga, Sampling
-from robust_vos_ros.core.network import build_network, load_model
+from robust_vos_ros.core.network.checkpoints import build_network, load_model, load_spec
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.settings import ModelSettings
+from robust_vos_ros.core.types import MemoryView
 
 VARIANTS = [
     *itertools.product(('paper', 'per_object', 'released'), ('pointers', 'aggregated')),

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from robust_vos_ros.core.looks import Looks
-from robust_vos_ros.core.places import guess_box
-from robust_vos_ros.core.prototypes import Prototypes
+from robust_vos_ros.core.reid.appearance import Looks, Prototypes
+from robust_vos_ros.core.reid.redetection import guess_box
 
 C, SIDE = 32, 64
 COVERAGE = 16 * 16 / SIDE**2

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from robust_vos_ros.core.prototypes import Prototypes
+from robust_vos_ros.core.reid.appearance import Prototypes
 
 DIM = 10
 

@@ -4,12 +4,11 @@ import cv2
 import pytest
 import torch
 
-from robust_vos_ros.core import weights
-from robust_vos_ros.core.history import make_record
-from robust_vos_ros.core.model_spec import load_spec
-from robust_vos_ros.core.network import build_network
+from robust_vos_ros.core.frames import make_record
+from robust_vos_ros.core.network import checkpoints
+from robust_vos_ros.core.network.checkpoints import build_network, load_spec
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Prompt
 
 NUM_FRAMES = 30
@@ -40,7 +39,7 @@ def predictor():
     """SAM2VideoPredictor with nano's configuration and weights."""
     spec = load_spec('nano')
     net = build_network(spec, target='sam2.sam2_video_predictor.SAM2VideoPredictor')
-    net.load_state_dict(weights.read_state_dict(weights.find_weights(spec)))
+    net.load_state_dict(checkpoints.read_state_dict(checkpoints.find_weights(spec)))
     return net.eval()
 
 

@@ -6,7 +6,7 @@ import torch
 
 from robust_vos_ros.core.errors import PromptError, StampInFutureError, UnknownIdError
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import EventType, Frame, ObjectState, Prompt
 
 SETTINGS = TrackerSettings(max_objects=3, occluded_after_s=0.1, lost_after_s=0.2)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.likeness import Scene
-from robust_vos_ros.core.looks import measure
-from robust_vos_ros.core.search import search
+from robust_vos_ros.core.reid.appearance import measure
+from robust_vos_ros.core.reid.association import Scene
+from robust_vos_ros.core.reid.redetection import guess_boxes, search
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, ObjectState, Prompt
 
 QUIET = {'search': False, 'min_similarity': 1.0}  # nothing comes back by itself
@@ -119,6 +119,6 @@ def test_a_small_object_is_searched_for_also_on_a_large_one_in_view(lost):
         )
         scene = Scene(planes, [item])
         likeness = tracker._propagator.likeness
-        assert likeness.guess_boxes([item], scene, shown, 0.7)[0] is not None
+        assert guess_boxes(likeness, [item], scene, shown, 0.7)[0] is not None
         item.usual_coverage = 0.5  # nothing much larger is in view: there it can only be that one
-        assert likeness.guess_boxes([item], scene, shown, 0.7)[0] is None
+        assert guess_boxes(likeness, [item], scene, shown, 0.7)[0] is None

@@ -10,7 +10,7 @@ import torch
 
 from robust_vos_ros.core.errors import SnapshotError
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import (
+from robust_vos_ros.core.tracking_settings import (
     GateSettings,
     ReacquireSettings,
     TrackerSettings,
@@ -104,7 +104,7 @@ def changed(**changes):
     [
         (changed(max_objects=1), ('2 objects', 'max_objects is 1')),
         (changed(max_prompted_entries=2), ('max_prompted_entries 4, here 2',)),
-        (changed(tree=TreeSettings(pathways=2)), ('pathways 3, here 2',)),
+        (changed(tree=TreeSettings(pathways=2)), ('pathways 1, here 2',)),
         (changed(gate=GateSettings(anchors=0)), ('anchors 2, here 0',)),
     ],
 )

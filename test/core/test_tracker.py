@@ -16,9 +16,9 @@ from robust_vos_ros.core.errors import (
     StampTooOldError,
     UnknownIdError,
 )
-from robust_vos_ros.core.single_image import segment_once
+from robust_vos_ros.core.segmentation import segment_once
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import EventType, Frame, ObjectFlag, ObjectState, Prompt
 
 

@@ -7,14 +7,19 @@ import threading
 import pytest
 import torch
 
-from robust_vos_ros.core import weights
-from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.cli import downloads
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.model import Model
-from robust_vos_ros.core.model_spec import load_spec, model_names
-from robust_vos_ros.core.network import build_network, load_model
+from robust_vos_ros.core.network import checkpoints
+from robust_vos_ros.core.network.checkpoints import (
+    build_network,
+    load_model,
+    load_spec,
+    model_names,
+)
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Prompt
 
 # Millions of parameters as published by SAM 2 (README of facebookresearch/sam2).
@@ -37,7 +42,7 @@ def settings(**values):
 
 
 def test_all_models_are_there():
-    assert set(model_names()) == {'nano', 'nano_conv', *OFFICIAL}
+    assert set(model_names()) == {'nano', *OFFICIAL}
 
 
 @pytest.mark.parametrize('name', OFFICIAL)
@@ -79,8 +84,8 @@ def test_hiera_tracks_with_its_four_tokens_per_pointer(make_scene):
 def broken(kind, path):
     """Write a damaged nano checkpoint of one kind."""
     spec = load_spec('nano')
-    source = weights.find_weights(spec)
-    state = weights.read_state_dict(source)
+    source = checkpoints.find_weights(spec)
+    state = checkpoints.read_state_dict(source)
     key = next(iter(state))
     if kind == 'truncated safetensors':
         path = path.with_suffix('.safetensors')
@@ -128,7 +133,7 @@ def test_wrong_files_give_one_clear_sentence(tmp_path, kind, message):
 
 
 def test_weights_of_another_model_are_refused():
-    shipped = str(weights.find_weights(load_spec('nano')))
+    shipped = str(checkpoints.find_weights(load_spec('nano')))
     with pytest.raises(WeightsError, match=r'does not fit model sam2\.1_hiera_tiny'):
         load_model(settings(name='sam2.1_hiera_tiny', checkpoint=shipped))
 
@@ -144,7 +149,7 @@ def test_absent_weights_say_how_to_get_them(cache):
 @pytest.mark.parametrize(
     ('values', 'message'),
     [
-        ({'name': 'sam9'}, 'expected one of nano, nano_conv, sam2.1'),
+        ({'name': 'sam9'}, 'expected one of nano, sam2.1'),
         ({'device': 'cuda:99'}, 'not available'),
         ({'device': 'toaster'}, 'not available'),
     ],
@@ -181,16 +186,16 @@ def test_fetching_checks_the_content_and_keeps_it(cache, server):
     spec = load_spec('sam2.1_hiera_tiny').model_copy(
         update={'url': f'{url}/tiny.pt', 'sha256': digest, 'file': 'tiny.pt'}
     )
-    path = weights.fetch_weights(spec, progress=False)
+    path = downloads.fetch_weights(spec, progress=False)
     assert path == cache / 'tiny.pt'
     assert path.read_bytes() == b'good'
     (folder / 'tiny.pt').unlink()
-    assert weights.fetch_weights(spec, progress=False) == path  # from the cache
+    assert downloads.fetch_weights(spec, progress=False) == path  # from the cache
 
     (folder / 'tiny.pt').write_bytes(b'evil')
     path.unlink()
     with pytest.raises(WeightsError, match='did not deliver the expected file'):
-        weights.fetch_weights(spec, progress=False)
+        downloads.fetch_weights(spec, progress=False)
     assert not path.exists()
 
 
@@ -198,5 +203,5 @@ def test_fetching_without_a_network_says_where_to_put_the_file(cache):
     spec = load_spec('sam2.1_hiera_tiny')
     spec = spec.model_copy(update={'url': 'http://127.0.0.1:9/tiny.pt'})
     with pytest.raises(WeightsError, match='put it at') as caught:
-        weights.fetch_weights(spec, progress=False)
+        downloads.fetch_weights(spec, progress=False)
     assert str(cache / spec.file) in str(caught.value)

@@ -6,10 +6,11 @@ import uuid
 import pytest
 import torch
 
-from robust_vos_ros.core import confidence, write_gate
+from robust_vos_ros.core.confidence import states
+from robust_vos_ros.core.confidence.evidence import Observation, box_agreement, mask_agreement
+from robust_vos_ros.core.memory import update_policy
 from robust_vos_ros.core.objects import LiveObject
-from robust_vos_ros.core.observation import Observation, box_agreement, mask_agreement
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 
 SEEN = Observation(6.0, 0.9, 0.1)
 SETTINGS = TrackerSettings()
@@ -19,13 +20,13 @@ STEP_NS = 50_000_000
 def judge(*observations, settings=SETTINGS):
     """Feed observations 50 ms apart to a prompted object; returns it and what was admitted."""
     item = LiveObject('it', uuid.UUID(int=1), '', 0, 0, 0, 0)
-    confidence.start(item, SEEN, 0)
+    states.start(item, SEEN, 0)
     admitted = []
     for index, seen in enumerate(observations, start=1):
-        confidence.update(item, seen, index * STEP_NS, settings)
-        enters = write_gate.admits(item, seen, index * STEP_NS, settings.gate)
+        states.update(item, seen, index * STEP_NS, settings)
+        enters = update_policy.admits(item, seen, index * STEP_NS, settings.gate)
         if enters:
-            write_gate.learn_usual(item, seen)
+            update_policy.learn_usual(item, seen)
         admitted.append(enters)
     return item, admitted
 
@@ -80,7 +81,7 @@ def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence():
 def test_what_enters_one_pathway_among_several(seen, jumped, enters):
     item, _ = judge(SEEN)
     item.jumped_ns = 2 * STEP_NS if jumped else -(10**12)
-    assert write_gate.admits_branch(item, seen, 3 * STEP_NS, SETTINGS) is enters
+    assert update_policy.admits_branch(item, seen, 3 * STEP_NS, SETTINGS) is enters
 
 
 def test_without_a_gate_everything_enters():
@@ -101,23 +102,23 @@ def test_anchors_are_good_masks_beside_a_look_alike(change, anchor):
     item, _ = judge(SEEN, SEEN)
     seen = dataclasses.replace(SEEN, agreement=0.5)
     seen = dataclasses.replace(seen, **change)
-    assert write_gate.is_anchor(item, seen, 10 * STEP_NS, SETTINGS.gate) is anchor
+    assert update_policy.is_anchor(item, seen, 10 * STEP_NS, SETTINGS.gate) is anchor
     item.anchored_ns = 9 * STEP_NS  # just now
-    assert not write_gate.is_anchor(item, seen, 10 * STEP_NS, SETTINGS.gate)
+    assert not update_policy.is_anchor(item, seen, 10 * STEP_NS, SETTINGS.gate)
 
 
 def test_pixels_that_another_object_claims_more_strongly_are_taken_out():
     best = torch.full((2, 1, 4), -5.0)
     best[0, 0, :3] = torch.tensor([4.0, 3.0, 1.0])
     best[1, 0, 1:] = torch.tensor([-1.0, 2.0, 6.0])
-    clean = write_gate.exclude_others(best, torch.tensor([0, 1]), best)
+    clean = update_policy.exclude_others(best, torch.tensor([0, 1]), best)
     assert (clean > 0).int().tolist() == [[[1, 1, 0, 0]], [[0, 0, 1, 1]]]
     kept = clean == best
     assert kept.sum() == 7  # one pixel changed
     # A pathway is compared with other objects, never with its own object's best pathway.
     weaker = best[:1] - 0.5
-    assert (write_gate.exclude_others(weaker, torch.tensor([0]), best) > 0).sum() == 2
-    assert write_gate.exclude_others(best[:1], torch.tensor([0]), best[:1]) is not None
+    assert (update_policy.exclude_others(weaker, torch.tensor([0]), best) > 0).sum() == 2
+    assert update_policy.exclude_others(best[:1], torch.tensor([0]), best[:1]) is not None
 
 
 def test_what_lies_in_front_of_something_much_larger_and_it_lose_no_pixels():
@@ -125,7 +126,7 @@ def test_what_lies_in_front_of_something_much_larger_and_it_lose_no_pixels():
     best[0] = 4.0
     best[1, 0, 2:4] = 2.0  # on the first one, which claims these pixels more strongly
     best[2, 0, 3:10] = 6.0  # of the size of the first one
-    clean = write_gate.exclude_others(best, torch.tensor([0, 1, 2]), best)
+    clean = update_policy.exclude_others(best, torch.tensor([0, 1, 2]), best)
     assert (clean[0] > 0).sum() == 5  # only the third one takes pixels from it
     assert torch.equal(clean[1:], best[1:])
 

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from robust_vos_ros.core.config import parse_settings
 from robust_vos_ros.core.errors import ConfigError, DatasetError
+from robust_vos_ros.core.settings import parse_settings
 from robust_vos_ros.data.long_clips import LongClip
 from robust_vos_ros.data.long_footage import follow, take_from
 from robust_vos_ros.data.long_plan import HOWS, RATE_HZ, LongSettings, make_plan

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robust_vos_ros.core.config import parse_settings
 from robust_vos_ros.core.errors import DatasetError
+from robust_vos_ros.core.settings import parse_settings
 from robust_vos_ros.data import photometric
 from robust_vos_ros.data.actors import Actor, draw, fill, travel
 from robust_vos_ros.data.layered import LayeredSettings, make_guest, set_in_motion

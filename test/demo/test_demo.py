@@ -17,10 +17,10 @@ pytest.importorskip('robust_vos.msg', reason='the messages are not built')
 
 from rosbags.highlevel import AnyReader
 
-from robust_vos_ros.core import adapters
-from robust_vos_ros.core.config import ModelSettings
-from robust_vos_ros.core.moga import AdapterSettings
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.adapters import files as adapters
+from robust_vos_ros.core.adapters.moga import AdapterSettings
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.demo.report import MIN_COVERED
 
 pytestmark = pytest.mark.ros

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from robust_vos_ros.cli import app
-from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.eval import benchmark, datasets, results, runners, tasks
 from robust_vos_ros.eval.conditions import make_conditions
 from robust_vos_ros.eval.report import make_report

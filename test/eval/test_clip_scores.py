@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import DatasetError, ImageError
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.synthetic import SyntheticSettings, render_clip

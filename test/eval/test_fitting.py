@@ -6,10 +6,10 @@ import types
 import numpy as np
 import pytest
 
-from robust_vos_ros.core.calibration import FEATURES, Calibration, Evidence, SavedLooks
-from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.core.confidence.calibration import FEATURES, Calibration, Evidence, SavedLooks
 from robust_vos_ros.core.errors import DatasetError
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.eval.calibration import bin_sums, expected_errors
 from robust_vos_ros.eval.calibration_clips import make_clips
 from robust_vos_ros.eval.fitting import Samples, fit

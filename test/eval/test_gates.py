@@ -6,11 +6,11 @@ import pytest
 from typer.testing import CliRunner
 
 from robust_vos_ros.cli import app
-from robust_vos_ros.core import adapters
-from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.core.adapters import files as adapters
+from robust_vos_ros.core.adapters.moga import AdapterSettings
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.moga import AdapterSettings
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.data.severity import Profile
 from robust_vos_ros.data.video_folder import open_dataset
 from robust_vos_ros.eval.gates import record_gates

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import DatasetError
-from robust_vos_ros.core.looks import num_measures
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.reid.appearance import num_measures
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.eval.calibration_clips import make_clips
 from robust_vos_ros.eval.looks_fitting import LooksSamples, fit_looks
 

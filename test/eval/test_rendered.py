@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from robust_vos_ros.cli import app
-from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import ConfigError, DatasetError
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.data.long_plan import LongSettings
 from robust_vos_ros.eval import benchmark, runners, tasks
 from robust_vos_ros.eval.absences import judge

@@ -13,10 +13,10 @@ pytest.importorskip('sensor_msgs')
 from geometry_msgs.msg import Point
 from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 
-from robust_vos_ros.core.config import Scale16Settings
 from robust_vos_ros.core.errors import ImageError, PromptError
-from robust_vos_ros.core.images import ENCODINGS, to_frame
+from robust_vos_ros.core.settings import Scale16Settings
 from robust_vos_ros.node.conversions import to_mask, to_prompt
+from robust_vos_ros.ros_types.images import ENCODINGS, to_frame
 
 pytestmark = pytest.mark.ros
 

@@ -16,7 +16,7 @@ from robust_vos_ros.bags.process import process_bag
 from robust_vos_ros.bags.reader import IMAGE, BagReader
 from robust_vos_ros.bags.results import ResultTopics
 from robust_vos_ros.bags.writer import BagWriter
-from robust_vos_ros.core.config import ModelSettings
+from robust_vos_ros.core.settings import ModelSettings
 
 pytestmark = pytest.mark.ros
 

@@ -46,7 +46,7 @@ def test_fast_camera(make_bench, helpers):
     bench.wait(lambda: bench.objects[-1].header == images[-1].header, 'the newest image')
     settle(bench)
     counts, mailbox = bench.counts, bench.pipeline.worker.counts
-    # Reliable, but of depth 1: what the node could not take in time was replaced inside DDS.
+    # Reliable, but of a small depth: what the node could not take in time was replaced in DDS.
     assert received < counts.received <= received + num_images
     assert counts.received == counts.processed + mailbox.dropped
     assert mailbox.dropped > 0

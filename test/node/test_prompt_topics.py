@@ -10,7 +10,7 @@ pytest.importorskip('rclpy')
 from robust_vos.msg import ObjectPrompt, TrackedObject, TrackEvent
 from std_msgs.msg import Header
 
-from robust_vos_ros.core.prototypes import Likenesses
+from robust_vos_ros.core.reid.appearance import Likenesses
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.node.detections import MAX_BOXES, to_boxes, to_candidates
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from robust_vos_ros.core.config import parse_settings
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.settings import parse_settings
 from robust_vos_ros.node.settings import NodeSettings, flatten, leaves, nest, to_yaml
 
 FILE = Path(__file__).parents[2] / 'config' / 'robust_vos.yaml'

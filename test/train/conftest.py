@@ -2,7 +2,7 @@ import cv2
 import pytest
 import torch
 
-from robust_vos_ros.core.config import parse_settings
+from robust_vos_ros.core.settings import parse_settings
 from robust_vos_ros.data.synthetic import SyntheticSettings, render_clip
 from robust_vos_ros.train.config import TrainSettings
 

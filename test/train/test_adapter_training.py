@@ -7,10 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from robust_vos_ros.core import adapters
-from robust_vos_ros.core.config import ModelSettings
-from robust_vos_ros.core.model_spec import model_names
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.adapters import files as adapters
+from robust_vos_ros.core.network.checkpoints import load_model, model_names
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.spoil import SpoilSettings, spoil
 from robust_vos_ros.train.config import load_settings

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.mobilenet import MobileNetTrunk
-from robust_vos_ros.core.trunk import ConvTrunk
+from robust_vos_ros.core.network.backbone import MobileNetTrunk
 from robust_vos_ros.train.network import build_model, freeze, load_mobilenet
 
 
@@ -96,7 +95,7 @@ def test_a_missing_file_and_another_trunk_are_refused(tmp_path):
     with pytest.raises(WeightsError, match='No such file'):
         load_mobilenet(MobileNetTrunk(), tmp_path / 'none.pth')
     with pytest.raises(ConfigError, match='MobileNetTrunk'):
-        load_mobilenet(ConvTrunk(), tmp_path / 'none.pth')
+        load_mobilenet(nn.Conv2d(3, 8, 3), tmp_path / 'none.pth')
 
 
 def test_frozen_parts_do_not_train_and_unknown_ones_are_errors():

@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from robust_vos_ros.core.config import ModelSettings
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.network import cpu_name, find_precision, load_model
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.network.optimize import cpu_name, find_precision
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.train import trainer as training
 from robust_vos_ros.train.config import OptimizerSettings, load_settings
 from robust_vos_ros.train.logbook import read_log

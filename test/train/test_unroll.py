@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.config import ModelSettings
-from robust_vos_ros.core.model_spec import load_spec
-from robust_vos_ros.core.network import load_model
+from robust_vos_ros.core.network.checkpoints import find_weights, load_model, load_spec
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, Prompt
-from robust_vos_ros.core.weights import find_weights
 from robust_vos_ros.data.synthetic import SyntheticSettings, render_clip
 from robust_vos_ros.train import unroll
 from robust_vos_ros.train.config import RolloutSettings, TrainSettings

@@ -1,0 +1,214 @@
+"""Adapters on a live model: attach, detach, save, load.
+
+An adapter is small beside its model: low-rank parts, gates and changes of LayerNorms, in a file
+that names the model it was trained for. The weights of the model stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from robust_vos_ros.core.adapters.moga import AdapterSettings, Moga
+from robust_vos_ros.core.errors import ConfigError, WeightsError
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.settings import parse_settings
+
+_FORMAT = 'robust_vos adapter 1'
+_NORM_PREFIX = 'layer_norm.'
+
+
+def make_adapter(model: Model, settings: AdapterSettings) -> Moga:
+    """Return an untrained adapter, which changes nothing."""
+    return Moga(
+        settings,
+        dim=model.hidden_dim,
+        pointer_dim=model.hidden_dim,
+        memory_dim=model.memory_dim,
+        num_layers=len(model.net.memory_attention.layers),
+    ).to(model.device)
+
+
+def attach(model: Model, adapter: Moga, norms: dict[str, torch.Tensor] | None = None) -> None:
+    """Let a model use an adapter in place of the one it has.
+
+    Args:
+        model: The live model.
+        adapter: Made for it.
+        norms: What is added to parameters of the model, by their name.
+    """
+    detach(model)
+    parameters = dict(model.net.named_parameters())
+    originals = {}
+    with torch.no_grad():
+        for name, change in (norms or {}).items():
+            originals[name] = parameters[name].detach().clone()
+            parameters[name].add_(change.to(parameters[name]))
+    model.adapter = adapter
+    model.adapter_originals = originals
+
+
+def use(model: Model, path: Path | None) -> None:
+    """Attach the adapter of a file, or none; on an error the model keeps what it had.
+
+    Raises:
+        WeightsError: As `load_adapter`.
+    """
+    if path is None:
+        detach(model)
+        return
+    attach(model, *load_adapter(path, model))
+    model.adapter_name = path.stem
+
+
+def detach(model: Model) -> None:
+    """Give a model back the weights it had; nothing happens without an adapter."""
+    parameters = dict(model.net.named_parameters())
+    with torch.no_grad():
+        for name, original in model.adapter_originals.items():
+            parameters[name].copy_(original)
+    model.adapter = None
+    model.adapter_originals = {}
+    model.adapter_name = 'none'
+
+
+def norm_names(model: Model, settings: AdapterSettings) -> list[str]:
+    """Return the names of the LayerNorm parameters that an adapter trains, in order.
+
+    Raises:
+        ConfigError: The model has no LayerNorm there.
+    """
+    if settings.layer_norms == 'none':
+        return []
+    part = 'memory_attention' if settings.layer_norms == 'memory_attention' else 'image_encoder'
+    names = [
+        f'{module_name}.{name}'
+        for module_name, module in model.net.named_modules()
+        if isinstance(module, nn.LayerNorm) and module_name.split('.')[0] == part
+        for name, _ in module.named_parameters(recurse=False)
+    ]
+    if not names:
+        raise ConfigError(
+            f'layer_norms: expected LayerNorms in the {part} of {model.name}, got none; '
+            'choose memory_attention or none'
+        )
+    return names
+
+
+def count_parameters(model: Model, adapter: Moga) -> int:
+    """Return how many numbers are trained: the adapter and its LayerNorms."""
+    parameters = dict(model.net.named_parameters())
+    norms = sum(parameters[name].numel() for name in norm_names(model, adapter.settings))
+    return norms + sum(parameter.numel() for parameter in adapter.parameters())
+
+
+def save_adapter(
+    path: Path,
+    adapter: dict[str, torch.Tensor],
+    norms: dict[str, torch.Tensor],
+    settings: AdapterSettings,
+    *,
+    model: str,
+    weights_sha256: str,
+) -> None:
+    """Write an adapter file.
+
+    Args:
+        path: `.safetensors` file.
+        adapter: State of a `Moga`.
+        norms: What is added to parameters of the model, by their name.
+        settings: Of the adapter.
+        model: Name of the model it was trained for.
+        weights_sha256: Hash of that model's weights file.
+    """
+    header = {
+        'format': _FORMAT,
+        'model': model,
+        'weights_sha256': weights_sha256,
+        'settings': settings.model_dump(),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in adapter.items()}
+    tensors |= {_NORM_PREFIX + n: t.detach().cpu().contiguous() for n, t in norms.items()}
+    safetensors.torch.save_file(tensors, path, {'robust_vos': json.dumps(header, sort_keys=True)})
+
+
+def load_adapter(path: Path, model: Model) -> tuple[Moga, dict[str, torch.Tensor]]:
+    """Read an adapter for a model, without attaching it.
+
+    Returns:
+        The adapter, on the device of the model, and what it adds to LayerNorms.
+
+    Raises:
+        WeightsError: The file is missing, damaged, no adapter, or of another model or weights.
+    """
+    header, tensors = _read(path)
+    for key, have in (('model', model.name), ('weights_sha256', model.weights_hash)):
+        if header[key] != have:
+            raise WeightsError(
+                f'{path}: expected an adapter of {key} {have}, got one of {header[key]}; train '
+                'it for this model, or run the model it belongs to'
+            )
+    try:
+        settings = parse_settings(AdapterSettings, header['settings'])
+    except ConfigError as error:
+        raise WeightsError(f'{path}: expected the settings of an adapter, got {error}') from error
+    adapter = make_adapter(model, settings)
+    norms = {n.removeprefix(_NORM_PREFIX): t for n, t in tensors.items() if _NORM_PREFIX in n}
+    state = {name: t for name, t in tensors.items() if _NORM_PREFIX not in name}
+    _check(path, 'adapter', {n: t.shape for n, t in adapter.state_dict().items()}, state)
+    parameters = dict(model.net.named_parameters())
+    _check(
+        path, 'LayerNorms', {n: parameters[n].shape for n in norm_names(model, settings)}, norms
+    )
+    adapter.load_state_dict(state)
+    return adapter.eval().requires_grad_(False), norms
+
+
+def is_adapter(path: Path) -> bool:
+    """Tell whether a file is an adapter and not the weights of a model."""
+    try:
+        _read(path)
+    except WeightsError:
+        return False
+    return True
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return the header and the tensors of an adapter file."""
+    try:
+        with safetensors.safe_open(path, framework='pt') as file:
+            header = json.loads((file.metadata() or {})['robust_vos'])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header['format'] != _FORMAT or not {'model', 'weights_sha256', 'settings'} <= set(
+            header
+        ):
+            raise ValueError(f'format {header["format"]!r}')  # noqa: TRY301
+    except Exception as error:  # safetensors raises its own type, OSError, and json others
+        raise WeightsError(
+            f'{path}: expected an adapter file of robust_vos, got {type(error).__name__}: {error}'
+        ) from error
+    return header, tensors
+
+
+def _check(
+    path: Path, what: str, expected: dict[str, torch.Size], got: dict[str, torch.Tensor]
+) -> None:
+    """Raise WeightsError unless names and shapes are the same."""
+    shapes = {name: tensor.shape for name, tensor in got.items()}
+    if shapes != expected:
+        differing = sorted(
+            name
+            for name in shapes.keys() | expected.keys()
+            if shapes.get(name) != expected.get(name)
+        )
+        name = differing[0]
+        raise WeightsError(
+            f'{path}: expected {what} with {name} {expected.get(name)}, got {shapes.get(name)} '
+            f'({len(differing)} tensors differ)'
+        )

@@ -1,0 +1,294 @@
+"""From what the network says to probabilities: fitted models, stored with the weights they fit.
+
+Predicted IoU and object score are no probabilities, and mean less in bad weather, or while an
+object is out of sight. What was fitted on corrupted clips is a file NAME.calibration.json beside
+the weights; it names the weights and is refused for others. `robust-vos calibrate` makes one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pydantic
+import torch
+
+from robust_vos_ros.core.errors import WeightsError
+from robust_vos_ros.core.reid.appearance import LooksMap, num_measures
+from robust_vos_ros.core.settings import Settings, parse_settings
+
+_MAX_LOGIT = 6.0
+_MAX_MARGIN = 3.0
+_MAX_SCORE = 12.0
+_MAX_AGE_S = 10.0  # as far as calibration clips reach
+_UNKNOWN = 0.8  # similarity and lead of an object of which nothing is known
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a mask besides its pixels.
+
+    Attributes:
+        iou: Predicted IoU in [0, 1].
+        object_score: Logit, above 0 the object is visible.
+        margin: Lead of the pathway over the next, in cumulative log IoU; infinite where alone.
+        area_change: Absolute log ratio of the mask's area to the one last seen.
+        gate_activity: Share of open gates, NaN without an adapter.
+        memory_age_s: Time since the object last entered memory.
+        similarity: Cosine to the nearest of its prototypes; NaN = unknown.
+        lead: By how much that is more than to any other object; NaN = unknown.
+        usual: What the similarity of the object usually is; NaN = unknown.
+        verified: Cosine to the nearest look that was pointed at, or seen just after; NaN =
+            unknown.
+        growth: Log ratio of the mask's area to that of the prompt, which follows slowly.
+        extent: Log ratio of how far its pixels are spread; likewise.
+        misfit: Share of the prompted mask outside of its box, or of clicks that it contradicts.
+        searching: Whether the object was out of sight in the frame before.
+    """
+
+    iou: float
+    object_score: float
+    margin: float = math.inf
+    area_change: float = 0.0
+    gate_activity: float = math.nan
+    memory_age_s: float = 0.0
+    similarity: float = math.nan
+    lead: float = math.nan
+    usual: float = math.nan
+    verified: float = math.nan
+    growth: float = 0.0
+    extent: float = 0.0
+    misfit: float = 0.0
+    searching: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Belief:
+    """What a mask is believed to be.
+
+    Attributes:
+        right: P(IoU > 0.5): that it shows the object well.
+        there: P(IoU > 0.1): that it is on the object, well or not; at least `right`.
+    """
+
+    right: float
+    there: float
+
+
+FEATURES = (
+    'one', 'iou_logit', 'object_score', 'margin', 'area_change', 'gate_activity', 'memory_age',
+    'similarity', 'lead', 'usual', 'drop', 'verified', 'growth', 'shrinkage', 'extent', 'misfit',
+)  # fmt: skip
+_SINCE_FORMAT_3 = ('verified', 'growth', 'shrinkage', 'extent', 'misfit')
+
+
+def to_features(evidence: Evidence) -> np.ndarray:
+    """Return the (16,) float64 inputs of the logistic model, in the order of `FEATURES`."""
+    iou = min(1.0 - 1e-6, max(1e-6, evidence.iou))
+    logit = math.log(iou / (1.0 - iou))
+    activity = 0.0 if math.isnan(evidence.gate_activity) else evidence.gate_activity
+    alike, lead, usual, verified = (
+        _UNKNOWN if math.isnan(value) else max(-1.0, min(1.0, value))
+        for value in (evidence.similarity, evidence.lead, evidence.usual, evidence.verified)
+    )
+    drop = evidence.usual - evidence.similarity
+    return np.array(
+        [
+            1.0,
+            max(-_MAX_LOGIT, min(_MAX_LOGIT, logit)),
+            max(-_MAX_SCORE, min(_MAX_SCORE, evidence.object_score)),
+            min(_MAX_MARGIN, evidence.margin),
+            min(_MAX_MARGIN, evidence.area_change),
+            activity,
+            math.log1p(min(_MAX_AGE_S, max(0.0, evidence.memory_age_s))),
+            alike,
+            lead,
+            usual,
+            0.0 if math.isnan(drop) else max(0.0, drop),
+            verified,
+            max(0.0, min(_MAX_MARGIN, evidence.growth)),
+            max(0.0, min(_MAX_MARGIN, -evidence.growth)),
+            min(_MAX_MARGIN, abs(evidence.extent)),
+            evidence.misfit,
+        ]
+    )
+
+
+Share = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
+
+
+class Fit(Settings):
+    """A probability as a function of evidence.
+
+    Attributes:
+        weights: Of a logistic model, by feature.
+        curve: (x, y) of a rising piecewise linear map of its probability (isotonic regression);
+            empty = none.
+    """
+
+    model_config = pydantic.ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
+
+    weights: dict[str, float]
+    curve: list[tuple[Share, Share]] = pydantic.Field(default_factory=list)
+
+    @pydantic.field_validator('weights')
+    @classmethod
+    def _check_names(cls, weights: dict[str, float]) -> dict[str, float]:
+        if set(weights) != set(FEATURES):
+            raise ValueError(
+                f'expected weights of {", ".join(FEATURES)}, got {", ".join(weights)}; run '
+                'robust-vos calibrate again'
+            )
+        return weights
+
+    @pydantic.field_validator('curve')
+    @classmethod
+    def _check_rising(cls, curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        if curve != sorted(curve) or any(a[1] > b[1] for a, b in itertools.pairwise(curve)):
+            raise ValueError('the points of the curve must rise')
+        return curve
+
+
+class Fits(Settings):
+    """Both probabilities of `Belief`."""
+
+    right: Fit
+    there: Fit
+
+
+class SavedLooks(Settings):
+    """A `LooksMap` as numbers: center (D) and matrix (D rows of E)."""
+
+    model_config = pydantic.ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
+
+    center: list[float] = pydantic.Field(min_length=1)
+    matrix: list[list[float]]
+
+    @pydantic.model_validator(mode='after')
+    def _check_shape(self) -> SavedLooks:
+        widths = {len(row) for row in self.matrix}
+        if len(self.matrix) != len(self.center) or len(widths) != 1 or widths == {0}:
+            raise ValueError(
+                f'expected a matrix of {len(self.center)} rows of one length, got '
+                f'{len(self.matrix)} rows of {sorted(widths)}'
+            )
+        return self
+
+    def load(self) -> LooksMap:
+        """Return the map as tensors."""
+        return LooksMap(torch.tensor(self.center), torch.tensor(self.matrix))
+
+
+class CalibrationFile(Settings):
+    """Contents of a calibration file.
+
+    Attributes:
+        model: Name of the model.
+        weights_sha256: Hash of the weights it was fitted for.
+        data: What it was fitted on, for people.
+        date: Day of the fit, ISO 8601.
+        samples: Number of masks it was fitted on.
+        following: Of an object that was in sight in the frame before.
+        searching: Of one that was not.
+        looks: Where looks are compared.
+    """
+
+    format: Literal['robust_vos calibration 3'] = 'robust_vos calibration 3'
+    model: str
+    weights_sha256: str
+    data: str
+    date: str
+    samples: int = pydantic.Field(ge=1)
+    following: Fits
+    searching: Fits
+    looks: SavedLooks
+
+    @pydantic.model_validator(mode='before')
+    @classmethod
+    def _read_format_2(cls, values: Any) -> Any:
+        """Take a file of before there was this evidence: it weighs nothing."""
+        if not isinstance(values, dict) or values.get('format') != 'robust_vos calibration 2':
+            return values
+        values = copy.deepcopy(values) | {'format': 'robust_vos calibration 3'}
+        for group, what in itertools.product(('following', 'searching'), ('right', 'there')):
+            with contextlib.suppress(KeyError, TypeError):  # the fields are checked later
+                values[group][what]['weights'].update(dict.fromkeys(_SINCE_FORMAT_3, 0.0))
+        return values
+
+
+class Calibration:
+    """Probabilities from evidence.
+
+    Args:
+        file: What was fitted.
+
+    Attributes:
+        file: Likewise.
+        looks: Where looks are compared.
+    """
+
+    def __init__(self, file: CalibrationFile) -> None:
+        self.file = file
+        self.looks = file.looks.load()
+        self._fits = {
+            (searching, what): _Curve(getattr(fits, what))
+            for searching, fits in ((False, file.following), (True, file.searching))
+            for what in ('right', 'there')
+        }
+
+    def believe(self, evidence: Evidence) -> Belief:
+        """Return what a mask is believed to be."""
+        features = to_features(evidence)
+        right, there = (
+            self._fits[evidence.searching, what].probability(features)
+            for what in ('right', 'there')
+        )
+        return Belief(right, max(right, there))
+
+
+class _Curve:
+    def __init__(self, fit: Fit) -> None:
+        self._weights = np.array([fit.weights[name] for name in FEATURES])
+        self._curve = np.array(fit.curve).reshape(-1, 2)
+
+    def probability(self, features: np.ndarray) -> float:
+        logit = float(self._weights @ features)
+        chance = 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, logit))))
+        if len(self._curve):
+            chance = float(np.interp(chance, self._curve[:, 0], self._curve[:, 1]))
+        return chance
+
+
+def read_calibration(
+    path: Path, *, model: str, weights_sha256: str, hidden_dim: int
+) -> Calibration:
+    """Read a calibration file made for some weights.
+
+    Args:
+        path: The file.
+        model: Name of the model; `weights_sha256` and `hidden_dim` are of its weights.
+
+    Raises:
+        WeightsError: The file cannot be read, or was made for others; names both.
+    """
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        file = parse_settings(CalibrationFile, content)
+    except Exception as error:  # OSError, UnicodeDecodeError, JSONDecodeError, ConfigError, ...
+        raise WeightsError(f'{path} is not a calibration: {error}') from error
+    if (file.model, file.weights_sha256) != (model, weights_sha256):
+        raise WeightsError(
+            f'{path} was made for {file.model} with weights {file.weights_sha256[:12]}, not for '
+            f'{model} with weights {weights_sha256[:12]}; run robust-vos calibrate'
+        )
+    expected, got = num_measures(hidden_dim), len(file.looks.center)
+    if got != expected:
+        raise WeightsError(f'{path}: expected looks of {expected} numbers, got {got}')
+    return Calibration(file)

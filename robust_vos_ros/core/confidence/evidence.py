@@ -1,0 +1,225 @@
+"""What the network says of each object in one frame, brought from the device in one transfer."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+
+from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.reid.appearance import Likenesses
+from robust_vos_ros.core.tracking_settings import GuardSettings
+from robust_vos_ros.core.types import Candidates, ObjectFlag
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observation:
+    """What the network says of one object, or of one of its pathways, in one frame.
+
+    Attributes:
+        object_score: Logit, above 0 the object is visible.
+        iou: Predicted IoU of the mask, in [0, 1].
+        coverage: Share of the image the mask covers, in [0, 1].
+        agreement: IoU of the box of the mask with the box of mask and best alternative; 1 where
+            there is no alternative. Low where something that looks alike is in view.
+        gate_activity: Share of open gates of the adapter, NaN without one.
+        margin: How far the pathway is ahead of the next one, in cumulative log IoU; infinite
+            where it is alone.
+        similarity: Cosine of what the mask looks like to the nearest prototype of the object;
+            NaN where nothing is known.
+        lead: By how much that is more than to any other object; NaN likewise.
+        verified: Cosine to the nearest look that was pointed at, or seen just after; NaN likewise.
+        spread: Root mean square distance of its pixels from their middle, in sides of the image.
+    """
+
+    object_score: float
+    iou: float
+    coverage: float
+    agreement: float = 1.0
+    gate_activity: float = math.nan
+    margin: float = math.inf
+    similarity: float = math.nan
+    lead: float = math.nan
+    verified: float = math.nan
+    spread: float = 0.0
+
+
+def observe(
+    kept: Candidates,
+    agreement: torch.Tensor | None = None,
+    activity: torch.Tensor | None = None,
+    alike: Likenesses | None = None,
+) -> list[Observation]:
+    """Measure kept masks.
+
+    Args:
+        kept: B masks (M = 1).
+        agreement: (B,) as in `Observation`; `activity` likewise.
+        alike: How much they look like their objects.
+    """
+    masks = (kept.mask_logits[:, 0] > 0).float()
+    coverage = masks.mean(dim=(1, 2))
+    ones, nan = torch.ones_like(coverage), torch.full_like(coverage, math.nan)
+    columns = [
+        kept.object_scores,
+        kept.ious[:, 0],
+        coverage,
+        ones if agreement is None else agreement,
+        nan if activity is None else activity,
+        *((nan, nan, nan) if alike is None else (alike.similarity, alike.lead, alike.verified)),
+        _spread(masks),
+    ]
+    names = (
+        'object_score', 'iou', 'coverage', 'agreement', 'gate_activity', 'similarity', 'lead',
+        'verified', 'spread',
+    )  # fmt: skip
+    table = torch.stack(columns, dim=1).tolist()
+    return [Observation(**dict(zip(names, row, strict=True))) for row in table]
+
+
+def box_agreement(chosen: torch.Tensor, alternative: torch.Tensor) -> torch.Tensor:
+    """Return (B,) the IoU of the boxes of masks and of their unions with alternatives.
+
+    The measure of "A Distractor-Aware Memory for Visual Object Tracking with SAM2" (arXiv
+    2411.17576, section 3.2).
+
+    Args:
+        chosen: (B, h, w) bool.
+        alternative: (B, h, w) bool.
+    """
+    return torch.where(
+        chosen.flatten(1).any(dim=1),
+        _box_area(chosen) / _box_area(chosen | alternative).clamp(min=1.0),
+        1.0,
+    )
+
+
+def mask_agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return (...) the IoU of (..., h, w) bool masks; two empty masks agree."""
+    overlap = (first & second).sum(dim=(-2, -1)).float()
+    union = (first | second).sum(dim=(-2, -1)).float()
+    return torch.where(union > 0, overlap / union.clamp(min=1.0), 1.0)
+
+
+def _spread(masks: torch.Tensor) -> torch.Tensor:
+    """Return (B,) the radius of gyration of (B, h, w) masks of 0 and 1, in sides of the image."""
+    total = masks.sum(dim=(1, 2)).clamp(min=1.0)
+    variance = torch.zeros_like(total)
+    for axis in (1, 2):
+        line = masks.sum(dim=3 - axis)
+        at = (torch.arange(line.shape[1], device=masks.device) + 0.5) / line.shape[1]
+        mean = line @ at / total
+        variance += (line * (at[None] - mean[:, None]) ** 2).sum(dim=1) / total
+    return variance.sqrt()
+
+
+def _box_area(masks: torch.Tensor) -> torch.Tensor:
+    """Return (B,) the area of the tight box around each (B, h, w) mask, in cells."""
+    area = torch.ones(len(masks), device=masks.device)
+    for axis in (1, 2):
+        line = masks.any(dim=axis).float()
+        size = line.shape[1]
+        first = line.argmax(dim=1)
+        last = size - 1 - line.flip(1).argmax(dim=1)
+        area = area * torch.where(line.any(dim=1), (last - first + 1).float(), 0.0)
+    return area
+
+
+# Smaller masks are a few cells of the grid: their sizes are mostly rounding.
+_LEAST_COVERAGE = 0.002
+_LEAST_SPREAD = math.sqrt(_LEAST_COVERAGE / (2.0 * math.pi))  # of a disc of that area
+
+
+def start_reference(item: LiveObject, seen: Observation) -> None:
+    """Take the size of a prompted mask as what is expected."""
+    item.reference_coverage, item.reference_spread = seen.coverage, seen.spread
+    item.changed = False
+
+
+def warn_of_misfit(item: LiveObject, misfit: float, settings: GuardSettings) -> list[str]:
+    """Keep how well a mask fits its prompt; returns a sentence where it does not.
+
+    Args:
+        item: The object.
+        misfit: From `core.prompts.hold_to_prompts`.
+        settings: How much is too much.
+    """
+    item.prompt_misfit = misfit
+    if not is_misfit(item, settings):
+        return []
+    item.flags |= ObjectFlag.PROMPT_MISFIT
+    text = (
+        f'{item.object_id!r}: the mask does not fit its prompt: {misfit:.0%} of it was outside of '
+        'the box, or of the clicks are contradicted; look at it, and refine it with clicks'
+    )
+    return [text]
+
+
+def warn_of_size(item: LiveObject, settings: GuardSettings) -> list[str]:
+    """Return a sentence where what was prompted is too small to be followed well."""
+    share = item.prompted_coverage
+    if not 0.0 < share < settings.small_prompt:
+        return []
+    text = (
+        f'{item.object_id!r}: the mask covers {share:.2%} of the image, less than '
+        f'{settings.small_prompt:.2%}: it may be lost soon; bring the camera nearer, or crop the '
+        'image'
+    )
+    return [text]
+
+
+def is_misfit(item: LiveObject, settings: GuardSettings) -> bool:
+    """Whether the mask of the newest prompt does not fit its box and clicks."""
+    return settings.enabled and item.prompt_misfit > settings.max_misfit
+
+
+def has_changed(item: LiveObject, seen: Observation, settings: GuardSettings) -> bool:
+    """Whether a mask is something else than what was pointed at, as far as can be told.
+
+    Args:
+        item: The object, before the frame.
+        seen: What was observed in it.
+        settings: How much it may change.
+    """
+    if not settings.enabled or not seen.coverage:
+        return False
+    if seen.verified < settings.min_similarity:  # false where nothing is known
+        return True
+    if seen.verified >= settings.confirm_similarity:
+        return seen.coverage > settings.most_growth * max(item.prompted_coverage, _LEAST_COVERAGE)
+    area = seen.coverage / max(item.reference_coverage, _LEAST_COVERAGE)
+    spread = seen.spread / max(item.reference_spread, _LEAST_SPREAD)
+    return area > settings.max_growth or spread > settings.max_extent
+
+
+def follow_reference(
+    item: LiveObject, seen: Observation, passed_s: float, settings: GuardSettings
+) -> None:
+    """Let the expected size follow that of a mask that is believed."""
+    share = 1.0 - math.exp(-passed_s / settings.follow_s)
+    item.reference_coverage = _blend(item.reference_coverage, seen.coverage, share)
+    item.reference_spread = _blend(item.reference_spread, seen.spread, share)
+
+
+def _blend(reference: float, value: float, share: float) -> float:
+    """Return a mean on a logarithmic scale; the reference where one of them is 0."""
+    if not reference or not value:
+        return reference
+    return reference * (value / reference) ** share
+
+
+_SIZE_RATIO = 3.0
+
+
+def much_smaller(areas: torch.Tensor, than: torch.Tensor) -> torch.Tensor:
+    """Return (N, M) bool, which masks are too small to show the same thing as others.
+
+    Such a mask lies in front where the two overlap: a ball on a man, a cup in a hand. Neither is
+    taken for the other, so that each is followed as if the other one were not there.
+
+    Args:
+        areas: (N,) float32.
+        than: (M,) float32, in the same unit.
+    """
+    return areas[:, None] * _SIZE_RATIO < than[None]

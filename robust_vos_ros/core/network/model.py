@@ -1,0 +1,385 @@
+"""SAM 2 cut into the steps of online tracking; the only file that imports the `sam2` package.
+
+What this folder uses of the inside of sam2 1.1.0, besides the public modules of `SAM2Base`:
+
+- here: the parameters `no_mem_embed`, `maskmem_tpos_enc`, `no_obj_ptr` and `no_obj_embed_spatial`,
+  the modules `obj_ptr_proj`, `obj_ptr_tpos_proj` and `mask_downsample`, configuration attributes;
+- `memory_attention`: the submodules of `MemoryAttention` and its layers, `freqs_cis` and
+  `compute_cis` of `RoPEAttention`;
+- `optimize`: the class name `LayerNorm2d`, `image_encoder.neck.position_encoding`.
+
+No other folder uses any of these (test/test_layers.py).
+
+The formulas follow SAM 2 (Ravi et al., 2024). `SAM2Base._track_step` gives the pointer of the best
+mask only and no IoU; the decoder is called here so that every candidate has its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
+from sam2.modeling.sam2_utils import get_1d_sine_pe
+
+from robust_vos_ros.core.adapters.moga import Gates, Moga, Sampling
+from robust_vos_ros.core.confidence.calibration import Calibration
+from robust_vos_ros.core.network import memory_attention
+from robust_vos_ros.core.network.object_calibration import DensePrompt, ObjectCalibration
+from robust_vos_ros.core.network.object_proxies import Proxies
+from robust_vos_ros.core.reid.appearance import LooksMap
+from robust_vos_ros.core.types import Candidates, Clicks, Features, MemoryView
+
+# Mask logits of an object that is not there.
+ABSENT_LOGIT: float = NO_OBJ_SCORE
+# SAM 2 clamps a mask fed back to the decoder to this logit.
+_MAX_FEEDBACK_LOGIT = 32.0
+# Mean and standard deviation of ImageNet, RGB, for images in [0, 1].
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+class Model:
+    """A SAM 2 network cut into the steps of online tracking.
+
+    Attributes:
+        image_size: Side of the square input image in pixels.
+        mask_size: Side of the mask logits (stride 4).
+        grid_size: Side of the feature grid (stride 16).
+        coarse_prompts: Whether points and boxes are to be given also as a coarse mask.
+        previous_mask: Whether the decoder is to be given the mask of the frame before.
+        object_calibration: Proxies of objects and what is made of them; None = not in this model.
+        adapter: Low-rank adapters of the memory attention; `core/adapters/files.py` attaches them
+            and keeps the parameters that they replace in `adapter_originals`.
+        calibration: From evidence to probabilities; None = what the network says.
+        looks: Where looks are compared; None = as they are.
+        adapter_name: Of the file the adapter came from, `none` without one.
+    """
+
+    def __init__(
+        self,
+        net: SAM2Base,
+        *,
+        name: str,
+        weights_hash: str,
+        device: torch.device,
+        precision: str,
+        coarse_prompts: bool = False,
+        previous_mask: bool = False,
+    ) -> None:
+        self.net = net
+        self.name = name
+        self.weights_hash = weights_hash
+        self.device = device
+        self.precision = precision
+        self.coarse_prompts = coarse_prompts
+        self.previous_mask = previous_mask
+        self.object_calibration: ObjectCalibration | None = net.object_calibration
+        self.adapter: Moga | None = None
+        self.calibration: Calibration | None = None
+        self.looks: LooksMap | None = None
+        self.adapter_originals: dict[str, torch.Tensor] = {}
+        self.adapter_name = 'none'
+        self._dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
+        self.image_size: int = net.image_size
+        self.mask_size = self.image_size // 4
+        self.grid_size = self.image_size // net.backbone_stride
+        self.hidden_dim: int = net.hidden_dim
+        self.memory_dim: int = net.mem_dim
+        self.num_recent: int = net.num_maskmem - 1
+        self.num_pointers: int = net.max_obj_ptrs_in_encoder
+        self._mean = torch.tensor(_MEAN, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(_STD, device=device).view(1, 3, 1, 1)
+        self._memory_pos = self._memory_position()
+
+    @contextlib.contextmanager
+    def inference(self) -> Iterator[None]:
+        """Enter the mode that tracking runs in: no gradients, the model's precision."""
+        bf16 = self.precision == 'bf16'
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, bf16):
+            yield
+
+    def encode(self, images: torch.Tensor) -> Features:
+        """Encode images.
+
+        Args:
+            images: (B, image_size, image_size, 3) uint8, RGB.
+        """
+        x = images.to(self.device).permute(0, 3, 1, 2).float() / 255.0
+        x = ((x - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+        out = self.net.forward_image(x)
+        fine, middle, coarse = out['backbone_fpn'][-3:]
+        pos = out['vision_pos_enc'][-1][:1].flatten(2).transpose(1, 2)
+        features = Features(coarse, pos, (fine, middle))
+        if self.object_calibration is None:
+            return features
+        return dataclasses.replace(features, embedded=self.object_calibration.embed(features))
+
+    def gates(
+        self,
+        features: Features,
+        view: MemoryView | None,
+        *,
+        sampling: Sampling | None = None,
+        groups: torch.Tensor | None = None,
+        shares: torch.Tensor | None = None,
+    ) -> Gates | None:
+        """Open the parts of the adapter for this frame; None without adapter or memory.
+
+        Args:
+            features: The encoded image.
+            view: Memory of B objects.
+            sampling: In training, see `Moga.gates`; `groups` as well.
+            shares: Where objects have several pathways, see `Moga.gates`.
+        """
+        if self.adapter is None or view is None:
+            return None
+        valid = None if view.valid is None else view.valid[1]
+        return self.adapter.gates(
+            view.pointers, valid, features.pix, sampling=sampling, groups=groups, shares=shares
+        )
+
+    def attend(
+        self, features: Features, view: MemoryView | None, gates: Gates | None = None
+    ) -> torch.Tensor:
+        """Condition the image on what each object remembers.
+
+        Args:
+            features: The encoded image.
+            view: Memory of B objects; None = no memory, as on a first prompt.
+            gates: Of the adapter; None = the network as it is.
+
+        Returns:
+            (B, C, h, w); B = 1 without memory.
+        """
+        if view is None:
+            return features.pix + self.net.no_mem_embed.view(1, -1, 1, 1)
+        tokens = features.pix.flatten(2).transpose(1, 2)
+        project = memory_attention.project_plainly
+        if gates is not None:
+            assert self.adapter is not None, 'gates belong to an adapter'
+            project = functools.partial(self.adapter.project, gates)
+        out = memory_attention.attend(
+            self.net.memory_attention, tokens, features.pos, self._memory(view), project
+        )
+        return out.transpose(1, 2).unflatten(2, (self.grid_size, self.grid_size))
+
+    def proxies(self, features: Features, mask_logits: torch.Tensor) -> Proxies | None:
+        """Describe objects in a reference frame; None for a model without object calibration.
+
+        Args:
+            features: The encoded image.
+            mask_logits: (B, 1, 4h, 4w), above 0 is object.
+        """
+        if self.object_calibration is None:
+            return None
+        assert features.embedded is not None, '`encode` made it'
+        return self.object_calibration.proxies(features.embedded, mask_logits)
+
+    def calibrate(
+        self,
+        features: Features,
+        pix: torch.Tensor,
+        references: Sequence[Proxies],
+        previous_logits: torch.Tensor,
+        *,
+        group: torch.Tensor | None = None,
+        lead: torch.Tensor | None = None,
+    ) -> DensePrompt | None:
+        """Correlate B objects with their references and set them apart from each other.
+
+        Args:
+            features: The encoded image.
+            pix: (B, C, h, w) from `attend`.
+            references: The newest prompted frame and the frame before; empty for a model without
+                object calibration.
+            previous_logits: (B, 1, 4h, 4w) mask of the frame before.
+            group: (B,) int64 image of each object; None = one image.
+            lead: (B,) bool, which rows others see; None = all.
+        """
+        if self.object_calibration is None:
+            return None
+        assert features.embedded is not None, '`encode` made it'
+        result: DensePrompt = self.object_calibration(
+            features.embedded, pix, references, previous_logits, group=group, lead=lead
+        )
+        return result
+
+    def decode(
+        self,
+        features: Features,
+        pix: torch.Tensor,
+        clicks: Clicks | None = None,
+        previous_logits: torch.Tensor | None = None,
+        *,
+        dense: DensePrompt | None = None,
+        multimask: bool | None = None,
+    ) -> Candidates:
+        """Predict candidate masks; an object that is not there has none.
+
+        Arguments as in `predict`.
+        """
+        raw = self.predict(
+            features, pix, clicks, previous_logits, dense=dense, multimask=multimask
+        )
+        return self.hide_absent(raw, raw.object_scores > 0)
+
+    def predict(
+        self,
+        features: Features,
+        pix: torch.Tensor,
+        clicks: Clicks | None = None,
+        previous_logits: torch.Tensor | None = None,
+        *,
+        dense: DensePrompt | None = None,
+        multimask: bool | None = None,
+    ) -> Candidates:
+        """Predict candidate masks, also of objects that are not there (training learns of them).
+
+        Args:
+            features: The encoded image.
+            pix: (B, C, h, w) from `attend`.
+            clicks: Prompts of the B objects, or None while tracking.
+            previous_logits: (B, 1, 4h, 4w) mask to start from, or None: the mask that clicks
+                correct, a coarse mask, or that of the frame before. Clamped as in SAM 2.
+            dense: From `calibrate`.
+            multimask: Three candidates or one; None = three for at most one click, as SAM 2 does.
+        """
+        net = self.net
+        if clicks is None:
+            coords = torch.zeros(len(pix), 1, 2, device=self.device)
+            labels = -torch.ones(len(pix), 1, dtype=torch.int32, device=self.device)
+            num_clicks = 0
+        else:
+            coords, labels, num_clicks = clicks.coords, clicks.labels, clicks.labels.shape[1]
+        if multimask is None:
+            low, high = net.multimask_min_pt_num, net.multimask_max_pt_num
+            multimask = net.multimask_output_in_sam and low <= num_clicks <= high
+        if previous_logits is not None:
+            previous_logits = previous_logits.clamp(-_MAX_FEEDBACK_LOGIT, _MAX_FEEDBACK_LOGIT)
+        sparse, mask_prompt = net.sam_prompt_encoder((coords, labels), None, previous_logits)
+        high_res = list(features.high_res)
+        if dense is not None:
+            mask_prompt = mask_prompt + dense.coarse
+            high_res[1] = high_res[1] + dense.fine
+        logits, ious, tokens, scores = net.sam_mask_decoder(
+            image_embeddings=pix,
+            image_pe=net.sam_prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=mask_prompt,
+            multimask_output=multimask,
+            repeat_image=False,
+            high_res_features=high_res,
+        )
+        pointers = net.obj_ptr_proj(tokens).float().expand(-1, ious.shape[1], -1)
+        return Candidates(logits.float(), ious.float(), scores.float()[:, 0], pointers)
+
+    def hide_absent(self, raw: Candidates, visible: torch.Tensor) -> Candidates:
+        """Replace masks and pointers of objects that are not there.
+
+        Args:
+            raw: From `predict`.
+            visible: (B,) bool.
+        """
+        logits = torch.where(visible[:, None, None, None], raw.mask_logits, ABSENT_LOGIT)
+        pointers = torch.where(visible[:, None, None], raw.pointers, self.net.no_obj_ptr)
+        return Candidates(logits, raw.ious, raw.object_scores, pointers)
+
+    def from_masks(self, features: Features, masks: torch.Tensor) -> Candidates:
+        """Take given masks as they are, with pointers made by the decoder.
+
+        Args:
+            features: The encoded image.
+            masks: (B, 1, image_size, image_size) float32, 0 or 1.
+        """
+        size = (self.mask_size, self.mask_size)
+        logits = F.interpolate(masks * 20.0 - 10.0, size, mode='bilinear', antialias=True)
+        pix = features.pix.expand(len(masks), -1, -1, -1)
+        prompt = self.net.mask_downsample(masks)
+        decoded = self.decode(features, pix, None, prompt, multimask=False)
+        present = masks.flatten(1).any(dim=1)
+        pointers = torch.where(present[:, None, None], decoded.pointers, self.net.no_obj_ptr)
+        scores = torch.where(present, 10.0, -10.0)
+        return Candidates(logits, torch.ones_like(scores)[:, None], scores, pointers)
+
+    def remember(
+        self,
+        features: Features,
+        mask_logits: torch.Tensor,
+        object_scores: torch.Tensor,
+        *,
+        prompted: bool,
+    ) -> torch.Tensor:
+        """Encode masks into memory.
+
+        Args:
+            features: The encoded image.
+            mask_logits: (B, 1, 4h, 4w) float32.
+            object_scores: (B,) float32.
+            prompted: Whether the masks come from a user; they are then binarized.
+
+        Returns:
+            (B, h*w, memory_dim) bfloat16.
+        """
+        net = self.net
+        size = (self.image_size, self.image_size)
+        masks = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False)
+        masks = masks.to(self._dtype)
+        binarize = prompted and net.binarize_mask_from_pts_for_mem_enc
+        masks = (masks > 0).to(masks.dtype) if binarize else masks.sigmoid()
+        masks = masks * net.sigmoid_scale_for_mem_enc + net.sigmoid_bias_for_mem_enc
+        out = net.memory_encoder(features.pix, masks, skip_mask_sigmoid=True)['vision_features']
+        absent = (object_scores <= 0).float()[:, None, None, None]
+        out = out + absent * net.no_obj_embed_spatial[..., None, None]
+        return out.flatten(2).transpose(1, 2).to(torch.bfloat16)
+
+    def warm_up(self) -> None:
+        """Run every step once, so that the first frame is not slower than the others."""
+        side = self.image_size
+        with self.inference():
+            features = self.encode(torch.zeros(1, side, side, 3, dtype=torch.uint8))
+            masks = torch.zeros(1, 1, side, side, device=self.device)
+            masks[..., : side // 2, : side // 2] = 1.0
+            kept = self.from_masks(features, masks)
+            spatial = self.remember(features, kept.mask_logits, kept.object_scores, prompted=True)
+            age = torch.zeros(1, 1, dtype=torch.long, device=self.device)
+            view = MemoryView(spatial[:, None], age, kept.pointers, age.float(), None)
+            self.decode(features, self.attend(features, view)).best()
+
+    def _memory(self, view: MemoryView) -> memory_attention.Memory:
+        """Add position encodings, as SAM2Base._prepare_memory_conditioned_features does."""
+        net = self.net
+        spatial = view.spatial.to(self._dtype)
+        place_and_time = (net.maskmem_tpos_enc[:, 0] + self._memory_pos).to(self._dtype)
+        place_and_time = place_and_time[view.spatial_age]
+        tokens_per_pointer = self.hidden_dim // self.memory_dim
+        pointers = view.pointers.unflatten(2, (tokens_per_pointer, self.memory_dim)).flatten(1, 2)
+        width = self.hidden_dim if net.proj_tpos_enc_in_obj_ptrs else self.memory_dim
+        pointer_time = get_1d_sine_pe(view.pointer_age / (self.num_pointers - 1), dim=width)
+        pointer_time = net.obj_ptr_tpos_proj(pointer_time).float()
+        pointer_time = pointer_time.repeat_interleave(tokens_per_pointer, dim=1)
+        mask = None
+        if view.valid is not None:
+            spatial_valid, pointer_valid = view.valid
+            mask = torch.cat(
+                [
+                    spatial_valid.repeat_interleave(spatial.shape[2], dim=1),
+                    pointer_valid.repeat_interleave(tokens_per_pointer, dim=1),
+                ],
+                dim=1,
+            ).unsqueeze(1)
+        spatial_keys, pointer_keys = spatial + place_and_time, pointers + pointer_time
+        if view.weights is not None:
+            spatial_weight, pointer_weight = view.weights
+            spatial_keys = spatial_keys * spatial_weight.to(self._dtype)[..., None, None]
+            factor = pointer_weight.repeat_interleave(tokens_per_pointer, dim=1)
+            pointer_keys = pointer_keys * factor[..., None]
+        return memory_attention.Memory(spatial, spatial_keys, pointers, pointer_keys, mask)
+
+    def _memory_position(self) -> torch.Tensor:
+        blank = torch.zeros(1, self.memory_dim, self.grid_size, self.grid_size, device=self.device)
+        return self.net.memory_encoder.position_encoding(blank).flatten(2).transpose(1, 2)

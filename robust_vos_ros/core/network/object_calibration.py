@@ -1,0 +1,339 @@
+"""Adaptive object calibration: correlate with object proxies, then calibrate object by object.
+
+Xu et al., "Towards Robust Video Object Segmentation with Adaptive Object Calibration" (MM 2022):
+proto-maps from similarities to proxies (equation 7), condition codes that set an object apart from
+the others of its image (equations 5 and 8), and the conditional decoder (equation 6), cascaded.
+Here the result is no mask of its own: it enters SAM 2's mask decoder as a dense prompt at stride
+16 and as an addition to the high-resolution features at stride 8.
+
+Shape legend: B objects, R reference frames, C width, H, W = 2h, 2w cells at stride 8, L = H*W,
+N = h*w cells at stride 16.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from robust_vos_ros.core.network.object_proxies import (
+    ConditioningLayer,
+    Proxies,
+    ResidualBlock,
+    make_proxies,
+    max_over_group,
+)
+from robust_vos_ros.core.settings import Settings, setting
+from robust_vos_ros.core.types import Features
+
+NUM_REFERENCES = 2  # the newest prompted frame and the frame before
+_REGIONS = 2  # object and background
+_FAR = 4.0  # farther than any two unit vectors
+
+
+class CalibrationSettings(Settings):
+    """Size and parts of the object calibration of a model."""
+
+    width: int = setting(32, 'Channels.', ge=8, le=256, multiple_of=8)
+    granularities: list[int] = setting(
+        [1, 16], 'Numbers of K-means clusters of object proxies; none = no clusters.'
+    )
+    pixel_proxies: bool = setting(True, 'Whether every cell of a reference is a proxy as well.')
+    cascades: int = setting(
+        2, 'Rounds of discriminative calibration and conditional decoding.', ge=0, le=4
+    )
+    gate_percentile: float = setting(
+        0.5, 'Share of cells that the confidence gate of equation 8 closes.', ge=0.0, lt=1.0
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DensePrompt:
+    """What calibration tells the mask decoder of B objects.
+
+    Attributes:
+        coarse: (B, hidden, h, w), added to the dense prompt at stride 16.
+        fine: (B, hidden/4, H, W), added to the high-resolution features at stride 8.
+        calibrated: (B, C, H, W) calibrated proto-maps; training reads a mask from them.
+    """
+
+    coarse: torch.Tensor
+    fine: torch.Tensor
+    calibrated: torch.Tensor
+
+
+class ObjectCalibration(nn.Module):
+    """The trained part.
+
+    Args:
+        settings: Size and parts.
+        hidden_dim: Channels of the image features at stride 16; at stride 8 a quarter.
+    """
+
+    def __init__(self, settings: CalibrationSettings, hidden_dim: int) -> None:
+        super().__init__()
+        width, fine_dim = settings.width, hidden_dim // 4
+        self.settings = settings
+        self.granularities = tuple(settings.granularities)
+        self.embed_fine = nn.Conv2d(fine_dim, width, 1)
+        self.embed_coarse = nn.Conv2d(hidden_dim, width, 1)
+        num_levels = len(self.granularities) + settings.pixel_proxies
+        self.num_maps = NUM_REFERENCES * _REGIONS * num_levels
+        # How fast similarity falls with distance, per map (softplus of it).
+        self.sharpness = nn.Parameter(torch.full((self.num_maps,), 2.0))
+        self.join_maps = nn.Conv2d(self.num_maps + 1, width, 1)  # the previous mask is one more
+        self.join_features = nn.Conv2d(hidden_dim, width, 1)
+        self.ensemble = ResidualBlock(width)
+        self.calibrators = nn.ModuleList(
+            ObjectCalibrator(width, settings) for _ in range(settings.cascades)
+        )
+        self.decoders = nn.ModuleList(ResidualBlock(width) for _ in range(settings.cascades))
+        self.rejoin = nn.Conv2d(2 * width, width, 1) if settings.cascades else None
+        self.to_coarse = nn.Conv2d(width, hidden_dim, 2, stride=2)
+        self.to_fine = nn.Conv2d(width, fine_dim, 1)
+        for layer in (self.to_coarse, self.to_fine):  # an untrained part changes nothing
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+
+    def embed(self, features: Features) -> torch.Tensor:
+        """Return (B, C, H, W) float32 features of unit length that similarities compare."""
+        fine, coarse = features.high_res[1], features.pix
+        up = _enlarge(self.embed_coarse(coarse))
+        return F.normalize((self.embed_fine(fine) + up).float(), dim=1)
+
+    def proxies(self, embedded: torch.Tensor, logits: torch.Tensor) -> Proxies:
+        """Describe objects in a reference frame.
+
+        Args:
+            embedded: (B or 1, C, H, W) from `embed`.
+            logits: (B, 1, 4h, 4w) masks, above 0 is object.
+        """
+        with torch.autocast(embedded.device.type, enabled=False):
+            return make_proxies(embedded, logits.float(), self.granularities)
+
+    def forward(
+        self,
+        embedded: torch.Tensor,
+        pix: torch.Tensor,
+        references: Sequence[Proxies],
+        previous: torch.Tensor,
+        *,
+        group: torch.Tensor | None = None,
+        lead: torch.Tensor | None = None,
+    ) -> DensePrompt:
+        """Calibrate B objects in their images.
+
+        Args:
+            embedded: (B or 1, C, H, W) from `embed`.
+            pix: (B, hidden, h, w) memory-conditioned features.
+            references: R = `NUM_REFERENCES` of B objects each.
+            previous: (B, 1, 4h, 4w) mask logits of the frame before.
+            group: (B,) int64 image of each object, whose objects see each other; None = one image.
+            lead: (B,) bool, which rows others see: of several hypotheses of an object the best;
+                None = all.
+        """
+        size = embedded.shape[-2:]
+        shown = F.interpolate(previous.float().sigmoid(), size, mode='area')
+        maps = torch.cat([self.similarities(embedded, references), shown], dim=1)
+        context = embedded + _enlarge(self.join_features(pix))
+        context = context.contiguous(memory_format=torch.channels_last)
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        proto = self.ensemble(self.join_maps(maps) + context)
+        for index, (calibrator, decoder) in enumerate(
+            zip(self.calibrators, self.decoders, strict=True)
+        ):
+            code = calibrator(proto, references, group, lead)
+            proto = proto + proto * code[:, :, None, None]
+            if index == len(self.decoders) - 1:  # low-level features join once more
+                assert self.rejoin is not None, 'cascades need it'
+                proto = proto + self.rejoin(torch.cat([proto, context], dim=1))
+            proto = decoder(proto)
+        return DensePrompt(self.to_coarse(proto), self.to_fine(proto), proto)
+
+    def similarities(self, embedded: torch.Tensor, references: Sequence[Proxies]) -> torch.Tensor:
+        """Return (B, maps, H, W) float32 similarities to the nearest proxy, 0 to 1; equation 7."""
+        count, size = len(references[0].valid), embedded.shape[-2:]
+        if not self.num_maps:
+            return embedded.new_zeros(count, 0, *size)
+        points = embedded.flatten(2)
+        if len(points) == 1:
+            points = points[0]
+        closeness = [c for reference in references for c in self._closeness(points, reference)]
+        with torch.autocast(embedded.device.type, enabled=False):
+            distances = 2.0 - 2.0 * torch.stack(closeness, dim=1).float()
+            rate = F.softplus(self.sharpness)[None, :, None]
+            valid = torch.stack([reference.valid for reference in references], dim=1)
+            per_reference = self.num_maps // len(references)
+            known = valid.repeat_interleave(per_reference, dim=1)[..., None]
+            return (torch.exp(-rate * distances.clamp(min=0.0)) * known).unflatten(2, size)
+
+    def _closeness(self, points: torch.Tensor, reference: Proxies) -> list[torch.Tensor]:
+        """Return (B, L) closeness to the nearest proxy, per granularity and region.
+
+        Closeness is 1 - d^2 / 2 of the Euclidean distance d.
+
+        Args:
+            points: (B, C, L), or (C, L) shared by all objects; of unit length.
+            reference: The proxies.
+        """
+        found, first = [], 0
+        for count in self.granularities:
+            centers = reference.centers[:, :, first : first + count].flatten(1, 2)
+            shares = reference.shares[:, :, first : first + count].flatten(1, 2)
+            # |x - c|^2 = 1 + |c|^2 - 2 x c, with |x| = 1
+            offset = 0.5 - 0.5 * centers.square().sum(-1)
+            offset = torch.where(shares > 0, offset, -_FAR)[..., None]
+            closeness = (centers @ points + offset).unflatten(1, (_REGIONS, count))
+            found += list(_Nearest.apply(closeness, 2).unbind(dim=1))
+            first += count
+        if self.settings.pixel_proxies:
+            closeness = reference.cells @ points
+            mine = reference.object_cells[..., None].to(closeness.dtype)
+            found.append(_Nearest.apply(closeness - _FAR * (1.0 - mine), 1))
+            found.append(_Nearest.apply(closeness - _FAR * mine, 1))
+        return found
+
+
+class ObjectCalibrator(nn.Module):
+    """Discriminative object calibration (equation 5): a condition code per object.
+
+    Args:
+        width: Channels.
+        settings: Parts of the calibration.
+    """
+
+    def __init__(self, width: int, settings: CalibrationSettings) -> None:
+        super().__init__()
+        self.of_object = ConditioningLayer(width, settings.gate_percentile)
+        self.of_others = ConditioningLayer(width, settings.gate_percentile)
+        self.uses_proxies = bool(settings.granularities)
+        if self.uses_proxies:
+            self.of_proxies = ConditioningLayer(width, settings.gate_percentile)
+        self.aggregate = nn.Conv2d(width, width, 1)
+        parts = 2 + self.uses_proxies
+        self.mix = nn.Sequential(
+            nn.Linear(parts * width, width), nn.ReLU(inplace=True), nn.Linear(width, width)
+        )
+
+    def forward(
+        self,
+        proto: torch.Tensor,
+        references: Sequence[Proxies],
+        group: torch.Tensor | None,
+        lead: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Return (B, C) codes; arguments as in `ObjectCalibration.forward`."""
+        others = max_over_group(self.aggregate(proto), group, lead) - proto
+        codes = [self.of_object(proto.flatten(2)), self.of_others(others.flatten(2))]
+        if self.uses_proxies:
+            centers = torch.cat([r.centers[:, 0] for r in references], dim=1).transpose(1, 2)
+            shares = torch.cat([r.shares[:, 0] for r in references], dim=1)
+            codes.append(self.of_proxies(centers, shares))
+        return self.mix(torch.cat(codes, dim=1))
+
+
+class _Nearest(torch.autograd.Function):
+    """`amax` over one axis; its gradient goes to all that are nearest, undivided.
+
+    The gradient of torch's own counts ties first, which takes longer than all the rest of the
+    calibration.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, axis: int) -> torch.Tensor:
+        nearest = x.amax(dim=axis)
+        ctx.save_for_backward(x, nearest)
+        ctx.axis = axis
+        return nearest
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        x, nearest = ctx.saved_tensors
+        return grad.unsqueeze(ctx.axis) * (x == nearest.unsqueeze(ctx.axis)), None
+
+
+def _enlarge(x: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(x.float(), scale_factor=2.0, mode='bilinear', align_corners=False)
+
+
+_PROMPTED, _RECENT = range(NUM_REFERENCES)
+
+
+class References:
+    """What object calibration compares each object with.
+
+    Args:
+        capacity: Number of slots.
+        part: The object calibration of the model; None = nothing is kept.
+        grid_size: h = w of the features at stride 16.
+        device: Where proxies live.
+    """
+
+    def __init__(
+        self, capacity: int, part: ObjectCalibration | None, grid_size: int, device: torch.device
+    ) -> None:
+        self._kept: dict[str, torch.Tensor] = {}
+        if part is None:
+            return
+        blank = part.proxies(
+            torch.zeros(1, part.settings.width, 2 * grid_size, 2 * grid_size, device=device),
+            torch.full((1, 1, 4 * grid_size, 4 * grid_size), -1.0, device=device),
+        )
+        for field in dataclasses.fields(blank):
+            value = getattr(blank, field.name)
+            shape = (capacity, NUM_REFERENCES, *value.shape[1:])
+            self._kept[field.name] = torch.zeros(shape, dtype=value.dtype, device=device)
+
+    def start(self, slots: np.ndarray, proxies: Proxies | None) -> None:
+        """Begin, or begin again, with a prompted frame, which is the last view as well.
+
+        Args:
+            slots: (B,) int64 rows.
+            proxies: Of these objects in the frame; None for a model without object calibration.
+        """
+        for index in (_PROMPTED, _RECENT):
+            self._write(torch.from_numpy(slots), index, proxies)
+
+    def see(self, slots: np.ndarray, proxies: Proxies | None) -> None:
+        """Take a tracked frame for the last view of the objects that are in view there."""
+        if proxies is None or not len(slots):
+            return
+        old = self._read(slots, _RECENT)
+        self._write(torch.from_numpy(slots), _RECENT, proxies.or_else(old))
+
+    def of(self, slots: np.ndarray) -> tuple[Proxies, ...]:
+        """Return the references of some objects; empty for a model without object calibration."""
+        if not self._kept:
+            return ()
+        return self._read(slots, _PROMPTED), self._read(slots, _RECENT)
+
+    def forget_recent(self, slots: np.ndarray) -> None:
+        """Let the prompted frame be the last view of some objects."""
+        for values in self._kept.values():
+            values[slots, _RECENT] = values[slots, _PROMPTED]
+
+    def tensors(self, slot: int) -> dict[str, torch.Tensor]:
+        """Return what is kept of one object, by name; views, not copies."""
+        return {f'references.{name}': values[slot] for name, values in self._kept.items()}
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return a copy of everything, which `resume` takes."""
+        return {name: values.cpu().clone() for name, values in self._kept.items()}
+
+    def resume(self, state: dict[str, torch.Tensor]) -> None:
+        """Keep what another one of the same model and capacity did."""
+        for name, values in self._kept.items():
+            values.copy_(state[name])
+
+    def _read(self, slots: np.ndarray, index: int) -> Proxies:
+        return Proxies(*(values[slots, index] for values in self._kept.values()))
+
+    def _write(self, slots: torch.Tensor, index: int, proxies: Proxies | None) -> None:
+        if proxies is not None:
+            for name, values in self._kept.items():
+                values[slots, index] = getattr(proxies, name)

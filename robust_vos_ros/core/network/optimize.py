@@ -1,0 +1,195 @@
+"""Choose the device and precision of a network, and make it fast there.
+
+Results change by rounding at most.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from robust_vos_ros.core.errors import ConfigError
+
+_FEW_CHANNELS = 16
+
+
+def optimize(net: Any, device: torch.device, precision: str) -> None:
+    """Prepare a network in evaluation mode for inference.
+
+    Args:
+        net: A `SAM2Base`.
+        device: Where it will run.
+        precision: fp32 or bf16.
+    """
+    speed_up_norms(net)
+    _fuse_batch_norms(net)
+    if precision == 'bf16':
+        # Autocast would convert these weights again for every frame.
+        for module in net.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                module.to(torch.bfloat16)
+    net.to(device, memory_format=torch.channels_last)
+    if device.type == 'cpu' and torch.backends.mkldnn.is_available():
+        _fuse_clamps(net)
+    neck = net.image_encoder.neck
+    neck.position_encoding = _KeptPosition(neck.position_encoding)
+
+
+def speed_up_norms(net: nn.Module) -> None:
+    """Replace sam2's LayerNorm2d by a faster one with the same parameters."""
+    for module in list(net.modules()):
+        for name, child in module.named_children():
+            if type(child).__name__ == 'LayerNorm2d':  # only model.py imports sam2
+                setattr(module, name, _ChannelNorm(child))
+
+
+def _fuse_batch_norms(net: nn.Module) -> None:
+    for module, index in _pairs(net, nn.Conv2d, nn.BatchNorm2d):
+        module[index] = fuse_conv_bn_eval(module[index], module[index + 1])
+        module[index + 1] = nn.Identity()
+
+
+def _fuse_clamps(net: nn.Module) -> None:
+    for module, index in _pairs(net, nn.Conv2d, nn.ReLU6):
+        module[index], module[index + 1] = _ClampedConv(module[index]), nn.Identity()
+
+
+def _pairs(net: nn.Module, first: type, second: type) -> list[tuple[Any, int]]:
+    """Return where a module of one kind is followed by one of another."""
+    return [
+        (module, index)
+        for module in net.modules()
+        if isinstance(module, nn.Sequential)
+        for index in range(len(module) - 1)
+        if isinstance(module[index], first) and isinstance(module[index + 1], second)
+    ]
+
+
+class _ClampedConv(nn.Module):
+    """A convolution whose result is clamped to [0, 6] as it is written: ReLU6 for nothing."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        conv = self.conv
+        return torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001  torch.compile's own
+            x.to(conv.weight.dtype),
+            conv.weight,
+            conv.bias,
+            list(conv.padding),
+            list(conv.stride),
+            list(conv.dilation),
+            conv.groups,
+            'hardtanh',
+            [0.0, 6.0],
+            '',
+        )
+
+
+class _KeptPosition(nn.Module):
+    """A position encoding, which depends on the shape alone, computed once per shape."""
+
+    def __init__(self, encoding: nn.Module) -> None:
+        super().__init__()
+        self.encoding = encoding
+        self._kept: dict[tuple[int, ...], torch.Tensor] = {}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shape = (len(x), *x.shape[2:])
+        if shape not in self._kept:
+            self._kept[shape] = self.encoding(x)
+        return self._kept[shape]
+
+
+class _ChannelNorm(nn.Module):
+    """sam2's LayerNorm2d (over the channels of (B, C, H, W)), faster."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[1] < _FEW_CHANNELS:  # layer_norm is slow for many short rows
+            x = x.contiguous().float()
+            x = x - x.mean(dim=1, keepdim=True)
+            x = x * (x.square().mean(dim=1, keepdim=True) + self.eps).rsqrt()
+            return torch.addcmul(self.bias[:, None, None], x, self.weight[:, None, None])
+        x = F.layer_norm(
+            x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps
+        )
+        return x.permute(0, 3, 1, 2)
+
+
+# Numbers of glibc's <malloc.h>.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 512 * 2**20
+_LARGEST_MMAP_THRESHOLD = 32 * 2**20
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc's malloc not to return freed tensors to the system.
+
+    On a CPU every frame allocates the same few megabytes. glibc gives them back and gets them
+    again as untouched pages, whose faults cost a tenth of the frame. The process then never
+    shrinks by itself, which a tracker has no use for. Other C libraries are left alone.
+
+    Returns:
+        Whether the settings were made.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return False
+    kept = mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD) and kept)
+
+
+def find_device(name: str) -> torch.device:
+    """Return a torch device that works.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if name == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f'device {name!r} is not available on this machine ({error}); use auto or cpu'
+        ) from error
+    return device
+
+
+def find_precision(name: str, device: torch.device) -> str:
+    """Return fp32 or bf16; `auto` is bf16 where the hardware has it."""
+    if name != 'auto':
+        return name
+    if device.type == 'cuda':
+        return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp32'
+    native = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001 (torch has no other)
+    return 'bf16' if native else 'fp32'
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, or of the processor."""
+    return torch.cuda.get_device_name(device) if device.type == 'cuda' else cpu_name()
+
+
+def cpu_name() -> str:
+    """Return what the system calls its processor."""
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as file:  # noqa: PTH123 (not a path of ours)
+            names = [line.split(':')[1].strip() for line in file if line.startswith('model name')]
+        return names[0]
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,258 @@
+"""What a masked part of an image looks like: one short vector per mask.
+
+The mean of fine features and colours over the mask, less that of the whole image, which takes most
+of the light and the weather out. A linear map fitted with the calibration (discriminant analysis:
+Fisher 1936, Rao 1948) then weighs what tells objects apart against what changes on one object.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import torch
+import torch.nn.functional as F
+
+from robust_vos_ros.core.types import Features
+
+_COLORS = 3
+_SQUARE_IN_DISC = 0.6  # half the side of a square that lies in a disc of radius 1
+_EPS = 1e-6
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LooksMap:
+    """Where looks are compared.
+
+    Attributes:
+        center: (D,) float32, subtracted first.
+        matrix: (D, E) float32.
+    """
+
+    center: torch.Tensor
+    matrix: torch.Tensor
+
+    def name(self) -> str:
+        """Return a hash of the numbers."""
+        parts = (self.center, self.matrix)
+        data = b''.join(part.cpu().contiguous().numpy().tobytes() for part in parts)
+        return hashlib.sha256(data).hexdigest()[:12]
+
+
+class Looks:
+    """Describes masks.
+
+    Args:
+        hidden_dim: C of the network, whose finer features are C/8 and C/4 wide.
+        device: Where features live.
+        chart: A fitted map; None = compare as is.
+
+    Attributes:
+        dim: E, length of a description.
+        name: Of the map; descriptions of different maps cannot be compared.
+    """
+
+    def __init__(self, hidden_dim: int, device: torch.device, chart: LooksMap | None) -> None:
+        self.dim = num_measures(hidden_dim)
+        self.name = 'none'
+        self._chart = None
+        if chart is not None:
+            self.dim, self.name = chart.matrix.shape[1], chart.name()
+            self._chart = LooksMap(chart.center.to(device), chart.matrix.to(device))
+
+    def describe(self, planes: torch.Tensor, mask_logits: torch.Tensor) -> torch.Tensor:
+        """Return what masks look like.
+
+        Args:
+            planes: Of the image, from `measure`.
+            mask_logits: (N, h, w) float32, above 0 is object.
+
+        Returns:
+            (N, E) float32 of length 1; 0 where the mask is empty.
+        """
+        inside = (mask_logits > 0).float().flatten(1)
+        return self._compress(average(planes, inside)) * inside.amax(dim=1, keepdim=True)
+
+    def survey(self, planes: torch.Tensor, radius: float) -> torch.Tensor:
+        """Return what each place of an image looks like, as if a thing of some size were there.
+
+        Args:
+            planes: Of the image, from `measure`.
+            radius: Of the things, in cells of the planes; squares that fit into them are used.
+
+        Returns:
+            (h/2, w/2, E) float32 of length 1, of every other place.
+        """
+        reach = max(1, round(radius * _SQUARE_IN_DISC))
+        means = F.avg_pool2d(
+            planes[None], 2 * reach + 1, stride=2, padding=reach, count_include_pad=False
+        )[0]
+        return self._compress(means.permute(1, 2, 0))
+
+    def _compress(self, means: torch.Tensor) -> torch.Tensor:
+        """Return (..., E) descriptions of (..., D) means."""
+        if self._chart is None:
+            return _unit(means)
+        with torch.autocast(means.device.type, enabled=False):
+            return _unit((means - self._chart.center) @ self._chart.matrix)
+
+
+def num_measures(hidden_dim: int) -> int:
+    """Return D, how many numbers `measure` gives for a network of width C."""
+    return hidden_dim // 8 + hidden_dim // 4 + _COLORS
+
+
+def measure(features: Features, image: torch.Tensor) -> torch.Tensor:
+    """Return what is compared of an image, less the mean over the image.
+
+    Args:
+        features: Of the image.
+        image: (S, S, 3) uint8, RGB.
+
+    Returns:
+        (D, h, w) float32 at stride 4: C/8 fine features, C/4 middle ones, 3 opponent colours.
+    """
+    fine, middle = (level[:1].float() for level in features.high_res)
+    size = (fine.shape[-2], fine.shape[-1])
+    colors = image.to(fine.device).permute(2, 0, 1).float()[None] / 255.0
+    red, green, blue = F.adaptive_avg_pool2d(colors, size)[0]
+    opponent = torch.stack([red - green, 0.5 * (red + green) - blue, (red + green + blue) / 3.0])
+    planes = torch.cat([fine[0], F.interpolate(middle, size)[0], opponent])
+    return planes - planes.mean(dim=(1, 2), keepdim=True)
+
+
+def average(planes: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """Return (N, D) means of (D, h, w) planes over (N, h * w) shares of cells, 0 to 1."""
+    with torch.autocast(planes.device.type, enabled=False):
+        return inside @ planes.flatten(1).T / inside.sum(dim=1, keepdim=True).clamp(min=_EPS)
+
+
+def _unit(x: torch.Tensor) -> torch.Tensor:
+    return x / x.norm(dim=-1, keepdim=True).clamp(min=_EPS)
+
+
+_NUM_CLUSTERS = 16
+_NUM_SAMPLES = 256  # frames remembered per object
+_NUM_TRUSTED = 8  # looks that were pointed at, or seen just after: the first one, the newest ones
+_NUM_ROUNDS = 4  # of Lloyd's algorithm, from the prototypes there are
+_STATE = ('centers', 'samples', 'counts', 'trusted', 'trusted_counts')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Likenesses:
+    """How much N masks look like their objects; NaN = nothing is known, or the mask is empty.
+
+    Attributes:
+        similarity: (N,) float32 cosine to the nearest prototype.
+        lead: (N,) by how much that is more than to any other object it could be, or than 0.
+        verified: (N,) cosine to the nearest look that was pointed at, or seen just after.
+    """
+
+    similarity: torch.Tensor
+    lead: torch.Tensor
+    verified: torch.Tensor
+
+
+class Prototypes:
+    """Prototypes of all objects, one preallocated row per slot.
+
+    Args:
+        capacity: Number of slots.
+        dim: E, length of a description.
+        device: Where descriptions live.
+    """
+
+    def __init__(self, capacity: int, dim: int, device: torch.device) -> None:
+        self.centers = torch.zeros(capacity, _NUM_CLUSTERS + 1, dim, device=device)
+        self.samples = torch.zeros(capacity, _NUM_SAMPLES, dim, device=device)
+        self.counts = torch.zeros(capacity, dtype=torch.int64)
+        self.trusted = torch.zeros(capacity, _NUM_TRUSTED, dim, device=device)
+        self.trusted_counts = torch.zeros(capacity, dtype=torch.int64)
+
+    def clear(self, slot: int) -> None:
+        """Forget how an object looks."""
+        self.counts[slot] = self.trusted_counts[slot] = 0
+        self.trusted[slot] = 0.0
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return a copy of everything, which `resume` takes."""
+        return {name: getattr(self, name).cpu().clone() for name in _STATE}
+
+    def resume(self, state: dict[str, torch.Tensor]) -> None:
+        """Become the prototypes whose `state` this was."""
+        for name in _STATE:
+            getattr(self, name).copy_(state[name])
+
+    def trust(self, slot: int, look: torch.Tensor) -> float:
+        """Return the cosine of a look to the nearest trusted one; 0 = there is none."""
+        return float((self.trusted[slot] @ look).max())
+
+    def learn(self, slot: int, look: torch.Tensor, *, trusted: bool = False) -> None:
+        """Learn from a frame that surely shows the object.
+
+        Args:
+            slot: Row of the object.
+            look: (E,) from `Looks.describe`, of a mask that is not empty.
+            trusted: Whether a user pointed at it in this frame, or just before.
+        """
+        if trusted:
+            self._trust(slot, look)
+        count = int(self.counts[slot])
+        self.samples[slot, count % _NUM_SAMPLES] = look
+        self.counts[slot] = count + 1
+        samples = self.samples[slot, : min(_NUM_SAMPLES, count + 1)]
+        if count < _NUM_CLUSTERS:  # each frame is a prototype of its own
+            self.centers[slot, count:-1] = look
+        else:
+            self._cluster(slot, samples)
+        self.centers[slot, -1] = _unit(samples.mean(dim=0))
+
+    def compare(
+        self,
+        slots: torch.Tensor,
+        looks: torch.Tensor,
+        rivals: torch.Tensor,
+        could_be: torch.Tensor,
+    ) -> Likenesses:
+        """Return how much masks look like their objects.
+
+        Args:
+            slots: (N,) int64 rows of the objects.
+            looks: (N, E) from `Looks.describe`.
+            rivals: (M,) int64 rows of all objects there are.
+            could_be: (N, M) bool, whether a mask can be that object by its size.
+        """
+        with torch.autocast(looks.device.type, enabled=False):
+            cosine = (self.centers[rivals] @ looks.T).amax(dim=1).T
+            own = (self.centers[slots] @ looks[:, :, None])[..., 0].amax(dim=1)
+            verified = (self.trusted[slots] @ looks[:, :, None])[..., 0].amax(dim=1)
+        others = (rivals[None] != slots[:, None]) & (self.counts[rivals.cpu()] > 0)[None]
+        others = others.to(looks.device) & could_be
+        rival = torch.where(others, cosine, 0.0).amax(dim=1).clamp(min=0.0)
+        shown = (looks != 0).any(dim=1)
+        known = (self.counts[slots.cpu()] > 0).to(looks.device) & shown
+        shown &= (self.trusted_counts[slots.cpu()] > 0).to(looks.device)
+        nan = torch.full_like(own, float('nan'))
+        return Likenesses(
+            torch.where(known, own, nan),
+            torch.where(known, own - rival, nan),
+            torch.where(shown, verified, nan),
+        )
+
+    def _trust(self, slot: int, look: torch.Tensor) -> None:
+        count = int(self.trusted_counts[slot])
+        place = count if count < _NUM_TRUSTED else 1 + (count - 1) % (_NUM_TRUSTED - 1)
+        self.trusted[slot, place] = look
+        self.trusted_counts[slot] = count + 1
+
+    def _cluster(self, slot: int, samples: torch.Tensor) -> None:
+        """Move the prototypes to the frames remembered."""
+        centers = self.centers[slot, :-1]
+        for _ in range(_NUM_ROUNDS):
+            with torch.autocast(samples.device.type, enabled=False):
+                nearest = (samples @ centers.T).argmax(dim=1)
+                member = torch.nn.functional.one_hot(nearest, _NUM_CLUSTERS).to(samples.dtype)
+                sums = member.T @ samples
+            filled = (member.sum(dim=0) > 0)[:, None]
+            centers = torch.where(filled, _unit(sums), centers)
+        self.centers[slot, :-1] = centers

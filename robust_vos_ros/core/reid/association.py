@@ -1,0 +1,306 @@
+"""What is known of how objects look: learned, compared, and searched for in an image."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from robust_vos_ros.core.confidence.evidence import Observation, much_smaller, observe
+from robust_vos_ros.core.memory.hypotheses import Survivors
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.objects import LiveObject, slots_of
+from robust_vos_ros.core.reid.appearance import Likenesses, Looks, Prototypes
+from robust_vos_ros.core.segmentation import Segments
+from robust_vos_ros.core.tracking_settings import TrackerSettings
+from robust_vos_ros.core.types import ObjectState, TrackResult
+
+_LEARN_EVERY_S = 0.5  # between frames that prototypes are learned from
+_LEARN_MIN_CONFIDENCE = 0.75
+_LEARN_AFTER_S = 3.0  # of being seen again: a look-alike has gone by then, mostly
+_SHOWN_S = 1.75  # after a prompt a mask is believed to be on what was pointed at
+_USUAL_RATE = 0.2
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scene:
+    """A frame, and all objects there are.
+
+    Attributes:
+        planes: Of the image, from `core.reid.appearance.measure`.
+        live: All objects, brought to this frame.
+    """
+
+    planes: torch.Tensor
+    live: list[LiveObject]
+
+
+class Likeness:
+    """How all objects look.
+
+    Args:
+        model: The network, with the map that looks are compared in.
+        capacity: Number of slots.
+    """
+
+    def __init__(self, model: Model, capacity: int) -> None:
+        self.looks = Looks(model.hidden_dim, model.device, model.looks)
+        self.prototypes = Prototypes(capacity, self.looks.dim, model.device)
+
+    def start(self, item: LiveObject, look: torch.Tensor, stamp_ns: int) -> None:
+        """Learn a look that the user has pointed at."""
+        self.prototypes.learn(item.slot, look, trusted=True)
+        item.learned_ns = item.shown_ns = stamp_ns
+
+    def learn(
+        self,
+        items: Sequence[LiveObject],
+        looks: torch.Tensor,
+        stamp_ns: int,
+        min_similarity: float,
+    ) -> None:
+        """Learn how objects look from frames that surely show them, now and then.
+
+        Args:
+            items: N objects.
+            looks: (N, E) of their masks.
+            stamp_ns: Of the frame.
+            min_similarity: To a look that was pointed at, or seen just after that: else a mask
+                that slid to another thing would make that thing the most alike one.
+        """
+        for item, look in zip(items, looks, strict=True):
+            if not _shows_surely(item, stamp_ns):
+                continue
+            shown = item.shown_ns is not None and stamp_ns - item.shown_ns <= _SHOWN_S * 1e9
+            if not shown and self.prototypes.trust(item.slot, look) < min_similarity:
+                continue
+            _learn_usual(item)
+            self.prototypes.learn(item.slot, look, trusted=shown)
+            item.learned_ns = stamp_ns
+
+    def compare(
+        self, items: Sequence[LiveObject], mask_logits: torch.Tensor, scene: Scene
+    ) -> Likenesses:
+        """Return how much (N, h, w) masks look like N objects, see `Prototypes.compare`."""
+        looks = self.looks.describe(scene.planes, mask_logits)
+        return self.compare_looks(slots_of(items), looks, mask_logits, scene.live)
+
+    def compare_looks(
+        self,
+        slots: np.ndarray,
+        looks: torch.Tensor,
+        mask_logits: torch.Tensor,
+        live: Sequence[LiveObject],
+    ) -> Likenesses:
+        """Compare (N, E) looks of (N, h, w) masks with the objects in N slots, as `compare`."""
+        areas = (mask_logits > 0).float().mean(dim=(1, 2))
+        usual = torch.tensor([item.usual_coverage for item in live], device=areas.device)
+        could_be = ~(much_smaller(areas, usual) | much_smaller(usual, areas).T)
+        own, rivals = torch.from_numpy(slots), torch.from_numpy(slots_of(live))
+        return self.prototypes.compare(own, looks, rivals, could_be)
+
+
+def _shows_surely(item: LiveObject, stamp_ns: int) -> bool:
+    """Whether a frame surely shows an object, and some time after the last such frame."""
+    back = item.returned_ns is None or (stamp_ns - item.returned_ns) / 1e9 >= _LEARN_AFTER_S
+    return (
+        back
+        and not item.changed
+        and item.state == ObjectState.TRACKED
+        and item.memory_updated
+        and item.confidence >= _LEARN_MIN_CONFIDENCE
+        and abs(stamp_ns - item.learned_ns) / 1e9 >= _LEARN_EVERY_S
+    )
+
+
+def _learn_usual(item: LiveObject) -> None:
+    """Let the newest frame move what the similarity of an object usually is."""
+    similarity = item.evidence.similarity if item.evidence else math.nan
+    if math.isnan(similarity):
+        return
+    known = not math.isnan(item.usual_similarity)
+    usual = item.usual_similarity if known else similarity
+    usual += _USUAL_RATE * (similarity - usual)
+    item.usual_similarity = max(-1.0, min(1.0, usual))  # a cosine is rounded
+
+
+_IN_VIEW = 0.2  # likeness that being in view is worth
+_HIDDEN_SCORE = -1.0  # object score of a mask that belongs to another object
+
+
+def settle(
+    model: Model,
+    alive: Survivors,
+    seen: list[Observation],
+    duplicate_iou: float,
+    visible: Sequence[bool],
+) -> list[Observation]:
+    """Take away the mask of objects that are where another one is.
+
+    Args:
+        model: Knows what an absent object looks like.
+        alive: What every pathway sees; the masks of losers are replaced.
+        seen: What was observed of each.
+        duplicate_iou: As in `find_losers`; `visible` as well.
+
+    Returns:
+        What is observed of each after that.
+    """
+    first = np.flatnonzero(alive.paths == 0)
+    masks = alive.kept.mask_logits[torch.from_numpy(first), 0] > 0
+    lost = find_losers(masks, [seen[row] for row in first], duplicate_iou, visible)
+    if not lost.any():
+        return seen
+    stays = np.ones(len(seen), bool)
+    stays[first[lost]] = False
+    here = torch.from_numpy(stays).to(model.device)
+    hidden = model.hide_absent(alive.kept, here)
+    scores = torch.where(here, hidden.object_scores, _HIDDEN_SCORE)
+    alive.kept = dataclasses.replace(hidden, object_scores=scores)
+    return [
+        one if stay else dataclasses.replace(one, object_score=_HIDDEN_SCORE, coverage=0.0)
+        for one, stay in zip(seen, stays, strict=True)
+    ]
+
+
+def find_losers(
+    masks: torch.Tensor,
+    seen: Sequence[Observation],
+    duplicate_iou: float,
+    visible: Sequence[bool],
+) -> np.ndarray:
+    """Return the objects whose mask lies where another object has the better claim.
+
+    Args:
+        masks: (N, h, w) bool, one per object.
+        seen: What was observed of each.
+        duplicate_iou: IoU from which on two masks show the same thing; 1 = never.
+        visible: Whether each was in view in the frame before; such a one has the better claim
+            where likeness is about equal.
+
+    Returns:
+        (N,) bool.
+    """
+    lost = np.zeros(len(seen), bool)
+    if len(seen) < 2 or duplicate_iou >= 1.0:
+        return lost
+    overlap = (masks[:, None] & masks[None]).flatten(2).sum(dim=2)
+    area = overlap.diagonal()
+    union = (area[:, None] + area[None] - overlap).clamp(min=1)
+    same = (overlap / union).numpy(force=True) >= duplicate_iou
+    claims = [_claim(one) + _IN_VIEW * here for one, here in zip(seen, visible, strict=True)]
+    order = np.argsort(-np.array(claims), kind='stable')
+    for place, index in enumerate(order):
+        better = [other for other in order[:place] if not lost[other]]
+        lost[index] = bool(same[index, better].any())
+    return lost
+
+
+def _claim(seen: Observation) -> float:
+    alike = 1.0 if math.isnan(seen.similarity) else seen.similarity
+    return alike + 0.1 * seen.iou  # likeness decides, predicted IoU only between equals
+
+
+# A candidate that shares this much of its area with an object in view is that object.
+_MAX_SHARED = 0.5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reseeded:
+    """What came of candidates.
+
+    Attributes:
+        result: Of the newest frame, with all objects.
+        accepted: Ids of the objects that were started again.
+        rejected: Why each of the other candidates was not believed, in a sentence.
+    """
+
+    result: TrackResult
+    accepted: tuple[str, ...]
+    rejected: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidate:
+    """A segmented prompt for an object that is out of sight.
+
+    Attributes:
+        segment: Its one mask.
+        similarity: How much it looks like the object, see `Observation`.
+    """
+
+    item: LiveObject
+    segment: Segments
+    similarity: float
+
+
+def judge(
+    items: list[LiveObject],
+    segments: list[Segments],
+    likeness: Likeness,
+    scene: Scene,
+    settings: TrackerSettings,
+    *,
+    shown: torch.Tensor,
+    min_similarity: float,
+) -> tuple[list[Candidate], list[str]]:
+    """Choose at most one candidate per object, and one object per candidate, by likeness.
+
+    Args:
+        items: Object that each prompt is meant for.
+        segments: The segmented prompts.
+        likeness: Knows how the objects look.
+        scene: The frame they were segmented in.
+        settings: Whether looks are verified, and how large a mask may be.
+        shown: (K, h, w) logits of the objects in view.
+        min_similarity: How alike a candidate has to be.
+
+    Returns:
+        The accepted candidates, and why the others are not.
+    """
+    good, rejected = [], []
+    for group in segments:
+        owners = [items[row] for row in group.rows]
+        alike = likeness.compare(owners, group.kept.mask_logits[:, 0], scene)
+        for place, (item, seen) in enumerate(
+            zip(owners, observe(group.kept, alike=alike), strict=True)
+        ):
+            kept, similarity = group.kept.rows(torch.tensor([place])), seen.similarity
+            limit = max(settings.max_coverage, item.prompted_coverage)
+            if not 0.0 < seen.coverage <= limit:
+                rejected.append(f'{item.object_id!r}: a mask of {seen.coverage:.0%} of the image')
+            elif settings.reacquire.verify and similarity < min_similarity:
+                rejected.append(f'{item.object_id!r}: likeness {similarity:.2f}')
+            else:
+                spatial, misfit = group.spatial[place : place + 1], [group.misfit[place]]
+                segment = Segments([group.rows[place]], kept, spatial, misfit)
+                good.append(Candidate(item, segment, similarity))
+    # What is not known to differ counts as just alike enough.
+    unknown = min_similarity
+    good.sort(key=lambda c: -(unknown if math.isnan(c.similarity) else c.similarity))
+    accepted: list[Candidate] = []
+    for candidate in good:
+        mask = candidate.segment.kept.mask_logits[:, 0]
+        if any(candidate.item is other.item for other in accepted):
+            rejected.append(f'{candidate.item.object_id!r}: another candidate is more alike')
+        elif _shared(mask[0], shown) > _MAX_SHARED:
+            rejected.append(f'{candidate.item.object_id!r}: this is another object')
+        else:
+            accepted.append(candidate)
+            shown = torch.cat([shown, mask])
+    return accepted, rejected
+
+
+def _shared(mask: torch.Tensor, taken: torch.Tensor) -> float:
+    """Return the largest share of a mask's area that one of (N, h, w) others covers.
+
+    Others that are much larger do not count: it lies in front of them.
+    """
+    inside = mask > 0
+    area = inside.float().sum()
+    behind = much_smaller(area[None], (taken > 0).float().sum(dim=(1, 2)))[0]
+    covered = ((taken > 0) & inside).float().sum(dim=(1, 2))[~behind]
+    return float(covered.max() / area) if len(covered) else 0.0

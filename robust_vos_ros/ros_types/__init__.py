@@ -1,0 +1,8 @@
+"""Between ROS messages and the engine, for live messages as for those of bags; imports no ROS.
+
+images           sensor_msgs/Image and CompressedImage to `Frame`
+messages         `MessageMaker`: results to messages
+annotations      labels and outlines for viewers
+discontinuities  breaks in a stream of images
+identity         which model, weights and version made a mask
+"""
