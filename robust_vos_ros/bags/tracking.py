@@ -12,7 +12,7 @@ from robust_vos_ros.core.errors import BagError
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import Frame, TrackEvent, TrackResult
-from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_changes
+from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_discontinuities
 
 
 class PlannedTracker:
@@ -86,7 +86,7 @@ class PlannedTracker:
 
     def _handle_changes(self, frame: Frame) -> list[TrackEvent]:
         """Do at a break in the stream what the node does."""
-        changes = find_changes(self._previous, frame, self._stream, clock_jumped=False)
+        changes = find_discontinuities(self._previous, frame, self._stream, clock_jumped=False)
         action = max((change.action for change in changes), default=Action.keep)
         if action == Action.reset_memory:
             self._tracker.reset_memory()

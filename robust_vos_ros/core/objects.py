@@ -15,7 +15,7 @@ from robust_vos_ros.core.errors import CapacityError, DuplicateIdError, UnknownI
 from robust_vos_ros.core.prompts import MAX_NAME
 from robust_vos_ros.core.types import ObjectFlag, ObjectState
 
-USUAL_RATE = 0.05  # of the moving averages of what is usual for an object
+MEAN_RATE = 0.05  # of the running means of an object
 
 
 @dataclasses.dataclass(slots=True)
@@ -34,20 +34,21 @@ class LiveObject:
     jumped_ns: int = 0  # newest jump of the area
     anchored_ns: int = 0  # newest anchor
     updated_ns: int = 0  # newest frame it was brought to
-    alike_s: float | None = None  # how long, on balance, an unseen object has looked as if back
-    searched_ns: int = 0  # when the whole image was searched for it
+    # How long an unseen object has looked like itself, less the time in which it has not.
+    reacquire_evidence_s: float | None = None
+    redetection_ns: int = 0  # when the whole image was searched for it
     shown_ns: int | None = None  # when a user last pointed at it
-    learned_ns: int = 0  # newest frame its prototypes were learned from
+    learned_ns: int = 0  # newest frame its gallery was learned from
     returned_ns: int | None = None  # when it was seen again after it was OCCLUDED or LOST
-    usual_similarity: float = float('nan')  # of looks as they were learned
+    mean_similarity: float = float('nan')  # of the embeddings that were learned
     state: ObjectState = ObjectState.INITIALIZING
     visible: bool = True
     confirmed: bool = False
     existence: float = 1.0
     seen_existence: float = 1.0  # when it was last seen
     evidence: Evidence | None = None
-    usual_confidence: float = 1.0
-    usual_coverage: float = 0.0
+    mean_confidence: float = 1.0
+    mean_coverage: float = 0.0
     reference_coverage: float = 0.0  # of the prompt, slowly following
     reference_spread: float = 0.0  # likewise
     prompt_misfit: float = 0.0  # how far the prompted mask went beyond its box and clicks, 0 to 1
@@ -146,7 +147,7 @@ class ObjectTable:
         return item
 
     def take_over(self, items: list[LiveObject], num_added: int, session: uuid.UUID) -> None:
-        """Hold the objects of another table in place of none.
+        """Take the objects of another table into an empty one.
 
         A uuid given from now on was given by neither table, also not after the other one was
         looked at.

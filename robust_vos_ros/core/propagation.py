@@ -1,6 +1,6 @@
-"""Follow objects into one frame: every object and pathway in one batch.
+"""Follow objects into one frame: every object and hypothesis in one batch.
 
-Shape legend: N objects, B = pathways of all of them, K survivors, h, w of a mask.
+Shape legend: N objects, B = hypotheses of all of them, K kept hypotheses, h, w of a mask.
 """
 
 from __future__ import annotations
@@ -17,25 +17,30 @@ from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.evidence import Observation, observe
 from robust_vos_ros.core.frames import Record
 from robust_vos_ros.core.memory.bank import Entries, MemoryShape, ObjectMemory
-from robust_vos_ros.core.memory.hypotheses import MemoryTree, Survivors, observe_survivors, select
-from robust_vos_ros.core.memory.update_policy import write
+from robust_vos_ros.core.memory.hypotheses import (
+    KeptHypotheses,
+    MemoryTree,
+    observe_hypotheses,
+    prune,
+)
+from robust_vos_ros.core.memory.update_policy import update_memory
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.network.object_calibration import References
 from robust_vos_ros.core.objects import LiveObject, slots_of
-from robust_vos_ros.core.reid.appearance import measure
-from robust_vos_ros.core.reid.association import Likeness, settle
+from robust_vos_ros.core.reid.appearance import feature_map
+from robust_vos_ros.core.reid.association import Reidentifier, suppress_duplicates
 from robust_vos_ros.core.results import LagWindow, Trace
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Candidates, EventType, Features, MemoryView
 
 
 class Propagator:
-    """Memory, pathways and masks of all objects.
+    """Memory, hypotheses and masks of all objects.
 
     Args:
         model: The network.
         settings: Sizes; those that may change while tracking are given to `follow`.
-        lag: Gets what every pathway sees; None = nobody asks later.
+        lag: Receives what every hypothesis predicts in a frame; None = no fixed lag.
     """
 
     def __init__(
@@ -46,12 +51,12 @@ class Propagator:
         self.last_gates: Gates | None = None
         # What the network saw in the newest frame, before it was believed or not, by slot.
         self.raw_masks: dict[int, torch.Tensor] = {}
-        capacity, paths = settings.max_objects, settings.tree.pathways
+        capacity, paths = settings.max_objects, settings.tree.max_hypotheses
         shape = MemoryShape(
             capacity=capacity,
             num_paths=paths,
             num_prompted=settings.max_prompted_entries,
-            num_anchors=settings.gate.anchors,
+            num_anchors=settings.memory.anchors,
             num_recent=model.num_recent,
             num_pointers=model.num_pointers,
             entry_shape=(model.grid_size**2, model.memory_dim),
@@ -59,7 +64,7 @@ class Propagator:
         )
         self.memory = ObjectMemory(shape, model.device)
         self.tree = MemoryTree(capacity, paths)
-        self.likeness = Likeness(model, capacity)
+        self.reidentifier = Reidentifier(model, capacity)
         self.references = References(
             capacity, model.object_calibration, model.grid_size, model.device
         )
@@ -74,7 +79,7 @@ class Propagator:
         spatial: torch.Tensor,
         record: Record,
     ) -> None:
-        """Begin, or begin again, with prompted masks; one pathway is left.
+        """Begin, or begin again, with prompted masks; one hypothesis is left.
 
         Args:
             items: N objects.
@@ -88,12 +93,12 @@ class Propagator:
         self.tree.collapse(slots)
         self.references.start(slots, self.model.proxies(features, kept.mask_logits))
         self.logits[torch.from_numpy(slots), 0] = kept.mask_logits[:, 0]
-        planes = measure(features, record.image)
-        looks = self.likeness.looks.describe(planes, kept.mask_logits[:, 0])
+        planes = feature_map(features, record.image)
+        embeddings = self.reidentifier.embedder.embed_masks(planes, kept.mask_logits[:, 0])
         for row, (item, seen) in enumerate(zip(items, observe(kept), strict=True)):
             states.start(item, seen, record.stamp_ns, self.model.calibration)
             if item.visible:
-                self.likeness.start(item, looks[row], record.stamp_ns)
+                self.reidentifier.start(item, embeddings[row], record.stamp_ns)
             if self.lag is not None:
                 now = dataclasses.replace(item)
                 logits = kept.mask_logits[row].clone()
@@ -104,7 +109,7 @@ class Propagator:
         return {
             'memory': self.memory.state(),
             'tree': self.tree.state(),
-            'prototypes': self.likeness.prototypes.state(),
+            'gallery': self.reidentifier.gallery.state(),
             'references': self.references.state(),
             'logits': self.logits.cpu().clone(),
         }
@@ -113,7 +118,7 @@ class Propagator:
         """Go on where another one with the same model and settings was."""
         self.memory.resume(state['memory'])
         self.tree.resume(state['tree'])
-        self.likeness.prototypes.resume(state['prototypes'])
+        self.reidentifier.gallery.resume(state['gallery'])
         self.references.resume(state['references'])
         self.logits.copy_(state['logits'])
 
@@ -121,20 +126,20 @@ class Propagator:
         """Drop all that is remembered of some objects."""
         self.memory.clear(slots_of(items))
         for item in items:
-            self.likeness.prototypes.clear(item.slot)
+            self.reidentifier.gallery.clear(item.slot)
 
     def forget_recent(self, items: Sequence[LiveObject]) -> None:
-        """Drop all but the prompted frames and the looks of some objects."""
+        """Drop all but the prompted frames and the galleries of some objects."""
         slots = slots_of(items)
         self.memory.clear_recent(slots)
         self.references.forget_recent(slots)
         self.tree.collapse(slots)
 
     def masks(self, items: Sequence[LiveObject]) -> torch.Tensor:
-        """Return the (N, h, w) logits of the best pathway of some objects."""
+        """Return the (N, h, w) logits of the best hypothesis of some objects."""
         return self.logits[torch.from_numpy(slots_of(items)), 0]
 
-    def plant(
+    def seed(
         self,
         item: LiveObject,
         features: Features,
@@ -142,9 +147,9 @@ class Propagator:
         spatial: torch.Tensor,
         frame_index: int,
     ) -> None:
-        """Remember a mask that may show an object out of sight, in place of recent memory.
+        """Start again from a mask that may show an unseen object, in place of its recent memory.
 
-        The next frame tells whether it is believed.
+        The object is visible again only when the next frames confirm it.
 
         Args:
             item: The object.
@@ -171,20 +176,20 @@ class Propagator:
         slots = slots_of(items)
         owners, paths = self.tree.rows(slots)
         view = self.memory.view(
-            slots[owners], paths, record.frame_index, modulation=settings.gate.modulation
+            slots[owners], paths, record.frame_index, modulation=settings.memory.modulation
         )
-        planes = measure(features, record.image)
+        planes = feature_map(features, record.image)
         gates, candidates = self._predict(items, owners, paths, features, view)
         self.last_gates = gates
         unseen = [item.state in UNSEEN_STATES for item in items]
-        alive = select(self.tree, slots, owners, candidates, settings.tree, unseen=unseen)
-        looks = self.likeness.looks.describe(planes, alive.kept.mask_logits[:, 0])
-        compared = self.likeness.compare_looks(
-            slots[alive.owners], looks, alive.kept.mask_logits[:, 0], items
+        alive = prune(self.tree, slots, owners, candidates, settings.tree, unseen=unseen)
+        embeddings = self.reidentifier.embedder.embed_masks(planes, alive.kept.mask_logits[:, 0])
+        compared = self.reidentifier.compare_embeddings(
+            slots[alive.owners], embeddings, alive.kept.mask_logits[:, 0], items
         )
-        seen = observe_survivors(alive, candidates, gates, compared)
+        seen = observe_hypotheses(alive, candidates, gates, compared)
         in_view = [item.visible for item in items]
-        seen = settle(self.model, alive, seen, settings.duplicate_iou, in_view)
+        seen = suppress_duplicates(self.model, alive, seen, settings.duplicate_iou, in_view)
         self._branch(items, alive)
         best = alive.kept.mask_logits[torch.from_numpy(alive.paths == 0), 0]
         self.raw_masks = dict(zip(slots.tolist(), best, strict=True))
@@ -195,16 +200,16 @@ class Propagator:
                 item, observation, record.stamp_ns, settings, self.model.calibration
             )
             events += [(item, kind) for kind in kinds]
-        if settings.gate.blank_unseen:
-            self._blank_unseen(items)
+        if settings.memory.reset_mask_prior:
+            self._reset_mask_priors(items)
         self._see(items, features, best)
-        write(
+        update_memory(
             self.memory, self.model, items, alive, seen,
             features=features, record=record, settings=settings,
         )  # fmt: skip
-        self.likeness.learn(
+        self.reidentifier.learn(
             items,
-            looks[torch.from_numpy(alive.paths == 0)],
+            embeddings[torch.from_numpy(alive.paths == 0)],
             record.stamp_ns,
             settings.reacquire.learn_similarity,
         )
@@ -219,14 +224,14 @@ class Propagator:
         features: Features,
         view: MemoryView | None,
     ) -> tuple[Gates | None, Candidates]:
-        """Let the network look for B pathways of some objects.
+        """Predict the masks of B hypotheses of some objects.
 
         Args:
             items: The objects.
-            owners: (B,) index of the object of each pathway.
-            paths: (B,) which of its pathways it is.
+            owners: (B,) index of the object of each hypothesis.
+            paths: (B,) which of its hypotheses it is.
             features: Of the frame.
-            view: What the pathways remember.
+            view: What the hypotheses remember.
         """
         device = self.logits.device
         slots = slots_of(items)[owners]
@@ -237,21 +242,21 @@ class Propagator:
         shares = torch.from_numpy(1.0 / np.bincount(owners)[owners]).float().to(device)
         gates = self.model.gates(features, view, shares=shares)
         pix = self.model.attend(features, view, gates)
-        lead = torch.from_numpy(paths == 0).to(device) if paths.any() else None
+        is_best = torch.from_numpy(paths == 0).to(device) if paths.any() else None
         references = self.references.of(slots)
-        dense = self.model.calibrate(features, pix, references, previous, lead=lead)
+        dense = self.model.calibrate(features, pix, references, previous, is_best=is_best)
         guide = previous if self.model.previous_mask else None
         return gates, self.model.decode(features, pix, None, guide, dense=dense)
 
     def _see(self, items: Sequence[LiveObject], features: Features, logits: torch.Tensor) -> None:
-        """Let what is believed of this frame be what the next one is compared with."""
+        """Make this frame the reference of the objects that are visible in it."""
         shown = [row for row, item in enumerate(items) if item.visible and not item.changed]
         if shown:
             proxies = self.model.proxies(features, logits[shown].unsqueeze(1))
             self.references.see(slots_of([items[row] for row in shown]), proxies)
 
-    def _blank_unseen(self, items: Sequence[LiveObject]) -> None:
-        """Keep a mask that is not believed from guiding the next frame."""
+    def _reset_mask_priors(self, items: Sequence[LiveObject]) -> None:
+        """Reset the mask prior of objects that are not visible."""
         hidden = [
             item.slot
             for item in items
@@ -260,14 +265,14 @@ class Propagator:
         if hidden:
             self.logits[torch.tensor(hidden), 0] = ABSENT_LOGIT
 
-    def _branch(self, items: Sequence[LiveObject], alive: Survivors) -> None:
-        """Give the survivors the memory of their parents, and their masks."""
-        for item, branches in zip(items, alive.branches, strict=True):
-            parents = [branch.parent for branch in branches]
+    def _branch(self, items: Sequence[LiveObject], alive: KeptHypotheses) -> None:
+        """Give each kept hypothesis the memory of its parent, and store its mask."""
+        for item, hypotheses in zip(items, alive.per_object, strict=True):
+            parents = [hypothesis.parent for hypothesis in hypotheses]
             item.path_switched = parents[0] != 0
             if parents != [0] or len(self.tree.scores(item.slot)) > 1:
-                self.memory.branch(item.slot, parents)
-            self.tree.keep(item.slot, branches)
+                self.memory.fork(item.slot, parents)
+            self.tree.keep(item.slot, hypotheses)
         slots = torch.from_numpy(slots_of(items)[alive.owners])
         self.logits[slots, torch.from_numpy(alive.paths)] = alive.kept.mask_logits[:, 0]
 
@@ -275,11 +280,11 @@ class Propagator:
         self,
         before: Sequence[LiveObject],
         items: Sequence[LiveObject],
-        alive: Survivors,
+        alive: KeptHypotheses,
         seen: list[Observation],
         record: Record,
     ) -> None:
-        """Keep what every pathway saw, for who asks later."""
+        """Note what every hypothesis predicted, for the fixed lag."""
         if self.lag is None:
             return
         for owner, item in enumerate(items):
@@ -287,7 +292,7 @@ class Propagator:
             trace = Trace(
                 before[owner],
                 dataclasses.replace(item),
-                tuple(branch.parent for branch in alive.branches[owner]),
+                tuple(hypothesis.parent for hypothesis in alive.per_object[owner]),
                 tuple(seen[row] for row in rows),
                 alive.kept.mask_logits[torch.from_numpy(rows), 0],
             )
@@ -295,10 +300,10 @@ class Propagator:
 
 
 def _firsts(owners: np.ndarray, values: list[Observation]) -> list[Observation]:
-    """Return the value of the best pathway of each object."""
+    """Return the value of the best hypothesis of each object."""
     return [values[index] for index in np.flatnonzero(np.diff(owners, prepend=-1))]
 
 
-def blank(logits: torch.Tensor) -> None:
+def reset_mask_priors(logits: torch.Tensor) -> None:
     """Empty all masks."""
     logits.fill_(ABSENT_LOGIT)

@@ -204,11 +204,11 @@ def _tracked_object(item: LiveObject, shape: Shape, stamp_ns: int) -> TrackedObj
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Trace:
-    """What one object was in one frame, in each of its P pathways, the best one first.
+    """What one object was in one frame, in each of its P hypotheses, the best one first.
 
     Attributes:
         before: The object before the frame; `after` likewise.
-        parents: Pathway of the frame before that each one continues.
+        parents: Hypothesis of the frame before that each one continues.
         seen: What the network said of each.
         logits: (P, h, w) their masks.
     """
@@ -316,7 +316,7 @@ class LagWindow:
         return dataclasses.replace(result, engine_ns=frame.result.engine_ns + result.engine_ns)
 
     def _path(self, identity: uuid.UUID) -> int:
-        """Follow the best pathway of an object back to the oldest frame."""
+        """Follow the best hypothesis of an object back to the oldest frame."""
         path = 0
         for index in range(len(self._frames) - 1, 0, -1):
             trace = self._frames[index].traces.get(identity)
@@ -333,7 +333,7 @@ def _along(
     settings: TrackerSettings,
     calibration: Calibration | None,
 ) -> LiveObject:
-    """Return the object as it was if a pathway was the best one in that frame."""
+    """Return the object as it was if a hypothesis was the best one in that frame."""
     if path == 0:
         return dataclasses.replace(trace.after)
     item = dataclasses.replace(trace.before, memory_updated=trace.after.memory_updated)

@@ -1,8 +1,8 @@
 """All tracks as bytes, so that a new tracker goes on where another one ended.
 
-A snapshot is a safetensors file: memory, looks and masks as tensors, who the objects are as JSON
-in its metadata. Nothing in it is believed before it is checked: bytes that are damaged, foreign or
-made for another model raise SnapshotError, and change nothing.
+A snapshot is a safetensors file: memory, galleries and masks as tensors, who the objects are as
+JSON in its metadata. Nothing in it is believed before it is checked: bytes that are damaged,
+foreign or made for another model raise SnapshotError, and change nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from robust_vos_ros.core.memory.bank import EMPTY, Bank
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.prompts import MAX_NAME
 from robust_vos_ros.core.propagation import Propagator
-from robust_vos_ros.core.reid.appearance import Prototypes
+from robust_vos_ros.core.reid.appearance import Gallery
 from robust_vos_ros.core.settings import Settings, parse_settings
 from robust_vos_ros.core.types import ObjectState
 
-FORMAT = 'robust_vos tracks 5'
+FORMAT = 'robust_vos tracks 6'
 BANKS = ('spatial', 'pointers')
 _MAX_COUNT = 2**62
 _MAX_NS = 2**31 * 10**9 - 1  # what a stamp of ROS can hold
@@ -50,8 +50,8 @@ class SavedObject(Settings):
     """Who one object is; fields as in `LiveObject`, NaN as None.
 
     Attributes:
-        looks: Number of frames its prototypes were learned from; `trusted_looks` of those in
-            which it was pointed at, or just after.
+        num_learned: Number of frames its gallery was learned from; `num_verified` of those in
+            which a user pointed at it, or just after.
     """
 
     model_config = pydantic.ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
@@ -69,20 +69,20 @@ class SavedObject(Settings):
     shown_ns: int | None = _time()
     learned_ns: int = _time()
     returned_ns: int | None = _time()
-    usual_similarity: float | None = pydantic.Field(ge=-1.0, le=1.0)
+    mean_similarity: float | None = pydantic.Field(ge=-1.0, le=1.0)
     confirmed: bool
     seen_existence: float = _share()
-    usual_confidence: float = _share()
+    mean_confidence: float = _share()
     prompted_coverage: float = _share()
-    usual_coverage: float = _share()
+    mean_coverage: float = _share()
     coverage: float = _share()
     reference_coverage: float = _share()
     reference_spread: float = _share()
     prompt_misfit: float = _share()
     changed: bool
     frames_since_seen: int = _count()
-    looks: int = _count()
-    trusted_looks: int = _count()
+    num_learned: int = _count()
+    num_verified: int = _count()
 
 
 class SnapshotHeader(Settings):
@@ -90,8 +90,8 @@ class SnapshotHeader(Settings):
 
     Attributes:
         model: Name of the model; `weights_sha256` its weights.
-        looks: Name of the map that looks are compared in.
-        sizes: Of memory, looks and masks; a tracker of other sizes cannot take them over.
+        projection: Name of the map that embeddings are compared in.
+        sizes: Of memory, galleries and masks; a tracker of other sizes cannot take them over.
         num_frames: Processed so far; `num_added` likewise of objects.
         session: Namespace of the objects' uuids.
     """
@@ -99,7 +99,7 @@ class SnapshotHeader(Settings):
     format: str = FORMAT
     model: str
     weights_sha256: str
-    looks: str
+    projection: str
     sizes: dict[str, int]
     num_frames: int = _count()
     num_added: int = _count()
@@ -109,9 +109,9 @@ class SnapshotHeader(Settings):
 
 def sizes_of(propagator: Propagator) -> dict[str, int]:
     """Return all sizes that must be equal on both sides; `max_objects` may differ."""
-    shape, looks = propagator.memory.shape, propagator.likeness.prototypes
+    shape, gallery = propagator.memory.shape, propagator.reidentifier.gallery
     return {
-        'pathways': shape.num_paths,
+        'hypotheses': shape.num_paths,
         'max_prompted_entries': shape.num_prompted,
         'anchors': shape.num_anchors,
         'recent entries': shape.num_recent,
@@ -119,10 +119,10 @@ def sizes_of(propagator: Propagator) -> dict[str, int]:
         'cells of an entry': shape.entry_shape[0],
         'width of an entry': shape.entry_shape[1],
         'width of a pointer': shape.pointer_dim,
-        'prototypes': looks.centers.shape[1],
-        'trusted looks': looks.trusted.shape[1],
-        'samples': looks.samples.shape[1],
-        'length of looks': looks.samples.shape[2],
+        'centers of a gallery': gallery.centers.shape[1],
+        'verified exemplars': gallery.verified.shape[1],
+        'samples of a gallery': gallery.samples.shape[1],
+        'width of an embedding': gallery.samples.shape[2],
         'side of a mask': propagator.logits.shape[-1],
     }
 
@@ -134,7 +134,7 @@ def check_fit(header: SnapshotHeader, propagator: Propagator) -> None:
         ('format', header.format, FORMAT),
         ('model', header.model, model.name),
         ('weights', header.weights_sha256[:12], model.weights_hash[:12]),
-        ('calibration of looks', header.looks, propagator.likeness.looks.name),
+        ('projection of embeddings', header.projection, propagator.reidentifier.embedder.name),
         *((name, header.sizes.get(name), size) for name, size in here.items()),
     ]
     wrong = [f'{name} {theirs}, here {ours}' for name, theirs, ours in pairs if theirs != ours]
@@ -160,13 +160,13 @@ def check_object(
     saved: SavedObject, tensors: Tensors, num_frames: int, propagator: Propagator
 ) -> None:
     """Raise SnapshotError unless the tensors are those of an object of this tracker."""
-    looks = propagator.likeness.prototypes
-    _, num_centers, dim = looks.centers.shape
+    gallery = propagator.reidentifier.gallery
+    _, num_centers, dim = gallery.centers.shape
     expected: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
         'mask': (torch.float32, tuple(propagator.logits.shape[2:])),
-        'looks.centers': (torch.float32, (num_centers, dim)),
-        'looks.trusted': (torch.float32, tuple(looks.trusted.shape[1:])),
-        'looks.samples': (torch.float32, (num_samples(saved.looks, looks), dim)),
+        'gallery.centers': (torch.float32, (num_centers, dim)),
+        'gallery.verified': (torch.float32, tuple(gallery.verified.shape[1:])),
+        'gallery.samples': (torch.float32, (num_samples(saved.num_learned, gallery), dim)),
     }
     for name, value in propagator.references.tensors(0).items():
         expected[name] = (value.dtype, tuple(value.shape))
@@ -215,13 +215,13 @@ def _is_sound(
     )
 
 
-def num_samples(count: int, looks: Prototypes) -> int:
-    """Return how many looks are kept of those that were learned."""
-    return min(count, looks.samples.shape[1])
+def num_samples(count: int, gallery: Gallery) -> int:
+    """Return how many embeddings are kept of those that were learned."""
+    return min(count, gallery.samples.shape[1])
 
 
 _LENGTH_BYTES = 8  # safetensors: the length of the JSON header, before the header
-_LOOKS = {'looks', 'trusted_looks'}  # fields of `SavedObject` that `LiveObject` has not
+_COUNTS = {'num_learned', 'num_verified'}  # fields of `SavedObject` that `LiveObject` has not
 
 
 def write(
@@ -232,7 +232,7 @@ def write(
     num_added: int,
     session: uuid.UUID,
 ) -> bytes:
-    """Return all tracks as bytes: of each object what its best pathway remembers.
+    """Return all tracks as bytes: of each object what its best hypothesis remembers.
 
     Args:
         items: The live objects.
@@ -248,7 +248,7 @@ def write(
     header = SnapshotHeader(
         model=propagator.model.name,
         weights_sha256=propagator.model.weights_hash,
-        looks=propagator.likeness.looks.name,
+        projection=propagator.reidentifier.embedder.name,
         sizes=sizes_of(propagator),
         num_frames=num_frames,
         num_added=num_added,
@@ -301,18 +301,21 @@ def load(saved: SavedObject, tensors: Tensors, propagator: Propagator) -> LiveOb
         bank.frames[slot, columns] = tensors[f'{name}.frames'].numpy()
         bank.scores[slot, columns] = tensors[f'{name}.scores'].numpy()
         bank.recent[slot, 0] = tensors[f'{name}.recent'].numpy()
-    looks = propagator.likeness.prototypes
-    looks.counts[slot], looks.trusted_counts[slot] = saved.looks, saved.trusted_looks
-    looks.centers[slot] = tensors['looks.centers'].to(looks.centers.device)
-    looks.trusted[slot] = tensors['looks.trusted'].to(looks.trusted.device)
-    samples = tensors['looks.samples'].to(looks.samples.device)
-    looks.samples[slot, : len(samples)] = samples
+    gallery = propagator.reidentifier.gallery
+    gallery.counts[slot], gallery.verified_counts[slot] = (
+        saved.num_learned,
+        saved.num_verified,
+    )
+    gallery.centers[slot] = tensors['gallery.centers'].to(gallery.centers.device)
+    gallery.verified[slot] = tensors['gallery.verified'].to(gallery.verified.device)
+    samples = tensors['gallery.samples'].to(gallery.samples.device)
+    gallery.samples[slot, : len(samples)] = samples
     for name, values in propagator.references.tensors(slot).items():
         values.copy_(tensors[name])
     propagator.logits[slot, 0] = tensors['mask'].to(propagator.logits.device)
-    known = saved.model_dump(exclude=_LOOKS)
-    if known['usual_similarity'] is None:
-        known['usual_similarity'] = math.nan
+    known = saved.model_dump(exclude=_COUNTS)
+    if known['mean_similarity'] is None:
+        known['mean_similarity'] = math.nan
     return LiveObject(
         **known,
         state=ObjectState.LOST,
@@ -323,24 +326,26 @@ def load(saved: SavedObject, tensors: Tensors, propagator: Propagator) -> LiveOb
 
 
 def _save_identity(item: LiveObject, propagator: Propagator) -> SavedObject:
-    prototypes = propagator.likeness.prototypes
-    known = {name: getattr(item, name) for name in SavedObject.model_fields.keys() - _LOOKS}
-    if math.isnan(item.usual_similarity):
-        known['usual_similarity'] = None
+    gallery = propagator.reidentifier.gallery
+    known = {name: getattr(item, name) for name in SavedObject.model_fields.keys() - _COUNTS}
+    if math.isnan(item.mean_similarity):
+        known['mean_similarity'] = None
     return SavedObject(
-        looks=int(prototypes.counts[item.slot]),
-        trusted_looks=int(prototypes.trusted_counts[item.slot]),
+        num_learned=int(gallery.counts[item.slot]),
+        num_verified=int(gallery.verified_counts[item.slot]),
         **known,
     )
 
 
 def _save_object(slot: int, propagator: Propagator) -> Tensors:
-    looks = propagator.likeness.prototypes
+    gallery = propagator.reidentifier.gallery
     tensors = {
         'mask': propagator.logits[slot, 0],
-        'looks.centers': looks.centers[slot],
-        'looks.trusted': looks.trusted[slot],
-        'looks.samples': looks.samples[slot, : num_samples(int(looks.counts[slot]), looks)],
+        'gallery.centers': gallery.centers[slot],
+        'gallery.verified': gallery.verified[slot],
+        'gallery.samples': gallery.samples[
+            slot, : num_samples(int(gallery.counts[slot]), gallery)
+        ],
         **propagator.references.tensors(slot),
     }
     for name, bank in zip(BANKS, propagator.memory.banks, strict=True):

@@ -67,7 +67,7 @@ class ModelSettings(Settings):
     )
 
 
-ChangePolicy = Literal['keep', 'reset_memory', 'remove_objects']
+DiscontinuityPolicy = Literal['keep', 'reset_memory', 'remove_objects']
 POLICIES = (
     'keep = go on, reset_memory = keep the objects and their prompts but forget recent frames, '
     'remove_objects = start over.'
@@ -77,7 +77,7 @@ POLICIES = (
 class StreamSettings(Settings):
     """What breaks in the stream of images do to the tracks."""
 
-    on_time_jump: ChangePolicy = setting(
+    on_time_jump: DiscontinuityPolicy = setting(
         'reset_memory', 'What to do when time goes backwards (a bag starts again): ' + POLICIES,
         dynamic=True,
     )  # fmt: skip
@@ -85,10 +85,10 @@ class StreamSettings(Settings):
         0.2, 'Stamps may step back by this much (clock corrections) without being a time jump.',
         unit='s', dynamic=True, ge=0.0, le=60.0,
     )  # fmt: skip
-    on_resolution_change: ChangePolicy = setting(
+    on_resolution_change: DiscontinuityPolicy = setting(
         'keep', 'What to do when the image size changes: ' + POLICIES, dynamic=True
     )
-    on_frame_id_change: ChangePolicy = setting(
+    on_frame_id_change: DiscontinuityPolicy = setting(
         'reset_memory', 'What to do when header.frame_id changes (another camera): ' + POLICIES,
         dynamic=True,
     )  # fmt: skip

@@ -18,10 +18,10 @@ from robust_vos_ros.core.frames import FrameHistory, Record
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
 from robust_vos_ros.core.prompts import check_prompt
-from robust_vos_ros.core.propagation import Propagator, blank
-from robust_vos_ros.core.reid.appearance import measure
-from robust_vos_ros.core.reid.association import Reseeded, Scene, judge
-from robust_vos_ros.core.reid.redetection import search
+from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
+from robust_vos_ros.core.reid.appearance import feature_map
+from robust_vos_ros.core.reid.association import Reinitialization, Scene, associate
+from robust_vos_ros.core.reid.redetection import redetect
 from robust_vos_ros.core.results import LagWindow, make_result
 from robust_vos_ros.core.segmentation import Context, Segmenter, Segments
 from robust_vos_ros.core.tracking_settings import TrackerSettings
@@ -103,8 +103,8 @@ class VideoTracker:
         with self.model.inference():
             if len(self._objects):
                 events += self._track(list(self._objects), record)
-                if self.settings.reacquire.search:
-                    search(
+                if self.settings.reacquire.redetect:
+                    redetect(
                         list(self._objects), self._segmenter, self._propagator, record,
                         self.settings,
                     )  # fmt: skip
@@ -195,7 +195,9 @@ class VideoTracker:
             events = [event for later in newer for event in self._track([item], later)]
         return self._finish(events, start_ns, warnings)
 
-    def reseed(self, prompts: Sequence[Prompt], *, frame: Frame | None = None) -> Reseeded:
+    def reinitialize(
+        self, prompts: Sequence[Prompt], *, frame: Frame | None = None
+    ) -> Reinitialization:
         """Show where objects that are out of sight may be again, as a detector finds them.
 
         A candidate is taken if it looks like the object (`reacquire` settings) and is no object in
@@ -219,11 +221,13 @@ class VideoTracker:
         pairs = [(item, prompt) for item, prompt in pairs if item.state in UNSEEN_STATES]
         events: list[TrackEvent] = []
         with self.model.inference():
-            accepted, rejected = judge(
+            accepted, rejected = associate(
                 [item for item, _ in pairs],
                 self._segmenter.segment([prompt for _, prompt in pairs], record),
-                self._propagator.likeness,
-                Scene(measure(self._segmenter.encode(record), record.image), list(self._objects)),
+                self._propagator.reidentifier,
+                Scene(
+                    feature_map(self._segmenter.encode(record), record.image), list(self._objects)
+                ),
                 self.settings,
                 shown=self._propagator.masks([item for item in self._objects if item.visible]),
                 min_similarity=self.settings.reacquire.min_similarity,
@@ -231,14 +235,14 @@ class VideoTracker:
             items = [candidate.item for candidate in accepted]
             for candidate in accepted:
                 segment = candidate.segment
-                self._propagator.plant(
+                self._propagator.seed(
                     candidate.item, self._segmenter.encode(record), segment.kept, segment.spatial,
                     record.frame_index,
                 )  # fmt: skip
             for later in newer if items else ():
                 events += self._track(items, later)
         result = self._finish(events, start_ns)
-        return Reseeded(result, tuple(item.object_id for item in items), tuple(rejected))
+        return Reinitialization(result, tuple(item.object_id for item in items), tuple(rejected))
 
     def remove(self, object_ids: Sequence[str] = ()) -> tuple[TrackEvent, ...]:
         """Stop tracking objects; without ids, all.
@@ -264,7 +268,7 @@ class VideoTracker:
     def reset_memory(self) -> None:
         """Keep objects and their prompted frames; forget recent memory and all frames."""
         self._propagator.forget_recent(list(self._objects))
-        blank(self._propagator.logits)
+        reset_mask_priors(self._propagator.logits)
         self._history.clear()
         self._segmenter.forget()
 
@@ -289,7 +293,7 @@ class VideoTracker:
         self._propagator.resume(state['propagator'])
 
     def snapshot(self) -> bytes:
-        """Return all tracks as bytes: of each object what its best pathway remembers."""
+        """Return all tracks as bytes: of each object what its best hypothesis remembers."""
         return serialization.write(
             list(self._objects),
             self._propagator,
@@ -336,7 +340,7 @@ class VideoTracker:
         """Return what a live object is corrected by: its memory, and its mask while it is seen."""
         features = self._segmenter.encode(record)
         slots = slots_of([item])
-        modulation = self.settings.gate.modulation
+        modulation = self.settings.memory.modulation
         memory = self._propagator.memory
         view = memory.view(slots, slots * 0, record.frame_index, modulation=modulation)
         previous = None
@@ -351,7 +355,7 @@ class VideoTracker:
         self._propagator.start(items, features, segment.kept, segment.spatial, record)
         warnings, rule = [], self.settings.guard
         for item, misfit in zip(items, segment.misfit, strict=True):
-            warnings += warn_of_misfit(item, misfit, rule) + warn_of_size(item, rule)
+            warnings += warn_of_misfit(item, misfit, rule) + warn_of_size(item)
         return warnings
 
     def _track(self, items: list[LiveObject], record: Record) -> list[TrackEvent]:

@@ -1,4 +1,4 @@
-"""Settings of tracking: memory, its tree and gate, what is believed and when an object is lost."""
+"""Settings of tracking: memory and its hypotheses, confidence, and when an object is lost."""
 
 from __future__ import annotations
 
@@ -8,60 +8,39 @@ from robust_vos_ros.core.settings import Settings, setting
 
 
 class TreeSettings(Settings):
-    """The memory tree of SAM2Long: several pathways per object, the best one is published."""
+    """The memory tree of SAM2Long: several hypotheses per object; the best one is published."""
 
-    pathways: int = setting(
+    max_hypotheses: int = setting(
         1,
-        'Most pathways per object; 1 = each frame decides alone. SAM2Long has 3: with nano they '
-        'took 1.2 times the time and brought nothing (docs/long_tracking.md).',
+        'Most hypotheses per object; 1 = each frame decides alone. SAM2Long has 3: with nano '
+        'they took 1.2 times the time and brought nothing (docs/long_tracking.md).',
         ge=1,
         le=8,
     )
     lag_frames: int = setting(
         0,
-        'Publish each frame this many processed frames later, with the masks of the pathway that '
-        'is the best one then; 0 = at once.',
+        'Publish each frame this many processed frames later, with the masks of the hypothesis '
+        'that is the best one then; 0 = at once.',
         ge=0,
         le=30,
     )
     adaptive: bool = setting(
         True,
-        'Have one pathway while all is clear and more only while uncertain; false = always all.',
+        'Keep one hypothesis while a frame is certain and more only while it is not; false = '
+        'always all.',
         dynamic=True,
     )
     uncertain_score: float = setting(
         2.0,
-        'A frame is uncertain where no object score (logit) of a pathway is further from 0: '
+        'A frame is uncertain where no object score (logit) of a hypothesis is further from 0: '
         'delta_conf of SAM2Long.',
         dynamic=True,
         ge=0.0,
         le=20.0,
     )
-    uncertain_iou: float = setting(
-        0.3,
-        'It is also uncertain where no mask of a visible object has this predicted IoU.',
-        dynamic=True,
-        ge=0.0,
-        le=1.0,
-    )
-    merge_iou: float = setting(
-        0.8,
-        'Pathways whose masks agree to this IoU with a better one are given up once a frame is '
-        'certain.',
-        dynamic=True,
-        ge=0.0,
-        le=1.0,
-    )
-    max_score_gap: float = setting(
-        3.0,
-        'A pathway this far behind the best one, in cumulative log IoU, is given up.',
-        dynamic=True,
-        gt=0.0,
-        le=100.0,
-    )
 
 
-class GateSettings(Settings):
+class MemorySettings(Settings):
     """Which frames enter the memory of an object."""
 
     min_confidence: float = setting(
@@ -72,45 +51,29 @@ class GateSettings(Settings):
         ge=0.0,
         le=1.0,
     )
-    relative: float = setting(
-        0.9,
-        'Where an object never gets that far, this share of its usual confidence will do.',
-        dynamic=True,
-        ge=0.0,
-        le=1.0,
-    )
     min_quality: float = setting(
         0.65,
-        'Only frames of this predicted IoU while an object has one pathway: in noise, masks that '
-        'are right but poor spoil the memory.',
+        'Only frames of this predicted IoU while an object has one hypothesis: in noise, masks '
+        'of correct objects but poor shape would degrade the memory.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     min_iou: float = setting(
         0.3,
-        'Only frames of this predicted IoU, in every pathway: delta_IoU of SAM2Long.',
+        'Only frames of this predicted IoU, in every hypothesis: delta_IoU of SAM2Long.',
         dynamic=True,
         ge=0.0,
         le=1.0,
-    )
-    area_jump_hold_s: float = setting(
-        0.3,
-        'After a jump of the mask area nothing enters memory for this long; a new size that '
-        'stays is then believed.',
-        unit='s',
-        dynamic=True,
-        ge=0.0,
-        le=10.0,
     )
     exclusive: bool = setting(
         True,
         'Pixels that another object claims more strongly do not enter the memory of an object.',
         dynamic=True,
     )
-    blank_unseen: bool = setting(
+    reset_mask_prior: bool = setting(
         True,
-        'The mask of an object that counts as unseen does not guide the next frame.',
+        'Reset the mask prior of an unseen object: its mask does not guide the next frame.',
         dynamic=True,
     )
     anchors: int = setting(
@@ -119,20 +82,6 @@ class GateSettings(Settings):
         'recent ones; 0 = none.',
         ge=0,
         le=4,
-    )
-    anchor_min_iou: float = setting(
-        0.8, 'Least predicted IoU of an anchor.', dynamic=True, ge=0.0, le=1.0
-    )
-    anchor_max_agreement: float = setting(
-        0.7,
-        'A look-alike is in view where the box of the mask and the box of mask and alternative '
-        'agree to this IoU at most.',
-        dynamic=True,
-        ge=0.0,
-        le=1.0,
-    )
-    anchor_interval_s: float = setting(
-        0.5, 'Least time between anchors of an object.', unit='s', dynamic=True, ge=0.0, le=60.0
     )
     modulation: float = setting(
         0.05,
@@ -155,51 +104,44 @@ class ReacquireSettings(Settings):
     )
     min_similarity: float = setting(
         0.7,
-        'Least likeness (cosine) to a prototype of the object.',
+        'Least similarity (cosine) of an appearance embedding to the gallery of the object.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     learn_similarity: float = setting(
         0.8,
-        'How an object looks is learned only from frames that look this much (cosine) like a '
-        'prompted one, or one just after that: else what a mask slid to would be learned.',
+        'A frame enters the gallery of an object only at this similarity (cosine) to a verified '
+        'exemplar (a prompted frame, or one just after it): otherwise a mask that slid to '
+        'another thing would add that thing.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
-    search: bool = setting(
+    redetect: bool = setting(
         True,
-        'Look for objects out of sight in the whole image, by what they look like.',
+        'Re-detect OCCLUDED and LOST objects in the whole image by their appearance.',
         dynamic=True,
     )
-    search_similarity: float = setting(
+    redetect_similarity: float = setting(
         0.75,
-        'Least likeness (cosine) of what a search finds.',
+        'Least similarity (cosine) of a re-detected object.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
-    search_every_s: float = setting(
-        0.1,
-        'Time from one look at the whole image to the next.',
-        unit='s',
-        dynamic=True,
-        ge=0.0,
-        le=10.0,
-    )
-    searches_per_frame: int = setting(
+    redetections_per_frame: int = setting(
         1,
-        'Objects out of sight that a frame is searched for at most; they take turns, the one '
-        'longest not searched for first. Each costs about as much as following one object.',
+        'Most objects re-detected in one frame; they take turns, the one that has waited longest '
+        'first. Each costs about as much as tracking one object.',
         dynamic=True,
         ge=1,
         le=64,
     )
     hold_s: float = setting(
         0.4,
-        'An OCCLUDED or LOST object is back when what is found has looked like it for this long, '
-        'less the time in which it has not: a look-alike does now and then.',
+        'An OCCLUDED or LOST object is back when the found mask has been similar to it for this '
+        'long, less the time in which it was not: a look-alike is similar in single frames.',
         unit='s',
         dynamic=True,
         ge=0.0,
@@ -224,13 +166,6 @@ class GuardSettings(Settings):
         ge=1.1,
         le=100.0,
     )
-    max_extent: float = setting(
-        2.0,
-        'The same for how far its pixels are spread (radius of gyration).',
-        dynamic=True,
-        ge=1.1,
-        le=100.0,
-    )
     confirm_similarity: float = setting(
         0.88,
         'A mask that looks this much (cosine) like a prompted frame, or one just after that, may '
@@ -238,13 +173,6 @@ class GuardSettings(Settings):
         dynamic=True,
         ge=0.0,
         le=1.0,
-    )
-    most_growth: float = setting(
-        8.0,
-        'But to this times the area of the prompt at most.',
-        dynamic=True,
-        ge=1.1,
-        le=10000.0,
     )
     min_similarity: float = setting(
         0.3,
@@ -254,34 +182,9 @@ class GuardSettings(Settings):
         ge=0.0,
         le=1.0,
     )
-    follow_s: float = setting(
-        2.0,
-        'Time in which the expected size follows that of the mask: what comes nearer by a fifth '
-        'of its distance in a second is followed.',
-        unit='s',
-        dynamic=True,
-        gt=0.0,
-        le=3600.0,
-    )
     max_confidence: float = setting(
         0.25,
         'Most confidence of a mask that has become something else.',
-        dynamic=True,
-        ge=0.0,
-        le=1.0,
-    )
-    max_misfit: float = setting(
-        0.25,
-        'The answer to a prompt warns where more than this share of the mask was outside of its '
-        'box, or of the clicks is contradicted.',
-        dynamic=True,
-        ge=0.0,
-        le=1.0,
-    )
-    small_prompt: float = setting(
-        0.003,
-        'It also warns of a mask of less than this share of the image: things that small are '
-        'seldom followed for long (docs/nano.md has a table).',
         dynamic=True,
         ge=0.0,
         le=1.0,
@@ -393,15 +296,8 @@ class TrackerSettings(Settings):
         ge=0.1,
         le=1.0,
     )
-    area_jump_ratio: float = setting(
-        3.0,
-        'Growth or shrinkage of the mask area from frame to frame that raises AREA_JUMP.',
-        dynamic=True,
-        ge=1.1,
-        le=100.0,
-    )
     tree: TreeSettings = TreeSettings()
-    gate: GateSettings = GateSettings()
+    memory: MemorySettings = MemorySettings()
     reacquire: ReacquireSettings = ReacquireSettings()
     guard: GuardSettings = GuardSettings()
 
@@ -412,13 +308,16 @@ class TrackerSettings(Settings):
     @classmethod
     def plain(cls) -> TrackerSettings:
         """Return the settings of SAM 2: every frame is remembered, each mask is believed."""
-        gate = GateSettings(
+        memory = MemorySettings(
             min_confidence=0.0, min_quality=0.0, min_iou=0.0, exclusive=False,
-            blank_unseen=False, anchors=0, modulation=0.0,
+            reset_mask_prior=False, anchors=0, modulation=0.0,
         )  # fmt: skip
-        tree, reacquire = TreeSettings(pathways=1), ReacquireSettings(verify=False, search=False)
+        tree, reacquire = (
+            TreeSettings(max_hypotheses=1),
+            ReacquireSettings(verify=False, redetect=False),
+        )
         return cls(
-            gate=gate, tree=tree, reacquire=reacquire, guard=GuardSettings(enabled=False),
+            memory=memory, tree=tree, reacquire=reacquire, guard=GuardSettings(enabled=False),
             duplicate_iou=1.0, visible_on=0.0, visible_off=0.0,
         )  # fmt: skip
 

@@ -256,7 +256,7 @@ class Candidates:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MemoryView:
-    """What B pathways remember at one frame, padded to the longest memory among them.
+    """What B hypotheses remember at one frame, padded to the longest memory among them.
 
     Attributes:
         spatial: (B, S, N, memory_dim) bfloat16 memory features.

@@ -16,7 +16,11 @@ from typing import Any
 import cv2
 import torch
 
-from robust_vos_ros.core.confidence.calibration import Calibration, CalibrationFile, SavedLooks
+from robust_vos_ros.core.confidence.calibration import (
+    Calibration,
+    CalibrationFile,
+    SavedProjection,
+)
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.eval.calibration_clips import Source
@@ -61,18 +65,18 @@ def calibrate(
         for part in progress('looks', len(clips), mapped(_collect_looks, given)):
             seen.objects += part.objects
             seen.places += part.places
-        looks = fit_looks(seen)
+        projection = fit_looks(seen)
         file: CalibrationFile | None = None
         samples = Samples()
         for turn in range(rounds):
             if turn == 1:
                 samples = Samples()
-            given = ((settings, clip, looks, file) for clip in sources)
+            given = ((settings, clip, projection, file) for clip in sources)
             title = f'round {turn + 1} of {rounds}'
             for part in progress(title, len(sources), mapped(_collect, given)):
                 samples.evidence += part.evidence
                 samples.iou += part.iou
-            file = fit(samples, looks, model, data, first=turn == 0)
+            file = fit(samples, projection, model, data, first=turn == 0)
     assert file is not None, 'there is at least one round'
     return file
 
@@ -84,21 +88,24 @@ def _collect_looks(settings: ModelSettings, clip: Source, seed: int) -> LooksSam
 
 
 def _collect(
-    settings: ModelSettings, clip: Source, looks: SavedLooks, file: CalibrationFile | None
+    settings: ModelSettings,
+    clip: Source,
+    projection: SavedProjection,
+    file: CalibrationFile | None,
 ) -> Samples:
     samples = Samples()
-    samples.collect(_prepare(settings, looks, file), clip.frames(), clip.prompt)
+    samples.collect(_prepare(settings, projection, file), clip.frames(), clip.prompt)
     return samples
 
 
 def _prepare(
-    settings: ModelSettings, looks: SavedLooks | None, file: CalibrationFile | None
+    settings: ModelSettings, projection: SavedProjection | None, file: CalibrationFile | None
 ) -> Model:
     """Return the model with what was fitted so far."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     model = load_cached(settings)
-    model.looks = None if looks is None else looks.load()
+    model.projection = None if projection is None else projection.load()
     model.calibration = None if file is None else Calibration(file)
     return model
 

@@ -20,7 +20,7 @@ from robust_vos_ros.core.confidence.calibration import (
     Evidence,
     Fit,
     Fits,
-    SavedLooks,
+    SavedProjection,
     to_features,
 )
 from robust_vos_ros.core.errors import DatasetError
@@ -106,7 +106,7 @@ class Samples:
 
 
 def fit(
-    samples: Samples, looks: SavedLooks, model: Model, data: str, *, first: bool = False
+    samples: Samples, projection: SavedProjection, model: Model, data: str, *, first: bool = False
 ) -> CalibrationFile:
     """Fit a calibration to samples.
 
@@ -138,7 +138,7 @@ def fit(
         data=data,
         date=dt.datetime.now(dt.timezone.utc).date().isoformat(),
         samples=len(iou),
-        looks=looks,
+        projection=projection,
         **fits,
     )
 

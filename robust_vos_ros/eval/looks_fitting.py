@@ -1,6 +1,6 @@
 """Fit where looks are compared: what tells objects apart, against what changes on each of them.
 
-Linear discriminant analysis (Fisher 1936, Rao 1948) of means of `core.reid.appearance.measure`
+Linear discriminant analysis (Fisher 1936, Rao 1948) of means of `core.reid.appearance.feature_map`
 over true masks: the generalized eigenvectors of the scatter between objects and the scatter within
 them, which light, weather, deformation and imprecise masks make. Places in the background are
 objects seen once.
@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from scipy.linalg import eigh
 
-from robust_vos_ros.core.confidence.calibration import SavedLooks
+from robust_vos_ros.core.confidence.calibration import SavedProjection
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.frames import make_record
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.reid.appearance import average, measure
+from robust_vos_ros.core.reid.appearance import average, feature_map
 from robust_vos_ros.core.types import Frame
 from robust_vos_ros.eval.labelled import LabelledFrame
 
@@ -71,7 +71,7 @@ class LooksSamples:
             with model.inference():
                 inside = torch.from_numpy(np.stack([*masks.values(), place])).float()
                 features = model.encode(record.image[None])
-                planes = measure(features, record.image)
+                planes = feature_map(features, record.image)
                 values = average(planes, inside.to(model.device).flatten(1))
             values = values.cpu().numpy().astype(float)
             for key, value in zip(masks, values[:-1], strict=True):
@@ -81,7 +81,7 @@ class LooksSamples:
         self.objects += [np.array(v) for v in found.values() if len(v) >= _MIN_FRAMES]
 
 
-def fit_looks(samples: LooksSamples) -> SavedLooks:
+def fit_looks(samples: LooksSamples) -> SavedProjection:
     """Return the map in which objects are best told apart.
 
     Raises:
@@ -104,7 +104,7 @@ def fit_looks(samples: LooksSamples) -> SavedLooks:
     _, vectors = eigh(np.cov(things.T), within)
     matrix = vectors[:, ::-1][:, :_DIM]
     matrix = matrix * np.sign(matrix[np.abs(matrix).argmax(axis=0), range(matrix.shape[1])])
-    return SavedLooks(
+    return SavedProjection(
         center=np.round(things.mean(axis=0), _DIGITS).tolist(),
         matrix=np.round(matrix, _DIGITS).tolist(),
     )

@@ -73,7 +73,7 @@ def _parse_changes(changes: Sequence[str]) -> dict[str, TrackerSettings]:
         else:
             raise ConfigError(
                 'set: expected NAME:tracking.KEY=VALUE, such as '
-                f'gate:tracking.gate.min_confidence=0.5, or NAME:tracking=plain, got {change!r}'
+                f'gate:tracking.memory.min_confidence=0.5, or NAME:tracking=plain, got {change!r}'
             )
     return {name: parse_settings(TrackerSettings, fields) for name, fields in values.items()}
 

@@ -22,7 +22,7 @@ from robust_vos_ros.node.settings import NodeSettings
 from robust_vos_ros.node.state_file import StateFile
 from robust_vos_ros.node.statistics import Statistics
 from robust_vos_ros.node.worker import Worker
-from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_changes
+from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_discontinuities
 from robust_vos_ros.ros_types.images import NS_PER_S, stamp_to_ns, to_frame
 
 THROTTLE_S = 5.0
@@ -228,7 +228,7 @@ class Pipeline:
     def _handle_changes(self, frame: Frame, header: Header, settings: NodeSettings) -> None:
         clock_jumped = self._clock_jumped.is_set()
         self._clock_jumped.clear()
-        changes = find_changes(self._previous, frame, settings, clock_jumped=clock_jumped)
+        changes = find_discontinuities(self._previous, frame, settings, clock_jumped=clock_jumped)
         if not changes:
             return
         for change in changes:

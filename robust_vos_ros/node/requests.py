@@ -86,7 +86,7 @@ class Requests:
         if result is None or all(x.object_id != prompt.object_id for x in result.objects):
             self.add([prompt], None, replace=False)
         else:
-            self._reseed([prompt], None, header)
+            self._reinitialize([prompt], None, header)
 
     def detect(self, boxes: Sequence[Box], msg: Any | None) -> None:
         """Start objects that are out of sight again where a detector sees them.
@@ -96,24 +96,27 @@ class Requests:
             msg: As in `add`.
 
         Raises:
-            PromptError: And all that `VideoTracker.reseed` raises.
+            PromptError: And all that `VideoTracker.reinitialize` raises.
         """
         frame, header = self.frame_of(msg)
         result = self._tracker.last_result
         if result is not None:
             size_hw = result.label_mask.shape[:2] if frame is None else frame.size_hw
-            self._reseed(to_candidates(boxes, result.objects, size_hw), frame, header)
+            self._reinitialize(to_candidates(boxes, result.objects, size_hw), frame, header)
 
-    def _reseed(self, prompts: Sequence[Prompt], frame: Frame | None, header: Header) -> None:
+    def _reinitialize(
+        self, prompts: Sequence[Prompt], frame: Frame | None, header: Header
+    ) -> None:
         if not prompts:
             return
-        done = self._tracker.reseed(prompts, frame=frame)
+        done = self._tracker.reinitialize(prompts, frame=frame)
         for reason in done.rejected:
             self._logger.debug(f'not started again: {reason}')
         for object_id in done.accepted:
             self._logger.info(f'{object_id!r} starts again where it was detected')
         self._pipeline.statistics.add(
-            reseeds_accepted=len(done.accepted), reseeds_rejected=len(done.rejected)
+            reinitializations_accepted=len(done.accepted),
+            reinitializations_rejected=len(done.rejected),
         )
         self._applied(done.result, header)
 

@@ -26,8 +26,8 @@ class Counts:
         stale: Older than input.max_frame_age_s when their turn came.
         failed: Raised an error inside the engine.
         processed: Tracked and published.
-        reseeds_accepted: Objects out of sight started again where a prompt or detector saw them.
-        reseeds_rejected: Candidates for such objects that were not believed.
+        reinitializations_accepted: Unseen objects started again by a prompt or a detection.
+        reinitializations_rejected: Candidates for such objects that did not look like them.
     """
 
     received: int = 0
@@ -41,8 +41,8 @@ class Counts:
     frame_id_changes: int = 0
     requests_served: int = 0
     requests_failed: int = 0
-    reseeds_accepted: int = 0
-    reseeds_rejected: int = 0
+    reinitializations_accepted: int = 0
+    reinitializations_rejected: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ _TOLERANCE_PX = 1.0  # between an outline and its polygon
 Classes = Mapping[str, Callable[..., Any]]
 
 
-class Markable(Protocol):
+class Annotatable(Protocol):
     """What is needed of an object: of `core.types`, or of a message."""
 
     @property
@@ -49,7 +49,7 @@ class Markable(Protocol):
         """In [0, 1]."""
 
 
-def label_names(objects: Iterable[Markable]) -> dict[int, str]:
+def label_names(objects: Iterable[Annotatable]) -> dict[int, str]:
     """Return what the labels stand for: the class of the object, else its id."""
     return {item.label: item.class_id or item.object_id for item in objects}
 
@@ -68,7 +68,7 @@ def make_label_info(classes: Classes, names: dict[int, str], header: Any) -> Any
 
 
 def make_annotations(
-    classes: Classes, objects: Iterable[Markable], label_mask: np.ndarray, header: Any
+    classes: Classes, objects: Iterable[Annotatable], label_mask: np.ndarray, header: Any
 ) -> Any:
     """Return a foxglove_msgs/ImageAnnotations: outlines with id, confidence and state.
 

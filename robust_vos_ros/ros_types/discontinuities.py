@@ -28,7 +28,7 @@ class Previous:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Change:
+class Discontinuity:
     """One break in the stream.
 
     Attributes:
@@ -46,9 +46,9 @@ def is_time_jump(old_ns: int, new_ns: int, tolerance_s: float) -> bool:
     return old_ns - new_ns > tolerance_s * NS_PER_S
 
 
-def find_changes(
+def find_discontinuities(
     previous: Previous | None, frame: Frame, settings: StreamSettings, *, clock_jumped: bool
-) -> list[Change]:
+) -> list[Discontinuity]:
     """Compare a frame with the one before.
 
     Args:
@@ -65,12 +65,16 @@ def find_changes(
     if jumped or clock_jumped:
         what = f'image stamps went back by {back_ns / NS_PER_S:.3f} s'
         text = what if jumped else 'the clock went backwards'
-        changes.append(Change('time_jumps', text, Action[settings.on_time_jump]))
+        changes.append(Discontinuity('time_jumps', text, Action[settings.on_time_jump]))
     if previous.size_hw != frame.size_hw:
         old, new = (f'{width}x{height}' for height, width in (previous.size_hw, frame.size_hw))
         text = f'the image size changed from {old} to {new}'
-        changes.append(Change('resolution_changes', text, Action[settings.on_resolution_change]))
+        changes.append(
+            Discontinuity('resolution_changes', text, Action[settings.on_resolution_change])
+        )
     if previous.frame_id != frame.frame_id:
         text = f'frame_id changed from {previous.frame_id!r} to {frame.frame_id!r}'
-        changes.append(Change('frame_id_changes', text, Action[settings.on_frame_id_change]))
+        changes.append(
+            Discontinuity('frame_id_changes', text, Action[settings.on_frame_id_change])
+        )
     return changes

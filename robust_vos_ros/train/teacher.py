@@ -79,7 +79,7 @@ class Teacher:
     def _view(
         self, spatial: list[torch.Tensor], pointers: list[torch.Tensor], t: int
     ) -> MemoryView:
-        """View the first frame and the newest ones, as the engine does without a write gate."""
+        """View the first and the newest frames, like an engine that remembers every frame."""
         recent = self._model.num_recent
         frames = [0, *range(max(1, t - recent), t)]
         pointed = [0, *range(max(1, t - self._model.num_pointers + 1), t)]

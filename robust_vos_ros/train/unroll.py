@@ -247,7 +247,7 @@ class Rollout(nn.Module):
     def _keep(self, raw: Candidates, truth: torch.Tensor) -> Candidates:
         """Keep the best mask; hiding an object that is there would stop learning."""
         visible = (raw.object_scores > 0) | (truth > 0).flatten(1).any(dim=1)
-        return self.model.hide_absent(raw.best(), visible)
+        return self.model.suppress_absent(raw.best(), visible)
 
     def _previous(self, run: _Run, t: int) -> torch.Tensor | None:
         """Return the mask of the frame before: predicted, at times the true one or none."""

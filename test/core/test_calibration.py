@@ -26,7 +26,7 @@ def make(weights=WEIGHTS, curve=(), **changes):
     values = {
         'following': {'right': fit, 'there': easier},
         'searching': {'right': {'weights': WEIGHTS | {'one': -3.0}}, 'there': fit},
-        'looks': LOOKS,
+        'projection': LOOKS,
         'model': 'nano',
         'weights_sha256': 'ab' * 32,
         'data': 'clips',
@@ -43,7 +43,7 @@ def read(path):
 def test_better_evidence_means_more_confidence():
     calibration = Calibration(make())
     chances = [
-        calibration.believe(Evidence(iou=iou, object_score=score)).right
+        calibration.believe(Evidence(iou=iou, object_score=score)).p_correct
         for iou, score in ((0.2, -4.0), (0.2, 4.0), (0.6, 4.0), (0.95, 8.0))
     ]
     assert chances == sorted(chances)
@@ -55,8 +55,8 @@ def test_an_object_that_is_searched_for_is_judged_by_other_numbers():
     following, searching = (
         calibration.believe(Evidence(0.7, 3.0, searching=value)) for value in (False, True)
     )
-    assert searching.right < following.right
-    assert searching.there < following.there
+    assert searching.p_correct < following.p_correct
+    assert searching.p_on_object < following.p_on_object
 
 
 def test_a_mask_that_is_right_is_there():
@@ -64,7 +64,7 @@ def test_a_mask_that_is_right_is_there():
     fit = {'weights': WEIGHTS}
     calibration = Calibration(make(following={'right': fit, 'there': harder}))
     belief = calibration.believe(Evidence(0.7, 3.0))
-    assert belief.there == belief.right
+    assert belief.p_on_object == belief.p_correct
 
 
 @pytest.mark.parametrize('iou', [0.0, 1.0])
@@ -72,13 +72,13 @@ def test_a_mask_that_is_right_is_there():
 def test_extreme_evidence_gives_probabilities(iou, score):
     evidence = Evidence(iou, score, margin=1e9, area_change=1e9, memory_age_s=1e12)
     belief = Calibration(make()).believe(evidence)
-    assert 0.0 <= belief.right <= belief.there <= 1.0
+    assert 0.0 <= belief.p_correct <= belief.p_on_object <= 1.0
 
 
 def test_the_curve_maps_the_logistic_probability():
     evidence = Evidence(0.7, 3.0)
-    curved = Calibration(make(curve=[(0.0, 0.1), (1.0, 0.3)])).believe(evidence).right
-    plain = Calibration(make()).believe(evidence).right
+    curved = Calibration(make(curve=[(0.0, 0.1), (1.0, 0.3)])).believe(evidence).p_correct
+    plain = Calibration(make()).believe(evidence).p_correct
     assert curved == pytest.approx(0.1 + 0.2 * plain)
 
 
@@ -97,8 +97,8 @@ def test_the_curve_maps_the_logistic_probability():
         ),
         (make().model_dump_json().replace('"center":[0.0,', '"center":['), 'matrix of 50 rows'),
         (
-            make(looks={'center': [0.0], 'matrix': [[1.0]]}).model_dump_json(),
-            'expected looks of 51 numbers, got 1',
+            make(projection={'center': [0.0], 'matrix': [[1.0]]}).model_dump_json(),
+            'expected a projection of 51 numbers, got 1',
         ),
         (make().model_dump_json().replace('"curve":[]', '"curve":[[0.2,1.9]]'), 'less than or'),
         ('{', 'is not a calibration'),

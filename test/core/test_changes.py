@@ -5,7 +5,7 @@ import pytest
 
 from robust_vos_ros.core.settings import StreamSettings
 from robust_vos_ros.core.types import Frame
-from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_changes
+from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_discontinuities
 
 SETTINGS = StreamSettings(
     on_time_jump='remove_objects',
@@ -18,7 +18,7 @@ PREVIOUS = Previous(stamp_ns=10**10, size_hw=(4, 6), frame_id='camera')
 
 def found(previous=PREVIOUS, *, stamp_s=10.1, size_hw=(4, 6), frame_id='camera', clock=False):
     frame = Frame(np.zeros((*size_hw, 3), np.uint8), round(stamp_s * 1e9), frame_id)
-    changes = find_changes(previous, frame, SETTINGS, clock_jumped=clock)
+    changes = find_discontinuities(previous, frame, SETTINGS, clock_jumped=clock)
     return [(change.counter, change.action) for change in changes]
 
 

@@ -141,12 +141,14 @@ def test_when_an_object_came_back_is_noted(num_gone, returned_ns, why):
 
 
 @pytest.mark.parametrize(
-    ('usual', 'similarity', 'drop'),
+    ('mean_similarity', 'similarity', 'drop'),
     [(0.9, 0.6, 0.3), (0.9, 0.95, 0.0), (float('nan'), 0.6, 0.0), (0.9, float('nan'), 0.0)],
 )
-def test_evidence_tells_how_much_less_alike_than_usual_a_mask_is(usual, similarity, drop):
+def test_evidence_tells_how_much_less_alike_than_usual_a_mask_is(
+    mean_similarity, similarity, drop
+):
     item, _, _ = run(SEEN)
-    item.usual_similarity = usual
+    item.mean_similarity = mean_similarity
     seen = dataclasses.replace(SEEN, similarity=similarity)
     features = to_features(states.gather(item, seen, STEP_NS))
     assert features[FEATURES.index('drop')] == pytest.approx(drop)

@@ -10,7 +10,7 @@ from robust_vos_ros.core.settings import (
     parse_settings,
 )
 from robust_vos_ros.core.tracking_settings import (
-    GateSettings,
+    MemorySettings,
     ReacquireSettings,
     TrackerSettings,
     TreeSettings,
@@ -44,7 +44,7 @@ def test_wrong_settings_are_named(cls, values, message):
 
 def test_every_setting_is_described():
     for cls in (
-        ModelSettings, Scale16Settings, TrackerSettings, TreeSettings, GateSettings,
+        ModelSettings, Scale16Settings, TrackerSettings, TreeSettings, MemorySettings,
         ReacquireSettings,
     ):  # fmt: skip
         for name, field in cls.model_fields.items():

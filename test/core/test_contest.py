@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from robust_vos_ros.core.confidence.evidence import Observation
-from robust_vos_ros.core.reid.association import find_losers
+from robust_vos_ros.core.reid.association import find_duplicates
 
 
 def masks(*spans):
@@ -33,16 +33,16 @@ def seen(similarity, iou=0.9):
     ],
 )
 def test_of_two_masks_that_agree_the_less_alike_loses(spans, claims, lost):
-    assert find_losers(masks(*spans), claims, 0.6, [True] * len(claims)).tolist() == lost
+    assert find_duplicates(masks(*spans), claims, 0.6, [True] * len(claims)).tolist() == lost
 
 
 def test_masks_may_agree_where_that_is_wanted():
     same = masks((0, 5), (0, 5))
-    assert not find_losers(same, (seen(0.4), seen(1.0)), 1.0, [True] * 2).any()
+    assert not find_duplicates(same, (seen(0.4), seen(1.0)), 1.0, [True] * 2).any()
 
 
-@pytest.mark.parametrize(('likeness', 'lost'), [(0.9, [True, False]), (0.5, [False, True])])
-def test_an_object_in_view_is_not_pushed_aside_by_one_about_as_alike(likeness, lost):
-    hidden_one, shown_one = seen(1.0), seen(likeness)
-    found = find_losers(masks((0, 5), (0, 5)), (hidden_one, shown_one), 0.6, [False, True])
+@pytest.mark.parametrize(('similarity', 'lost'), [(0.9, [True, False]), (0.5, [False, True])])
+def test_an_object_in_view_is_not_pushed_aside_by_one_about_as_alike(similarity, lost):
+    hidden_one, shown_one = seen(1.0), seen(similarity)
+    found = find_duplicates(masks((0, 5), (0, 5)), (hidden_one, shown_one), 0.6, [False, True])
     assert found.tolist() == lost

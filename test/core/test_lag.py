@@ -1,11 +1,11 @@
-"""Results some frames later, along the pathway that is best then."""
+"""Results some frames later, along the hypothesis that is best then."""
 
 import numpy as np
 import pytest
 import torch
 
 from robust_vos_ros.core.memory import hypotheses
-from robust_vos_ros.core.memory.hypotheses import Branch
+from robust_vos_ros.core.memory.hypotheses import Hypothesis
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings, TreeSettings
 from robust_vos_ros.core.types import EventType, Prompt
@@ -37,26 +37,26 @@ def run(tracker, scene, count, start=0):
     return results, final
 
 
-def branch(proposals, parent, candidate):
-    return Branch(parent, candidate, 0.0, float(proposals.ious[parent, candidate]))
+def hypothesis(proposals, parent, candidate):
+    return Hypothesis(parent, candidate, 0.0, float(proposals.ious[parent, candidate]))
 
 
 def test_the_mask_is_that_of_the_pathway_that_wins_later(model, scene, monkeypatch):
     frames = iter(range(1, 100))
 
-    def grow(proposals, scores, settings):
-        """Two pathways from frame 1 on, of different masks; from frame 4 on the second leads."""
+    def expand(proposals, scores, settings):
+        """Two hypotheses from frame 1 on, of different masks; from frame 4 on the second leads."""
         frame = next(frames)
         best, worst = int(proposals.ious[0].argmax()), int(proposals.ious[0].argmin())
         if frame == 1:
-            return [branch(proposals, 0, best), branch(proposals, 0, worst)]
+            return [hypothesis(proposals, 0, best), hypothesis(proposals, 0, worst)]
         order = (1, 0) if frame == 4 else (0, 1)
-        return [branch(proposals, k, int(proposals.ious[k].argmax())) for k in order]
+        return [hypothesis(proposals, k, int(proposals.ious[k].argmax())) for k in order]
 
-    tracker = make(model, pathways=2, adaptive=False)
+    tracker = make(model, max_hypotheses=2, adaptive=False)
     tracker.step(scene.frame(0))
     tracker.add([mask_prompt(scene, 0)])
-    monkeypatch.setattr(hypotheses, 'grow', grow)
+    monkeypatch.setattr(hypotheses, 'expand', expand)
     logits, final, published = {}, [], []
     for index in range(1, 8):
         published.append(tracker.step(scene.frame(index)))
@@ -71,7 +71,7 @@ def test_the_mask_is_that_of_the_pathway_that_wins_later(model, scene, monkeypat
         5: 0,
         6: 0,
         7: 0,
-    }  # row of the pathway that leads at the end
+    }  # row of the hypothesis that leads at the end
     assert not torch.equal(logits[1][0], logits[1][1])
     for result in final[1:]:
         expected = logits[result.frame_index][winners[result.frame_index]]
@@ -157,7 +157,7 @@ def test_a_frame_that_failed_is_left_out(model, scene, monkeypatch):
     tracker = make(model)
     run(tracker, scene, 3)
     with monkeypatch.context() as patch:
-        patch.setattr(tracker._propagator.likeness, 'learn', None)
+        patch.setattr(tracker._propagator.reidentifier, 'learn', None)
         with pytest.raises(TypeError):
             tracker.step(scene.frame(3))
     run(tracker, scene, 3, start=4)

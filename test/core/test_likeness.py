@@ -8,28 +8,28 @@ import torch
 
 from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.objects import LiveObject
-from robust_vos_ros.core.reid.association import Likeness
+from robust_vos_ros.core.reid.association import Reidentifier
 from robust_vos_ros.core.types import ObjectState
 
 FIRST_NS, LATER_NS = 10**9, 4 * 10**9  # just after the prompt, and not
 
 
 @pytest.fixture
-def likeness(model):
-    return Likeness(model, capacity=2)
+def reidentifier(model):
+    return Reidentifier(model, capacity=2)
 
 
-def look(likeness, first, second=0.0):
-    vector = torch.zeros(likeness.looks.dim)
+def embedding(reidentifier, first, second=0.0):
+    vector = torch.zeros(reidentifier.embedder.dim)
     vector[0], vector[1] = first, second
     return vector / vector.norm()
 
 
-def prompted(likeness, **changes):
+def prompted(reidentifier, **changes):
     """Return an object that was prompted at time 0, and is followed well since."""
     values = {'state': ObjectState.TRACKED, 'confidence': 0.9, 'memory_updated': True}
     item = LiveObject('cup', uuid.uuid4(), '', 1, 0, 0, 0, **{**values, **changes})
-    likeness.start(item, look(likeness, 1.0), 0)
+    reidentifier.start(item, embedding(reidentifier, 1.0), 0)
     return item
 
 
@@ -47,58 +47,60 @@ def prompted(likeness, **changes):
         ({'returned_ns': 0}, LATER_NS, (0.9, 0.3), True, 'it stayed'),
     ],
 )
-def test_what_is_learned(likeness, changes, stamp_ns, seen, learned, why):
-    item = prompted(likeness, **changes)
-    likeness.learn([item], look(likeness, *seen)[None], stamp_ns, 0.8)
-    assert int(likeness.prototypes.counts[1]) == 1 + learned, why
+def test_what_is_learned(reidentifier, changes, stamp_ns, seen, learned, why):
+    item = prompted(reidentifier, **changes)
+    reidentifier.learn([item], embedding(reidentifier, *seen)[None], stamp_ns, 0.8)
+    assert int(reidentifier.gallery.counts[1]) == 1 + learned, why
     assert item.learned_ns == (stamp_ns if learned else 0)
 
 
-def test_what_is_seen_just_after_a_prompt_is_trusted_later(likeness):
-    item = prompted(likeness)
-    turned = look(likeness, 0.3, 0.9)[None]
-    likeness.learn([item], turned, FIRST_NS, 0.8)
-    likeness.learn([item], turned, LATER_NS, 0.8)
-    assert int(likeness.prototypes.counts[1]) == 3
-    assert float(likeness.prototypes.trust(1, turned[0])) == pytest.approx(1.0)
+def test_what_is_seen_just_after_a_prompt_is_trusted_later(reidentifier):
+    item = prompted(reidentifier)
+    turned = embedding(reidentifier, 0.3, 0.9)[None]
+    reidentifier.learn([item], turned, FIRST_NS, 0.8)
+    reidentifier.learn([item], turned, LATER_NS, 0.8)
+    assert int(reidentifier.gallery.counts[1]) == 3
+    assert float(reidentifier.gallery.compare_verified(1, turned[0])) == pytest.approx(1.0)
 
 
-def test_what_a_detector_points_at_is_not_trusted(likeness):
-    item = prompted(likeness)
+def test_what_a_detector_points_at_is_not_trusted(reidentifier):
+    item = prompted(reidentifier)
     item.shown_ns = None
-    likeness.learn([item], look(likeness, 0.3, 0.9)[None], FIRST_NS, 0.8)
-    assert int(likeness.prototypes.counts[1]) == 1
+    reidentifier.learn([item], embedding(reidentifier, 0.3, 0.9)[None], FIRST_NS, 0.8)
+    assert int(reidentifier.gallery.counts[1]) == 1
 
 
-def test_looks_do_not_wander_off_step_by_step(likeness):
-    item = prompted(likeness)
+def test_looks_do_not_wander_off_step_by_step(reidentifier):
+    item = prompted(reidentifier)
     for step in range(1, 10):
         angle = torch.tensor(0.15 * step)
-        seen = look(likeness, float(angle.cos()), float(angle.sin()))
-        likeness.learn([item], seen[None], step * LATER_NS, 0.8)
+        seen = embedding(reidentifier, float(angle.cos()), float(angle.sin()))
+        reidentifier.learn([item], seen[None], step * LATER_NS, 0.8)
     slots = torch.tensor([1])
     every = torch.ones(len(slots), len(slots), dtype=torch.bool)
-    found = likeness.prototypes.compare(slots, look(likeness, 0.0, 1.0)[None], slots, every)
+    found = reidentifier.gallery.compare(
+        slots, embedding(reidentifier, 0.0, 1.0)[None], slots, every
+    )
     similarity = found.similarity
     assert float(similarity) < 0.65  # each is like the one before; the last is another thing
 
 
-def test_how_alike_an_object_usually_is(likeness):
-    item = prompted(likeness, evidence=Evidence(0.9, 5.0, similarity=0.9))
-    assert math.isnan(item.usual_similarity)  # one look says nothing
+def test_how_alike_an_object_usually_is(reidentifier):
+    item = prompted(reidentifier, evidence=Evidence(0.9, 5.0, similarity=0.9))
+    assert math.isnan(item.mean_similarity)  # one look says nothing
     item.evidence, known = Evidence(0.9, 5.0), item.evidence
-    likeness.learn([item], look(likeness, 1.0, 0.1)[None], LATER_NS // 2, 0.8)
-    assert math.isnan(item.usual_similarity)  # nor does one that was not compared
+    reidentifier.learn([item], embedding(reidentifier, 1.0, 0.1)[None], LATER_NS // 2, 0.8)
+    assert math.isnan(item.mean_similarity)  # nor does one that was not compared
     item.evidence = known
-    likeness.learn([item], look(likeness, 1.0, 0.1)[None], LATER_NS, 0.8)
-    assert item.usual_similarity == pytest.approx(0.9)
+    reidentifier.learn([item], embedding(reidentifier, 1.0, 0.1)[None], LATER_NS, 0.8)
+    assert item.mean_similarity == pytest.approx(0.9)
     item.evidence = Evidence(0.9, 5.0, similarity=0.8)
-    likeness.learn([item], look(likeness, 1.0, 0.1)[None], 2 * LATER_NS, 0.8)
-    assert item.usual_similarity == pytest.approx(0.88)
+    reidentifier.learn([item], embedding(reidentifier, 1.0, 0.1)[None], 2 * LATER_NS, 0.8)
+    assert item.mean_similarity == pytest.approx(0.88)
 
 
 @pytest.mark.parametrize('similarity', [1.0000002, -1.0000002])
-def test_a_rounded_cosine_stays_one_that_a_snapshot_takes(likeness, similarity):
-    item = prompted(likeness, evidence=Evidence(0.9, 5.0, similarity=similarity))
-    likeness.learn([item], look(likeness, 1.0)[None], LATER_NS, 0.8)
-    assert abs(item.usual_similarity) == 1.0
+def test_a_rounded_cosine_stays_one_that_a_snapshot_takes(reidentifier, similarity):
+    item = prompted(reidentifier, evidence=Evidence(0.9, 5.0, similarity=similarity))
+    reidentifier.learn([item], embedding(reidentifier, 1.0)[None], LATER_NS, 0.8)
+    assert abs(item.mean_similarity) == 1.0

@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from robust_vos_ros.core.reid.appearance import Looks, LooksMap, average, measure, num_measures
+from robust_vos_ros.core.reid.appearance import (
+    AppearanceEmbedder,
+    Projection,
+    average,
+    feature_map,
+    feature_map_width,
+)
 from robust_vos_ros.core.types import Features
 
 C, SIDE = 32, 64  # width of the network, side of a mask
@@ -18,7 +24,7 @@ def paint(seed, boxes=(), image=GREY):
     for channel, y, x in boxes:
         fine[0, channel, y : y + 16, x : x + 16] += 4.0
     features = Features(torch.zeros(1, C, 16, 16), torch.zeros(1, 256, C), (fine, middle))
-    return measure(features, image)
+    return feature_map(features, image)
 
 
 def box(y, x):
@@ -32,55 +38,60 @@ def cosine(one, other):
 
 
 def test_an_object_looks_like_itself_at_another_place_and_not_like_another():
-    looks = Looks(C, torch.device('cpu'), None)
-    known = looks.describe(paint(0, [(0, 4, 8), (1, 40, 40)]), box(4, 8))
+    embeddings = AppearanceEmbedder(C, torch.device('cpu'), None)
+    known = embeddings.embed_masks(paint(0, [(0, 4, 8), (1, 40, 40)]), box(4, 8))
     later = paint(1, [(0, 30, 2), (1, 2, 40)])
-    assert cosine(known, looks.describe(later, box(30, 2))) > 0.6
-    assert cosine(known, looks.describe(later, box(2, 40))) < 0.3
-    assert cosine(known, looks.describe(later, box(44, 44))) < 0.3  # background
+    assert cosine(known, embeddings.embed_masks(later, box(30, 2))) > 0.6
+    assert cosine(known, embeddings.embed_masks(later, box(2, 40))) < 0.3
+    assert cosine(known, embeddings.embed_masks(later, box(44, 44))) < 0.3  # background
 
 
 def test_things_of_equal_features_are_told_apart_by_their_colour_also_in_the_dark():
-    looks = Looks(C, torch.device('cpu'), None)
+    embeddings = AppearanceEmbedder(C, torch.device('cpu'), None)
     image = GREY.clone()
     image[16:80, 16:80] = torch.tensor([230, 40, 40], dtype=torch.uint8)  # red
     image[16:80, 160:224] = torch.tensor([40, 60, 230], dtype=torch.uint8)  # blue
-    red = looks.describe(paint(0, image=image), box(4, 4))
+    red = embeddings.embed_masks(paint(0, image=image), box(4, 4))
     night = paint(1, image=image // 2)
-    same, other = (looks.describe(night, box(4, x)) for x in (4, 40))
+    same, other = (embeddings.embed_masks(night, box(4, x)) for x in (4, 40))
     assert cosine(red, same) > cosine(red, other) + 0.3
 
 
 def test_descriptions_have_length_1_and_empty_masks_none():
     masks = torch.cat([box(0, 0), torch.full((1, SIDE, SIDE), -1.0)])
-    norms = Looks(C, torch.device('cpu'), None).describe(paint(0), masks).norm(dim=1)
+    norms = (
+        AppearanceEmbedder(C, torch.device('cpu'), None).embed_masks(paint(0), masks).norm(dim=1)
+    )
     assert norms.tolist() == pytest.approx([1.0, 0.0])
 
 
 def test_a_map_decides_what_counts():
-    dim = num_measures(C)
+    dim = feature_map_width(C)
     only_fine = torch.zeros(dim, 2)
     only_fine[0, 0] = only_fine[1, 1] = 1.0
-    chart = LooksMap(torch.zeros(dim), only_fine)
-    looks = Looks(C, torch.device('cpu'), chart)
+    chart = Projection(torch.zeros(dim), only_fine)
+    embeddings = AppearanceEmbedder(C, torch.device('cpu'), chart)
     scene = paint(0, [(0, 4, 8), (1, 40, 40)])
-    assert looks.dim == 2
-    one, other = looks.describe(scene, box(4, 8)), looks.describe(scene, box(40, 40))
+    assert embeddings.dim == 2
+    one, other = (
+        embeddings.embed_masks(scene, box(4, 8)),
+        embeddings.embed_masks(scene, box(40, 40)),
+    )
     assert one.argmax() == 0
     assert other.argmax() == 1
-    assert looks.name not in {'none', Looks(C, torch.device('cpu'), None).name}
+    assert embeddings.name not in {'none', AppearanceEmbedder(C, torch.device('cpu'), None).name}
 
 
 def test_measures_are_relative_to_the_image():
     planes = paint(0)
-    assert planes.shape == (num_measures(C), SIDE, SIDE)
+    assert planes.shape == (feature_map_width(C), SIDE, SIDE)
     assert average(planes, torch.ones(1, SIDE * SIDE)).abs().max() < 1e-5
 
 
 def test_a_survey_shows_where_the_thing_is():
-    looks = Looks(C, torch.device('cpu'), None)
-    known = looks.describe(paint(0, [(0, 4, 8)]), box(4, 8))[0]
-    likeness = looks.survey(paint(1, [(0, 20, 40), (1, 44, 4)]), radius=8.0) @ known
-    row, column = divmod(int(likeness.argmax()), SIDE // 2)
+    embeddings = AppearanceEmbedder(C, torch.device('cpu'), None)
+    known = embeddings.embed_masks(paint(0, [(0, 4, 8)]), box(4, 8))[0]
+    reidentifier = embeddings.embed_places(paint(1, [(0, 20, 40), (1, 44, 4)]), radius=8.0) @ known
+    row, column = divmod(int(reidentifier.argmax()), SIDE // 2)
     assert abs(2 * row - 28) <= 4  # the middle of the box
     assert abs(2 * column - 48) <= 4

@@ -31,7 +31,7 @@ def write(memory, slots, frame, path=0, score=1.0, value=None):
 
 
 def remembered(memory, slot, frame_index, path=0):
-    """Frames (entries hold their frame index) seen by a pathway: spatial and pointers, sorted."""
+    """Frames (entries hold their index) that a hypothesis sees: spatial and pointers, sorted."""
     view = memory.view(np.array([slot]), np.array([path]), frame_index)
     if view is None:
         return [], []
@@ -103,13 +103,13 @@ def test_pathways_share_what_they_have_in_common_and_part_where_they_differ(memo
     memory.write_prompted(BOTH[:1], 0, *entry(0))
     for frame in (1, 2, 3):
         write(memory, BOTH[:1], frame)
-    memory.branch(0, [0, 0])
+    memory.fork(0, [0, 0])
     write(memory, BOTH[:1], 4, path=0)
     write(memory, BOTH[:1], 5, path=1)
     assert remembered(memory, 0, 9, path=0)[0] == [0, 2, 3, 4]
     assert remembered(memory, 0, 9, path=1)[0] == [0, 2, 3, 5]
-    # The better pathway is now the second: the first one's frame is forgotten by all.
-    memory.branch(0, [1])
+    # The better hypothesis is now the second: the first one's frame is forgotten by all.
+    memory.fork(0, [1])
     assert remembered(memory, 0, 9, path=0)[0] == [0, 2, 3, 5]
     assert remembered(memory, 0, 9, path=1)[0] == [0]
 
@@ -121,10 +121,10 @@ def test_many_branches_never_run_out_of_room(memory):
     size = memory.num_bytes()
     for frame in range(1, 200):
         parents = rng.integers(0, 2, 2).tolist()
-        memory.branch(0, parents)
+        memory.fork(0, parents)
         lists = [list(lists[parent]) for parent in parents]
         for path in range(2):
-            # What a pathway wrote is told apart by its value.
+            # What a hypothesis wrote is told apart by its value.
             value = frame + 500 * path
             write(memory, BOTH[:1], frame, path=path, value=value % 256)
             lists[path] = [0, *[*lists[path][1:], value % 256][-3:]]

@@ -279,10 +279,10 @@ def test_rank_0_leaves_only_the_norms(model):
 
 @pytest.mark.parametrize('condition', ['pointers', 'aggregated'])
 def test_an_object_of_several_pathways_counts_once(model, condition):
-    """The shared gates are those of the objects, however many pathways each has."""
+    """The shared gates are those of the objects, however many hypotheses each has."""
     adapter = trained(model, mode='paper', condition=condition)
     view = random_view(model)
-    rows = torch.tensor([0, 1, 1, 1, 2])  # the second object has three pathways
+    rows = torch.tensor([0, 1, 1, 1, 2])  # the second object has three hypotheses
     shares = torch.tensor([1.0, 1 / 3, 1 / 3, 1 / 3, 1.0])
     with torch.inference_mode():
         once = adapter.gates(view.pointers, None, torch.zeros(1))

@@ -64,9 +64,9 @@ def part():
     return made
 
 
-def calibrate(part, embedded, pix, logits, group=None, lead=None):
+def calibrate(part, embedded, pix, logits, group=None, is_best=None):
     proxies = part.proxies(embedded, logits)
-    return part(embedded, pix, (proxies, proxies), logits, group=group, lead=lead)
+    return part(embedded, pix, (proxies, proxies), logits, group=group, is_best=is_best)
 
 
 def test_clusters_are_means_of_their_points_and_shares_sum_to_one():
@@ -145,10 +145,10 @@ def test_the_order_of_objects_changes_nothing(part):
 
 def test_only_leading_rows_are_seen_by_others():
     x = torch.arange(4.0).view(4, 1, 1, 1)
-    lead = torch.tensor([True, True, False, False])
-    assert max_over_group(x, None, lead).flatten().tolist() == [1.0]
+    is_best = torch.tensor([True, True, False, False])
+    assert max_over_group(x, None, is_best).flatten().tolist() == [1.0]
     group = torch.tensor([0, 1, 0, 1])
-    assert max_over_group(x, group, lead).flatten().tolist() == [0.0, 1.0, 0.0, 1.0]
+    assert max_over_group(x, group, is_best).flatten().tolist() == [0.0, 1.0, 0.0, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from robust_vos_ros.core.reid.appearance import Looks, Prototypes
-from robust_vos_ros.core.reid.redetection import guess_box
+from robust_vos_ros.core.reid.appearance import AppearanceEmbedder, Gallery
+from robust_vos_ros.core.reid.redetection import propose_box
 
 C, SIDE = 32, 64
 COVERAGE = 16 * 16 / SIDE**2
@@ -22,18 +22,18 @@ def planes(seed, y=None, x=None):
 
 @pytest.fixture
 def known():
-    looks = Looks(C, torch.device('cpu'), None)
-    prototypes = Prototypes(2, looks.dim, torch.device('cpu'))
+    embeddings = AppearanceEmbedder(C, torch.device('cpu'), None)
+    gallery = Gallery(2, embeddings.dim, torch.device('cpu'))
     mask = torch.full((1, SIDE, SIDE), -5.0)
     mask[0, 4:20, 8:24] = 5.0
     for seed in range(4):
-        prototypes.learn(1, looks.describe(planes(seed, 4, 8), mask)[0])
-    return looks, prototypes
+        gallery.learn(1, embeddings.embed_masks(planes(seed, 4, 8), mask)[0])
+    return embeddings, gallery
 
 
 def guess(known, image, *, slot=1, coverage=COVERAGE, taken=None, least=0.75):
     taken = torch.zeros(SIDE, SIDE, dtype=torch.bool) if taken is None else taken
-    return guess_box(*known, slot, image, coverage=coverage, taken=taken, min_similarity=least)
+    return propose_box(*known, slot, image, coverage=coverage, taken=taken, min_similarity=least)
 
 
 def test_an_object_is_found_at_another_place(known):

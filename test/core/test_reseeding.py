@@ -61,7 +61,7 @@ def kinds(result):
 def test_a_lost_object_is_found_where_it_is_shown(tracker, lost):
     scene, uuids = lost[1], tracker.uuids
     hide(tracker, scene, 7)
-    done = tracker.reseed([mask_prompt(scene, 0, 7)])
+    done = tracker.reinitialize([mask_prompt(scene, 0, 7)])
     assert (done.accepted, done.rejected) == (('disc_0',), ())
     assert not done.result.mask('disc_0').any()  # it is no user's word
     events = []
@@ -84,28 +84,28 @@ def remembered(tracker, slot=0):
 def test_what_a_detector_shows_is_recent_memory_and_no_prompt(tracker, lost):
     scene = lost[1]
     hide(tracker, scene, 7)
-    trusted = tracker._propagator.likeness.prototypes.trusted_counts.clone()
-    tracker.reseed([mask_prompt(scene, 0, 7)])
+    verified = tracker._propagator.reidentifier.gallery.verified_counts.clone()
+    tracker.reinitialize([mask_prompt(scene, 0, 7)])
     assert remembered(tracker) == ([0], [7])
-    assert torch.equal(tracker._propagator.likeness.prototypes.trusted_counts, trusted)
+    assert torch.equal(tracker._propagator.reidentifier.gallery.verified_counts, verified)
 
 
 def test_what_does_not_look_like_the_object_changes_nothing(tracker, lost):
     scene = lost[1]
     hide(tracker, scene, 7)
-    tracker._propagator.likeness.prototypes.centers.neg_()
+    tracker._propagator.reidentifier.gallery.centers.neg_()
     before = tracker.snapshot()
-    done = tracker.reseed([mask_prompt(scene, 0, 7)])
+    done = tracker.reinitialize([mask_prompt(scene, 0, 7)])
     assert done.accepted == ()
-    assert 'likeness' in done.rejected[0]
+    assert 'similarity' in done.rejected[0]
     assert tracker.snapshot() == before
 
 
 def test_without_known_looks_a_candidate_is_believed(tracker, lost):
     scene = lost[1]
     hide(tracker, scene, 7)
-    tracker._propagator.likeness.prototypes.counts.zero_()
-    assert tracker.reseed([mask_prompt(scene, 0, 7)]).accepted == ('disc_0',)
+    tracker._propagator.reidentifier.gallery.counts.zero_()
+    assert tracker.reinitialize([mask_prompt(scene, 0, 7)]).accepted == ('disc_0',)
 
 
 def planted(tracker):
@@ -121,7 +121,7 @@ def test_the_best_of_several_candidates_is_taken(tracker, lost):
     background = np.zeros(scene.size_hw, bool)
     background[-40:, :40] = True
     wrong = Prompt('disc_0', mask=background)
-    done = tracker.reseed([wrong, mask_prompt(scene, 0, 7)])
+    done = tracker.reinitialize([wrong, mask_prompt(scene, 0, 7)])
     assert done.accepted == ('disc_0',)
     assert len(done.rejected) == 1
     assert (planted(tracker) & scene.masks(7)[0]).sum() > 1000
@@ -129,13 +129,13 @@ def test_the_best_of_several_candidates_is_taken(tracker, lost):
 
 def test_an_object_in_view_is_neither_moved_nor_taken_for_another(tracker, lost):
     scene = lost[1]
-    tracker._propagator.likeness.prototypes.counts.zero_()  # both look alike
+    tracker._propagator.reidentifier.gallery.counts.zero_()  # both look alike
     hide(tracker, scene, 7)
     tracker.refine(mask_prompt(scene, 1, 7))
     logits = tracker.last_result.mask_logits.clone()
-    done = tracker.reseed([mask_prompt(scene, 0, 7, 'disc_1')])  # in view, somewhere else
+    done = tracker.reinitialize([mask_prompt(scene, 0, 7, 'disc_1')])  # in view, somewhere else
     assert (done.accepted, done.rejected) == ((), ())
-    done = tracker.reseed([mask_prompt(scene, 1, 7, 'disc_0')])  # where the other one is
+    done = tracker.reinitialize([mask_prompt(scene, 1, 7, 'disc_0')])  # where the other one is
     assert done.accepted == ()
     assert 'another object' in done.rejected[0]
     assert torch.equal(done.result.mask_logits, logits)
@@ -143,9 +143,9 @@ def test_an_object_in_view_is_neither_moved_nor_taken_for_another(tracker, lost)
 
 def test_one_candidate_is_given_to_one_object(tracker, lost):
     scene = lost[1]
-    tracker._propagator.likeness.prototypes.counts.zero_()
+    tracker._propagator.reidentifier.gallery.counts.zero_()
     hide(tracker, scene, 7)
-    done = tracker.reseed([mask_prompt(scene, 0, 7, f'disc_{k}') for k in range(2)])
+    done = tracker.reinitialize([mask_prompt(scene, 0, 7, f'disc_{k}') for k in range(2)])
     assert len(done.accepted) == 1
     assert 'another object' in done.rejected[0]
 
@@ -154,7 +154,7 @@ def test_a_candidate_of_a_past_frame_is_tracked_forward(tracker, lost):
     scene = lost[1]
     for index in range(7, 10):
         hide(tracker, scene, index)
-    done = tracker.reseed([mask_prompt(scene, 0, 8)], frame=scene.frame(8))
+    done = tracker.reinitialize([mask_prompt(scene, 0, 8)], frame=scene.frame(8))
     assert done.accepted == ('disc_0',)
     assert done.result.stamp_ns == scene.frame(9).stamp_ns
     assert 8 in remembered(tracker)[1]
@@ -173,11 +173,11 @@ def test_bad_candidates_change_nothing(tracker, lost, prompt, frame, error):
     scene, before = lost[1], tracker.snapshot()
     good = mask_prompt(scene, 0, 7)
     with pytest.raises(error):
-        tracker.reseed([good, prompt], frame=None if frame is None else scene.frame(frame))
+        tracker.reinitialize([good, prompt], frame=None if frame is None else scene.frame(frame))
     assert tracker.snapshot() == before
 
 
 def test_no_candidates_are_no_change(tracker):
     before = tracker.snapshot()
-    assert tracker.reseed([]).accepted == ()
+    assert tracker.reinitialize([]).accepted == ()
     assert tracker.snapshot() == before

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.reid.appearance import measure
+from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.reid.association import Scene
-from robust_vos_ros.core.reid.redetection import guess_boxes, search
+from robust_vos_ros.core.reid.redetection import propose_boxes, redetect
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, ObjectState, Prompt
 
-QUIET = {'search': False, 'min_similarity': 1.0}  # nothing comes back by itself
+QUIET = {'redetect': False, 'min_similarity': 1.0}  # nothing comes back by itself
 SETTINGS = TrackerSettings(occluded_after_s=0.1, lost_after_s=0.2, reacquire=QUIET)
 SEARCHING = TrackerSettings()
 
@@ -33,18 +33,18 @@ def lost(model, make_scene):
     return tracker, scene
 
 
-def look(tracker, settings=SEARCHING):
+def embedding(tracker, settings=SEARCHING):
     """Search the newest frame; returns the mask the next frame starts from, and memory."""
     live, propagator = list(tracker._objects), tracker._propagator
     with tracker.model.inference():
-        search(live, tracker._segmenter, propagator, tracker._history.newest(), settings)
+        redetect(live, tracker._segmenter, propagator, tracker._history.newest(), settings)
     recent = propagator.memory.banks[0].recent[live[0].slot, 0]
     return propagator.logits[live[0].slot, 0] > 0, recent[recent >= 0]
 
 
 def test_what_is_alike_is_remembered_and_tracked_from(lost):
     tracker, scene = lost
-    mask, recent = look(tracker)
+    mask, recent = embedding(tracker)
     assert len(recent) == 1
     true = torch.nn.functional.interpolate(
         torch.from_numpy(scene.masks(15)[0])[None, None].float(), mask.shape
@@ -59,25 +59,25 @@ def test_what_is_alike_is_remembered_and_tracked_from(lost):
 @pytest.mark.parametrize(
     ('change', 'why'),
     [
-        (lambda engine, item: engine.likeness.prototypes.centers.neg_(), 'nothing looks like it'),
-        (lambda engine, item: engine.likeness.prototypes.clear(item.slot), 'nobody knows it'),
+        (lambda engine, item: engine.reidentifier.gallery.centers.neg_(), 'nothing looks like it'),
+        (lambda engine, item: engine.reidentifier.gallery.clear(item.slot), 'nobody knows it'),
         (lambda engine, item: setattr(item, 'visible', True), 'it is in sight'),
     ],
 )
 def test_nothing_changes_where_there_is_nothing_to_find(lost, change, why):
     tracker, _ = lost
     change(tracker._propagator, next(iter(tracker._objects)))
-    mask, _ = look(tracker)
+    mask, _ = embedding(tracker)
     assert not mask.any(), why
 
 
 def test_a_search_waits_for_its_turn(lost):
     tracker, _ = lost
     item = next(iter(tracker._objects))
-    item.searched_ns = tracker._history.newest().stamp_ns - 50_000_000
-    assert not look(tracker)[0].any()
-    item.searched_ns -= 60_000_000
-    assert look(tracker)[0].any()
+    item.redetection_ns = tracker._history.newest().stamp_ns - 50_000_000
+    assert not embedding(tracker)[0].any()
+    item.redetection_ns -= 60_000_000
+    assert embedding(tracker)[0].any()
 
 
 def test_a_find_is_no_mask_of_the_frame_it_was_found_in(lost):
@@ -103,7 +103,7 @@ def test_objects_out_of_sight_take_turns(model, make_scene):
     for index in range(1, 16):
         empty = np.full((*scene.size_hw, 3), 128, np.uint8)
         tracker.step(Frame(empty, index * 100_000_000))
-        now = [item.object_id for item in tracker._objects if item.searched_ns == index * 10**8]
+        now = [item.object_id for item in tracker._objects if item.redetection_ns == index * 10**8]
         turns.append(''.join(now))
     assert all(len(now) <= 1 for now in turns)
     assert ''.join(turns)[-6:] in {'012012', '120120', '201201'}
@@ -114,11 +114,11 @@ def test_a_small_object_is_searched_for_also_on_a_large_one_in_view(lost):
     item = next(iter(tracker._objects))
     shown = torch.full((1, tracker.model.mask_size, tracker.model.mask_size), 5.0)
     with tracker.model.inference():
-        planes = measure(
+        planes = feature_map(
             tracker._segmenter.encode(tracker._history.newest()), tracker._history.newest().image
         )
         scene = Scene(planes, [item])
-        likeness = tracker._propagator.likeness
-        assert guess_boxes(likeness, [item], scene, shown, 0.7)[0] is not None
-        item.usual_coverage = 0.5  # nothing much larger is in view: there it can only be that one
-        assert guess_boxes(likeness, [item], scene, shown, 0.7)[0] is None
+        reidentifier = tracker._propagator.reidentifier
+        assert propose_boxes(reidentifier, [item], scene, shown, 0.7)[0] is not None
+        item.mean_coverage = 0.5  # nothing much larger is in view: there it can only be that one
+        assert propose_boxes(reidentifier, [item], scene, shown, 0.7)[0] is None

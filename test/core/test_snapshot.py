@@ -11,7 +11,7 @@ import torch
 from robust_vos_ros.core.errors import SnapshotError
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import (
-    GateSettings,
+    MemorySettings,
     ReacquireSettings,
     TrackerSettings,
     TreeSettings,
@@ -104,8 +104,8 @@ def changed(**changes):
     [
         (changed(max_objects=1), ('2 objects', 'max_objects is 1')),
         (changed(max_prompted_entries=2), ('max_prompted_entries 4, here 2',)),
-        (changed(tree=TreeSettings(pathways=2)), ('pathways 1, here 2',)),
-        (changed(gate=GateSettings(anchors=0)), ('anchors 2, here 0',)),
+        (changed(tree=TreeSettings(max_hypotheses=2)), ('hypotheses 1, here 2',)),
+        (changed(memory=MemorySettings(anchors=0)), ('anchors 2, here 0',)),
     ],
 )
 def test_other_sizes_are_refused(model, scene, followed, settings, words):
@@ -183,7 +183,7 @@ def put(name, value):
 
 def look_different(header, tensors):
     """Let the first object have looked the opposite of what it does."""
-    tensors['0.looks.centers'] *= -1.0
+    tensors['0.gallery.centers'] *= -1.0
 
 
 def test_what_looks_different_is_not_taken_for_the_object(fresh, scene, followed):
@@ -224,14 +224,14 @@ NAN = float('nan')
         say('added_ns', 10**30),
         say('seen_existence', NAN),
         say('coverage', 1.5),
-        say('usual_similarity', 2.0),
-        say('looks', 200),  # more than there are samples
+        say('mean_similarity', 2.0),
+        say('num_learned', 200),  # more than there are samples
         put('0.mask', torch.zeros(1, 1)),
         put('0.mask', torch.full((64, 64), NAN)),
-        put('0.looks.centers', torch.zeros(17, 3)),
-        put('0.looks.trusted', torch.zeros(5, 3)),
-        say('trusted_looks', -1),
-        lambda header, tensors: header.update(looks='another'),  # compared elsewhere
+        put('0.gallery.centers', torch.zeros(17, 3)),
+        put('0.gallery.verified', torch.zeros(5, 3)),
+        say('num_verified', -1),
+        lambda header, tensors: header.update(projection='another'),  # compared elsewhere
         put('0.spatial.columns', torch.zeros(3)),
         put('0.spatial.columns', torch.tensor(5)),
         put('0.spatial.frames', torch.full((1,), 10**6)),

@@ -24,9 +24,9 @@ def judge(*observations, settings=SETTINGS):
     admitted = []
     for index, seen in enumerate(observations, start=1):
         states.update(item, seen, index * STEP_NS, settings)
-        enters = update_policy.admits(item, seen, index * STEP_NS, settings.gate)
+        enters = update_policy.may_update(item, seen, index * STEP_NS, settings.memory)
         if enters:
-            update_policy.learn_usual(item, seen)
+            update_policy.update_mean_coverage(item, seen)
         admitted.append(enters)
     return item, admitted
 
@@ -49,21 +49,19 @@ def test_only_frames_that_show_the_object_well_enter(last, enters):
 def test_a_new_size_that_stays_is_believed_after_a_while():
     large = Observation(6.0, 0.9, 0.4, verified=0.97)
     _, admitted = judge(SEEN, *[large] * 8)
-    assert admitted == [True, *[False] * 6, True, True]  # area_jump_hold_s is 0.3 s
+    assert admitted == [True, *[False] * 6, True, True]  # for 0.3 s
     unlike = dataclasses.replace(large, verified=0.7)
     _, admitted = judge(SEEN, *[unlike] * 8)
     assert admitted == [True, *[False] * 8]  # it has become something else
 
 
-def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence():
+def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence(monkeypatch):
     weak = Observation(2.0, 0.7, 0.1)
     _, admitted = judge(*[weak] * 100)
     assert not any(admitted[:5])
     assert all(admitted[-5:])
-    absolute = SETTINGS.model_copy(
-        update={'gate': SETTINGS.gate.model_copy(update={'relative': 1.0})}
-    )
-    assert sum(judge(*[weak] * 100, settings=absolute)[1]) < sum(admitted)
+    monkeypatch.setattr(update_policy, '_USUAL_SHARE', 1.0)
+    assert sum(judge(*[weak] * 100)[1]) < sum(admitted)
     poor = Observation(6.0, 0.6, 0.1)  # right perhaps, but it would spoil the memory
     assert not any(judge(*[poor] * 100)[1])
 
@@ -71,7 +69,7 @@ def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence():
 @pytest.mark.parametrize(
     ('seen', 'jumped', 'enters'),
     [
-        (Observation(6.0, 0.4, 0.1), False, True),  # unsure: that is what pathways are for
+        (Observation(6.0, 0.4, 0.1), False, True),  # unsure: that is what hypotheses are for
         (Observation(6.0, 0.2, 0.1), False, False),
         (Observation(-1.0, 0.9, 0.0), False, False),
         (Observation(6.0, 0.9, 0.99), False, False),  # covers the image
@@ -81,7 +79,7 @@ def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence():
 def test_what_enters_one_pathway_among_several(seen, jumped, enters):
     item, _ = judge(SEEN)
     item.jumped_ns = 2 * STEP_NS if jumped else -(10**12)
-    assert update_policy.admits_branch(item, seen, 3 * STEP_NS, SETTINGS) is enters
+    assert update_policy.may_update_hypothesis(item, seen, 3 * STEP_NS, SETTINGS) is enters
 
 
 def test_without_a_gate_everything_enters():
@@ -102,9 +100,9 @@ def test_anchors_are_good_masks_beside_a_look_alike(change, anchor):
     item, _ = judge(SEEN, SEEN)
     seen = dataclasses.replace(SEEN, agreement=0.5)
     seen = dataclasses.replace(seen, **change)
-    assert update_policy.is_anchor(item, seen, 10 * STEP_NS, SETTINGS.gate) is anchor
+    assert update_policy.is_anchor(item, seen, 10 * STEP_NS, SETTINGS.memory) is anchor
     item.anchored_ns = 9 * STEP_NS  # just now
-    assert not update_policy.is_anchor(item, seen, 10 * STEP_NS, SETTINGS.gate)
+    assert not update_policy.is_anchor(item, seen, 10 * STEP_NS, SETTINGS.memory)
 
 
 def test_pixels_that_another_object_claims_more_strongly_are_taken_out():
@@ -115,7 +113,7 @@ def test_pixels_that_another_object_claims_more_strongly_are_taken_out():
     assert (clean > 0).int().tolist() == [[[1, 1, 0, 0]], [[0, 0, 1, 1]]]
     kept = clean == best
     assert kept.sum() == 7  # one pixel changed
-    # A pathway is compared with other objects, never with its own object's best pathway.
+    # A hypothesis is compared with other objects, never with its own object's best hypothesis.
     weaker = best[:1] - 0.5
     assert (update_policy.exclude_others(weaker, torch.tensor([0]), best) > 0).sum() == 2
     assert update_policy.exclude_others(best[:1], torch.tensor([0]), best[:1]) is not None

@@ -6,7 +6,12 @@ import types
 import numpy as np
 import pytest
 
-from robust_vos_ros.core.confidence.calibration import FEATURES, Calibration, Evidence, SavedLooks
+from robust_vos_ros.core.confidence.calibration import (
+    FEATURES,
+    Calibration,
+    Evidence,
+    SavedProjection,
+)
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.settings import ModelSettings
@@ -15,7 +20,7 @@ from robust_vos_ros.eval.calibration_clips import make_clips
 from robust_vos_ros.eval.fitting import Samples, fit
 from robust_vos_ros.eval.labelled import LabelledFrame
 
-LOOKS = SavedLooks(center=[0.0], matrix=[[1.0]])
+LOOKS = SavedProjection(center=[0.0], matrix=[[1.0]])
 MODEL = types.SimpleNamespace(name='nano', weights_hash='ab' * 32)
 
 

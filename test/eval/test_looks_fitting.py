@@ -5,7 +5,7 @@ import pytest
 
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.network.checkpoints import load_model
-from robust_vos_ros.core.reid.appearance import num_measures
+from robust_vos_ros.core.reid.appearance import feature_map_width
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.eval.calibration_clips import make_clips
 from robust_vos_ros.eval.looks_fitting import LooksSamples, fit_looks
@@ -61,6 +61,6 @@ def test_objects_and_places_of_a_rendered_clip_are_measured():
     samples = LooksSamples()
     samples.collect(model, source.frames(), seed=0)
     assert len(samples.objects) >= 3
-    assert all(rows.shape == (5, num_measures(model.hidden_dim)) for rows in samples.objects)
+    assert all(rows.shape == (5, feature_map_width(model.hidden_dim)) for rows in samples.objects)
     between = np.std([rows.mean(axis=0) for rows in samples.objects])
     assert between > 0.0

@@ -21,7 +21,7 @@ from robust_vos_ros.eval.summary import differences, summarize
 from robust_vos_ros.eval.variants import make_variants
 
 runner = CliRunner()
-PLAIN = 'plain:tracking.gate.min_confidence=0'
+PLAIN = 'plain:tracking.memory.min_confidence=0'
 
 
 ONE_OBJECT = LongSettings(
@@ -72,7 +72,7 @@ def test_shards_of_long_clips_merge_to_the_whole(tmp_path):
     content = json.loads(whole.read_text())
     assert list(content['variants']) == ['base', 'plain']
     settings = content['about']['variants']['plain']['tracking']
-    assert settings['gate']['min_confidence'] == 0.0
+    assert settings['memory']['min_confidence'] == 0.0
     assert content['variants']['base']['J&F']['value'] > 50
     assert list(content['differences']['plain']) == ['spells']
 
@@ -156,7 +156,7 @@ def test_settings_of_variants():
     )
     assert (base.name, base.tracking.max_objects) == ('base', 3)
     assert (plain.name, plain.tracking.visible_on) == ('plain', 0.7)
-    assert plain.tracking.gate.min_confidence == 0.0
+    assert plain.tracking.memory.min_confidence == 0.0
     assert plain.tracking.max_objects == 16
     for change, text in (
         ('plain:tracking.speed=1', 'speed: Extra inputs are not permitted'),

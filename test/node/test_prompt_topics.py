@@ -10,7 +10,7 @@ pytest.importorskip('rclpy')
 from robust_vos.msg import ObjectPrompt, TrackedObject, TrackEvent
 from std_msgs.msg import Header
 
-from robust_vos_ros.core.reid.appearance import Likenesses
+from robust_vos_ros.core.reid.appearance import Similarities
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.node.detections import MAX_BOXES, to_boxes, to_candidates
 
@@ -64,10 +64,12 @@ def hidden(bench, helpers, monkeypatch):
     """A lost disc, in view again, that the tracker does not find by itself."""
     lost = lose(bench, helpers, class_id='toy')
     tracker = bench.pipeline._tracker
-    looks = tracker._propagator.likeness.prototypes
+    gallery = tracker._propagator.reidentifier.gallery
     with monkeypatch.context() as patch:
         patch.setattr(
-            looks, 'compare', lambda slots, *_: Likenesses(*[torch.full((len(slots),), -1.0)] * 3)
+            gallery,
+            'compare',
+            lambda slots, *_: Similarities(*[torch.full((len(slots),), -1.0)] * 3),
         )
         assert is_lost(bench.show().objects[0])
     return lost
@@ -84,14 +86,16 @@ def test_a_prompt_adds_an_object_then_does_nothing(bench, helpers):
     (after,) = bench.show().objects
     assert after.uuid == item.uuid
     assert abs(after.centroid.x - item.centroid.x) < 5
-    assert bench.counts.reseeds_accepted == bench.counts.reseeds_rejected == 0
+    assert bench.counts.reinitializations_accepted == bench.counts.reinitializations_rejected == 0
     assert all(event.type != TrackEvent.ADDED for event in bench.events[events:])
 
 
 def test_a_prompt_starts_a_lost_object_again(bench, helpers, hidden):
-    accepted = bench.counts.reseeds_accepted
+    accepted = bench.counts.reinitializations_accepted
     bench.prompt(helpers.make_box_prompt())
-    bench.wait(lambda: bench.counts.reseeds_accepted == accepted + 1, 'the prompt to be served')
+    bench.wait(
+        lambda: bench.counts.reinitializations_accepted == accepted + 1, 'the prompt to be served'
+    )
     bench.wait(lambda: bench.show().objects[0].state == TrackedObject.STATE_TRACKED, 'TRACKED')
     assert bench.objects[-1].objects[0].uuid == hidden.uuid
     bench.wait(lambda: bench.events[-1].type == TrackEvent.REACQUIRED, 'REACQUIRED')
@@ -108,21 +112,24 @@ def test_a_prompt_starts_a_lost_object_again(bench, helpers, hidden):
     ],
 )
 def test_a_detection_starts_a_lost_object_again(bench, hidden, box, found):
-    accepted, failed = bench.counts.reseeds_accepted, bench.counts.requests_failed
+    accepted, failed = bench.counts.reinitializations_accepted, bench.counts.requests_failed
     detect(bench, box)
-    assert bench.counts.reseeds_accepted - accepted == found
+    assert bench.counts.reinitializations_accepted - accepted == found
     assert bench.counts.requests_failed == failed
 
 
 def test_a_detection_that_looks_different_is_counted(bench, hidden, monkeypatch):
-    looks = bench.pipeline._tracker._propagator.likeness.prototypes
-    accepted, rejected = bench.counts.reseeds_accepted, bench.counts.reseeds_rejected
+    gallery = bench.pipeline._tracker._propagator.reidentifier.gallery
+    accepted, rejected = (
+        bench.counts.reinitializations_accepted,
+        bench.counts.reinitializations_rejected,
+    )
     with monkeypatch.context() as patch:
-        unlike = Likenesses(*[torch.full((1,), 0.1)] * 3)
-        patch.setattr(looks, 'compare', lambda *_: unlike)
+        unlike = Similarities(*[torch.full((1,), 0.1)] * 3)
+        patch.setattr(gallery, 'compare', lambda *_: unlike)
         detect(bench, detection(40.0, 48.0, 30.0, toy=0.9))
-    assert bench.counts.reseeds_accepted == accepted
-    assert bench.counts.reseeds_rejected == rejected + 1
+    assert bench.counts.reinitializations_accepted == accepted
+    assert bench.counts.reinitializations_rejected == rejected + 1
 
 
 def test_a_detection_of_a_past_image(bench, helpers, hidden, monkeypatch):
@@ -130,11 +137,11 @@ def test_a_detection_of_a_past_image(bench, helpers, hidden, monkeypatch):
     bench.show()
     header = Header()
     header.stamp.sec, header.stamp.nanosec = divmod(stamp, 10**9)
-    accepted = bench.counts.reseeds_accepted
+    accepted = bench.counts.reinitializations_accepted
     decoded, decode = [], bench.pipeline.to_frame
     monkeypatch.setattr(bench.pipeline, 'to_frame', lambda msg: decoded.append(msg) or decode(msg))
     detect(bench, detection(40.0, 48.0, 30.0, toy=0.9), header=header)
-    assert bench.counts.reseeds_accepted == accepted + 1
+    assert bench.counts.reinitializations_accepted == accepted + 1
     assert len(decoded) == 1
 
 
@@ -156,7 +163,7 @@ def test_detections_without_lost_objects_cost_nothing(bench, helpers, monkeypatc
     bench.show()
     tracker = bench.pipeline._tracker
     with monkeypatch.context() as patch:
-        patch.setattr(tracker, 'reseed', None)  # calling it would be a failure
+        patch.setattr(tracker, 'reinitialize', None)  # calling it would be a failure
         failed = bench.counts.requests_failed
         detect(bench, detection(40.0, 48.0, 30.0, toy=0.9))
         assert bench.counts.requests_failed == failed

@@ -163,7 +163,7 @@ class Moga(nn.Module):
             groups: (B,) int64 video of each object, 0 to number of videos - 1; None = all objects
                 are of one video. Objects of a video are averaged where the mode says so.
             shares: (B,) float32 share of its object that each row is, where an object has several
-                pathways of memory; None = each row is an object.
+                hypotheses of memory; None = each row is an object.
         """
         batch = len(pointers_BKD)
         condition = self.settings.condition

@@ -21,14 +21,14 @@ import pydantic
 import torch
 
 from robust_vos_ros.core.errors import WeightsError
-from robust_vos_ros.core.reid.appearance import LooksMap, num_measures
+from robust_vos_ros.core.reid.appearance import Projection, feature_map_width
 from robust_vos_ros.core.settings import Settings, parse_settings
 
 _MAX_LOGIT = 6.0
 _MAX_MARGIN = 3.0
 _MAX_SCORE = 12.0
 _MAX_AGE_S = 10.0  # as far as calibration clips reach
-_UNKNOWN = 0.8  # similarity and lead of an object of which nothing is known
+_UNKNOWN = 0.8  # similarity and margin of an object of which nothing is known
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,15 +38,15 @@ class Evidence:
     Attributes:
         iou: Predicted IoU in [0, 1].
         object_score: Logit, above 0 the object is visible.
-        margin: Lead of the pathway over the next, in cumulative log IoU; infinite where alone.
+        margin: Lead of the hypothesis over the next, in cumulative log IoU; infinite where alone.
         area_change: Absolute log ratio of the mask's area to the one last seen.
         gate_activity: Share of open gates, NaN without an adapter.
         memory_age_s: Time since the object last entered memory.
-        similarity: Cosine to the nearest of its prototypes; NaN = unknown.
-        lead: By how much that is more than to any other object; NaN = unknown.
-        usual: What the similarity of the object usually is; NaN = unknown.
-        verified: Cosine to the nearest look that was pointed at, or seen just after; NaN =
-            unknown.
+        similarity: Cosine to the nearest center of its gallery; NaN = unknown.
+        similarity_margin: By how much that is more than to any other object; NaN = unknown.
+        mean_similarity: Running mean of the object's similarity; NaN = unknown.
+        verified: Cosine to the nearest verified exemplar: what a user pointed at, or what was
+            seen just after; NaN = unknown.
         growth: Log ratio of the mask's area to that of the prompt, which follows slowly.
         extent: Log ratio of how far its pixels are spread; likewise.
         misfit: Share of the prompted mask outside of its box, or of clicks that it contradicts.
@@ -60,8 +60,8 @@ class Evidence:
     gate_activity: float = math.nan
     memory_age_s: float = 0.0
     similarity: float = math.nan
-    lead: float = math.nan
-    usual: float = math.nan
+    similarity_margin: float = math.nan
+    mean_similarity: float = math.nan
     verified: float = math.nan
     growth: float = 0.0
     extent: float = 0.0
@@ -74,14 +74,16 @@ class Belief:
     """What a mask is believed to be.
 
     Attributes:
-        right: P(IoU > 0.5): that it shows the object well.
-        there: P(IoU > 0.1): that it is on the object, well or not; at least `right`.
+        p_correct: P(IoU > 0.5): that it shows the object well.
+        p_on_object: P(IoU > 0.1): that it is on the object, well or not; at least `p_correct`.
     """
 
-    right: float
-    there: float
+    p_correct: float
+    p_on_object: float
 
 
+# As files name them: `lead` is the similarity margin, `usual` the mean similarity, `drop` how far
+# the similarity is below it.
 FEATURES = (
     'one', 'iou_logit', 'object_score', 'margin', 'area_change', 'gate_activity', 'memory_age',
     'similarity', 'lead', 'usual', 'drop', 'verified', 'growth', 'shrinkage', 'extent', 'misfit',
@@ -94,11 +96,16 @@ def to_features(evidence: Evidence) -> np.ndarray:
     iou = min(1.0 - 1e-6, max(1e-6, evidence.iou))
     logit = math.log(iou / (1.0 - iou))
     activity = 0.0 if math.isnan(evidence.gate_activity) else evidence.gate_activity
-    alike, lead, usual, verified = (
+    similarity, similarity_margin, mean_similarity, verified = (
         _UNKNOWN if math.isnan(value) else max(-1.0, min(1.0, value))
-        for value in (evidence.similarity, evidence.lead, evidence.usual, evidence.verified)
+        for value in (
+            evidence.similarity,
+            evidence.similarity_margin,
+            evidence.mean_similarity,
+            evidence.verified,
+        )
     )
-    drop = evidence.usual - evidence.similarity
+    similarity_drop = evidence.mean_similarity - evidence.similarity
     return np.array(
         [
             1.0,
@@ -108,10 +115,10 @@ def to_features(evidence: Evidence) -> np.ndarray:
             min(_MAX_MARGIN, evidence.area_change),
             activity,
             math.log1p(min(_MAX_AGE_S, max(0.0, evidence.memory_age_s))),
-            alike,
-            lead,
-            usual,
-            0.0 if math.isnan(drop) else max(0.0, drop),
+            similarity,
+            similarity_margin,
+            mean_similarity,
+            0.0 if math.isnan(similarity_drop) else max(0.0, similarity_drop),
             verified,
             max(0.0, min(_MAX_MARGIN, evidence.growth)),
             max(0.0, min(_MAX_MARGIN, -evidence.growth)),
@@ -121,6 +128,11 @@ def to_features(evidence: Evidence) -> np.ndarray:
     )
 
 
+# The names in files are older than those of the fields.
+_FILE_CONFIG = pydantic.ConfigDict(
+    extra='forbid', frozen=True, validate_by_name=True, validate_by_alias=True,
+    serialize_by_alias=True,
+)  # fmt: skip
 Share = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
 
 
@@ -159,12 +171,14 @@ class Fit(Settings):
 class Fits(Settings):
     """Both probabilities of `Belief`."""
 
-    right: Fit
-    there: Fit
+    model_config = _FILE_CONFIG
+
+    p_correct: Fit = pydantic.Field(alias='right')
+    p_on_object: Fit = pydantic.Field(alias='there')
 
 
-class SavedLooks(Settings):
-    """A `LooksMap` as numbers: center (D) and matrix (D rows of E)."""
+class SavedProjection(Settings):
+    """A `Projection` as numbers: center (D) and matrix (D rows of E)."""
 
     model_config = pydantic.ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
 
@@ -172,7 +186,7 @@ class SavedLooks(Settings):
     matrix: list[list[float]]
 
     @pydantic.model_validator(mode='after')
-    def _check_shape(self) -> SavedLooks:
+    def _check_shape(self) -> SavedProjection:
         widths = {len(row) for row in self.matrix}
         if len(self.matrix) != len(self.center) or len(widths) != 1 or widths == {0}:
             raise ValueError(
@@ -181,9 +195,9 @@ class SavedLooks(Settings):
             )
         return self
 
-    def load(self) -> LooksMap:
+    def load(self) -> Projection:
         """Return the map as tensors."""
-        return LooksMap(torch.tensor(self.center), torch.tensor(self.matrix))
+        return Projection(torch.tensor(self.center), torch.tensor(self.matrix))
 
 
 class CalibrationFile(Settings):
@@ -197,8 +211,10 @@ class CalibrationFile(Settings):
         samples: Number of masks it was fitted on.
         following: Of an object that was in sight in the frame before.
         searching: Of one that was not.
-        looks: Where looks are compared.
+        projection: The space that appearance embeddings are compared in.
     """
+
+    model_config = _FILE_CONFIG
 
     format: Literal['robust_vos calibration 3'] = 'robust_vos calibration 3'
     model: str
@@ -208,7 +224,7 @@ class CalibrationFile(Settings):
     samples: int = pydantic.Field(ge=1)
     following: Fits
     searching: Fits
-    looks: SavedLooks
+    projection: SavedProjection = pydantic.Field(alias='looks')
 
     @pydantic.model_validator(mode='before')
     @classmethod
@@ -231,26 +247,26 @@ class Calibration:
 
     Attributes:
         file: Likewise.
-        looks: Where looks are compared.
+        projection: The space that appearance embeddings are compared in.
     """
 
     def __init__(self, file: CalibrationFile) -> None:
         self.file = file
-        self.looks = file.looks.load()
+        self.projection = file.projection.load()
         self._fits = {
             (searching, what): _Curve(getattr(fits, what))
             for searching, fits in ((False, file.following), (True, file.searching))
-            for what in ('right', 'there')
+            for what in ('p_correct', 'p_on_object')
         }
 
     def believe(self, evidence: Evidence) -> Belief:
         """Return what a mask is believed to be."""
         features = to_features(evidence)
-        right, there = (
+        p_correct, p_on_object = (
             self._fits[evidence.searching, what].probability(features)
-            for what in ('right', 'there')
+            for what in ('p_correct', 'p_on_object')
         )
-        return Belief(right, max(right, there))
+        return Belief(p_correct, max(p_correct, p_on_object))
 
 
 class _Curve:
@@ -288,7 +304,7 @@ def read_calibration(
             f'{path} was made for {file.model} with weights {file.weights_sha256[:12]}, not for '
             f'{model} with weights {weights_sha256[:12]}; run robust-vos calibrate'
         )
-    expected, got = num_measures(hidden_dim), len(file.looks.center)
+    expected, got = feature_map_width(hidden_dim), len(file.projection.center)
     if got != expected:
-        raise WeightsError(f'{path}: expected looks of {expected} numbers, got {got}')
+        raise WeightsError(f'{path}: expected a projection of {expected} numbers, got {got}')
     return Calibration(file)

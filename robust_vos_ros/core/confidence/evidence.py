@@ -8,14 +8,14 @@ import math
 import torch
 
 from robust_vos_ros.core.objects import LiveObject
-from robust_vos_ros.core.reid.appearance import Likenesses
+from robust_vos_ros.core.reid.appearance import Similarities
 from robust_vos_ros.core.tracking_settings import GuardSettings
 from robust_vos_ros.core.types import Candidates, ObjectFlag
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Observation:
-    """What the network says of one object, or of one of its pathways, in one frame.
+    """What the network says of one object, or of one of its hypotheses, in one frame.
 
     Attributes:
         object_score: Logit, above 0 the object is visible.
@@ -24,12 +24,12 @@ class Observation:
         agreement: IoU of the box of the mask with the box of mask and best alternative; 1 where
             there is no alternative. Low where something that looks alike is in view.
         gate_activity: Share of open gates of the adapter, NaN without one.
-        margin: How far the pathway is ahead of the next one, in cumulative log IoU; infinite
+        margin: How far the hypothesis is ahead of the next one, in cumulative log IoU; infinite
             where it is alone.
-        similarity: Cosine of what the mask looks like to the nearest prototype of the object;
+        similarity: Cosine of what the mask looks like to the nearest center of its gallery;
             NaN where nothing is known.
-        lead: By how much that is more than to any other object; NaN likewise.
-        verified: Cosine to the nearest look that was pointed at, or seen just after; NaN likewise.
+        similarity_margin: By how much that is more than to any other object; NaN likewise.
+        verified: Cosine to the nearest verified exemplar; NaN likewise.
         spread: Root mean square distance of its pixels from their middle, in sides of the image.
     """
 
@@ -40,7 +40,7 @@ class Observation:
     gate_activity: float = math.nan
     margin: float = math.inf
     similarity: float = math.nan
-    lead: float = math.nan
+    similarity_margin: float = math.nan
     verified: float = math.nan
     spread: float = 0.0
 
@@ -49,14 +49,14 @@ def observe(
     kept: Candidates,
     agreement: torch.Tensor | None = None,
     activity: torch.Tensor | None = None,
-    alike: Likenesses | None = None,
+    similarities: Similarities | None = None,
 ) -> list[Observation]:
     """Measure kept masks.
 
     Args:
         kept: B masks (M = 1).
         agreement: (B,) as in `Observation`; `activity` likewise.
-        alike: How much they look like their objects.
+        similarities: How much they look like their objects.
     """
     masks = (kept.mask_logits[:, 0] > 0).float()
     coverage = masks.mean(dim=(1, 2))
@@ -67,12 +67,16 @@ def observe(
         coverage,
         ones if agreement is None else agreement,
         nan if activity is None else activity,
-        *((nan, nan, nan) if alike is None else (alike.similarity, alike.lead, alike.verified)),
+        *(
+            (nan, nan, nan)
+            if similarities is None
+            else (similarities.similarity, similarities.similarity_margin, similarities.verified)
+        ),
         _spread(masks),
     ]
     names = (
-        'object_score', 'iou', 'coverage', 'agreement', 'gate_activity', 'similarity', 'lead',
-        'verified', 'spread',
+        'object_score', 'iou', 'coverage', 'agreement', 'gate_activity', 'similarity',
+        'similarity_margin', 'verified', 'spread',
     )  # fmt: skip
     table = torch.stack(columns, dim=1).tolist()
     return [Observation(**dict(zip(names, row, strict=True))) for row in table]
@@ -128,6 +132,18 @@ def _box_area(masks: torch.Tensor) -> torch.Tensor:
 
 # Smaller masks are a few cells of the grid: their sizes are mostly rounding.
 _LEAST_COVERAGE = 0.002
+# Share of the image below which a prompt is warned of: less than one cell, 16 x 16 of 256 x 256
+# pixels, of nano's coarse grid. Things that small are seldom followed for long (docs/nano.md).
+SMALL_PROMPT = 0.003
+# Share of a mask outside of its box, or of clicks it contradicts, that is a misfit.
+_MAX_MISFIT = 0.25
+# What looks like the prompt may grow to this times its area, but no further.
+_MOST_GROWTH = 8.0
+# How far the pixels of a mask are spread (radius of gyration), as a multiple of what is expected.
+_MAX_EXTENT = 2.0
+# The expected size follows within this: what comes nearer by a fifth of its distance in a second
+# is followed.
+_FOLLOW_S = 2.0
 _LEAST_SPREAD = math.sqrt(_LEAST_COVERAGE / (2.0 * math.pi))  # of a disc of that area
 
 
@@ -156,14 +172,14 @@ def warn_of_misfit(item: LiveObject, misfit: float, settings: GuardSettings) -> 
     return [text]
 
 
-def warn_of_size(item: LiveObject, settings: GuardSettings) -> list[str]:
+def warn_of_size(item: LiveObject) -> list[str]:
     """Return a sentence where what was prompted is too small to be followed well."""
     share = item.prompted_coverage
-    if not 0.0 < share < settings.small_prompt:
+    if not 0.0 < share < SMALL_PROMPT:
         return []
     text = (
         f'{item.object_id!r}: the mask covers {share:.2%} of the image, less than '
-        f'{settings.small_prompt:.2%}: it may be lost soon; bring the camera nearer, or crop the '
+        f'{SMALL_PROMPT:.2%}: it may be lost soon; bring the camera nearer, or crop the '
         'image'
     )
     return [text]
@@ -171,7 +187,7 @@ def warn_of_size(item: LiveObject, settings: GuardSettings) -> list[str]:
 
 def is_misfit(item: LiveObject, settings: GuardSettings) -> bool:
     """Whether the mask of the newest prompt does not fit its box and clicks."""
-    return settings.enabled and item.prompt_misfit > settings.max_misfit
+    return settings.enabled and item.prompt_misfit > _MAX_MISFIT
 
 
 def has_changed(item: LiveObject, seen: Observation, settings: GuardSettings) -> bool:
@@ -187,17 +203,15 @@ def has_changed(item: LiveObject, seen: Observation, settings: GuardSettings) ->
     if seen.verified < settings.min_similarity:  # false where nothing is known
         return True
     if seen.verified >= settings.confirm_similarity:
-        return seen.coverage > settings.most_growth * max(item.prompted_coverage, _LEAST_COVERAGE)
+        return seen.coverage > _MOST_GROWTH * max(item.prompted_coverage, _LEAST_COVERAGE)
     area = seen.coverage / max(item.reference_coverage, _LEAST_COVERAGE)
     spread = seen.spread / max(item.reference_spread, _LEAST_SPREAD)
-    return area > settings.max_growth or spread > settings.max_extent
+    return area > settings.max_growth or spread > _MAX_EXTENT
 
 
-def follow_reference(
-    item: LiveObject, seen: Observation, passed_s: float, settings: GuardSettings
-) -> None:
+def follow_reference(item: LiveObject, seen: Observation, passed_s: float) -> None:
     """Let the expected size follow that of a mask that is believed."""
-    share = 1.0 - math.exp(-passed_s / settings.follow_s)
+    share = 1.0 - math.exp(-passed_s / _FOLLOW_S)
     item.reference_coverage = _blend(item.reference_coverage, seen.coverage, share)
     item.reference_spread = _blend(item.reference_spread, seen.spread, share)
 

@@ -12,11 +12,12 @@ from robust_vos_ros.core.confidence.evidence import (
     is_misfit,
     start_reference,
 )
-from robust_vos_ros.core.objects import USUAL_RATE, LiveObject
+from robust_vos_ros.core.objects import MEAN_RATE, LiveObject
 from robust_vos_ros.core.tracking_settings import ReacquireSettings, TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, EventType, ObjectFlag, ObjectState
 
 _TIME_EPS_S = 1e-6  # of sums of seconds
+_AREA_JUMP_RATIO = 3.0  # growth or shrinkage from frame to frame that raises AREA_JUMP
 
 
 def covers_image(item: LiveObject, seen: Observation, settings: TrackerSettings) -> bool:
@@ -39,12 +40,12 @@ def update(
     belief = Belief(0.0, 0.0) if vetoed else believe(item.evidence, calibration)
     item.changed = has_changed(item, seen, settings.guard)
     if item.changed:
-        belief = Belief(min(belief.right, settings.guard.max_confidence), belief.there)
-    item.confidence = belief.right
+        belief = Belief(min(belief.p_correct, settings.guard.max_confidence), belief.p_on_object)
+    item.confidence = belief.p_correct
     threshold = settings.visible_off if item.visible else settings.visible_on
     if item.state == ObjectState.INITIALIZING and item.visible:
         threshold = 0.0  # a prompt is shown to who made it, however doubtful
-    found = seen.coverage > 0.0 and belief.there >= threshold and not vetoed
+    found = seen.coverage > 0.0 and belief.p_on_object >= threshold and not vetoed
     passed_s = max(0, stamp_ns - item.updated_ns) / 1e9
     item.updated_ns = stamp_ns
     item.visible = found
@@ -58,10 +59,10 @@ def update(
     if is_misfit(item, settings.guard):
         item.flags |= ObjectFlag.PROMPT_MISFIT
     if item.visible:
-        item.existence = item.seen_existence = belief.there
-        _see(item, seen, stamp_ns, settings)
+        item.existence = item.seen_existence = belief.p_on_object
+        _see(item, seen, stamp_ns)
         if not item.changed:
-            follow_reference(item, seen, passed_s, settings.guard)
+            follow_reference(item, seen, passed_s)
     else:
         half_lives = (stamp_ns - item.last_seen_ns) / 1e9 / settings.existence_half_life_s
         item.existence = item.seen_existence * 0.5 ** max(0.0, half_lives)
@@ -91,8 +92,8 @@ def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
         area_change=abs(math.log(ratio)),
         gate_activity=seen.gate_activity,
         similarity=seen.similarity,
-        lead=seen.lead,
-        usual=item.usual_similarity,
+        similarity_margin=seen.similarity_margin,
+        mean_similarity=item.mean_similarity,
         verified=seen.verified,
         growth=_log_ratio(seen.coverage, item.reference_coverage),
         extent=_log_ratio(seen.spread, item.reference_spread),
@@ -111,8 +112,8 @@ def believe(evidence: Evidence, calibration: Calibration | None) -> Belief:
     """Return what a mask is believed to be; without a calibration, what the network says."""
     if calibration is not None:
         return calibration.believe(evidence)
-    there = sigmoid(evidence.object_score)
-    return Belief(there * evidence.iou, there)
+    p_on_object = sigmoid(evidence.object_score)
+    return Belief(p_on_object * evidence.iou, p_on_object)
 
 
 def start(
@@ -122,19 +123,23 @@ def start(
     item.visible = seen.coverage > 0.0
     item.quality = seen.iou if item.visible else float('nan')
     item.remembered_ns = stamp_ns
-    item.coverage = item.prompted_coverage = item.usual_coverage = seen.coverage
+    item.coverage = item.prompted_coverage = item.mean_coverage = seen.coverage
     start_reference(item, seen)
     item.evidence = gather(item, seen, stamp_ns)
     belief = believe(item.evidence, calibration) if item.visible else Belief(0.0, 0.0)
-    item.confidence, item.existence, item.seen_existence = belief.right, belief.there, belief.there
-    item.usual_confidence = 1.0
+    item.confidence, item.existence, item.seen_existence = (
+        belief.p_correct,
+        belief.p_on_object,
+        belief.p_on_object,
+    )
+    item.mean_confidence = 1.0
     item.flags = ObjectFlag.NONE
     item.path_switched = False
     item.gate_activity = seen.gate_activity
     item.memory_updated = True
     item.frames_since_seen = 0
     item.last_seen_ns = stamp_ns
-    item.alike_s = item.returned_ns = item.shown_ns = None
+    item.reacquire_evidence_s = item.returned_ns = item.shown_ns = None
     item.updated_ns = stamp_ns
     item.jumped_ns = item.anchored_ns = stamp_ns - int(3600e9)
     item.state = ObjectState.INITIALIZING
@@ -146,15 +151,15 @@ def sigmoid(logit: float) -> float:
     return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, logit))))
 
 
-def _see(item: LiveObject, seen: Observation, stamp_ns: int, settings: TrackerSettings) -> None:
+def _see(item: LiveObject, seen: Observation, stamp_ns: int) -> None:
     ratio = seen.coverage / item.coverage if item.coverage else 1.0
-    if max(ratio, 1.0 / ratio) > settings.area_jump_ratio:
+    if max(ratio, 1.0 / ratio) > _AREA_JUMP_RATIO:
         item.flags |= ObjectFlag.AREA_JUMP
         item.jumped_ns = stamp_ns
     item.quality = seen.iou
     item.coverage = seen.coverage
     if not item.changed:
-        item.usual_confidence += USUAL_RATE * (item.confidence - item.usual_confidence)
+        item.mean_confidence += MEAN_RATE * (item.confidence - item.mean_confidence)
     item.last_seen_ns, item.frames_since_seen = stamp_ns, 0
 
 
@@ -171,16 +176,22 @@ def _is_back(
     For `hold_s` on balance: time in which it does not look like itself counts against it. A
     look-alike passes for the object in single frames.
     """
-    alike = found and (math.isnan(seen.similarity) or seen.similarity >= rule.min_similarity)
-    if item.alike_s is None:
-        item.alike_s = 0.0 if alike else None
+    similar = found and (math.isnan(seen.similarity) or seen.similarity >= rule.min_similarity)
+    if item.reacquire_evidence_s is None:
+        item.reacquire_evidence_s = 0.0 if similar else None
     else:
-        item.alike_s = min(rule.hold_s, item.alike_s + (passed_s if alike else -passed_s))
-        if item.alike_s < 0.0:
-            item.alike_s = None
-    back = alike and item.alike_s is not None and item.alike_s >= rule.hold_s - _TIME_EPS_S
+        item.reacquire_evidence_s = min(
+            rule.hold_s, item.reacquire_evidence_s + (passed_s if similar else -passed_s)
+        )
+        if item.reacquire_evidence_s < 0.0:
+            item.reacquire_evidence_s = None
+    back = (
+        similar
+        and item.reacquire_evidence_s is not None
+        and item.reacquire_evidence_s >= rule.hold_s - _TIME_EPS_S
+    )
     if back:
-        item.alike_s = None
+        item.reacquire_evidence_s = None
     return back
 
 

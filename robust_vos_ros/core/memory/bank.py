@@ -1,7 +1,7 @@
-"""The bounded memory of all objects: preallocated entries, and per pathway which of them it sees.
+"""The bounded memory of all objects: preallocated entries, and which of them each hypothesis sees.
 
-All pathways of an object share the frames a user prompted (the first and the newest ones) and
-its anchors. Each has lists of recent spatial memories and pointers; pathways that have frames in
+All hypotheses of an object share the frames a user prompted (the first and the newest ones) and
+its anchors. Each has lists of recent spatial memories and pointers; hypotheses that have frames in
 common hold the same entry twice in their lists and once in memory. Nothing grows with time. In
 what the network sees, anchors take the place of the oldest recent memories, at most half of them.
 """
@@ -24,11 +24,11 @@ class MemoryShape:
 
     Attributes:
         capacity: Number of slots.
-        num_paths: Pathways per slot.
+        num_paths: Hypotheses per slot.
         num_prompted: Prompted entries per slot.
         num_anchors: Anchor entries per slot.
-        num_recent: Recent spatial entries per pathway (6 in SAM 2).
-        num_pointers: Pointers per pathway besides those of anchors and of the 2nd and further
+        num_recent: Recent spatial entries per hypothesis (6 in SAM 2).
+        num_pointers: Pointers per hypothesis besides those of anchors and of the 2nd and further
             prompts (16 in SAM 2).
         entry_shape: (N, memory_dim) of one spatial entry.
         pointer_dim: C, width of a pointer.
@@ -49,7 +49,7 @@ class Bank:
 
     Args:
         shape: How much is remembered.
-        num_recent: Recent entries per pathway.
+        num_recent: Recent entries per hypothesis.
         entry_shape: Shape of one entry.
         dtype: Of the entries.
         device: Where they live.
@@ -71,11 +71,11 @@ class Bank:
         self.values = torch.zeros(shape.capacity, size, *entry_shape, dtype=dtype, device=device)
         self.frames = np.full((shape.capacity, size), EMPTY, np.int64)
         self.scores = np.zeros((shape.capacity, size), np.float32)
-        # Entries each pathway sees besides the fixed ones; an entry in no list is free.
+        # Entries each hypothesis sees besides the fixed ones; an entry in no list is free.
         self.recent = np.full((shape.capacity, shape.num_paths, num_recent), EMPTY, np.int64)
 
     def place(self, slot: int, path: int) -> int:
-        """Find room for a recent entry of a pathway, which drops its oldest when it is full."""
+        """Find room for a recent entry of a hypothesis, which drops its oldest when it is full."""
         mine = self.recent[slot, path]
         frames = np.where(mine == EMPTY, EMPTY, self.frames[slot, mine])
         turn = int(frames.argmin())
@@ -127,11 +127,11 @@ class Bank:
         *,
         most: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Pick what each pathway sees of the frames before `frame_index`, prompted ones first.
+        """Pick what each hypothesis sees of the frames before `frame_index`, prompted ones first.
 
         Args:
             slots: (B,) int64 rows.
-            paths: (B,) int64 pathway of each.
+            paths: (B,) int64 hypothesis of each.
             frame_index: Index of the current frame.
             most: Anchors and recent entries together: the oldest recent ones make room, at most
                 half of them.
@@ -185,7 +185,7 @@ _PROMPTED_SCORE = 10.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entries:
-    """What B pathways are to remember of one frame.
+    """What B hypotheses are to remember of one frame.
 
     Attributes:
         spatial: (B, N, memory_dim) bfloat16.
@@ -245,8 +245,8 @@ class ObjectMemory:
             bank.frames[slots, self.shape.num_prompted : self._num_fixed] = EMPTY
             bank.recent[slots] = EMPTY
 
-    def branch(self, slot: int, parents: list[int]) -> None:
-        """Let pathway i of an object remember what pathway `parents[i]` did; drop the others."""
+    def fork(self, slot: int, parents: list[int]) -> None:
+        """Let hypothesis i of an object remember what `parents[i]` did; drop the others."""
         for bank in self.banks:
             lists = bank.recent[slot, parents]
             bank.recent[slot] = EMPTY
@@ -259,11 +259,11 @@ class ObjectMemory:
         frame_index: int,
         entries: Entries,
     ) -> None:
-        """Remember one tracked frame, in place of the oldest recent entry of each pathway.
+        """Remember one tracked frame, in place of the oldest recent entry of each hypothesis.
 
         Args:
             slots: (B,) int64 rows.
-            paths: (B,) int64 pathway of each.
+            paths: (B,) int64 hypothesis of each.
             frame_index: Index of the frame.
             entries: What to remember.
         """
@@ -307,17 +307,17 @@ class ObjectMemory:
     def view(
         self, slots: np.ndarray, paths: np.ndarray, frame_index: int, *, modulation: float = 0.0
     ) -> MemoryView | None:
-        """Return what some pathways remember of the frames before `frame_index`.
+        """Return what some hypotheses remember of the frames before `frame_index`.
 
         Args:
             slots: (B,) int64 rows.
-            paths: (B,) int64 pathway of each.
+            paths: (B,) int64 hypothesis of each.
             frame_index: Index of the current frame.
             modulation: Keys are multiplied by 1 - modulation to 1 + modulation, in the order of
                 the object scores of their frames (SAM2Long, section 3.3).
 
         Returns:
-            None when one of the pathways has no memory of an earlier frame.
+            None when one of the hypotheses has no memory of an earlier frame.
         """
         columns, spatial_ok = self._spatial.pick(
             slots, paths, frame_index, most=self.shape.num_recent

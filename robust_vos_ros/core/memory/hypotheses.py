@@ -1,14 +1,14 @@
-"""SAM2Long's memory tree, online: several pathways of memory per object, the best one published.
+"""SAM2Long's memory tree, online: several hypotheses of memory per object, the best one published.
 
 "SAM2Long: Enhancing SAM 2 for Long Video Segmentation with a Training-Free Memory Tree" (arXiv
-2410.16268), sections 3.2 and 3.3: each pathway predicts three masks; the cumulative score of a
+2410.16268), sections 3.2 and 3.3: each hypothesis predicts three masks; the cumulative score of a
 branch is S + log(IoU + eps); the best branches survive, or, while the object scores are uncertain,
 the best ones of distinct predicted IoU. Ours differs where a robot needs it:
 
-- Scores are kept relative to the best pathway's, so that they stay bounded for hours.
-- While no pathway sees the object, scores stand still. Where some do, one that does not is judged
-  by how sure it is of that.
-- An object has one pathway while all is clear, and grows more only while it is uncertain.
+- Scores are kept relative to the best hypothesis's, so that they stay bounded for hours.
+- While no hypothesis sees the object, scores stand still. Where some do, one that does not is
+  judged by how sure it is of that.
+- An object has one hypothesis while all is clear, and grows more only while it is uncertain.
 """
 
 from __future__ import annotations
@@ -27,16 +27,22 @@ from robust_vos_ros.core.confidence.evidence import (
     mask_agreement,
     observe,
 )
-from robust_vos_ros.core.reid.appearance import Likenesses
+from robust_vos_ros.core.reid.appearance import Similarities
 from robust_vos_ros.core.tracking_settings import TreeSettings
 from robust_vos_ros.core.types import Candidates
 
 _EPS = 1e-5
+# Where no mask of a visible object has this predicted IoU, a frame is uncertain as well.
+_UNCERTAIN_IOU = 0.3
+# Once a frame is certain, hypotheses whose masks agree to this IoU with a better one are given up.
+_MERGE_IOU = 0.8
+# A hypothesis so far behind the best one, in cumulative log IoU, is given up.
+_MAX_SCORE_GAP = 3.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Proposals:
-    """What the A pathways of one object predict in one frame.
+    """What the A hypotheses of one object predict in one frame.
 
     Attributes:
         ious: (A, M) predicted IoU of each candidate mask, in [0, 1].
@@ -48,11 +54,11 @@ class Proposals:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Branch:
+class Hypothesis:
     """One branch that survives a frame.
 
     Attributes:
-        parent: Index of the pathway it continues.
+        parent: Index of the hypothesis it continues.
         candidate: Index of its mask.
         score: Cumulative score relative to the best branch, at most 0.
         signed_iou: Predicted IoU, negative where the object is not seen.
@@ -64,86 +70,86 @@ class Branch:
     signed_iou: float
 
 
-def grow(proposals: Proposals, scores: np.ndarray, settings: TreeSettings) -> list[Branch]:
+def expand(proposals: Proposals, scores: np.ndarray, settings: TreeSettings) -> list[Hypothesis]:
     """Choose the branches that survive, best first.
 
     Args:
         proposals: Of this frame.
         scores: (A,) cumulative scores before it, relative, at most 0.
-        settings: Number of pathways, when to be uncertain.
+        settings: Number of hypotheses, when to be uncertain.
     """
-    branches = _branches(proposals, scores)
-    branches.sort(key=lambda branch: -branch.score)  # stable: earlier pathways first
-    if settings.pathways == 1:
-        chosen = branches[:1]
+    hypotheses = _branches(proposals, scores)
+    hypotheses.sort(key=lambda hypothesis: -hypothesis.score)  # stable: earlier hypotheses first
+    if settings.max_hypotheses == 1:
+        chosen = hypotheses[:1]
     elif is_uncertain(proposals, settings):
-        chosen = _distinct(branches, settings.pathways)
+        chosen = _distinct(hypotheses, settings.max_hypotheses)
     elif settings.adaptive:
-        chosen = _best_of_each(branches)
+        chosen = _best_of_each(hypotheses)
     else:
-        chosen = branches[: settings.pathways]
+        chosen = hypotheses[: settings.max_hypotheses]
     top = chosen[0].score
-    kept = [dataclasses.replace(branch, score=branch.score - top) for branch in chosen]
-    return [branch for branch in kept if branch.score >= -settings.max_score_gap]
+    kept = [dataclasses.replace(hypothesis, score=hypothesis.score - top) for hypothesis in chosen]
+    return [hypothesis for hypothesis in kept if hypothesis.score >= -_MAX_SCORE_GAP]
 
 
 def is_uncertain(proposals: Proposals, settings: TreeSettings) -> bool:
-    """Whether no pathway is sure that the object is there, or that it is not (section 3.2)."""
+    """Whether no hypothesis is sure that the object is there, or that it is not (section 3.2)."""
     if np.abs(proposals.object_scores).max() <= settings.uncertain_score:
         return True
     # A sure object of unsure shape: its masks compete.
     seen = proposals.object_scores > 0
-    return bool(seen.any() and proposals.ious[seen].max() < settings.uncertain_iou)
+    return bool(seen.any() and proposals.ious[seen].max() < _UNCERTAIN_IOU)
 
 
-def _branches(proposals: Proposals, scores: np.ndarray) -> list[Branch]:
+def _branches(proposals: Proposals, scores: np.ndarray) -> list[Hypothesis]:
     ious, logits = proposals.ious, proposals.object_scores
     someone_sees = bool((logits > 0).any())
-    branches = []
+    hypotheses = []
     for parent, score in enumerate(scores):
         if logits[parent] > 0:
-            branches += [
-                Branch(parent, k, score + math.log(float(iou) + _EPS), float(iou))
+            hypotheses += [
+                Hypothesis(parent, k, score + math.log(float(iou) + _EPS), float(iou))
                 for k, iou in enumerate(ious[parent])
             ]
         else:
             best = int(ious[parent].argmax())
             surety = -math.log1p(math.exp(min(60.0, logits[parent]))) if someone_sees else 0.0
-            branches.append(Branch(parent, best, score + surety, -float(ious[parent, best])))
-    return branches
+            hypotheses.append(Hypothesis(parent, best, score + surety, -float(ious[parent, best])))
+    return hypotheses
 
 
-def _distinct(branches: list[Branch], count: int) -> list[Branch]:
-    """Pick the best branches of distinct IoU; then of pathways that have none yet."""
-    chosen: list[Branch] = []
-    for branch in branches:
-        if all(round(branch.signed_iou, 2) != round(other.signed_iou, 2) for other in chosen):
-            chosen.append(branch)
+def _distinct(hypotheses: list[Hypothesis], count: int) -> list[Hypothesis]:
+    """Pick the best branches of distinct IoU; then of hypotheses that have none yet."""
+    chosen: list[Hypothesis] = []
+    for hypothesis in hypotheses:
+        if all(round(hypothesis.signed_iou, 2) != round(other.signed_iou, 2) for other in chosen):
+            chosen.append(hypothesis)
         if len(chosen) == count:
             return chosen
-    for branch in branches:
-        if len(chosen) < count and all(branch.parent != other.parent for other in chosen):
-            chosen.append(branch)
-    return sorted(chosen, key=lambda branch: -branch.score)
+    for hypothesis in hypotheses:
+        if len(chosen) < count and all(hypothesis.parent != other.parent for other in chosen):
+            chosen.append(hypothesis)
+    return sorted(chosen, key=lambda hypothesis: -hypothesis.score)
 
 
-def _best_of_each(branches: list[Branch]) -> list[Branch]:
-    """Keep the pathways there are, each with its best mask."""
+def _best_of_each(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
+    """Keep the hypotheses there are, each with its best mask."""
     parents: set[int] = set()
     chosen = []
-    for branch in branches:
-        if branch.parent not in parents:
-            parents.add(branch.parent)
-            chosen.append(branch)
+    for hypothesis in hypotheses:
+        if hypothesis.parent not in parents:
+            parents.add(hypothesis.parent)
+            chosen.append(hypothesis)
     return chosen
 
 
 class MemoryTree:
-    """The pathways of all objects.
+    """The hypotheses of all objects.
 
     Args:
         capacity: Number of slots.
-        num_paths: Most pathways per slot.
+        num_paths: Most hypotheses per slot.
     """
 
     def __init__(self, capacity: int, num_paths: int) -> None:
@@ -151,20 +157,20 @@ class MemoryTree:
         self._active = np.ones(capacity, np.int64)
 
     def rows(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return owners (index into `slots`) and pathways of the batch of some objects."""
+        """Return owners (index into `slots`) and hypotheses of the batch of some objects."""
         active = self._active[slots]
         owners = np.repeat(np.arange(len(slots)), active)
         first = np.repeat(np.cumsum(active) - active, active)
         return owners, np.arange(len(owners)) - first
 
     def scores(self, slot: int) -> np.ndarray:
-        """Return the scores of the pathways of an object, best first, the best one 0."""
+        """Return the scores of the hypotheses of an object, best first, the best one 0."""
         return self._scores[slot, : self._active[slot]]
 
-    def keep(self, slot: int, branches: list[Branch]) -> None:
+    def keep(self, slot: int, hypotheses: list[Hypothesis]) -> None:
         """Take over the branches that survived a frame."""
-        self._active[slot] = len(branches)
-        self._scores[slot, : len(branches)] = [branch.score for branch in branches]
+        self._active[slot] = len(hypotheses)
+        self._scores[slot, : len(hypotheses)] = [hypothesis.score for hypothesis in hypotheses]
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return a copy of everything, which `resume` takes."""
@@ -179,7 +185,7 @@ class MemoryTree:
         self._active[:] = state['active'].numpy()
 
     def collapse(self, slots: np.ndarray) -> None:
-        """Leave one pathway to some objects, after a prompt or a correction."""
+        """Leave one hypothesis to some objects, after a prompt or a correction."""
         self._active[slots] = 1
         self._scores[slots] = 0.0
 
@@ -188,25 +194,25 @@ _NO_ALTERNATIVE = -1.0
 
 
 @dataclasses.dataclass(slots=True)
-class Survivors:
+class KeptHypotheses:
     """The branches that go on, all objects after another, each with its best one first.
 
     Attributes:
         owners: (K,) index of the object of each.
-        paths: (K,) pathway it becomes.
+        paths: (K,) hypothesis it becomes.
         rows: (K,) row of the batch it came from.
         kept: Their masks (M = 1).
-        branches: Per object.
+        per_object: The hypotheses of each object.
     """
 
     owners: np.ndarray
     paths: np.ndarray
     rows: np.ndarray
     kept: Candidates
-    branches: list[list[Branch]]
+    per_object: list[list[Hypothesis]]
 
 
-def select(
+def prune(
     tree: MemoryTree,
     slots: np.ndarray,
     owners: np.ndarray,
@@ -214,48 +220,48 @@ def select(
     settings: TreeSettings,
     *,
     unseen: Sequence[bool] = (),
-) -> Survivors:
+) -> KeptHypotheses:
     """Let the branches of each object compete.
 
-    Objects out of sight keep one pathway: there is no mask to be uncertain of, and with all of
+    Objects out of sight keep one hypothesis: there is no mask to be uncertain of, and with all of
     them out of sight a frame would cost a multiple.
 
     Args:
-        tree: Scores of the pathways so far.
+        tree: Scores of the hypotheses so far.
         slots: (N,) of the objects.
-        owners: (B,) index into `slots` of each pathway.
+        owners: (B,) index into `slots` of each hypothesis.
         candidates: B x M masks.
-        settings: Number of pathways, when to be uncertain.
+        settings: Number of hypotheses, when to be uncertain.
         unseen: (N,) whether each object is out of sight; empty = none is.
     """
-    alone = settings.model_copy(update={'pathways': 1})
+    alone = settings.model_copy(update={'max_hypotheses': 1})
     ious = candidates.ious.numpy(force=True)
     scores = candidates.object_scores.numpy(force=True)
-    branches, rows = [], []
+    hypotheses, rows = [], []
     for owner, slot in enumerate(slots):
         mine = np.flatnonzero(owners == owner)
         proposals = Proposals(ious[mine], scores[mine])
         rule = alone if len(unseen) and unseen[owner] else settings
-        chosen = grow(proposals, tree.scores(slot), rule)
+        chosen = expand(proposals, tree.scores(slot), rule)
         certain = settings.adaptive and not is_uncertain(proposals, settings)
         if certain and len(chosen) > 1:
-            chosen = _merge(chosen, mine, candidates, settings.merge_iou)
-        branches.append(chosen)
-        rows += [mine[branch.parent] for branch in chosen]
-    flat = [branch for chosen in branches for branch in chosen]
-    picked = np.array([branch.candidate for branch in flat])
-    count = [len(chosen) for chosen in branches]
-    return Survivors(
+            chosen = _merge(chosen, mine, candidates)
+        hypotheses.append(chosen)
+        rows += [mine[hypothesis.parent] for hypothesis in chosen]
+    flat = [hypothesis for chosen in hypotheses for hypothesis in chosen]
+    picked = np.array([hypothesis.candidate for hypothesis in flat])
+    count = [len(chosen) for chosen in hypotheses]
+    return KeptHypotheses(
         owners=np.repeat(np.arange(len(slots)), count),
         paths=np.concatenate([np.arange(n) for n in count]),
         rows=np.array(rows),
         kept=candidates.take(torch.tensor(np.array(rows)), torch.from_numpy(picked)),
-        branches=branches,
+        per_object=hypotheses,
     )
 
 
-def observe_survivors(
-    alive: Survivors, candidates: Candidates, gates: Gates | None, compared: Likenesses
+def observe_hypotheses(
+    alive: KeptHypotheses, candidates: Candidates, gates: Gates | None, compared: Similarities
 ) -> list[Observation]:
     """Measure the K survivors, also against what they left behind.
 
@@ -276,24 +282,24 @@ def observe_survivors(
         None if gates is None else gates.activity[rows],
         compared,
     )
-    for owner, branches in enumerate(alive.branches):
-        for row, branch in zip(np.flatnonzero(alive.owners == owner), branches, strict=True):
-            if len(branches) > 1:
-                rival = branches[1] if branch is branches[0] else branches[0]
-                seen[row] = dataclasses.replace(seen[row], margin=branch.score - rival.score)
+    for owner, hypotheses in enumerate(alive.per_object):
+        for row, hypothesis in zip(np.flatnonzero(alive.owners == owner), hypotheses, strict=True):
+            if len(hypotheses) > 1:
+                rival = hypotheses[1] if hypothesis is hypotheses[0] else hypotheses[0]
+                seen[row] = dataclasses.replace(seen[row], margin=hypothesis.score - rival.score)
     return seen
 
 
 def _merge(
-    branches: list[Branch], rows: np.ndarray, candidates: Candidates, merge_iou: float
-) -> list[Branch]:
+    hypotheses: list[Hypothesis], rows: np.ndarray, candidates: Candidates
+) -> list[Hypothesis]:
     """Give up branches whose mask is that of a better one."""
-    at = torch.tensor([int(rows[branch.parent]) for branch in branches])
-    picked = torch.tensor([branch.candidate for branch in branches])
+    at = torch.tensor([int(rows[hypothesis.parent]) for hypothesis in hypotheses])
+    picked = torch.tensor([hypothesis.candidate for hypothesis in hypotheses])
     masks = candidates.take(at, picked).mask_logits[:, 0] > 0
     kept = [0]
-    for index in range(1, len(branches)):
+    for index in range(1, len(hypotheses)):
         agreement = mask_agreement(masks[kept], masks[index][None].expand(len(kept), -1, -1))
-        if float(agreement.max()) < merge_iou:
+        if float(agreement.max()) < _MERGE_IOU:
             kept.append(index)
-    return [branches[index] for index in kept]
+    return [hypotheses[index] for index in kept]

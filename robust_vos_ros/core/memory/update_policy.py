@@ -1,4 +1,4 @@
-"""Which frames an object remembers: those that show it well, and a few beside look-alikes."""
+"""The memory update policy: which frames enter the memory of an object, and writing them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,29 @@ from robust_vos_ros.core.confidence.evidence import Observation, much_smaller
 from robust_vos_ros.core.confidence.states import covers_image
 from robust_vos_ros.core.frames import Record
 from robust_vos_ros.core.memory.bank import Entries, ObjectMemory
-from robust_vos_ros.core.memory.hypotheses import Survivors
+from robust_vos_ros.core.memory.hypotheses import KeptHypotheses
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
-from robust_vos_ros.core.objects import USUAL_RATE, LiveObject, slots_of
-from robust_vos_ros.core.tracking_settings import GateSettings, TrackerSettings
+from robust_vos_ros.core.objects import MEAN_RATE, LiveObject, slots_of
+from robust_vos_ros.core.tracking_settings import MemorySettings, TrackerSettings
 from robust_vos_ros.core.types import Features
 
+# Where an object never gets to `min_confidence`, this share of its usual confidence will do.
+_USUAL_SHARE = 0.9
+# After a jump of the area nothing enters memory for so long; a new size that stays is believed.
+_AREA_JUMP_HOLD_S = 0.3
+# An anchor is a good mask, beside a look-alike: the box of the mask and the box of mask and
+# alternative agree to this IoU at most (DAM4SAM, arXiv 2411.17576).
+_ANCHOR_MIN_IOU, _ANCHOR_MAX_AGREEMENT = 0.8, 0.7
+_ANCHOR_INTERVAL_S = 0.5  # between anchors of an object
 _SIMILAR_AREA = 0.2  # of an anchor's mask to the usual one
-# What is written in place of another object's pixels: surely not this object.
+# Logit written for pixels of another object.
 _OTHER_LOGIT = -10.0
 
 
-def admits(item: LiveObject, seen: Observation, stamp_ns: int, settings: GateSettings) -> bool:
-    """Whether the frame just judged enters the memory of an object that has one pathway.
+def may_update(
+    item: LiveObject, seen: Observation, stamp_ns: int, settings: MemorySettings
+) -> bool:
+    """Whether the frame just judged enters the memory of an object that has one hypothesis.
 
     Args:
         item: The object, brought to this frame by `confidence.update`.
@@ -35,53 +45,55 @@ def admits(item: LiveObject, seen: Observation, stamp_ns: int, settings: GateSet
         return False
     if not settings.min_confidence:
         return True
-    if _jumped(item, stamp_ns, settings):
+    if _jumped(item, stamp_ns):
         return False
-    usual = settings.relative * item.usual_confidence
-    return item.visible and item.confidence >= min(settings.min_confidence, usual)
+    mean = _USUAL_SHARE * item.mean_confidence
+    return item.visible and item.confidence >= min(settings.min_confidence, mean)
 
 
-def admits_branch(
+def may_update_hypothesis(
     item: LiveObject, seen: Observation, stamp_ns: int, settings: TrackerSettings
 ) -> bool:
-    """Whether a frame enters the memory of one pathway among several (SAM2Long, section 3.3).
+    """Whether a frame enters the memory of one hypothesis among several (SAM2Long, section 3.3).
 
-    How sure the object is does not matter here: that is what the pathways are to find out.
+    How sure the object is does not matter here: that is what the hypotheses are to find out.
     """
-    if item.changed or not _shows(seen, settings.gate):
+    if item.changed or not _shows(seen, settings.memory):
         return False
-    if not settings.gate.min_confidence:
+    if not settings.memory.min_confidence:
         return True
-    return not covers_image(item, seen, settings) and not _jumped(item, stamp_ns, settings.gate)
+    return not covers_image(item, seen, settings) and not _jumped(item, stamp_ns)
 
 
-def _shows(seen: Observation, settings: GateSettings) -> bool:
+def _shows(seen: Observation, settings: MemorySettings) -> bool:
     """Whether the network says that a frame shows the object."""
     if not settings.min_iou:
         return True
     return seen.object_score > 0.0 and seen.iou >= settings.min_iou
 
 
-def _jumped(item: LiveObject, stamp_ns: int, settings: GateSettings) -> bool:
+def _jumped(item: LiveObject, stamp_ns: int) -> bool:
     """Whether the area of the mask jumped a moment ago."""
-    return 0 <= (stamp_ns - item.jumped_ns) / 1e9 < settings.area_jump_hold_s
+    return 0 <= (stamp_ns - item.jumped_ns) / 1e9 < _AREA_JUMP_HOLD_S
 
 
-def is_anchor(item: LiveObject, seen: Observation, stamp_ns: int, settings: GateSettings) -> bool:
+def is_anchor(
+    item: LiveObject, seen: Observation, stamp_ns: int, settings: MemorySettings
+) -> bool:
     """Whether an admitted frame shows the object well while something alike is in view."""
     return (
         settings.anchors > 0
         and settings.min_confidence > 0.0
-        and seen.iou >= settings.anchor_min_iou
-        and seen.agreement <= settings.anchor_max_agreement
-        and abs(seen.coverage - item.usual_coverage) <= _SIMILAR_AREA * item.usual_coverage
-        and abs(stamp_ns - item.anchored_ns) / 1e9 >= settings.anchor_interval_s
+        and seen.iou >= _ANCHOR_MIN_IOU
+        and seen.agreement <= _ANCHOR_MAX_AGREEMENT
+        and abs(seen.coverage - item.mean_coverage) <= _SIMILAR_AREA * item.mean_coverage
+        and abs(stamp_ns - item.anchored_ns) / 1e9 >= _ANCHOR_INTERVAL_S
     )
 
 
-def learn_usual(item: LiveObject, seen: Observation) -> None:
-    """Let an admitted frame move what is usual for an object."""
-    item.usual_coverage += USUAL_RATE * (seen.coverage - item.usual_coverage)
+def update_mean_coverage(item: LiveObject, seen: Observation) -> None:
+    """Move the running mean of the area of an object by a frame that entered memory."""
+    item.mean_coverage += MEAN_RATE * (seen.coverage - item.mean_coverage)
 
 
 def exclude_others(logits: torch.Tensor, owners: torch.Tensor, best: torch.Tensor) -> torch.Tensor:
@@ -90,7 +102,7 @@ def exclude_others(logits: torch.Tensor, owners: torch.Tensor, best: torch.Tenso
     Of what lies in front of something much larger neither loses pixels.
 
     Args:
-        logits: (B, h, w) float32 masks of pathways.
+        logits: (B, h, w) float32 masks of hypotheses.
         owners: (B,) int64 object of each.
         best: (N, h, w) float32 masks of the objects, as published.
     """
@@ -107,11 +119,11 @@ def exclude_others(logits: torch.Tensor, owners: torch.Tensor, best: torch.Tenso
     return cut
 
 
-def write(
+def update_memory(
     memory: ObjectMemory,
     model: Model,
     items: Sequence[LiveObject],
-    alive: Survivors,
+    alive: KeptHypotheses,
     seen: list[Observation],
     *,
     features: Features,
@@ -124,8 +136,8 @@ def write(
         memory: What is written to.
         model: Encodes masks.
         items: The objects, brought to this frame.
-        alive: What their pathways see in it.
-        seen: What was observed of each pathway.
+        alive: What their hypotheses see in it.
+        seen: What was observed of each hypothesis.
         features: Of the frame.
         record: The frame.
         settings: Which frames enter.
@@ -134,7 +146,7 @@ def write(
     if not admitted:
         return
     entries = _remember(
-        model, items, alive, admitted, features=features, exclusive=settings.gate.exclusive
+        model, items, alive, admitted, features=features, exclusive=settings.memory.exclusive
     )
     at = slots_of(items)[alive.owners[admitted]]
     memory.write_recent(at, alive.paths[admitted], record.frame_index, entries)
@@ -144,21 +156,21 @@ def write(
 
 def _admit(
     items: Sequence[LiveObject],
-    alive: Survivors,
+    alive: KeptHypotheses,
     seen: list[Observation],
     stamp_ns: int,
     settings: TrackerSettings,
 ) -> tuple[list[int], list[int]]:
     """Return which survivors enter memory, and which of these are anchors as well."""
-    rule = settings.gate
+    rule = settings.memory
     admitted: list[int] = []
     anchored: list[int] = []  # places in `admitted`
     for row, (owner, path) in enumerate(zip(alive.owners, alive.paths, strict=True)):
         item = items[owner]
-        if len(alive.branches[owner]) > 1:
-            enters = admits_branch(item, seen[row], stamp_ns, settings)
+        if len(alive.per_object[owner]) > 1:
+            enters = may_update_hypothesis(item, seen[row], stamp_ns, settings)
         else:
-            enters = admits(item, seen[row], stamp_ns, rule)
+            enters = may_update(item, seen[row], stamp_ns, rule)
         if path == 0:
             item.memory_updated = enters
         if not enters:
@@ -167,7 +179,7 @@ def _admit(
             if is_anchor(item, seen[row], stamp_ns, rule):
                 anchored.append(len(admitted))
                 item.anchored_ns = stamp_ns
-            learn_usual(item, seen[row])
+            update_mean_coverage(item, seen[row])
             item.remembered_ns = stamp_ns
         admitted.append(row)
     return admitted, anchored
@@ -176,7 +188,7 @@ def _admit(
 def _remember(
     model: Model,
     items: Sequence[LiveObject],
-    alive: Survivors,
+    alive: KeptHypotheses,
     admitted: list[int],
     *,
     features: Features,

@@ -273,7 +273,7 @@ def load_model(settings: ModelSettings) -> Model:
         model.calibration = read_calibration(
             file, model=model.name, weights_sha256=model.weights_hash, hidden_dim=model.hidden_dim
         )
-        model.looks = model.calibration.looks
+        model.projection = model.calibration.projection
     return model
 
 

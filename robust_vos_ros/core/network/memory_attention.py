@@ -3,8 +3,8 @@
 The modules and weights are SAM 2's; only the forward pass is ours, because the packaged one cannot
 mask keys, so it needs memories of equal length. For equal lengths the two agree to rounding.
 
-Shape legend: B batch (objects x pathways), S memory entries, N = h*w tokens of the stride-16 grid,
-P pointers, C model width, M memory width, K keys.
+Shape legend: B batch (objects x hypotheses), S memory entries, N = h*w tokens of the stride-16
+grid, P pointers, C model width, M memory width, K keys.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from robust_vos_ros.core.confidence.calibration import Calibration
 from robust_vos_ros.core.network import memory_attention
 from robust_vos_ros.core.network.object_calibration import DensePrompt, ObjectCalibration
 from robust_vos_ros.core.network.object_proxies import Proxies
-from robust_vos_ros.core.reid.appearance import LooksMap
+from robust_vos_ros.core.reid.appearance import Projection
 from robust_vos_ros.core.types import Candidates, Clicks, Features, MemoryView
 
 # Mask logits of an object that is not there.
@@ -56,7 +56,7 @@ class Model:
         adapter: Low-rank adapters of the memory attention; `core/adapters/files.py` attaches them
             and keeps the parameters that they replace in `adapter_originals`.
         calibration: From evidence to probabilities; None = what the network says.
-        looks: Where looks are compared; None = as they are.
+        projection: The space that appearance embeddings are compared in; None = their own.
         adapter_name: Of the file the adapter came from, `none` without one.
     """
 
@@ -81,7 +81,7 @@ class Model:
         self.object_calibration: ObjectCalibration | None = net.object_calibration
         self.adapter: Moga | None = None
         self.calibration: Calibration | None = None
-        self.looks: LooksMap | None = None
+        self.projection: Projection | None = None
         self.adapter_originals: dict[str, torch.Tensor] = {}
         self.adapter_name = 'none'
         self._dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
@@ -134,7 +134,7 @@ class Model:
             features: The encoded image.
             view: Memory of B objects.
             sampling: In training, see `Moga.gates`; `groups` as well.
-            shares: Where objects have several pathways, see `Moga.gates`.
+            shares: Where objects have several hypotheses, see `Moga.gates`.
         """
         if self.adapter is None or view is None:
             return None
@@ -188,7 +188,7 @@ class Model:
         previous_logits: torch.Tensor,
         *,
         group: torch.Tensor | None = None,
-        lead: torch.Tensor | None = None,
+        is_best: torch.Tensor | None = None,
     ) -> DensePrompt | None:
         """Correlate B objects with their references and set them apart from each other.
 
@@ -199,13 +199,13 @@ class Model:
                 object calibration.
             previous_logits: (B, 1, 4h, 4w) mask of the frame before.
             group: (B,) int64 image of each object; None = one image.
-            lead: (B,) bool, which rows others see; None = all.
+            is_best: (B,) bool, which rows others see; None = all.
         """
         if self.object_calibration is None:
             return None
         assert features.embedded is not None, '`encode` made it'
         result: DensePrompt = self.object_calibration(
-            features.embedded, pix, references, previous_logits, group=group, lead=lead
+            features.embedded, pix, references, previous_logits, group=group, is_best=is_best
         )
         return result
 
@@ -226,7 +226,7 @@ class Model:
         raw = self.predict(
             features, pix, clicks, previous_logits, dense=dense, multimask=multimask
         )
-        return self.hide_absent(raw, raw.object_scores > 0)
+        return self.suppress_absent(raw, raw.object_scores > 0)
 
     def predict(
         self,
@@ -278,7 +278,7 @@ class Model:
         pointers = net.obj_ptr_proj(tokens).float().expand(-1, ious.shape[1], -1)
         return Candidates(logits.float(), ious.float(), scores.float()[:, 0], pointers)
 
-    def hide_absent(self, raw: Candidates, visible: torch.Tensor) -> Candidates:
+    def suppress_absent(self, raw: Candidates, visible: torch.Tensor) -> Candidates:
         """Replace masks and pointers of objects that are not there.
 
         Args:

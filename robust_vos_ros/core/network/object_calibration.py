@@ -124,7 +124,7 @@ class ObjectCalibration(nn.Module):
         previous: torch.Tensor,
         *,
         group: torch.Tensor | None = None,
-        lead: torch.Tensor | None = None,
+        is_best: torch.Tensor | None = None,
     ) -> DensePrompt:
         """Calibrate B objects in their images.
 
@@ -134,7 +134,7 @@ class ObjectCalibration(nn.Module):
             references: R = `NUM_REFERENCES` of B objects each.
             previous: (B, 1, 4h, 4w) mask logits of the frame before.
             group: (B,) int64 image of each object, whose objects see each other; None = one image.
-            lead: (B,) bool, which rows others see: of several hypotheses of an object the best;
+            is_best: (B,) bool, which rows others see: of several hypotheses of an object the best;
                 None = all.
         """
         size = embedded.shape[-2:]
@@ -147,7 +147,7 @@ class ObjectCalibration(nn.Module):
         for index, (calibrator, decoder) in enumerate(
             zip(self.calibrators, self.decoders, strict=True)
         ):
-            code = calibrator(proto, references, group, lead)
+            code = calibrator(proto, references, group, is_best)
             proto = proto + proto * code[:, :, None, None]
             if index == len(self.decoders) - 1:  # low-level features join once more
                 assert self.rejoin is not None, 'cascades need it'
@@ -225,10 +225,10 @@ class ObjectCalibrator(nn.Module):
         proto: torch.Tensor,
         references: Sequence[Proxies],
         group: torch.Tensor | None,
-        lead: torch.Tensor | None,
+        is_best: torch.Tensor | None,
     ) -> torch.Tensor:
         """Return (B, C) codes; arguments as in `ObjectCalibration.forward`."""
-        others = max_over_group(self.aggregate(proto), group, lead) - proto
+        others = max_over_group(self.aggregate(proto), group, is_best) - proto
         codes = [self.of_object(proto.flatten(2)), self.of_others(others.flatten(2))]
         if self.uses_proxies:
             centers = torch.cat([r.centers[:, 0] for r in references], dim=1).transpose(1, 2)

@@ -219,21 +219,21 @@ class ResidualBlock(nn.Module):
 
 
 def max_over_group(
-    x: torch.Tensor, group: torch.Tensor | None, lead: torch.Tensor | None
+    x: torch.Tensor, group: torch.Tensor | None, is_best: torch.Tensor | None
 ) -> torch.Tensor:
-    """Return for each row the channel-wise maximum over the leading rows of its group.
+    """Return for each row the channel-wise maximum over the best rows of its group.
 
     Args:
         x: (B, C, H, W).
         group: (B,) int64, any numbers; None = all rows are one group.
-        lead: (B,) bool, each group has at least one; None = all rows lead.
+        is_best: (B,) bool, each group has at least one; None = all rows.
     """
     if group is None:
-        return (x if lead is None else x[lead]).amax(dim=0, keepdim=True)
+        return (x if is_best is None else x[is_best]).amax(dim=0, keepdim=True)
     out = torch.empty_like(x)
     for number in group.unique().tolist():  # over images, not objects
         rows = (group == number).nonzero()[:, 0]
-        leading = x[rows] if lead is None else x[rows[lead[rows]]]
+        leading = x[rows] if is_best is None else x[rows[is_best[rows]]]
         most = leading.amax(dim=0, keepdim=True)
         out = out.index_put((rows,), most.expand(len(rows), -1, -1, -1))
     return out

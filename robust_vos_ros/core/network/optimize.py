@@ -72,7 +72,7 @@ def _pairs(net: nn.Module, first: type, second: type) -> list[tuple[Any, int]]:
 
 
 class _ClampedConv(nn.Module):
-    """A convolution whose result is clamped to [0, 6] as it is written: ReLU6 for nothing."""
+    """A convolution that clamps its output to [0, 6] as it writes it: ReLU6 at no cost."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Re-identification: what objects look like, and which one is which.
 
-appearance   `Looks` describes masks, `Prototypes` remember them per object
+appearance   `AppearanceEmbedder` describes masks, `Gallery` remember them per object
 association  compare masks with objects; two objects are not the same thing
 redetection  look for objects out of sight in the whole image
 """

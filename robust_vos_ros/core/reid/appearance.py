@@ -1,4 +1,4 @@
-"""What a masked part of an image looks like: one short vector per mask.
+"""Appearance embeddings of masks, and the gallery of embeddings of each object.
 
 The mean of fine features and colours over the mask, less that of the whole image, which takes most
 of the light and the weather out. A linear map fitted with the calibration (discriminant analysis:
@@ -21,8 +21,8 @@ _EPS = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class LooksMap:
-    """Where looks are compared.
+class Projection:
+    """A linear map to the space that embeddings are compared in.
 
     Attributes:
         center: (D,) float32, subtracted first.
@@ -39,32 +39,32 @@ class LooksMap:
         return hashlib.sha256(data).hexdigest()[:12]
 
 
-class Looks:
-    """Describes masks.
+class AppearanceEmbedder:
+    """Embeds masks.
 
     Args:
         hidden_dim: C of the network, whose finer features are C/8 and C/4 wide.
         device: Where features live.
-        chart: A fitted map; None = compare as is.
+        chart: A fitted projection; None = no projection.
 
     Attributes:
-        dim: E, length of a description.
-        name: Of the map; descriptions of different maps cannot be compared.
+        dim: E, width of an embedding.
+        name: Of the projection; embeddings of different ones cannot be compared.
     """
 
-    def __init__(self, hidden_dim: int, device: torch.device, chart: LooksMap | None) -> None:
-        self.dim = num_measures(hidden_dim)
+    def __init__(self, hidden_dim: int, device: torch.device, chart: Projection | None) -> None:
+        self.dim = feature_map_width(hidden_dim)
         self.name = 'none'
         self._chart = None
         if chart is not None:
             self.dim, self.name = chart.matrix.shape[1], chart.name()
-            self._chart = LooksMap(chart.center.to(device), chart.matrix.to(device))
+            self._chart = Projection(chart.center.to(device), chart.matrix.to(device))
 
-    def describe(self, planes: torch.Tensor, mask_logits: torch.Tensor) -> torch.Tensor:
-        """Return what masks look like.
+    def embed_masks(self, planes: torch.Tensor, mask_logits: torch.Tensor) -> torch.Tensor:
+        """Return the appearance embeddings of masks.
 
         Args:
-            planes: Of the image, from `measure`.
+            planes: Of the image, from `feature_map`.
             mask_logits: (N, h, w) float32, above 0 is object.
 
         Returns:
@@ -73,11 +73,11 @@ class Looks:
         inside = (mask_logits > 0).float().flatten(1)
         return self._compress(average(planes, inside)) * inside.amax(dim=1, keepdim=True)
 
-    def survey(self, planes: torch.Tensor, radius: float) -> torch.Tensor:
-        """Return what each place of an image looks like, as if a thing of some size were there.
+    def embed_places(self, planes: torch.Tensor, radius: float) -> torch.Tensor:
+        """Return an embedding per place of an image, as of an object of a given size there.
 
         Args:
-            planes: Of the image, from `measure`.
+            planes: Of the image, from `feature_map`.
             radius: Of the things, in cells of the planes; squares that fit into them are used.
 
         Returns:
@@ -90,20 +90,20 @@ class Looks:
         return self._compress(means.permute(1, 2, 0))
 
     def _compress(self, means: torch.Tensor) -> torch.Tensor:
-        """Return (..., E) descriptions of (..., D) means."""
+        """Return (..., E) embeddings of (..., D) means."""
         if self._chart is None:
             return _unit(means)
         with torch.autocast(means.device.type, enabled=False):
             return _unit((means - self._chart.center) @ self._chart.matrix)
 
 
-def num_measures(hidden_dim: int) -> int:
-    """Return D, how many numbers `measure` gives for a network of width C."""
+def feature_map_width(hidden_dim: int) -> int:
+    """Return D, how many channels `feature_map` has for a network of width C."""
     return hidden_dim // 8 + hidden_dim // 4 + _COLORS
 
 
-def measure(features: Features, image: torch.Tensor) -> torch.Tensor:
-    """Return what is compared of an image, less the mean over the image.
+def feature_map(features: Features, image: torch.Tensor) -> torch.Tensor:
+    """Return the features and colours that embeddings are made of, less their mean over the image.
 
     Args:
         features: Of the image.
@@ -133,76 +133,81 @@ def _unit(x: torch.Tensor) -> torch.Tensor:
 
 _NUM_CLUSTERS = 16
 _NUM_SAMPLES = 256  # frames remembered per object
-_NUM_TRUSTED = 8  # looks that were pointed at, or seen just after: the first one, the newest ones
-_NUM_ROUNDS = 4  # of Lloyd's algorithm, from the prototypes there are
-_STATE = ('centers', 'samples', 'counts', 'trusted', 'trusted_counts')
+_NUM_VERIFIED = 8  # verified exemplars: the first one and the newest ones
+_NUM_ROUNDS = 4  # of Lloyd's algorithm, from the present centers
+_STATE = ('centers', 'samples', 'counts', 'verified', 'verified_counts')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Likenesses:
-    """How much N masks look like their objects; NaN = nothing is known, or the mask is empty.
+class Similarities:
+    """How similar N masks are to their objects; NaN = nothing is known, or the mask is empty.
 
     Attributes:
-        similarity: (N,) float32 cosine to the nearest prototype.
-        lead: (N,) by how much that is more than to any other object it could be, or than 0.
-        verified: (N,) cosine to the nearest look that was pointed at, or seen just after.
+        similarity: (N,) float32 cosine to the nearest center of the gallery.
+        similarity_margin: (N,) its lead over the most similar other object, or over 0.
+        verified: (N,) cosine to the nearest verified exemplar.
     """
 
     similarity: torch.Tensor
-    lead: torch.Tensor
+    similarity_margin: torch.Tensor
     verified: torch.Tensor
 
 
-class Prototypes:
-    """Prototypes of all objects, one preallocated row per slot.
+class Gallery:
+    """Embeddings of all objects, one preallocated row per slot.
+
+    A row holds K-means centers of up to 256 frames that surely show the object, after the adaptive
+    object proxy of "Towards Robust Video Object Segmentation with Adaptive Object Calibration"
+    (arXiv 2207.00887, section 3.2), and verified exemplars: what a user pointed at, and what was
+    seen just after. Only these are known to be the object; they tell whether a frame may be added.
 
     Args:
         capacity: Number of slots.
-        dim: E, length of a description.
-        device: Where descriptions live.
+        dim: E, width of an embedding.
+        device: Where embeddings live.
     """
 
     def __init__(self, capacity: int, dim: int, device: torch.device) -> None:
         self.centers = torch.zeros(capacity, _NUM_CLUSTERS + 1, dim, device=device)
         self.samples = torch.zeros(capacity, _NUM_SAMPLES, dim, device=device)
         self.counts = torch.zeros(capacity, dtype=torch.int64)
-        self.trusted = torch.zeros(capacity, _NUM_TRUSTED, dim, device=device)
-        self.trusted_counts = torch.zeros(capacity, dtype=torch.int64)
+        self.verified = torch.zeros(capacity, _NUM_VERIFIED, dim, device=device)
+        self.verified_counts = torch.zeros(capacity, dtype=torch.int64)
 
     def clear(self, slot: int) -> None:
-        """Forget how an object looks."""
-        self.counts[slot] = self.trusted_counts[slot] = 0
-        self.trusted[slot] = 0.0
+        """Empty the gallery of an object."""
+        self.counts[slot] = self.verified_counts[slot] = 0
+        self.verified[slot] = 0.0
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return a copy of everything, which `resume` takes."""
         return {name: getattr(self, name).cpu().clone() for name in _STATE}
 
     def resume(self, state: dict[str, torch.Tensor]) -> None:
-        """Become the prototypes whose `state` this was."""
+        """Become the gallery whose `state` this was."""
         for name in _STATE:
             getattr(self, name).copy_(state[name])
 
-    def trust(self, slot: int, look: torch.Tensor) -> float:
-        """Return the cosine of a look to the nearest trusted one; 0 = there is none."""
-        return float((self.trusted[slot] @ look).max())
+    def compare_verified(self, slot: int, embedding: torch.Tensor) -> float:
+        """Return the cosine to the nearest verified exemplar; 0 = there is none."""
+        return float((self.verified[slot] @ embedding).max())
 
-    def learn(self, slot: int, look: torch.Tensor, *, trusted: bool = False) -> None:
-        """Learn from a frame that surely shows the object.
+    def learn(self, slot: int, embedding: torch.Tensor, *, verified: bool = False) -> None:
+        """Add a frame that surely shows the object.
 
         Args:
             slot: Row of the object.
-            look: (E,) from `Looks.describe`, of a mask that is not empty.
-            trusted: Whether a user pointed at it in this frame, or just before.
+            embedding: (E,) from `AppearanceEmbedder.embed_masks`, of a mask that is not empty.
+            verified: Whether a user pointed at the object in this frame, or just before.
         """
-        if trusted:
-            self._trust(slot, look)
+        if verified:
+            self._add_verified(slot, embedding)
         count = int(self.counts[slot])
-        self.samples[slot, count % _NUM_SAMPLES] = look
+        self.samples[slot, count % _NUM_SAMPLES] = embedding
         self.counts[slot] = count + 1
         samples = self.samples[slot, : min(_NUM_SAMPLES, count + 1)]
-        if count < _NUM_CLUSTERS:  # each frame is a prototype of its own
-            self.centers[slot, count:-1] = look
+        if count < _NUM_CLUSTERS:  # each frame is a center of its own
+            self.centers[slot, count:-1] = embedding
         else:
             self._cluster(slot, samples)
         self.centers[slot, -1] = _unit(samples.mean(dim=0))
@@ -210,43 +215,43 @@ class Prototypes:
     def compare(
         self,
         slots: torch.Tensor,
-        looks: torch.Tensor,
+        embeddings: torch.Tensor,
         rivals: torch.Tensor,
         could_be: torch.Tensor,
-    ) -> Likenesses:
-        """Return how much masks look like their objects.
+    ) -> Similarities:
+        """Compare masks with the galleries of their objects.
 
         Args:
             slots: (N,) int64 rows of the objects.
-            looks: (N, E) from `Looks.describe`.
+            embeddings: (N, E) from `AppearanceEmbedder.embed_masks`.
             rivals: (M,) int64 rows of all objects there are.
             could_be: (N, M) bool, whether a mask can be that object by its size.
         """
-        with torch.autocast(looks.device.type, enabled=False):
-            cosine = (self.centers[rivals] @ looks.T).amax(dim=1).T
-            own = (self.centers[slots] @ looks[:, :, None])[..., 0].amax(dim=1)
-            verified = (self.trusted[slots] @ looks[:, :, None])[..., 0].amax(dim=1)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            cosine = (self.centers[rivals] @ embeddings.T).amax(dim=1).T
+            own = (self.centers[slots] @ embeddings[:, :, None])[..., 0].amax(dim=1)
+            verified = (self.verified[slots] @ embeddings[:, :, None])[..., 0].amax(dim=1)
         others = (rivals[None] != slots[:, None]) & (self.counts[rivals.cpu()] > 0)[None]
-        others = others.to(looks.device) & could_be
+        others = others.to(embeddings.device) & could_be
         rival = torch.where(others, cosine, 0.0).amax(dim=1).clamp(min=0.0)
-        shown = (looks != 0).any(dim=1)
-        known = (self.counts[slots.cpu()] > 0).to(looks.device) & shown
-        shown &= (self.trusted_counts[slots.cpu()] > 0).to(looks.device)
+        shown = (embeddings != 0).any(dim=1)
+        known = (self.counts[slots.cpu()] > 0).to(embeddings.device) & shown
+        shown &= (self.verified_counts[slots.cpu()] > 0).to(embeddings.device)
         nan = torch.full_like(own, float('nan'))
-        return Likenesses(
+        return Similarities(
             torch.where(known, own, nan),
             torch.where(known, own - rival, nan),
             torch.where(shown, verified, nan),
         )
 
-    def _trust(self, slot: int, look: torch.Tensor) -> None:
-        count = int(self.trusted_counts[slot])
-        place = count if count < _NUM_TRUSTED else 1 + (count - 1) % (_NUM_TRUSTED - 1)
-        self.trusted[slot, place] = look
-        self.trusted_counts[slot] = count + 1
+    def _add_verified(self, slot: int, embedding: torch.Tensor) -> None:
+        count = int(self.verified_counts[slot])
+        place = count if count < _NUM_VERIFIED else 1 + (count - 1) % (_NUM_VERIFIED - 1)
+        self.verified[slot, place] = embedding
+        self.verified_counts[slot] = count + 1
 
     def _cluster(self, slot: int, samples: torch.Tensor) -> None:
-        """Move the prototypes to the frames remembered."""
+        """Update the centers by K-means over the samples."""
         centers = self.centers[slot, :-1]
         for _ in range(_NUM_ROUNDS):
             with torch.autocast(samples.device.type, enabled=False):

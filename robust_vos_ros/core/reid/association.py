@@ -1,4 +1,8 @@
-"""What is known of how objects look: learned, compared, and searched for in an image."""
+"""Which mask shows which object, judged by appearance.
+
+Masks are compared with the galleries of objects; of two objects on the same thing one is
+suppressed; candidates are associated with unseen objects.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +14,19 @@ import numpy as np
 import torch
 
 from robust_vos_ros.core.confidence.evidence import Observation, much_smaller, observe
-from robust_vos_ros.core.memory.hypotheses import Survivors
+from robust_vos_ros.core.memory.hypotheses import KeptHypotheses
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, slots_of
-from robust_vos_ros.core.reid.appearance import Likenesses, Looks, Prototypes
+from robust_vos_ros.core.reid.appearance import AppearanceEmbedder, Gallery, Similarities
 from robust_vos_ros.core.segmentation import Segments
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import ObjectState, TrackResult
 
-_LEARN_EVERY_S = 0.5  # between frames that prototypes are learned from
+_LEARN_EVERY_S = 0.5  # between frames that enter a gallery
 _LEARN_MIN_CONFIDENCE = 0.75
-_LEARN_AFTER_S = 3.0  # of being seen again: a look-alike has gone by then, mostly
-_SHOWN_S = 1.75  # after a prompt a mask is believed to be on what was pointed at
-_USUAL_RATE = 0.2
+_LEARN_AFTER_S = 3.0  # after an object was seen again: by then most look-alikes are gone
+_SHOWN_S = 1.75  # after a prompt a mask counts as verified
+_MEAN_RATE = 0.2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Scene:
     """A frame, and all objects there are.
 
     Attributes:
-        planes: Of the image, from `core.reid.appearance.measure`.
+        planes: Of the image, from `feature_map`.
         live: All objects, brought to this frame.
     """
 
@@ -38,69 +42,69 @@ class Scene:
     live: list[LiveObject]
 
 
-class Likeness:
-    """How all objects look.
+class Reidentifier:
+    """Compares masks with all objects, and learns their appearance.
 
     Args:
-        model: The network, with the map that looks are compared in.
+        model: The network, with the projection of embeddings.
         capacity: Number of slots.
     """
 
     def __init__(self, model: Model, capacity: int) -> None:
-        self.looks = Looks(model.hidden_dim, model.device, model.looks)
-        self.prototypes = Prototypes(capacity, self.looks.dim, model.device)
+        self.embedder = AppearanceEmbedder(model.hidden_dim, model.device, model.projection)
+        self.gallery = Gallery(capacity, self.embedder.dim, model.device)
 
-    def start(self, item: LiveObject, look: torch.Tensor, stamp_ns: int) -> None:
-        """Learn a look that the user has pointed at."""
-        self.prototypes.learn(item.slot, look, trusted=True)
+    def start(self, item: LiveObject, embedding: torch.Tensor, stamp_ns: int) -> None:
+        """Add what a user has pointed at as a verified exemplar."""
+        self.gallery.learn(item.slot, embedding, verified=True)
         item.learned_ns = item.shown_ns = stamp_ns
 
     def learn(
         self,
         items: Sequence[LiveObject],
-        looks: torch.Tensor,
+        embeddings: torch.Tensor,
         stamp_ns: int,
         min_similarity: float,
     ) -> None:
-        """Learn how objects look from frames that surely show them, now and then.
+        """Add frames that surely show objects to their galleries, every half second at most.
 
         Args:
             items: N objects.
-            looks: (N, E) of their masks.
+            embeddings: (N, E) of their masks.
             stamp_ns: Of the frame.
-            min_similarity: To a look that was pointed at, or seen just after that: else a mask
-                that slid to another thing would make that thing the most alike one.
+            min_similarity: To a verified exemplar. Otherwise a mask that slid to another thing
+                would add that thing to the gallery.
         """
-        for item, look in zip(items, looks, strict=True):
+        for item, embedding in zip(items, embeddings, strict=True):
             if not _shows_surely(item, stamp_ns):
                 continue
             shown = item.shown_ns is not None and stamp_ns - item.shown_ns <= _SHOWN_S * 1e9
-            if not shown and self.prototypes.trust(item.slot, look) < min_similarity:
+            if not shown and self.gallery.compare_verified(item.slot, embedding) < min_similarity:
                 continue
-            _learn_usual(item)
-            self.prototypes.learn(item.slot, look, trusted=shown)
+            _update_mean_similarity(item)
+            self.gallery.learn(item.slot, embedding, verified=shown)
             item.learned_ns = stamp_ns
 
     def compare(
         self, items: Sequence[LiveObject], mask_logits: torch.Tensor, scene: Scene
-    ) -> Likenesses:
-        """Return how much (N, h, w) masks look like N objects, see `Prototypes.compare`."""
-        looks = self.looks.describe(scene.planes, mask_logits)
-        return self.compare_looks(slots_of(items), looks, mask_logits, scene.live)
+    ) -> Similarities:
+        """Return how similar (N, h, w) masks are to N objects, see `Gallery.compare`."""
+        embeddings = self.embedder.embed_masks(scene.planes, mask_logits)
+        return self.compare_embeddings(slots_of(items), embeddings, mask_logits, scene.live)
 
-    def compare_looks(
+    def compare_embeddings(
         self,
         slots: np.ndarray,
-        looks: torch.Tensor,
+        embeddings: torch.Tensor,
         mask_logits: torch.Tensor,
         live: Sequence[LiveObject],
-    ) -> Likenesses:
-        """Compare (N, E) looks of (N, h, w) masks with the objects in N slots, as `compare`."""
+    ) -> Similarities:
+        """Compare (N, E) embeddings of (N, h, w) masks with the objects of N slots."""
         areas = (mask_logits > 0).float().mean(dim=(1, 2))
-        usual = torch.tensor([item.usual_coverage for item in live], device=areas.device)
-        could_be = ~(much_smaller(areas, usual) | much_smaller(usual, areas).T)
+        mean = torch.tensor([item.mean_coverage for item in live], device=areas.device)
+        could_be = ~(much_smaller(areas, mean) | much_smaller(mean, areas).T)
         own, rivals = torch.from_numpy(slots), torch.from_numpy(slots_of(live))
-        return self.prototypes.compare(own, looks, rivals, could_be)
+        return self.gallery.compare(own, embeddings, rivals, could_be)
 
 
 def _shows_surely(item: LiveObject, stamp_ns: int) -> bool:
@@ -116,48 +120,48 @@ def _shows_surely(item: LiveObject, stamp_ns: int) -> bool:
     )
 
 
-def _learn_usual(item: LiveObject) -> None:
-    """Let the newest frame move what the similarity of an object usually is."""
+def _update_mean_similarity(item: LiveObject) -> None:
+    """Move the running mean of the similarity of an object by the newest frame."""
     similarity = item.evidence.similarity if item.evidence else math.nan
     if math.isnan(similarity):
         return
-    known = not math.isnan(item.usual_similarity)
-    usual = item.usual_similarity if known else similarity
-    usual += _USUAL_RATE * (similarity - usual)
-    item.usual_similarity = max(-1.0, min(1.0, usual))  # a cosine is rounded
+    known = not math.isnan(item.mean_similarity)
+    mean = item.mean_similarity if known else similarity
+    mean += _MEAN_RATE * (similarity - mean)
+    item.mean_similarity = max(-1.0, min(1.0, mean))  # a cosine is rounded
 
 
-_IN_VIEW = 0.2  # likeness that being in view is worth
+_IN_VIEW = 0.2  # added to the similarity of an object that was visible in the frame before
 _HIDDEN_SCORE = -1.0  # object score of a mask that belongs to another object
 
 
-def settle(
+def suppress_duplicates(
     model: Model,
-    alive: Survivors,
+    alive: KeptHypotheses,
     seen: list[Observation],
     duplicate_iou: float,
     visible: Sequence[bool],
 ) -> list[Observation]:
-    """Take away the mask of objects that are where another one is.
+    """Remove the masks of objects that lie on another object.
 
     Args:
         model: Knows what an absent object looks like.
-        alive: What every pathway sees; the masks of losers are replaced.
+        alive: What every hypothesis sees; the masks of losers are replaced.
         seen: What was observed of each.
-        duplicate_iou: As in `find_losers`; `visible` as well.
+        duplicate_iou: As in `find_duplicates`; `visible` as well.
 
     Returns:
         What is observed of each after that.
     """
     first = np.flatnonzero(alive.paths == 0)
     masks = alive.kept.mask_logits[torch.from_numpy(first), 0] > 0
-    lost = find_losers(masks, [seen[row] for row in first], duplicate_iou, visible)
+    lost = find_duplicates(masks, [seen[row] for row in first], duplicate_iou, visible)
     if not lost.any():
         return seen
     stays = np.ones(len(seen), bool)
     stays[first[lost]] = False
     here = torch.from_numpy(stays).to(model.device)
-    hidden = model.hide_absent(alive.kept, here)
+    hidden = model.suppress_absent(alive.kept, here)
     scores = torch.where(here, hidden.object_scores, _HIDDEN_SCORE)
     alive.kept = dataclasses.replace(hidden, object_scores=scores)
     return [
@@ -166,7 +170,7 @@ def settle(
     ]
 
 
-def find_losers(
+def find_duplicates(
     masks: torch.Tensor,
     seen: Sequence[Observation],
     duplicate_iou: float,
@@ -179,7 +183,7 @@ def find_losers(
         seen: What was observed of each.
         duplicate_iou: IoU from which on two masks show the same thing; 1 = never.
         visible: Whether each was in view in the frame before; such a one has the better claim
-            where likeness is about equal.
+            where similarities are about equal.
 
     Returns:
         (N,) bool.
@@ -200,8 +204,8 @@ def find_losers(
 
 
 def _claim(seen: Observation) -> float:
-    alike = 1.0 if math.isnan(seen.similarity) else seen.similarity
-    return alike + 0.1 * seen.iou  # likeness decides, predicted IoU only between equals
+    similarity = 1.0 if math.isnan(seen.similarity) else seen.similarity
+    return similarity + 0.1 * seen.iou  # similarity decides, predicted IoU between equals
 
 
 # A candidate that shares this much of its area with an object in view is that object.
@@ -209,7 +213,7 @@ _MAX_SHARED = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Reseeded:
+class Reinitialization:
     """What came of candidates.
 
     Attributes:
@@ -237,24 +241,24 @@ class Candidate:
     similarity: float
 
 
-def judge(
+def associate(
     items: list[LiveObject],
     segments: list[Segments],
-    likeness: Likeness,
+    reidentifier: Reidentifier,
     scene: Scene,
     settings: TrackerSettings,
     *,
     shown: torch.Tensor,
     min_similarity: float,
 ) -> tuple[list[Candidate], list[str]]:
-    """Choose at most one candidate per object, and one object per candidate, by likeness.
+    """Choose at most one candidate per object, and one object per candidate, by similarity.
 
     Args:
         items: Object that each prompt is meant for.
         segments: The segmented prompts.
-        likeness: Knows how the objects look.
+        reidentifier: Compares masks with objects.
         scene: The frame they were segmented in.
-        settings: Whether looks are verified, and how large a mask may be.
+        settings: Whether appearance is verified, and how large a mask may be.
         shown: (K, h, w) logits of the objects in view.
         min_similarity: How alike a candidate has to be.
 
@@ -264,28 +268,28 @@ def judge(
     good, rejected = [], []
     for group in segments:
         owners = [items[row] for row in group.rows]
-        alike = likeness.compare(owners, group.kept.mask_logits[:, 0], scene)
+        similarities = reidentifier.compare(owners, group.kept.mask_logits[:, 0], scene)
         for place, (item, seen) in enumerate(
-            zip(owners, observe(group.kept, alike=alike), strict=True)
+            zip(owners, observe(group.kept, similarities=similarities), strict=True)
         ):
             kept, similarity = group.kept.rows(torch.tensor([place])), seen.similarity
             limit = max(settings.max_coverage, item.prompted_coverage)
             if not 0.0 < seen.coverage <= limit:
                 rejected.append(f'{item.object_id!r}: a mask of {seen.coverage:.0%} of the image')
             elif settings.reacquire.verify and similarity < min_similarity:
-                rejected.append(f'{item.object_id!r}: likeness {similarity:.2f}')
+                rejected.append(f'{item.object_id!r}: similarity {similarity:.2f}')
             else:
                 spatial, misfit = group.spatial[place : place + 1], [group.misfit[place]]
                 segment = Segments([group.rows[place]], kept, spatial, misfit)
                 good.append(Candidate(item, segment, similarity))
-    # What is not known to differ counts as just alike enough.
+    # A candidate of unknown similarity ranks as if it just passed.
     unknown = min_similarity
     good.sort(key=lambda c: -(unknown if math.isnan(c.similarity) else c.similarity))
     accepted: list[Candidate] = []
     for candidate in good:
         mask = candidate.segment.kept.mask_logits[:, 0]
         if any(candidate.item is other.item for other in accepted):
-            rejected.append(f'{candidate.item.object_id!r}: another candidate is more alike')
+            rejected.append(f'{candidate.item.object_id!r}: another candidate is more similar')
         elif _shared(mask[0], shown) > _MAX_SHARED:
             rejected.append(f'{candidate.item.object_id!r}: this is another object')
         else:

@@ -1,9 +1,9 @@
-"""Look for objects that are out of sight in the whole image, by what they look like.
+"""Re-detect unseen objects in the whole image by their appearance.
 
-The network looks for an object where its memory leads it. What came back elsewhere, or turned, it
-may miss. A search points at the most alike place as a detector would; what is segmented there is
-remembered if it is alike, and the next frame is tracked from it. Whether that is believed is
-decided as for every other mask.
+Memory makes the network look where the object was; it may miss one that came back elsewhere, or
+turned. Re-detection proposes the most similar place, segments it, and seeds the memory of the
+object with the mask if that is similar enough. The next frames decide whether the object is back,
+as for every other mask.
 """
 
 from __future__ import annotations
@@ -20,64 +20,66 @@ from robust_vos_ros.core.frames import Record
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator
-from robust_vos_ros.core.reid.appearance import Looks, Prototypes, measure
-from robust_vos_ros.core.reid.association import Likeness, Scene, judge
+from robust_vos_ros.core.reid.appearance import AppearanceEmbedder, Gallery, feature_map
+from robust_vos_ros.core.reid.association import Reidentifier, Scene, associate
 from robust_vos_ros.core.segmentation import Segmenter
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Prompt
 
+_INTERVAL_S = 0.1  # between looks for an object in the whole image
 
-def search(
+
+def redetect(
     live: list[LiveObject],
     segmenter: Segmenter,
     propagator: Propagator,
     record: Record,
     settings: TrackerSettings,
 ) -> None:
-    """Search for the objects out of sight whose turn it is.
+    """Re-detect the unseen objects that are due.
 
     Args:
         live: All objects, brought to this frame.
-        segmenter: Segments what is pointed at.
+        segmenter: Segments prompts.
         propagator: Knows the objects, and remembers what is found.
         record: The newest frame.
-        settings: How often, and how alike a find must be.
+        settings: How often, and how similar a mask must be.
     """
     rule = settings.reacquire
-    due = [item for item in live if _is_due(item, record.stamp_ns, rule.search_every_s)]
-    due = sorted(due, key=lambda item: item.searched_ns)[: rule.searches_per_frame]
+    due = [item for item in live if _is_due(item, record.stamp_ns)]
+    due = sorted(due, key=lambda item: item.redetection_ns)[: rule.redetections_per_frame]
     if not due:
         return
-    scene = Scene(measure(segmenter.encode(record), record.image), live)
+    scene = Scene(feature_map(segmenter.encode(record), record.image), live)
     shown = propagator.masks([item for item in live if item.visible])
-    boxes = guess_boxes(propagator.likeness, due, scene, shown, rule.min_similarity)
+    boxes = propose_boxes(propagator.reidentifier, due, scene, shown, rule.min_similarity)
     for item in due:
-        item.searched_ns = record.stamp_ns
+        item.redetection_ns = record.stamp_ns
     pairs = [
         (item, _point_at(item, box, record))
         for item, box in zip(due, boxes, strict=True)
         if box is not None
     ]
-    found, _ = judge(
+    found, _ = associate(
         [item for item, _ in pairs],
         segmenter.segment([prompt for _, prompt in pairs], record),
-        propagator.likeness,
+        propagator.reidentifier,
         scene,
         settings,
         shown=shown,
-        min_similarity=rule.search_similarity,
+        min_similarity=rule.redetect_similarity,
     )
     for candidate in found:
         segment = candidate.segment
-        propagator.plant(
+        propagator.seed(
             candidate.item, segmenter.encode(record), segment.kept, segment.spatial,
             record.frame_index,
         )  # fmt: skip
 
 
-def _is_due(item: LiveObject, stamp_ns: int, every_s: float) -> bool:
+def _is_due(item: LiveObject, stamp_ns: int) -> bool:
     unseen = item.state in UNSEEN_STATES and not item.visible
-    return unseen and abs(stamp_ns - item.searched_ns) / 1e9 >= every_s
+    return unseen and abs(stamp_ns - item.redetection_ns) / 1e9 >= _INTERVAL_S
 
 
 def _point_at(item: LiveObject, box: Box, record: Record) -> Prompt:
@@ -89,9 +91,9 @@ def _point_at(item: LiveObject, box: Box, record: Record) -> Prompt:
 Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the image
 
 
-def guess_box(
-    looks: Looks,
-    prototypes: Prototypes,
+def propose_box(
+    embedder: AppearanceEmbedder,
+    gallery: Gallery,
     slot: int,
     planes: torch.Tensor,
     *,
@@ -102,10 +104,10 @@ def guess_box(
     """Return the box around where an object may be; None if nothing is alike.
 
     Args:
-        looks: Describes places.
-        prototypes: Know the object.
+        embedder: Describes places.
+        gallery: What the object looks like.
         slot: Its row.
-        planes: Of the image, (D, h, w) from `core.reid.appearance.measure`.
+        planes: Of the image, (D, h, w) from `feature_map`.
         coverage: Share of the image the object used to cover.
         taken: (h, w) bool, where other objects are.
         min_similarity: What is less alike is nothing.
@@ -113,35 +115,35 @@ def guess_box(
     Returns:
         The box, within the image.
     """
-    if not prototypes.counts[slot] or not coverage:
+    if not gallery.counts[slot] or not coverage:
         return None
     height, width = taken.shape
     radius = math.sqrt(coverage * height * width / math.pi)
-    places = looks.survey(planes, radius)
-    with torch.autocast(places.device.type, enabled=False):
-        likeness = (places @ prototypes.centers[slot].T).amax(dim=2)
+    embeddings = embedder.embed_places(planes, radius)
+    with torch.autocast(embeddings.device.type, enabled=False):
+        similarity = (embeddings @ gallery.centers[slot].T).amax(dim=2)
     free = F.max_pool2d(taken[None].float(), 2)[0] == 0.0
-    likeness = torch.where(free, likeness, -1.0)
-    best = int(likeness.argmax())
-    row, column = divmod(best, likeness.shape[1])
-    if float(likeness[row, column]) < min_similarity:
+    similarity = torch.where(free, similarity, -1.0)
+    best = int(similarity.argmax())
+    row, column = divmod(best, similarity.shape[1])
+    if float(similarity[row, column]) < min_similarity:
         return None
     x, y = (2.0 * column + 0.5) / width, (2.0 * row + 0.5) / height
     across, down = radius / width, radius / height
     return max(0.0, x - across), max(0.0, y - down), min(1.0, x + across), min(1.0, y + down)
 
 
-def guess_boxes(
-    likeness: Likeness,
+def propose_boxes(
+    reidentifier: Reidentifier,
     items: Sequence[LiveObject],
     scene: Scene,
     shown: torch.Tensor,
     min_similarity: float,
 ) -> list[Box | None]:
-    """Return where objects out of sight may be, see `guess_box`.
+    """Return where objects out of sight may be, see `propose_box`.
 
     Args:
-        likeness: Knows how they look.
+        reidentifier: Knows how they look.
         items: The objects.
         scene: The frame.
         shown: (K, h, w) logits of the objects in view; where one is that is not much larger
@@ -149,15 +151,15 @@ def guess_boxes(
         min_similarity: What is less alike is nothing.
     """
     areas = (shown > 0).float().mean(dim=(1, 2))
-    usual = torch.tensor([item.usual_coverage for item in items], device=areas.device)
-    smaller = much_smaller(usual, areas)
+    mean = torch.tensor([item.mean_coverage for item in items], device=areas.device)
+    smaller = much_smaller(mean, areas)
     return [
-        guess_box(
-            likeness.looks,
-            likeness.prototypes,
+        propose_box(
+            reidentifier.embedder,
+            reidentifier.gallery,
             item.slot,
             scene.planes,
-            coverage=item.usual_coverage,
+            coverage=item.mean_coverage,
             taken=(shown[~lies_on] > 0).any(dim=0),
             min_similarity=min_similarity,
         )
