@@ -298,6 +298,7 @@ class RobustVosNode(LifecycleNode):
     def _on_clock_jump(self, _jump: Any) -> None:
         if self._configured is not None and self._activated is not None:
             self._activated.receiver.frames.clear()
+            self._activated.clicks.forget_transforms()
             self._configured.pipeline.notify_clock_jump()
 
     def _publish_diagnostics(self) -> None:

@@ -53,6 +53,10 @@ class InputSettings(Settings):
         256, 'Most memory for received images that prompts with a past stamp may refer to.',
         unit='MB', ge=0, le=16384,
     )  # fmt: skip
+    rectified: bool = setting(
+        False, 'The images are rectified: a point that is clicked in RViz finds its pixel by P of '
+        'camera_info, else by K and the distortion.', dynamic=True,
+    )  # fmt: skip
     scale_16bit: Scale16Settings = Scale16Settings()
 
 
