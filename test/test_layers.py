@@ -28,7 +28,7 @@ ALLOWED = {
 ROS = {
     'rclpy', 'sensor_msgs', 'std_msgs', 'geometry_msgs', 'std_srvs', 'builtin_interfaces',
     'diagnostic_msgs', 'unique_identifier_msgs', 'lifecycle_msgs', 'rcl_interfaces', 'vision_msgs',
-    'robust_vos', 'launch', 'launch_ros', 'cv_bridge', 'rosgraph_msgs', 'tf2_ros',
+    'robust_vos', 'launch', 'launch_ros', 'cv_bridge', 'rosgraph_msgs', 'tf2_ros', 'bond',
 }  # fmt: skip
 MAY_IMPORT_ROS = {'node', 'live', 'demo', 'client'}
 SAM2_SEAM = PACKAGE / 'core' / 'model.py'

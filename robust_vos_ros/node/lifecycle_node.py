@@ -22,6 +22,7 @@ from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.network import load_model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.weights import find_adapter
+from robust_vos_ros.node import bond
 from robust_vos_ros.node.clicks import Clicks
 from robust_vos_ros.node.diagnostics import Reporter
 from robust_vos_ros.node.parameters import NodeParameters
@@ -61,6 +62,7 @@ class Activated:
     receiver: Receiver
     clicks: Clicks
     prompts: PromptTopics
+    heartbeat: bond.Bond | None
 
 
 class RobustVosNode(LifecycleNode):
@@ -210,6 +212,8 @@ class RobustVosNode(LifecycleNode):
         settings, logger = self.settings, self.get_logger()
         with contextlib.ExitStack() as undo:
             # What is quick to go wrong comes before the model.
+            if settings.bond:
+                bond.check_installed()
             state = StateFile(settings.state_file, logger)
             state.check()
             undo.callback(state.close)
@@ -243,7 +247,8 @@ class RobustVosNode(LifecycleNode):
         image_topic = receiver.topic.removesuffix('/compressed')
         clicks = Clicks(self, serving, image_topic=image_topic)
         prompts = PromptTopics(self, serving)
-        self._activated = Activated(receiver, clicks, prompts)
+        heartbeat = bond.Bond(self) if self.settings.bond else None
+        self._activated = Activated(receiver, clicks, prompts, heartbeat)
         self._our_services.serving = serving
         self.get_logger().info(f'waiting for images on {receiver.topic}')
 
@@ -252,6 +257,8 @@ class RobustVosNode(LifecycleNode):
         self._our_services.serving = None
         activated, self._activated = self._activated, None
         if activated is not None:
+            if activated.heartbeat is not None:
+                activated.heartbeat.destroy()
             activated.receiver.destroy()
             activated.clicks.destroy()
             activated.prompts.destroy()

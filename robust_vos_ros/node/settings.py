@@ -129,6 +129,10 @@ class NodeSettings(StreamSettings):
     """All settings of the node."""
 
     autostart: bool = setting(True, 'Configure and activate the node when the program starts.')
+    bond: bool = setting(
+        False, "Publish the heartbeat on `bond` that nav2's lifecycle manager waits for while the "
+        'node is active; needs the package bond.',
+    )  # fmt: skip
     enabled: bool = setting(
         True, 'Process images; ~/set_enabled changes it. Disabled, tracks are kept.', dynamic=True
     )
