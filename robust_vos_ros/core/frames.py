@@ -5,12 +5,11 @@ from __future__ import annotations
 import collections
 import dataclasses
 
-import cv2
-import numpy as np
 import torch
 
 from robust_vos_ros.core.errors import NoFrameError, StampInFutureError, StampTooOldError
 from robust_vos_ros.core.types import Frame
+from robust_vos_ros.core.zoom.window import Window, resize
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,8 +17,9 @@ class Record:
     """One processed frame as the model sees it.
 
     Attributes:
-        image: (image_size, image_size, 3) uint8, RGB.
+        image: (image_size, image_size, 3) uint8, RGB: what the window shows.
         size_hw: Height and width of the camera image.
+        window: The part of the camera image that the model sees.
     """
 
     image: torch.Tensor
@@ -27,19 +27,19 @@ class Record:
     stamp_ns: int
     frame_id: str
     frame_index: int
+    window: Window
 
 
 def make_record(frame: Frame, image_size: int, frame_index: int) -> Record:
     """Resize a camera image to the model's square input, without keeping its aspect ratio."""
-    shrinks = min(frame.size_hw) > image_size
-    resized = cv2.resize(
-        frame.rgb,
-        (image_size, image_size),
-        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
+    return Record(
+        resize(frame.rgb, image_size),
+        frame.size_hw,
+        frame.stamp_ns,
+        frame.frame_id,
+        frame_index,
+        Window.whole(frame.size_hw),
     )
-    # A copy also when nothing was resized: the caller's buffer may be reused.
-    image = torch.from_numpy(resized.copy() if np.shares_memory(resized, frame.rgb) else resized)
-    return Record(image, frame.size_hw, frame.stamp_ns, frame.frame_id, frame_index)
 
 
 class FrameHistory:

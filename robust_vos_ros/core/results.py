@@ -17,6 +17,7 @@ from robust_vos_ros.core.frames import Record
 from robust_vos_ros.core.network.model import ABSENT_LOGIT
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.types import ObjectFlag, TrackedObject, TrackEvent, TrackResult
+from robust_vos_ros.core.zoom.window import Window, move
 
 # A part of a mask counts as large from this share of the mask's area.
 _LARGE_PART = 0.15
@@ -126,6 +127,26 @@ def _measure(
     )
 
 
+def place(shape: Shape, x0: int, y0: int, size_hw: tuple[int, int]) -> Shape:
+    """Return a shape of a part of an image as it is in the whole one.
+
+    Args:
+        shape: In the part.
+        x0: Of the left border of the part; `y0` of its top.
+        size_hw: Height and width of the whole image.
+    """
+    if not shape.area_px:
+        return shape
+    x, y, width, height = shape.box_xywh
+    x, y = x + x0, y + y0
+    return dataclasses.replace(
+        shape,
+        box_xywh=(x, y, width, height),
+        centroid_xy=(shape.centroid_xy[0] + x0, shape.centroid_xy[1] + y0),
+        touches_border=x == 0 or y == 0 or x + width == size_hw[1] or y + height == size_hw[0],
+    )
+
+
 def make_result(
     items: list[LiveObject],
     logits: torch.Tensor,
@@ -139,7 +160,7 @@ def make_result(
 
     Args:
         items: N live objects.
-        logits: (N, h, w) float32 mask logits, in the order of `items`.
+        logits: (N, h, w) float32 mask logits, in the order of `items`, of what the window shows.
         record: The frame.
         events: What happened in it.
         start_ns: time.perf_counter_ns() when work on the frame began.
@@ -148,9 +169,14 @@ def make_result(
     shown = [row for row, item in enumerate(items) if item.visible]
     in_view = torch.tensor([item.visible for item in items], dtype=torch.bool).to(logits.device)
     logits = torch.where(in_view[:, None, None], logits, ABSENT_LOGIT)
+    window = record.window
     label_mask, shapes = compose(
-        logits[shown], [items[row].label for row in shown], record.size_hw
+        logits[shown], [items[row].label for row in shown], window.size_hw
     )
+    if not window.is_whole:
+        part, label_mask = label_mask, np.zeros(record.size_hw, label_mask.dtype)
+        window.cut(label_mask)[:] = part
+        shapes = [place(shape, window.x0, window.y0, record.size_hw) for shape in shapes]
     shape_of = dict(zip(shown, shapes, strict=True))
     objects = tuple(
         _tracked_object(item, shape_of.get(row, EMPTY_SHAPE), record.stamp_ns)
@@ -161,7 +187,7 @@ def make_result(
         frame_id=record.frame_id,
         frame_index=record.frame_index,
         label_mask=label_mask,
-        mask_logits=logits,
+        mask_logits=move(logits, window, Window.whole(record.size_hw)),
         objects=objects,
         events=tuple(events),
         engine_ns=time.perf_counter_ns() - start_ns,

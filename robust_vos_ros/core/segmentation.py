@@ -25,6 +25,7 @@ from robust_vos_ros.core.prompts import (
 from robust_vos_ros.core.results import make_result
 from robust_vos_ros.core.tracking_settings import GuardSettings
 from robust_vos_ros.core.types import Candidates, Features, Frame, Prompt, TrackResult
+from robust_vos_ros.core.zoom.window import to_window
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,18 +85,20 @@ class Segmenter:
         """Segment checked prompts; those of the same form share a batch.
 
         Args:
-            prompts: In pixels of the frame.
+            prompts: In pixels of the camera image, within the window of the frame.
             record: The frame.
             context: Of the one object all prompts are about; None = objects not known yet.
         """
         features = self.encode(record)
+        prompts = [to_window(prompt, record.window) for prompt in prompts]
+        size_hw = record.window.size_hw
         groups = []
         order = sorted(range(len(prompts)), key=lambda row: _form(prompts[row]))
         for _, rows_of_form in itertools.groupby(order, key=lambda row: _form(prompts[row])):
             rows = list(rows_of_form)
             batch = [prompts[row] for row in rows]
             kept = self._decode(batch, features, record, context)
-            logits, misfit = hold_to_prompts(kept.mask_logits[:, 0], batch, record.size_hw)
+            logits, misfit = hold_to_prompts(kept.mask_logits[:, 0], batch, size_hw)
             kept = dataclasses.replace(kept, mask_logits=logits.unsqueeze(1))
             spatial = self.model.remember(
                 features, kept.mask_logits, kept.object_scores, prompted=True
@@ -109,7 +112,7 @@ class Segmenter:
         size, device = self.model.image_size, self.model.device
         if batch[0].mask is not None:
             return self.model.from_masks(features, to_mask_batch(batch, size, device))
-        clicks = to_clicks(batch, record.size_hw, size, device)
+        clicks = to_clicks(batch, record.window.size_hw, size, device)
         if context is None:
             context = Context(self.model.attend(features, None), None)
         previous = context.previous

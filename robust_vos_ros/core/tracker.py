@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ from robust_vos_ros.core.types import (
     TrackEvent,
     TrackResult,
 )
+from robust_vos_ros.core.zoom.zoom import Zoom
 
 _DEFAULT_SESSION = uuid.UUID(int=0)
 
@@ -65,6 +67,8 @@ class VideoTracker:
             settings.prompt_buffer_s, settings.prompt_buffer_mb * 1_000_000, model.image_size
         )
         self._segmenter = Segmenter(model)
+        self._zoom = Zoom(self._propagator, settings.zoom) if settings.zoom.enabled else None
+        self._seen: Record | None = None  # the newest frame, as the network saw it
         self._restored_ns: int | None = None  # first frame, or first one after `restore`
 
     @property
@@ -83,8 +87,9 @@ class VideoTracker:
         With it comes the (h, w) logits of the mask it is about, also of one that is not believed.
         """
         masks = self._propagator.raw_masks
+        to_whole = self._zoom.to_whole if self._zoom is not None else _as_it_is
         return {
-            item.object_id: (item.evidence, masks[item.slot])
+            item.object_id: (item.evidence, to_whole(masks[item.slot]))
             for item in self._objects
             if item.evidence and item.slot in masks
         }
@@ -97,13 +102,19 @@ class VideoTracker:
             self._restored_ns = record.stamp_ns
         events: list[TrackEvent] = []
         with self.model.inference():
+            if self._zoom is not None:
+                items = list(self._objects)
+                record = self._zoom.look(frame, record, items, self.settings.zoom)
+            self._seen = record
             if len(self._objects):
                 events += self._track(list(self._objects), record)
-                if self.settings.reacquire.redetect:
+                if self.settings.reacquire.redetect and record.window.is_whole:
                     redetect(
                         list(self._objects), self._segmenter, self._propagator, record,
                         self.settings,
                     )  # fmt: skip
+        if self._zoom is not None:
+            self._zoom.note_tracked(list(self._objects))
         for item in list(self._objects):
             events += self._remove_long_lost(item, record.stamp_ns)
         return self._finish(events, start_ns)
@@ -137,6 +148,8 @@ class VideoTracker:
         self._objects.check_room(ids, replace_existing=replace_existing)
         checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
         with self.model.inference():
+            others = [item for item in self._objects if item.object_id not in ids]
+            record = self._look_at(checked, record, newer, others)
             # Segment before anything changes: a failure in the network must leave no trace.
             segments = self._segmenter.segment(checked, record)
             replaced = [item.object_id for item in self._objects if item.object_id in ids]
@@ -146,9 +159,13 @@ class VideoTracker:
                 for prompt in checked
             ]
             self._propagator.forget(items)
+            if self._zoom is not None:
+                self._zoom.forget(items)
             warnings = []
             for segment in segments:
-                warnings += self._start([items[row] for row in segment.rows], segment, record)
+                rows = segment.rows
+                warnings += self._start([items[row] for row in rows], segment, record)
+                self._note_prompted(items, checked, segment, record, frame)
             events += [_event(EventType.ADDED, item, 'added by a prompt') for item in items]
             for later in newer if items else ():
                 events += self._track(items, later)
@@ -168,9 +185,11 @@ class VideoTracker:
         record, newer = self._history.locate(frame)
         checked = check_prompt(prompt, record.size_hw)
         with self.model.inference():
+            record = self._look_at([checked], record, newer, list(self._objects))
             (segment,) = self._segmenter.segment([checked], record, self._context(item, record))
             self._propagator.forget_recent([item])
             warnings = self._start([item], segment, record)
+            self._note_prompted([item], [checked], segment, record, frame)
             item.class_id = prompt.class_id or item.class_id
             events = [event for later in newer for event in self._track([item], later)]
         return self._finish(events, start_ns, warnings)
@@ -201,6 +220,9 @@ class VideoTracker:
         pairs = [(item, prompt) for item, prompt in pairs if item.state in UNSEEN_STATES]
         events: list[TrackEvent] = []
         with self.model.inference():
+            if self._zoom is not None:
+                self._zoom.see_all(list(self._objects))
+                self._seen = self._history.newest()
             accepted, rejected = associate(
                 [item for item, _ in pairs],
                 self._segmenter.segment([prompt for _, prompt in pairs], record),
@@ -247,9 +269,13 @@ class VideoTracker:
 
     def reset_memory(self) -> None:
         """Keep objects and their prompted frames; forget recent memory and all frames."""
+        if self._zoom is not None:
+            with self.model.inference():
+                self._zoom.see_all(list(self._objects))
         self._propagator.forget_recent(list(self._objects))
         reset_mask_priors(self._propagator.logits)
         self._history.clear()
+        self._seen = None
         self._segmenter.forget()
 
     def state(self) -> dict[str, Any]:
@@ -257,12 +283,13 @@ class VideoTracker:
 
         Frames of the past are not in it: after `resume`, prompts go to frames from then on.
         """
-        return {
+        state = {
             'num_frames': self._history.num_frames,
             'restored_ns': self._restored_ns,
             'objects': self._objects.state(),
             'propagator': self._propagator.state(),
         }
+        return state if self._zoom is None else {**state, 'zoom': self._zoom.state()}
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on where a tracker with the same model and settings was when it gave its `state`."""
@@ -271,16 +298,21 @@ class VideoTracker:
         self._restored_ns = state['restored_ns']
         self._objects.resume(state['objects'])
         self._propagator.resume(state['propagator'])
+        if self._zoom is not None:
+            self._zoom.resume(state['zoom'])
 
     def snapshot(self) -> bytes:
         """Return all tracks as bytes: of each object what its best hypothesis remembers."""
-        return serialization.write(
-            list(self._objects),
-            self._propagator,
-            num_frames=self._history.num_frames,
-            num_added=self._objects.num_added,
-            session=self._objects.session,
-        )
+        items = list(self._objects)
+        whole = contextlib.nullcontext(items) if self._zoom is None else self._zoom.as_whole(items)
+        with whole as items:
+            return serialization.write(
+                items,
+                self._propagator,
+                num_frames=self._history.num_frames,
+                num_added=self._objects.num_added,
+                session=self._objects.session,
+            )
 
     def restore(self, data: bytes) -> None:
         """Go on with the tracks of a snapshot, under the same ids and uuids.
@@ -312,7 +344,45 @@ class VideoTracker:
     def _forget_frames(self) -> None:
         self._history.clear()
         self._segmenter.forget()
-        self.last_result = None
+        if self._zoom is not None:
+            self._zoom.clear()
+        self._seen = self.last_result = None
+
+    def _look_at(
+        self, prompts: list[Prompt], record: Record, newer: list[Record], items: list[LiveObject]
+    ) -> Record:
+        """Return the frame of prompts as the network is to see it.
+
+        Args:
+            prompts: Checked.
+            record: Their frame, seen as a whole.
+            newer: The frames after it, which are kept as a whole.
+            items: The objects that stay.
+        """
+        if self._zoom is None:
+            return record
+        if newer or record.size_hw != self._history.newest().size_hw:
+            self._zoom.see_all(items)
+            self._seen = self._history.newest()
+            return record
+        self._seen = self._zoom.aim(prompts, record, items, self.settings.zoom)
+        return self._seen
+
+    def _note_prompted(
+        self,
+        items: list[LiveObject],
+        prompts: list[Prompt],
+        segment: Segments,
+        record: Record,
+        frame: Frame | None,
+    ) -> None:
+        """Keep what was just pointed at, so that it can be remembered through another window."""
+        if self._zoom is not None:
+            rows = segment.rows
+            self._zoom.note_prompted(
+                [items[row] for row in rows], segment.kept.mask_logits[:, 0],
+                [prompts[row] for row in rows], record, frame,
+            )  # fmt: skip
 
     def _context(self, item: LiveObject, record: Record) -> Context:
         """Return what a live object is corrected by: its memory, and its mask while it is seen."""
@@ -322,7 +392,7 @@ class VideoTracker:
         memory = self._propagator.memory
         view = memory.view(slots, slots * 0, record.frame_index, modulation=modulation)
         previous = None
-        if record is self._history.newest() and item.visible:
+        if record is self._newest() and item.visible:
             previous = self._propagator.masks([item]).unsqueeze(1)
         gates = self.model.gates(features, view)
         return Context(self.model.attend(features, view, gates), previous)
@@ -352,6 +422,10 @@ class VideoTracker:
         self._objects.remove(item.object_id)
         return [_event(EventType.REMOVED, item, f'lost for {unseen_s:.1f} s')]
 
+    def _newest(self) -> Record:
+        """Return the newest frame as the network saw it."""
+        return self._history.newest() if self._seen is None else self._seen
+
     def _finish(
         self, events: list[TrackEvent], start_ns: int, warnings: Sequence[str] = ()
     ) -> TrackResult:
@@ -359,12 +433,16 @@ class VideoTracker:
         self.last_result = make_result(
             items,
             self._propagator.masks(items),
-            self._history.newest(),
+            self._newest(),
             events,
             start_ns=start_ns,
             warnings=warnings,
         )
         return self.last_result
+
+
+def _as_it_is(logits: torch.Tensor) -> torch.Tensor:
+    return logits
 
 
 def _event(kind: EventType, item: LiveObject, detail: str) -> TrackEvent:

@@ -184,6 +184,42 @@ class GuardSettings(Settings):
     )
 
 
+class ZoomSettings(Settings):
+    """A window around small objects, which the network sees in place of the whole image."""
+
+    enabled: bool = setting(
+        False,
+        'While all objects are in view, small and near each other, let the network see a window '
+        'around them, in which they are larger.',
+    )
+    max_factor: float = setting(
+        3.0, 'How much larger things may get, as sides of the image to the window.', ge=1.5, le=8.0
+    )
+    min_side: int = setting(
+        128,
+        'No window has a shorter side: what is enlarged from less shows no more.',
+        unit='px',
+        dynamic=True,
+        ge=32,
+        le=4096,
+    )
+    context: float = setting(
+        3.0,
+        'Side of the window to that of the box around all objects.',
+        dynamic=True,
+        ge=1.5,
+        le=10.0,
+    )
+    buffer_mb: int = setting(
+        64,
+        'Most memory for the frames of prompts, from which memory is made again when the window '
+        'moves; what was prompted in frames beyond that is seen in the whole image.',
+        unit='MB',
+        ge=1,
+        le=16384,
+    )
+
+
 class TrackerSettings(Settings):
     """How objects are remembered and judged."""
 
@@ -293,6 +329,7 @@ class TrackerSettings(Settings):
     memory: MemorySettings = MemorySettings()
     reacquire: ReacquireSettings = ReacquireSettings()
     guard: GuardSettings = GuardSettings()
+    zoom: ZoomSettings = ZoomSettings()
 
     @classmethod
     def plain(cls) -> TrackerSettings:

@@ -168,7 +168,10 @@ def make_clip_report(rows: Sequence[ClipRow]) -> list[dict[str, Any]]:
 
 
 def track_prompts(
-    model: Model, images: Sequence[np.ndarray], prompts: Sequence[Prompt]
+    model: Model,
+    images: Sequence[np.ndarray],
+    prompts: Sequence[Prompt],
+    settings: TrackerSettings | None = None,
 ) -> list[TrackResult]:
     """Follow objects from the first image.
 
@@ -176,11 +179,12 @@ def track_prompts(
         model: The network.
         images: (H, W, 3) uint8, RGB.
         prompts: One for each object, in the first image.
+        settings: Of tracking; None = the defaults.
 
     Returns:
         What the engine publishes for each image.
     """
-    settings = TrackerSettings()
+    settings = settings or TrackerSettings()
     room = max(settings.max_objects, len(prompts))
     tracker = VideoTracker(model, settings.model_copy(update={'max_objects': room}))
     tracker.step(Frame(images[0], 0))

@@ -179,8 +179,8 @@ def warn_of_size(item: LiveObject) -> list[str]:
         return []
     text = (
         f'{item.object_id!r}: the mask covers {share:.2%} of the image, less than '
-        f'{SMALL_PROMPT:.2%}: it may be lost soon; bring the camera nearer, or crop the '
-        'image'
+        f'{SMALL_PROMPT:.2%}: it may be lost soon; bring the camera nearer, or set '
+        'tracking.zoom.enabled'
     )
     return [text]
 

@@ -239,6 +239,16 @@ class ObjectMemory:
             bank.frames[slots, : self._num_fixed] = EMPTY
             bank.recent[slots] = EMPTY
 
+    def clear_recent_spatial(self, slots: np.ndarray) -> None:
+        """Forget where some objects were, but for the prompted frames; their pointers stay."""
+        self._spatial.frames[slots, self.shape.num_prompted : self._num_fixed] = EMPTY
+        self._spatial.recent[slots] = EMPTY
+
+    def prompted_frames(self, slot: int) -> np.ndarray:
+        """Return the (K,) frames of the prompted entries of an object."""
+        frames = self._spatial.frames[slot, : self.shape.num_prompted]
+        return frames[frames != EMPTY]
+
     def clear_recent(self, slots: np.ndarray) -> None:
         """Forget all but the prompted entries of some objects."""
         for bank in self.banks:
@@ -272,6 +282,24 @@ class ObjectMemory:
                 [bank.place(slot, path) for slot, path in zip(slots, paths, strict=True)], np.int64
             )
             bank.write(slots, places, frame_index, values, entries.scores)
+
+    def write_recent_spatial(
+        self,
+        slots: np.ndarray,
+        paths: np.ndarray,
+        frame_index: int,
+        spatial: torch.Tensor,
+        scores: np.ndarray,
+    ) -> None:
+        """Remember where objects were in a frame whose pointers are remembered already.
+
+        Arguments as in `Entries` and `write_recent`.
+        """
+        bank = self._spatial
+        places = np.array(
+            [bank.place(slot, path) for slot, path in zip(slots, paths, strict=True)], np.int64
+        )
+        bank.write(slots, places, frame_index, spatial, scores)
 
     def write_prompted(
         self, slots: np.ndarray, frame_index: int, spatial: torch.Tensor, pointers: torch.Tensor

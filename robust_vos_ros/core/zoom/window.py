@@ -1,0 +1,152 @@
+"""The part of the camera image that the network sees, and what lies where in it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from robust_vos_ros.core.types import Prompt
+
+_OUTSIDE_LOGIT = -10.0
+_SAMPLES = 4  # per side of a cell of a mask that is moved
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a camera image, in its pixels.
+
+    Attributes:
+        x0: Of its left border; `y0` of its top.
+        width: Of the window; `height` likewise.
+        image_hw: Height and width of the camera image.
+    """
+
+    x0: int
+    y0: int
+    width: int
+    height: int
+    image_hw: tuple[int, int]
+
+    @classmethod
+    def whole(cls, image_hw: tuple[int, int]) -> Window:
+        """Return the window that shows everything."""
+        return cls(0, 0, image_hw[1], image_hw[0], image_hw)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it shows everything."""
+        return (self.height, self.width) == self.image_hw
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.height, self.width
+
+    @property
+    def share(self) -> float:
+        """Of the image, of the side of the window."""
+        return self.width / self.image_hw[1]
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """Return its part of the (H, W, ...) camera image, or of an enlargement; a view."""
+        rows, columns = self.on(image.shape[:2])
+        return image[rows, columns]
+
+    def on(self, image_hw: tuple[int, int]) -> tuple[slice, slice]:
+        """Return its rows and columns in the camera image brought to another size."""
+        y, x = image_hw[0] / self.image_hw[0], image_hw[1] / self.image_hw[1]
+        rows = slice(round(self.y0 * y), max(1, round((self.y0 + self.height) * y)))
+        return rows, slice(round(self.x0 * x), max(1, round((self.x0 + self.width) * x)))
+
+    def around(self, box: np.ndarray) -> Window:
+        """Return one of this size around the middle of a box (x0, y0, x1, y1), in the image."""
+        height, width = self.image_hw
+        x = round(float(box[0] + box[2] - self.width) / 2)
+        y = round(float(box[1] + box[3] - self.height) / 2)
+        x, y = min(max(x, 0), width - self.width), min(max(y, 0), height - self.height)
+        return dataclasses.replace(self, x0=x, y0=y)
+
+
+def resize(rgb: np.ndarray, image_size: int) -> torch.Tensor:
+    """Return (S, S, 3) uint8: an image as the model sees it, without keeping its aspect ratio."""
+    shrinks = min(rgb.shape[:2]) > image_size
+    resized = cv2.resize(
+        rgb,
+        (image_size, image_size),
+        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
+    )
+    # A copy also when nothing was resized: the caller's buffer may be reused.
+    return torch.from_numpy(resized.copy() if np.shares_memory(resized, rgb) else resized)
+
+
+def to_window(prompt: Prompt, window: Window) -> Prompt:
+    """Return a checked prompt in pixels of a window that shows all of it."""
+    if window.is_whole:
+        return prompt
+    corner = np.array([window.x0, window.y0], np.float32)
+    return dataclasses.replace(
+        prompt,
+        points=prompt.points - corner,
+        box=None if prompt.box is None else prompt.box - np.tile(corner, 2),
+        mask=None if prompt.mask is None else np.ascontiguousarray(window.cut(prompt.mask)),
+    )
+
+
+def extent(prompt: Prompt) -> np.ndarray:
+    """Return (4,) float32, the box (x0, y0, x1, y1) around all that a checked prompt shows."""
+    if prompt.mask is not None:
+        return box_of(prompt.mask)
+    corners = [] if prompt.box is None else [prompt.box.reshape(2, 2)]
+    at = np.concatenate([*corners, prompt.points.reshape(-1, 2)])
+    return np.concatenate([at.min(axis=0), at.max(axis=0)]).astype(np.float32)
+
+
+def box_of(mask: np.ndarray) -> np.ndarray:
+    """Return (4,) float32, the tight box of an (H, W) bool mask that is not empty."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return np.array([x, y, x + width, y + height], np.float32)
+
+
+def move(logits: torch.Tensor, old: Window, new: Window) -> torch.Tensor:
+    """Return (..., h, w) logits of a window as they are in another one of the same image.
+
+    What the old one did not show is nothing.
+    """
+    if old == new or not logits.numel():
+        return logits
+    h, w = logits.shape[-2:]
+    (ys, in_y), (xs, in_x) = (
+        _places(size, (old_at, old_side), (new_at, new_side), logits.device)
+        for size, old_at, old_side, new_at, new_side in (
+            (h, old.y0, old.height, new.y0, new.height),
+            (w, old.x0, old.width, new.x0, new.width),
+        )
+    )
+    grid = torch.stack(torch.meshgrid(ys, xs, indexing='ij')[::-1], dim=-1)[None]
+    flat = logits.reshape(1, -1, h, w)
+    fine = F.grid_sample(flat, grid, padding_mode='border', align_corners=False)
+    shown = in_y[:, None] & in_x[None]
+    fine = torch.where(shown, fine, fine.clamp(max=_OUTSIDE_LOGIT))
+    return F.avg_pool2d(fine, _SAMPLES).view(logits.shape)
+
+
+def _places(
+    cells: int, old: tuple[int, int], new: tuple[int, int], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return where samples along a side of the new window are in the old one.
+
+    Args:
+        cells: Of a mask along this side.
+        old: Where the side begins, and its length, in pixels; `new` likewise.
+        device: Of the result.
+
+    Returns:
+        Coordinates of `grid_sample`, and whether they are inside.
+    """
+    at = (torch.arange(cells * _SAMPLES, device=device) + 0.5) / (cells * _SAMPLES)
+    share = (new[0] + at * new[1] - old[0]) / old[1]
+    return 2.0 * share - 1.0, (share >= 0.0) & (share <= 1.0)

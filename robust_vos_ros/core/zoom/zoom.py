@@ -1,0 +1,293 @@
+"""Look at small objects through a window, so that the network sees them larger.
+
+While all objects are in view, small and near each other, the network is given the part of the
+camera image around them. The window moves when they come near its border or change their size,
+and then memory is made again (`zoom/rebuilding.py`). Whoever is out of sight is looked for in the
+whole image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from robust_vos_ros.core.frames import Record
+from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.propagation import Propagator
+from robust_vos_ros.core.tracking_settings import ZoomSettings
+from robust_vos_ros.core.types import Frame, Prompt
+from robust_vos_ros.core.zoom.rebuilding import rebuild, sources_reach
+from robust_vos_ros.core.zoom.sources import (
+    Picture,
+    Shown,
+    Sources,
+    View,
+    numbers_of,
+    take_picture,
+    window_of,
+)
+from robust_vos_ros.core.zoom.window import Window, box_of, extent, move, resize
+
+# A window of more than this share of the side of the image is not worth its cost.
+_ENTER, _LEAVE = 0.7, 0.85
+# Between objects and the border of the window, in sides of the window.
+_MARGIN = 0.12
+# Of the share a window would have now to the share it has, while it is kept.
+_SHRINK, _GROW = 0.6, 1.4
+
+
+def choose_window(boxes: np.ndarray, current: Window, settings: ZoomSettings) -> Window:
+    """Choose what the network sees.
+
+    Args:
+        boxes: (N, 4) x0, y0, x1, y1 of all objects, in pixels of the camera image; N > 0.
+        current: What it saw before, and keeps seeing while that will do.
+        settings: How much larger things may get.
+    """
+    height, width = current.image_hw
+    box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+    side = max((box[2] - box[0]) / width, (box[3] - box[1]) / height)
+    least = max(1.0 / settings.max_factor, settings.min_side / min(height, width))
+    share = float(max(side * settings.context, least))
+    if share > (_ENTER if current.is_whole else _LEAVE):
+        return Window.whole(current.image_hw)
+    if not current.is_whole and _shows(current, box):
+        grown = share / current.share
+        if _SHRINK <= grown <= _GROW:
+            return current
+    size = (round(share * width), round(share * height))
+    return Window(0, 0, *size, current.image_hw).around(box)
+
+
+def _shows(window: Window, box: np.ndarray) -> bool:
+    """Whether a box is well within a window; the border of the image is none of the window."""
+    for low, first, side, end in (
+        (0, window.x0, window.width, window.image_hw[1]),
+        (1, window.y0, window.height, window.image_hw[0]),
+    ):
+        margin = _MARGIN * side
+        if first > 0 and box[low] < first + margin:
+            return False
+        if first + side < end and box[low + 2] > first + side - margin:
+            return False
+    return True
+
+
+class Zoom:
+    """The window of a tracker, and what memory is made of.
+
+    Args:
+        propagator: Knows the objects.
+        settings: How much larger things may get.
+
+    Attributes:
+        window: What the network sees; None before the first frame.
+    """
+
+    def __init__(self, propagator: Propagator, settings: ZoomSettings) -> None:
+        self.window: Window | None = None
+        self._propagator = propagator
+        self._image_size = propagator.model.image_size
+        self._most = round(settings.max_factor * self._image_size)
+        self._sources = Sources(settings.buffer_mb * 1_000_000)
+        self._newest: Picture | None = None
+
+    def look(
+        self, frame: Frame, record: Record, items: Sequence[LiveObject], settings: ZoomSettings
+    ) -> Record:
+        """Take the next frame; returns it as the network is to see it.
+
+        Args:
+            frame: The frame.
+            record: The same, seen as a whole.
+            items: All live objects, as they were in the frame before.
+            settings: As they are now.
+        """
+        if self.window is None or self.window.image_hw != record.size_hw:
+            self.see_all(items)
+            self.window = Window.whole(record.size_hw)
+        if all(item.visible for item in items) and not any(item.changed for item in items):
+            self._aim([self.box(item) for item in items], items, settings)
+        elif not all(item.visible for item in items):
+            self.see_all(items)
+        self._newest = take_picture(frame, record.frame_index, self._most)
+        return self._through_window(record, frame.rgb)
+
+    def aim(
+        self,
+        prompts: Sequence[Prompt],
+        record: Record,
+        items: Sequence[LiveObject],
+        settings: ZoomSettings,
+    ) -> Record:
+        """Choose a window for prompts on the newest frame; returns it through that window.
+
+        Args:
+            prompts: Checked, in pixels of the camera image.
+            record: The newest frame, seen as a whole.
+            items: The objects that stay as they are, or are corrected.
+            settings: As they are now.
+        """
+        known = {item.object_id for item in items}
+        sized = all(
+            prompt.mask is not None or prompt.box is not None or prompt.object_id in known
+            for prompt in prompts
+        )
+        boxes = [extent(prompt) for prompt in prompts]
+        if sized and all(item.visible and not item.changed for item in items):
+            self._aim([*boxes, *(self.box(item) for item in items)], items, settings)
+        else:
+            self.see_all(items)
+        assert self._newest is not None, 'a prompt on the newest frame comes after it'
+        return self._through_window(record, self._newest.rgb)
+
+    def see_all(self, items: Sequence[LiveObject]) -> None:
+        """See the whole image again."""
+        if self.window is not None:
+            self._switch(Window.whole(self.window.image_hw), items)
+
+    def note_prompted(
+        self, items: Sequence[LiveObject], logits: torch.Tensor, prompts: Sequence[Prompt],
+        record: Record, frame: Frame | None,
+    ) -> None:  # fmt: skip
+        """Keep what was pointed at.
+
+        Args:
+            items: N objects, which have just been started.
+            logits: (N, h, w) their masks.
+            prompts: Of them.
+            record: The frame, as it was seen.
+            frame: The same; None = the newest one.
+        """
+        picture = self._newest
+        if frame is not None:
+            picture = take_picture(frame, record.frame_index, self._most)
+        assert picture is not None, 'a prompt on the newest frame comes after it'
+        height, width = picture.rgb.shape[:2]
+        for item, seen, prompt in zip(items, logits, prompts, strict=True):
+            mask = np.zeros((height, width), bool)
+            part = record.window.cut(mask)
+            part[:] = _enlarge(seen, part.shape) > 0.0
+            if prompt.mask is not None:
+                mask = _enlarge(torch.from_numpy(prompt.mask).float(), (height, width)) > 0.5
+            used = self._propagator.memory.prompted_frames(item.slot)
+            self._sources.last.pop(item.slot, None)
+            self._sources.keep(item.slot, Shown(picture, mask), used)
+
+    def note_tracked(self, items: Sequence[LiveObject]) -> None:
+        """Keep the newest frame for the objects that remember it."""
+        for item in items:
+            if item.memory_updated and item.visible:
+                self._sources.last[item.slot] = self._view(item)
+
+    def forget(self, items: Sequence[LiveObject]) -> None:
+        """Drop what is kept of some objects."""
+        for item in items:
+            self._sources.forget(item.slot)
+
+    def clear(self) -> None:
+        """Begin again, without objects."""
+        self.window = self._newest = None
+        self._sources.clear()
+
+    def to_whole(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return (..., h, w) logits of the window as they are in the whole image."""
+        if self.window is None:
+            return logits
+        return move(logits, self.window, Window.whole(self.window.image_hw))
+
+    @contextlib.contextmanager
+    def as_whole(self, items: Sequence[LiveObject]) -> Iterator[list[LiveObject]]:
+        """Let memory be that of the whole image for a moment; gives the objects as they are then.
+
+        Nothing is changed in the end.
+        """
+        if self.window is None or self.window.is_whole:
+            yield list(items)
+            return
+        window, state = self.window, self._propagator.state()
+        copies = [copy.copy(item) for item in items]
+        try:
+            with self._propagator.model.inference():
+                self.see_all(copies)
+            yield copies
+        finally:
+            self._propagator.resume(state)
+            self.window = window
+
+    def state(self) -> dict[str, Any]:
+        """Return a copy of what the next frames depend on, which `resume` takes."""
+        newest = self._newest
+        return {
+            'window': None if self.window is None else numbers_of(self.window),
+            'newest': None if newest is None else torch.from_numpy(newest.rgb.copy()),
+            'newest_index': None if newest is None else newest.frame_index,
+            'sources': self._sources.state(),
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on where another one with the same model and settings was."""
+        self.window = None if state['window'] is None else window_of(state['window'])
+        self._newest = None
+        if state['newest'] is not None:
+            self._newest = Picture(state['newest'].numpy(), state['newest_index'])
+        self._sources.resume(state['sources'], self._propagator.logits.device)
+
+    def box(self, item: LiveObject) -> np.ndarray:
+        """Return (4,) x0, y0, x1, y1 of a visible object, in pixels of the camera image."""
+        assert self.window is not None, 'objects are seen in frames'
+        on = (self._propagator.logits[item.slot, 0] > 0).numpy(force=True)
+        window = self.window
+        scale = np.array([window.width / on.shape[1], window.height / on.shape[0]] * 2)
+        return box_of(on) * scale + [window.x0, window.y0, window.x0, window.y0]
+
+    def _aim(
+        self, boxes: list[np.ndarray], items: Sequence[LiveObject], settings: ZoomSettings
+    ) -> None:
+        assert self.window is not None, 'objects are seen in frames'
+        wanted = Window.whole(self.window.image_hw)
+        if boxes and sources_reach(items, self._propagator, self._sources):
+            wanted = choose_window(np.array(boxes), self.window, settings)
+        self._switch(wanted, items)
+
+    def _switch(self, window: Window, items: Sequence[LiveObject]) -> None:
+        """Bring all objects to another window."""
+        old = self.window
+        assert old is not None, 'objects are seen in frames'
+        if old != window and items:
+            views = dict(self._sources.last)
+            for item in items:
+                if item.visible and not item.changed and self._newest is not None:
+                    views[item.slot] = self._view(item)
+            rebuild(items, self._propagator, self._sources, views, old=old, new=window)
+        self.window = window
+
+    def _view(self, item: LiveObject) -> View:
+        """Return an object as it is in the newest frame."""
+        assert self._newest is not None, 'objects are seen in frames'
+        assert self.window is not None, 'objects are seen in frames'
+        active = len(self._propagator.tree.scores(item.slot))
+        logits = self._propagator.logits[item.slot, :active].clone()
+        return View(self._newest, logits, self.window)
+
+    def _through_window(self, record: Record, rgb: np.ndarray) -> Record:
+        window = self.window
+        assert window is not None, 'a frame was taken'
+        if window.is_whole:
+            return record
+        image = resize(window.cut(rgb), self._image_size)
+        return dataclasses.replace(record, image=image, window=window)
+
+
+def _enlarge(values: torch.Tensor, size_hw: tuple[int, ...]) -> np.ndarray:
+    """Return (H, W) values, interpolated bilinearly."""
+    resized = torch.nn.functional.interpolate(
+        values[None, None], tuple(size_hw), mode='bilinear', align_corners=False
+    )
+    return resized[0, 0].numpy(force=True)
