@@ -1,7 +1,7 @@
 """Packaging of the part that needs no ROS (`pip install .`); colcon builds from CMakeLists.txt.
 
-Dependencies and metadata are in pyproject.toml. Here is what a table cannot say: the version comes
-from package.xml, and the files of config/ and msg/ keep their folders.
+Metadata are in pyproject.toml, dependencies in requirements/python.txt. Here is what no table can
+say: the version comes from package.xml, and the files of config/ and msg/ keep their folders.
 """
 
 from pathlib import Path

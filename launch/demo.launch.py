@@ -4,18 +4,17 @@ Then point at something, for example by `ros2 service call /robust_vos/add_objec
 /robust_vos/overlay. The arguments of robust_vos.launch.py work here as well.
 """
 
-import sys
-
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 IMAGE_TOPIC = '/camera/image_raw'
 
 
-def generate_launch_description():
+def generate_launch_description() -> LaunchDescription:
     video = DeclareLaunchArgument(
         'video', default_value='', description='Video file to play; empty = a generated clip.'
     )
@@ -28,13 +27,12 @@ def generate_launch_description():
         ),
         launch_arguments={'image_topic': IMAGE_TOPIC}.items(),
     )
-    camera = ExecuteProcess(
+    camera = Node(
+        package='robust_vos',
+        executable='robust_vos_camera',
         name='camera',
         output='screen',
-        cmd=[
-            sys.executable,
-            '-m',
-            'robust_vos_ros.demo.camera',
+        arguments=[
             '--autoplay',
             '--topic',
             IMAGE_TOPIC,

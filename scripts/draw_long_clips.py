@@ -1,4 +1,4 @@
-"""Draw frames of the suite of long clips for docs/long_tracking.md.
+"""Draw frames of long clips for docs/long_tracking.md.
 
 usage: draw_long_clips.py OUT
 """
@@ -9,16 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from robust_vos_ros.eval.long_tasks import LongSuite
+from robust_vos_ros.eval.rendered import RenderedSet
 
-SUITE = LongSuite(num_clips=20, num_frames=600, size=384, seed=0)
+DATASET = RenderedSet(num_clips=20, num_frames=600, size=384, seed=0)
 CLIPS, FRAMES, WIDTH, QUALITY = (0, 1, 4, 6), range(45, 600, 75), 192, 82
 PROMPTED, LOOK_ALIKE = (255, 255, 255), (255, 60, 60)
 
 
 def draw(number: int) -> np.ndarray:
     """Return a row of frames, the outlines of what is visible of the objects drawn in."""
-    clip, weather = SUITE.clip(number)
+    sequence = DATASET.open(DATASET.name_of(number))
+    clip, weather = sequence.clip, sequence.spells
     tiles = []
     for t in FRAMES:
         frame = clip.frame(t)

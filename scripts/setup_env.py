@@ -148,7 +148,7 @@ def make_venv(layout):
 
 
 def install_packages(layout):
-    """Install the dependencies in pyproject.toml, the ROS wheels and sam2."""
+    """Install the packages of requirements/, and this one from its source tree."""
     env = tool_env(layout, SAM2_BUILD_CUDA='0', PIP_DISABLE_PIP_VERSION_CHECK='1')
     pip = [layout.python, '-m', 'pip', 'install', '-q', '--progress-bar', 'off']
     failure = 'pip could not install the packages, for the reason in the lines above'
@@ -159,6 +159,7 @@ def install_packages(layout):
     # download a second torch.
     pip.append('--no-build-isolation')
     everything = ['-e', '.[{}]'.format(','.join(EXTRAS))]
+    everything += ['-c', ROOT / 'requirements' / 'tests.txt']
     if layout.wheels:
         everything += ['-r', layout.wheels, '-c', layout.wheels]
     else:
@@ -214,7 +215,7 @@ def hash_packages(layout):
     # Tool settings, from the first [tool.*] table on, decide nothing here and change often.
     project = (ROOT / 'pyproject.toml').read_text().split('\n[tool.')[0]
     paths = list((ROOT / 'scripts').glob('*.py')) + [ROOT / 'setup.py', ROOT / 'package.xml']
-    paths.append(ROOT / 'requirements' / 'sam2.txt')
+    paths += [ROOT / 'requirements' / (name + '.txt') for name in ('python', 'sam2', 'tests')]
     return hash_files(paths, layout.identity + project + ' '.join(EXTRAS))
 
 

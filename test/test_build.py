@@ -3,6 +3,7 @@
 import ast
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -127,6 +128,51 @@ def test_pip_installs_the_engine_with_its_data_and_nothing_named_robust_vos(tree
     assert shared == {str(path.relative_to(ROOT)) for path in source}
 
 
+# Where the name of the package is not that of its module.
+PACKAGE_OF = {
+    'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'hydra': 'hydra-core', 'yaml': 'pyyaml',
+    'tf2_ros': 'tf2_ros_py',
+}  # fmt: skip
+ROSDEP_OF = {'opencv-python-headless': 'opencv', 'pillow': 'pil', 'pyyaml': 'yaml'}
+
+
+def imported_packages():
+    """Return the packages that the product imports, but those of Python and its own."""
+    names = set()
+    for folder in ('robust_vos_ros', 'launch'):
+        for path in (ROOT / folder).rglob('*.py'):
+            for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name.split('.')[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    names.add(node.module.split('.')[0])
+    names -= {*sys.stdlib_module_names, 'robust_vos', 'robust_vos_ros', 'sam2'}
+    return {PACKAGE_OF.get(name, name) for name in names}
+
+
+def declared_packages():
+    """Return the names in package.xml, and those for pip with the extras."""
+    root = ET.parse(ROOT / 'package.xml').getroot()
+    ros = {item.text for item in root if item.tag.endswith('depend')}
+    lines = (ROOT / 'requirements' / 'python.txt').read_text(encoding='utf-8').splitlines()
+    extras = (ROOT / 'pyproject.toml').read_text(encoding='utf-8').partition('optional-dep')[2]
+    lines += re.findall(r'^  "([^"]*)"', extras.partition('\n[project.scripts]')[0], re.MULTILINE)
+    return ros, {re.match(r'[\w-]+', line)[0] for line in lines if line and line[0] != '#'}
+
+
+def test_every_imported_package_is_declared():
+    ros, pip = declared_packages()
+    assert imported_packages() <= ros | pip
+
+
+def test_package_xml_and_requirements_agree():
+    """What apt has under a name of rosdep is needed; which versions, requirements say."""
+    ros, pip = declared_packages()
+    keys = {f'python3-{ROSDEP_OF.get(name, name)}' for name in pip}
+    tools = {'python3-venv'}  # holds the rest
+    assert {name for name in ros if name.startswith('python3-')} <= keys | tools
+
+
 @pytest.mark.ros
 @pytest.mark.parametrize(
     'path', [*ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv')], ids=lambda path: path.stem
@@ -143,10 +189,14 @@ def test_the_build_installs_the_programs_and_the_files_that_launch_needs():
     prefix = Path(index.get_package_prefix('robust_vos'))
     for program in (
         'lib/robust_vos/robust_vos_node',
+        'lib/robust_vos/robust_vos_camera',
         'lib/robust_vos/robust-vos',
         'bin/robust-vos',
     ):
         assert os.access(prefix / program, os.X_OK), program
+        # launch files and systemd know nothing of the virtual environment it was built in
+        interpreter = (prefix / program).read_text(encoding='utf-8').splitlines()[0]
+        assert Path(interpreter.removeprefix('#!')).samefile(sys.executable), program
     share = prefix / 'share' / 'robust_vos'
     for pattern in ('config/**/*.yaml', 'launch/*.py'):
         source = {path.relative_to(ROOT) for path in ROOT.glob(pattern)}

@@ -61,13 +61,13 @@ def calibrate(
     from robust_vos_ros.core.settings import ModelSettings, parse_settings
     from robust_vos_ros.eval import calibrating
     from robust_vos_ros.eval.calibration_clips import make_clips, make_rendered
-    from robust_vos_ros.eval.tasks import Dataset
+    from robust_vos_ros.eval.datasets import FolderSet
 
     values = {'name': model, 'checkpoint': checkpoint, 'adapter': adapter, 'calibration': 'none'}
     settings = parse_settings(ModelSettings, values)
     data = None
     if dataset is not None:
-        data = Dataset(root=dataset.resolve(), layout=layout, split=split, exclude=exclude)
+        data = FolderSet(root=dataset.resolve(), layout=layout, split=split, exclude=exclude)
     sources = make_clips(
         data,
         conditions=conditions,

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from robust_vos_ros.data.corruption import ROBUSTPVOS, Corruption
 from robust_vos_ros.data.severity import Profile, clip_seed
-from robust_vos_ros.data.video_folder import VideoSequence
+from robust_vos_ros.data.spells import WeatherCourse
+from robust_vos_ros.eval.datasets import FolderSequence, FolderSet
+from robust_vos_ros.eval.datasets import Sequence as Video
 from robust_vos_ros.eval.labelled import LabelledFrame
-from robust_vos_ros.eval.long_tasks import LongSuite
-from robust_vos_ros.eval.tasks import Dataset, open_cached
+from robust_vos_ros.eval.rendered import RenderedSet
 
 _SIZE = 384
 _CONTACT_FRAMES = 120
@@ -26,42 +27,28 @@ class Source:
 
     Attributes:
         kind: For people.
-        sequence: The real one.
-        corruption: Its weather; None = as it is.
-        suite: Of rendered clips.
-        number: Of the clip in it.
+        sequence: With its truth.
+        weather: None = as it is.
+        prompt: How its objects are pointed at, a form of `prompting.PROMPT_FORMS`.
     """
 
     kind: str
-    sequence: VideoSequence | None = None
-    corruption: Corruption | None = None
-    suite: LongSuite | None = None
-    number: int = 0
-
-    @property
-    def prompt(self) -> str:
-        """How its objects are pointed at, a form of `prompting.PROMPT_FORMS`."""
-        return 'mask' if self.suite is None else self.suite.prompt
+    sequence: Video
+    weather: Corruption | WeatherCourse | None = None
+    prompt: str = 'mask'
 
     def frames(self) -> Iterator[LabelledFrame]:
         """Yield its frames, one after another."""
-        if self.suite is not None:
-            clip, weather = self.suite.clip(self.number)
-            for t in range(clip.num_frames):
-                frame = clip.frame(t)
-                masks = {str(k): frame.mask(k) for k in range(clip.num_objects)}
-                yield LabelledFrame(weather.apply(frame.image, t), masks)
-        if self.sequence is not None:
-            for index in range(self.sequence.num_frames):
-                image, masks = self.sequence.image(index), self.sequence.masks(index)
-                if self.corruption is not None:
-                    image = self.corruption.apply(image, index)
-                named = None if masks is None else {str(key): mask for key, mask in masks.items()}
-                yield LabelledFrame(image, named)
+        for index, frame in enumerate(self.sequence.frames()):
+            if self.weather is None:
+                yield frame
+            else:
+                image = self.weather.apply(frame.image, index)
+                yield dataclasses.replace(frame, image=image)
 
 
 def make_clips(
-    dataset: Dataset | None,
+    dataset: FolderSet | None,
     *,
     conditions: int,
     num_clips: int,
@@ -85,7 +72,8 @@ def make_clips(
     """
     sources = []
     if dataset is not None:
-        for index, sequence in enumerate(open_cached(dataset)):
+        for index, video in enumerate(dataset.videos()):
+            sequence = FolderSequence(video)
             for turn in range(conditions):
                 corruption = _weather(sequence, index, turn, seed)
                 sources.append(Source(dataset.root.name, sequence, corruption))
@@ -95,7 +83,7 @@ def make_clips(
 
 
 def make_rendered(
-    dataset: Dataset | None, numbers: Sequence[int], *, num_frames: int, seed: int
+    dataset: FolderSet | None, numbers: Sequence[int], *, num_frames: int, seed: int
 ) -> list[Source]:
     """Return long rendered clips: with a data set every second one shows its objects.
 
@@ -107,29 +95,34 @@ def make_rendered(
         num_frames: Frames of each of them.
         seed: Of them all.
     """
-    drawn = LongSuite(num_clips=len(numbers), num_frames=num_frames, size=_SIZE, seed=seed)
+    drawn = RenderedSet(num_clips=len(numbers), num_frames=num_frames, size=_SIZE, seed=seed)
     real = drawn.model_copy(update={'footage': dataset})
     return [
-        Source('real objects', suite=real, number=number)
+        _rendered('real objects', real, number)
         if dataset is not None and number % 2
-        else Source('drawn objects', suite=drawn, number=number)
+        else _rendered('drawn objects', drawn, number)
         for number in numbers
     ]
 
 
-def make_contact(dataset: Dataset, num_clips: int, seed: int) -> list[Source]:
+def make_contact(dataset: FolderSet, num_clips: int, seed: int) -> list[Source]:
     """Return clips of small objects on large ones, pointed at by boxes, as people do.
 
     Arguments as in `make_clips`.
     """
-    suite = LongSuite(
+    clips = RenderedSet(
         kind='contact', num_clips=num_clips, num_frames=_CONTACT_FRAMES, size=_SIZE, seed=seed,
-        footage=dataset, prompt='box',
+        footage=dataset,
     )  # fmt: skip
-    return [Source('contact', suite=suite, number=number) for number in range(num_clips)]
+    return [_rendered('contact', clips, number, prompt='box') for number in range(num_clips)]
 
 
-def _weather(sequence: VideoSequence, index: int, turn: int, seed: int) -> Corruption | None:
+def _rendered(kind: str, clips: RenderedSet, number: int, prompt: str = 'mask') -> Source:
+    sequence = clips.open(clips.name_of(number))
+    return Source(kind, sequence, sequence.spells, prompt)
+
+
+def _weather(sequence: Video, index: int, turn: int, seed: int) -> Corruption | None:
     if turn == 0:
         return None
     name = list(ROBUSTPVOS)[(index * 3 + turn) % len(ROBUSTPVOS)]

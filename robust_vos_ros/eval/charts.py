@@ -22,9 +22,10 @@ def corruption_bars(variants: dict[str, dict[str, Any]]) -> str:
         axes = figure.subplots()
         width = 0.8 / len(variants)
         for row, (variant, result) in enumerate(variants.items()):
-            values = [result['J&F'], *(result['per_corruption'][name]['J&F'] for name in names)]
-            heights = [np.nan if value is None else value for value in values]
-            x = np.arange(len(values)) + (row - (len(variants) - 1) / 2) * width
+            clean = result['J&F']['value']
+            rows = [result['per_corruption'][name]['J&F'] for name in names]
+            heights = [np.nan if clean is None else clean, *rows]
+            x = np.arange(len(heights)) + (row - (len(variants) - 1) / 2) * width
             axes.bar(x, heights, width, label=variant, color=_SHADES[(row + 1) % len(_SHADES)])
         axes.set_xticks(range(len(names) + 1), ['clean', *names], rotation=35, ha='right')
         axes.set_ylabel('J&F in percent')
@@ -34,13 +35,13 @@ def corruption_bars(variants: dict[str, dict[str, Any]]) -> str:
 
 
 def time_curves(variants: dict[str, dict[str, Any]]) -> str:
-    """Return J&F over the time of the clips: solid clean, dashed corrupted."""
+    """Return J&F over the time of the clips: solid as they are, dashed corrupted."""
     with mpl.rc_context(_STYLE):
         figure = Figure((5.0, 3.2))
         axes = figure.subplots()
         for row, (variant, result) in enumerate(variants.items()):
-            for kind, line in (('clean', '-'), ('corrupted', '--')):
-                values = [np.nan if v is None else v for v in result['curves'][kind]]
+            for (kind, curve), line in zip(result['curves'].items(), ('-', '--'), strict=False):
+                values = [np.nan if v is None else v for v in curve]
                 if not np.isnan(values).all():
                     x = (np.arange(len(values)) + 0.5) / len(values)
                     color = _SHADES[(row + 1) % len(_SHADES)]
@@ -60,7 +61,7 @@ def reliability_diagram(variants: dict[str, dict[str, Any]]) -> str:
         axes.plot([0, 1], [0, 1], color='0.6', linewidth=1)
         for row, (variant, result) in enumerate(variants.items()):
             for kind in ('clean', 'corrupted'):
-                bins = [b for b in result[kind].get('reliability', ()) if b['count']]
+                bins = result['reliability'][kind]
                 if bins:
                     color = _SHADES[(row + 1) % len(_SHADES)]
                     total = sum(b['count'] for b in bins)

@@ -1,21 +1,23 @@
-"""A film strip of one absence: what was seen, what was published, and what was claimed of it."""
+"""A film strip of what went worst: what was seen, what was published, and what was claimed."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from robust_vos_ros.core.types import ObjectState
-from robust_vos_ros.eval.long import Rows, Verdict, judge
+from robust_vos_ros.eval.absences import Rows, Verdict, judge
+from robust_vos_ros.eval.records import SequenceRecord
 from robust_vos_ros.visualization import overlay
 
-_SIDE = 240  # px of one frame
+_WIDTH = 240  # px of one frame
 _QUALITY = 80
 _AROUND_S = (-0.7, -0.1, 0.2, 0.6)  # from the start of the absence
 _AFTER_S = (-0.1, 0.3, 0.7, 1.2)  # from its end
+_AROUND_WORST = (-6, -3, 0, 3, 6)  # frames
 _COLORS = {
     ObjectState.TRACKED: (120, 255, 120),
     ObjectState.OCCLUDED: (255, 200, 80),
@@ -25,66 +27,84 @@ _WHITE = (255, 255, 255)
 
 
 class FilmMaker:
-    """Keeps small pictures of all frames, and at the end shows those around one absence."""
+    """Keeps small pictures of all frames, and at the end shows a few of them.
 
-    def __init__(self) -> None:
-        self._tiles: list[np.ndarray] = []  # encoded: a clip is long
+    Args:
+        object_ids: Of the sequence; truth of more than 255 objects is not drawn.
+    """
+
+    def __init__(self, object_ids: Sequence[int]) -> None:
+        self._labels = {key: number for number, key in enumerate(object_ids[:255], 1)}
+        self._tiles: list[np.ndarray] = []  # encoded: a sequence may be long
         self._truth: list[np.ndarray] = []
 
-    def add(self, image: np.ndarray, label_mask: np.ndarray, truth: np.ndarray) -> None:
+    def add(
+        self,
+        image: np.ndarray,
+        label_mask: np.ndarray,
+        masks: Mapping[int, np.ndarray] | None,
+    ) -> None:
         """Take the next frame.
 
         Args:
-            image: (S, S, 3) uint8, as the tracker saw it.
-            label_mask: (S, S) uint8, what it made of it.
-            truth: (S, S) uint8, k + 1 where object k is.
+            image: (H, W, 3) uint8, as the tracker saw it.
+            label_mask: (H, W), what it made of it, drawn in colour.
+            masks: (H, W) bool, true masks by the id of the object; None = not known.
         """
-        size = (_SIDE, _SIDE)
+        size = _WIDTH, max(1, round(image.shape[0] * _WIDTH / image.shape[1]))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        labels = cv2.resize(label_mask, size, interpolation=cv2.INTER_NEAREST)
-        tile = overlay(small, labels)[..., ::-1]
-        self._tiles.append(cv2.imencode('.jpg', tile, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))[1])
-        true = cv2.resize(truth, size, interpolation=cv2.INTER_NEAREST)
-        self._truth.append(cv2.imencode('.png', true)[1])
+        labels = np.ascontiguousarray(label_mask.astype(np.uint8))
+        tile = overlay(small, cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))
+        self._tiles.append(_encode(tile))
+        truth = np.zeros(size[::-1], np.uint8)
+        for key, mask in (masks or {}).items():
+            inside = cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            truth[inside > 0] = self._labels.get(key, 0)
+        self._truth.append(cv2.imencode('.png', truth)[1])
 
-    def finish(self, objects: Sequence[Rows], rate_hz: float) -> str:
-        """Return a JPEG in base64 of the absence that went worst; empty if there was none.
+    def finish(self, record: SequenceRecord) -> str:
+        """Return a JPEG in base64 of the absence that went worst, else of the worst frame.
 
         Args:
-            objects: The table of each object, in the order of its labels.
-            rate_hz: Frames per second.
+            record: Of the frames that were added; objects are outlined in the truth.
         """
-        chosen = _worst(objects, rate_hz)
-        if chosen is None:
-            return ''
-        index, verdict = chosen
-        frames = [verdict.start + round(s * rate_hz) for s in _AROUND_S]
-        frames += [verdict.end + round(s * rate_hz) for s in _AFTER_S]
-        frames = sorted({min(max(0, frame), len(self._tiles) - 1) for frame in frames})
-        tiles = [self._tile(frame, index, objects[index], rate_hz) for frame in frames]
-        strip = np.hstack(tiles)[..., ::-1]
-        code = cv2.imencode('.jpg', strip, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))[1]
-        return base64.b64encode(code.tobytes()).decode()
+        tables, rate_hz = record.tables(), record.rate_hz
+        absence = _worst_absence(tables, rate_hz)
+        if absence is not None:
+            position, verdict = absence
+            start, end = (tables[position].frames[0] + at for at in (verdict.start, verdict.end))
+            frames = [start + round(s * rate_hz) for s in _AROUND_S]
+            frames += [end + round(s * rate_hz) for s in _AFTER_S]
+        else:
+            position, worst = _worst_frame(tables)
+            frames = [worst + step for step in _AROUND_WORST]
+        chosen = sorted({min(max(0, int(frame)), len(self._tiles) - 1) for frame in frames})
+        key = record.objects[position].object_id
+        tiles = [self._tile(frame, key, tables[position], rate_hz) for frame in chosen]
+        return base64.b64encode(_encode(np.hstack(tiles)).tobytes()).decode()
 
-    def _tile(self, frame: int, index: int, rows: Rows, rate_hz: float) -> np.ndarray:
+    def _tile(self, frame: int, key: int, rows: Rows, rate_hz: int) -> np.ndarray:
+        """Return (h, w, 3) uint8 with the truth of one object, and what was claimed of it."""
         tile = np.ascontiguousarray(cv2.imdecode(self._tiles[frame], cv2.IMREAD_COLOR)[..., ::-1])
         truth = cv2.imdecode(self._truth[frame], cv2.IMREAD_GRAYSCALE)
-        inside = (truth == index + 1).view(np.uint8)
+        inside = (truth == self._labels.get(key)).view(np.uint8)
         lines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(tile, lines, -1, _WHITE, 2)
-        state = ObjectState(rows.state[frame])
-        where = 'absent' if rows.absent[frame] else f'{100 * rows.visible[frame]:.0f}% visible'
         tile[:18] //= 3
         tile[-18:] //= 3
-        _write(tile, f'{frame / rate_hz:.1f} s  object {index + 1}: {where}', 13, _WHITE)
-        claim = f'{state.name} {rows.confidence[frame]:.2f}'
-        _write(tile, claim, _SIDE - 5, _COLORS.get(state, _WHITE))
+        where, claim, color = 'no label', '', _WHITE
+        for at in np.flatnonzero(rows.frames == frame):
+            where = 'absent' if rows.absent[at] else f'{100 * rows.visible[at]:.0f}% visible'
+            state = ObjectState(rows.state[at])
+            claim, color = f'{state.name} {rows.confidence[at]:.2f}', _COLORS.get(state, _WHITE)
+        _write(tile, f'{frame / rate_hz:.1f} s  object {key}: {where}', 13, _WHITE)
+        _write(tile, claim, len(tile) - 5, color)
         return tile
 
 
-def _worst(objects: Sequence[Rows], rate_hz: float) -> tuple[int, Verdict] | None:
+def _worst_absence(tables: Sequence[Rows], rate_hz: int) -> tuple[int, Verdict] | None:
     """Return the object and the absence that went worst, the earliest of equal ones."""
-    found = [(k, verdict) for k, rows in enumerate(objects) for verdict in judge(rows, rate_hz)]
+    found = [(k, verdict) for k, rows in enumerate(tables) for verdict in judge(rows, rate_hz)]
     return min(
         found,
         key=lambda item: (not item[1].false, item[1].kept is not False, item[1].start),
@@ -92,5 +112,20 @@ def _worst(objects: Sequence[Rows], rate_hz: float) -> tuple[int, Verdict] | Non
     )
 
 
+def _worst_frame(tables: Sequence[Rows]) -> tuple[int, int]:
+    """Return the object and the frame after its prompt with the least J."""
+    found = [
+        (float(j), k, int(frame))
+        for k, rows in enumerate(tables)
+        for j, frame in zip(rows.j[1:], rows.frames[1:], strict=True)
+    ]
+    _, position, frame = min(found, default=(1.0, 0, int(tables[0].frames[0])))
+    return position, frame
+
+
 def _write(tile: np.ndarray, text: str, y: int, color: tuple[int, int, int]) -> None:
     cv2.putText(tile, text, (4, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, 1, cv2.LINE_AA)
+
+
+def _encode(rgb: np.ndarray) -> np.ndarray:
+    return cv2.imencode('.jpg', rgb[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))[1]

@@ -88,9 +88,8 @@ class Samples:
         for index, frame in enumerate(frames):
             tracker.step(Frame(frame.image, round(index * 1e9 / _RATE_HZ)))
             if index == 0:
-                masks = frame.masks or {}
-                shown = {name: mask for name, mask in masks.items() if mask.any()}
-                tracker.add([make_prompt(prompt, mask, name) for name, mask in shown.items()])
+                shown = (frame.masks or {}).items()
+                tracker.add([make_prompt(prompt, mask, str(key)) for key, mask in shown])
                 continue
             if frame.masks is None:
                 continue
@@ -100,7 +99,7 @@ class Samples:
                 mask = cv2.resize(small, size, interpolation=cv2.INTER_NEAREST) > 0
                 if not mask.any():
                     continue
-                true = frame.masks.get(name, np.zeros_like(mask))
+                true = frame.masks.get(int(name), np.zeros_like(mask))
                 overlap = np.count_nonzero(mask & true) / np.count_nonzero(mask | true)
                 self.evidence.append(evidence)
                 self.iou.append(overlap)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -13,8 +14,14 @@ class LabelledFrame:
 
     Attributes:
         image: (H, W, 3) uint8, RGB.
-        masks: (H, W) bool by object; None where nothing is known of the frame.
+        masks: (H, W) bool of each visible object, by its id; None where the frame has no labels.
+        void: (H, W) bool, pixels that count for nothing; None = no such pixels.
+        visible: Share of each object that is visible, in [0, 1]; empty where nobody knows.
+        in_view: Whether the image would show each object if nothing were in front of it; likewise.
     """
 
     image: np.ndarray
-    masks: dict[str, np.ndarray] | None
+    masks: Mapping[int, np.ndarray] | None
+    void: np.ndarray | None = None
+    visible: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    in_view: Mapping[int, bool] = dataclasses.field(default_factory=dict)

@@ -56,14 +56,14 @@ class LooksSamples:
             seed: Of what is done to the masks, and of places.
         """
         rng = np.random.default_rng(seed)
-        found: dict[str, list[np.ndarray]] = {}
+        found: dict[int, list[np.ndarray]] = {}
         for index, frame in enumerate(frames):
             if index % _STEP or frame.masks is None:
                 continue
             size = (model.mask_size, model.mask_size)
             small = {
-                name: cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_AREA)
-                for name, mask in frame.masks.items()
+                key: cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_AREA)
+                for key, mask in frame.masks.items()
             }
             masks = {k: _jitter(rng, mask) for k, mask in small.items() if mask.sum() >= _MIN_PX}
             place = _place(rng, small.values(), model.mask_size)
@@ -74,8 +74,8 @@ class LooksSamples:
                 planes = feature_map(features, record.image)
                 values = average(planes, inside.to(model.device).flatten(1))
             values = values.cpu().numpy().astype(float)
-            for name, value in zip(masks, values[:-1], strict=True):
-                found.setdefault(name, []).append(value)
+            for key, value in zip(masks, values[:-1], strict=True):
+                found.setdefault(key, []).append(value)
             if place.sum() >= _MIN_PX:
                 self.places.append(values[-1])
         self.objects += [np.array(v) for v in found.values() if len(v) >= _MIN_FRAMES]

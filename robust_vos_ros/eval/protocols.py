@@ -1,23 +1,22 @@
-"""Which frames and objects count: the protocols of DAVIS and of RobustPVOS."""
+"""Which frames and objects count: the protocols of DAVIS and of RobustPVOS, and that of clips."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Literal, get_args
+from collections.abc import Sequence
 
 import numpy as np
 
 from robust_vos_ros.eval.metrics import SequenceScore, mean_of
 from robust_vos_ros.eval.records import ObjectRecord, SequenceRecord
 
-Protocol = Literal['davis', 'davis-all', 'robustpvos']
-PROTOCOLS: tuple[str, ...] = get_args(Protocol)
+CLIPS = 'clips'
 NOTES = {
     'davis': 'without the frame of the prompt and the last one; absent objects must have no mask',
     'davis-all': 'all labelled frames, that of the prompt and the last one as well',
     'robustpvos': 'all labelled frames that show the object; not comparable with the other '
     'protocols, as a mask on an absent object costs nothing',
+    CLIPS: 'frames as in davis; every clip counts alike, however many objects it has',
 }
 
 
@@ -30,6 +29,7 @@ class ObjectScores:
         frames: (N,) int index of each scored frame.
         j: (N,) float64, in [0, 1].
         f: (N,) float64, in [0, 1].
+        seen: (N,) bool, whether anything of it is visible.
         num_frames: Frames of the sequence.
     """
 
@@ -37,7 +37,13 @@ class ObjectScores:
     frames: np.ndarray
     j: np.ndarray
     f: np.ndarray
+    seen: np.ndarray
     num_frames: int
+
+    @property
+    def jf(self) -> np.ndarray:
+        """(N,) J&F of each frame, in [0, 1]."""
+        return (self.j + self.f) / 2
 
     @property
     def mean(self) -> SequenceScore:
@@ -45,31 +51,35 @@ class ObjectScores:
         return SequenceScore(float(self.j.mean()), float(self.f.mean()))
 
 
-def scored_objects(records: Sequence[SequenceRecord], protocol: str) -> Iterator[ObjectScores]:
-    """Yield the objects of some sequences that have a frame to score.
+def scored_objects(record: SequenceRecord, protocol: str) -> list[ObjectScores]:
+    """Return the objects of a sequence that have a frame to score.
 
     Args:
-        records: Of one variant.
-        protocol: One of `PROTOCOLS`.
+        record: Of the sequence.
+        protocol: A key of `NOTES`.
     """
-    for record in records:
-        for item in record.objects:
-            kept = _scored(item, record.num_frames, protocol)
-            if kept.any():
-                yield ObjectScores(
+    found = []
+    for item in record.objects:
+        kept = _scored(item, record.num_frames, protocol)
+        if kept.any():
+            found.append(
+                ObjectScores(
                     record.sequence,
                     np.array(item.frames)[kept],
                     np.array(item.j)[kept],
                     np.array(item.f)[kept],
+                    np.array(item.visible)[kept] > 0.0,
                     record.num_frames,
                 )
+            )
+    return found
 
 
 def _scored(item: ObjectRecord, num_frames: int, protocol: str) -> np.ndarray:
     """Return (N,) bool, which of the labelled frames of an object count."""
     frames = np.array(item.frames)
     if protocol == 'robustpvos':
-        return np.array(item.present)
+        return np.array(item.visible) > 0.0
     if protocol == 'davis-all':
         return np.ones(len(frames), bool)
     return (frames != frames[0]) & (frames != num_frames - 1)
@@ -78,11 +88,3 @@ def _scored(item: ObjectRecord, num_frames: int, protocol: str) -> np.ndarray:
 def mean_score(objects: Sequence[ObjectScores]) -> SequenceScore:
     """Return the mean over objects, as DAVIS-2017 takes it: not per sequence first."""
     return mean_of([item.mean for item in objects])
-
-
-def by_sequence(objects: Sequence[ObjectScores]) -> dict[str, SequenceScore]:
-    """Return the mean over the objects of each sequence, by its name."""
-    names = dict.fromkeys(item.sequence for item in objects)
-    return {
-        name: mean_score([item for item in objects if item.sequence == name]) for name in names
-    }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydantic
 import torch
 
@@ -16,9 +18,16 @@ from robust_vos_ros.data.layouts import natural_key
 from robust_vos_ros.eval.protocols import NOTES
 from robust_vos_ros.eval.records import Condition, Record, SequenceRecord
 from robust_vos_ros.eval.summary import differences, summarize
-from robust_vos_ros.eval.tasks import Dataset, Variant, adapter_hash, code_hash, weights_hash
+from robust_vos_ros.eval.tasks import (
+    Dataset,
+    Variant,
+    adapter_hash,
+    calibration_hash,
+    code_hash,
+    weights_hash,
+)
 
-_NUM_STRIPS = 12
+_NUM_STRIPS = 8  # of a variant
 _STRIPS_PER_SEQUENCE = 2
 
 
@@ -26,20 +35,18 @@ class About(Record):
     """What was measured and how; results can be merged where all of it is equal.
 
     Attributes:
+        title: What people call the data set.
+        dataset: Its settings, without the place of its files.
         conditions: In order; `variants` likewise, with model, weights and settings of each.
         code: Hash of our code.
         machine: Where it was measured; may differ.
     """
 
-    dataset: str
-    layout: str
-    split: str
+    title: str
+    dataset: dict[str, Any]
     protocol: str
     protocol_note: str
     prompt: str
-    profile: str
-    seed: int
-    void_value: int | None
     conditions: list[Condition]
     code: str
     torch: str
@@ -61,8 +68,6 @@ def describe(
     *,
     protocol: str,
     prompt: str,
-    profile: str,
-    seed: int,
 ) -> About:
     """Return the description of a run.
 
@@ -70,15 +75,11 @@ def describe(
         ConfigError, WeightsError: A model or its weights do not exist.
     """
     return About(
-        dataset=dataset.root.resolve().name,
-        layout=dataset.layout,
-        split=dataset.split,
+        title=dataset.title(),
+        dataset=dataset.model_dump(mode='json', exclude={'root': True, 'footage': {'root'}}),
         protocol=protocol,
         protocol_note=NOTES[protocol],
         prompt=prompt,
-        profile=profile,
-        seed=seed,
-        void_value=dataset.void_value,
         conditions=list(conditions),
         code=code_hash(),
         torch=torch.__version__,
@@ -91,6 +92,7 @@ def describe(
                 'weights_sha256': weights_hash(variant.model),
                 'adapter': Path(variant.model.adapter).stem,
                 'adapter_sha256': adapter_hash(variant.model),
+                'calibration_sha256': calibration_hash(variant.model),
                 'tracking': variant.tracking.model_dump(),
             }
             for variant in variants
@@ -101,11 +103,11 @@ def describe(
 def to_json(results: Results) -> dict[str, Any]:
     """Return the content of the file.
 
-    The numbers on top are those of the first variant; `variants` has them of all, `differences`
-    those of each further one to the first.
+    `variants` has the numbers of each variant, `differences` what each further one gains over the
+    first.
 
     Raises:
-        ConfigError: A variant has no record, or no frame can be scored.
+        ConfigError: A variant has no record.
     """
     about, records = results.about, in_order(results)
     groups = {name: [r for r in records if r.variant == name] for name in about.variants}
@@ -113,10 +115,8 @@ def to_json(results: Results) -> dict[str, Any]:
         if not group:
             raise ConfigError(f'expected records of the variant {name!r}, got none')
     first, *others = groups
-    summaries = {name: summarize(group, about.protocol) for name, group in groups.items()}
     return {
-        **summaries[first],
-        'variants': summaries,
+        'variants': {name: summarize(group, about.protocol) for name, group in groups.items()},
         'differences': {
             name: differences(groups[first], groups[name], about.protocol) for name in others
         },
@@ -188,7 +188,7 @@ def read(path: Path) -> Results:
         return Results(about=content['about'], records=content['records'])
     except (KeyError, pydantic.ValidationError) as error:
         raise ConfigError(
-            f'{path}: expected results of robust-vos eval of this version, got {error}'
+            f'{path}: expected results of robust-vos evaluate of this version, got {error}'
         ) from error
 
 
@@ -214,22 +214,23 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def keep_worst_strips(records: Sequence[SequenceRecord]) -> list[SequenceRecord]:
-    """Return the records, with the pictures of the worst frames only."""
-    taken: dict[str, int] = {}
-    kept: set[int] = set()
+    """Return the records, of each variant with the strips of the worst ones only."""
+    taken: Counter[tuple[str, str]] = Counter()
+    kept: dict[str, set[int]] = {}
     for position in sorted(range(len(records)), key=lambda i: worst_score(records[i])):
-        sequence = records[position].sequence
-        if records[position].strip and taken.get(sequence, 0) < _STRIPS_PER_SEQUENCE:
-            taken[sequence] = taken.get(sequence, 0) + 1
-            kept.add(position)
-        if len(kept) == _NUM_STRIPS:
-            break
+        record = records[position]
+        mine = kept.setdefault(record.variant, set())
+        key = record.variant, record.sequence
+        if len(mine) < _NUM_STRIPS and taken[key] < _STRIPS_PER_SEQUENCE:
+            taken[key] += 1
+            mine.add(position)
     return [
-        record if position in kept else record.model_copy(update={'strip': ''})
+        record if position in kept[record.variant] else record.model_copy(update={'strip': ''})
         for position, record in enumerate(records)
     ]
 
 
-def worst_score(record: SequenceRecord) -> float:
-    """Return the least J of a frame after the prompt, 1 if there is none."""
-    return min((j for item in record.objects for j in item.j[1:]), default=1.0)
+def worst_score(record: SequenceRecord) -> tuple[float, float]:
+    """Return the least and the mean J after the prompt, 1 if there is none."""
+    values = [j for item in record.objects for j in item.j[1:]]
+    return (min(values), float(np.mean(values))) if values else (1.0, 1.0)

@@ -6,17 +6,17 @@ import concurrent.futures
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
 
 from robust_vos_ros.cluster import connected, import_ray
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
-from robust_vos_ros.eval.tasks import Job, measure
+from robust_vos_ros.eval.records import SequenceRecord
+from robust_vos_ros.eval.tasks import Task, measure
 
 # Yields (position of the task, its record), in any order.
-Runner = Callable[[Sequence[Job]], Iterator[tuple[int, Any]]]
+Runner = Callable[[Sequence[Task]], Iterator[tuple[int, SequenceRecord]]]
 
 
-def run_here(tasks: Sequence[Job]) -> Iterator[tuple[int, Any]]:
+def run_here(tasks: Sequence[Task]) -> Iterator[tuple[int, SequenceRecord]]:
     """Run one task after the other in this process."""
     for position, task in enumerate(tasks):
         yield position, measure(task)
@@ -25,7 +25,7 @@ def run_here(tasks: Sequence[Job]) -> Iterator[tuple[int, Any]]:
 def run_in_processes(num_processes: int) -> Runner:
     """Return a runner that keeps several processes busy."""
 
-    def run(tasks: Sequence[Job]) -> Iterator[tuple[int, Any]]:
+    def run(tasks: Sequence[Task]) -> Iterator[tuple[int, SequenceRecord]]:
         # Not forked: the threads of torch do not survive that.
         context = multiprocessing.get_context('spawn')
         with concurrent.futures.ProcessPoolExecutor(num_processes, context) as pool:
@@ -54,7 +54,7 @@ def run_in_processes(num_processes: int) -> Runner:
     return run
 
 
-def _measure_same(task: Job, key: str) -> Any:
+def _measure_same(task: Task, key: str) -> SequenceRecord:
     """Measure on another machine, if it has the same code, weights and data."""
     if task.key() != key:
         raise ConfigError(
@@ -76,7 +76,7 @@ def run_on_ray(address: str) -> Runner:
     """
     ray = import_ray()
 
-    def run(tasks: Sequence[Job]) -> Iterator[tuple[int, Any]]:
+    def run(tasks: Sequence[Task]) -> Iterator[tuple[int, SequenceRecord]]:
         with connected(ray, address):
             try:
                 remote = ray.remote(num_cpus=1)(_measure_same)

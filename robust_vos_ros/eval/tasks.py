@@ -6,10 +6,11 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 import pooch
+import pydantic
 import torch
 
 from robust_vos_ros.core.errors import RobustVosError
@@ -23,15 +24,18 @@ from robust_vos_ros.core.network.checkpoints import (
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.tracking_settings import TrackerSettings
-from robust_vos_ros.data.video_folder import VideoFolder, open_dataset
+from robust_vos_ros.eval.datasets import FolderSet
 from robust_vos_ros.eval.records import Condition, Record, SequenceRecord
+from robust_vos_ros.eval.rendered import RenderedSet
 from robust_vos_ros.eval.restoration import restore
 from robust_vos_ros.eval.stream import run_sequence
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Fields of a task that change no number: where files are, and what else is measured.
-_NO_MATTER: Any = {'dataset': {'root'}, 'suite': {'num_clips': True, 'footage': {'root'}}}
+_NO_MATTER: Any = {'dataset': {'root': True, 'num_clips': True, 'footage': {'root'}}}
 _CODE_OF_RESULTS = ('core', 'data', 'eval')
+
+Dataset = FolderSet | RenderedSet
 
 
 class Variant(Record):
@@ -48,39 +52,19 @@ class Variant(Record):
     restored: bool = False
 
 
-class Dataset(Record):
-    """Where sequences are; arguments of `data.video_folder.open_dataset`.
-
-    Attributes:
-        exclude: Split file of sequences that are left out, empty = none.
-    """
-
-    root: Path
-    layout: str
-    split: str = ''
-    exclude: str = ''
-    void_value: int | None = None
-
-
-class Job(Record):
+class Task(Record):
     """A record before it is measured.
 
     Attributes:
-        record_type: Of what `run` returns.
         sequence: Name of what is tracked through.
+        prompt: A form of `prompting.PROMPT_FORMS`.
     """
 
-    record_type: ClassVar[type[Record]]
     variant: Variant
+    dataset: Dataset = pydantic.Field(discriminator='kind')
     sequence: str
-
-    def data_key(self) -> str:
-        """Return a hash of the files that are tracked through."""
-        raise NotImplementedError
-
-    def run(self) -> Any:
-        """Return the record."""
-        raise NotImplementedError
+    condition: Condition
+    prompt: str
 
     def key(self) -> str:
         """Return a hash of all that the record depends on.
@@ -96,27 +80,14 @@ class Job(Record):
             weights_hash(self.variant.model),
             adapter_hash(self.variant.model),
             calibration_hash(self.variant.model),
-            self.data_key(),
+            self.dataset.files_key(self.sequence),
             code_hash(),
             torch.__version__,
         )
         return hashlib.sha256(repr(about).encode()).hexdigest()
 
-
-class Task(Job):
-    """One sequence of a data set before it is measured."""
-
-    record_type: ClassVar = SequenceRecord
-    dataset: Dataset
-    condition: Condition
-    prompt: str
-
-    def data_key(self) -> str:
-        """Return a hash of the sizes of the images and of the content of the masks."""
-        return files_hash(self.dataset.model_dump_json(), self.sequence)
-
     def run(self) -> SequenceRecord:
-        """Run the sequence.
+        """Measure the record.
 
         Raises:
             RobustVosError: As `stream.run_sequence`, and if the model cannot be loaded.
@@ -124,7 +95,7 @@ class Task(Job):
         return run_sequence(
             load_cached(self.variant.model),
             self.variant.tracking,
-            open_cached(self.dataset)[self.sequence],
+            self.dataset.open(self.sequence),
             self.condition,
             variant=self.variant.name,
             prompt=self.prompt,
@@ -147,17 +118,17 @@ def make_tasks(
         Task(
             variant=variant,
             dataset=dataset,
-            sequence=sequence.name,
+            sequence=name,
             condition=condition,
             prompt=prompt,
         )
-        for sequence in open_cached(dataset)
+        for name in dataset.names()
         for variant in variants
         for condition in conditions
     ]
 
 
-def measure(task: Job) -> Any:
+def measure(task: Task) -> SequenceRecord:
     """Run a task with one thread, so that its numbers do not depend on what runs beside it.
 
     Raises:
@@ -200,27 +171,6 @@ def calibration_hash(settings: ModelSettings) -> str:
     return '' if path is None else _file_hash(path)
 
 
-def open_cached(dataset: Dataset) -> VideoFolder:
-    """Open a data set, once per process.
-
-    Raises:
-        DatasetError: As `open_dataset`.
-    """
-    return _open(dataset.model_dump_json())
-
-
-@functools.lru_cache(4)
-def _open(dataset_json: str) -> VideoFolder:
-    dataset = Dataset.model_validate_json(dataset_json)
-    return open_dataset(
-        dataset.root,
-        layout=dataset.layout,
-        split=dataset.split,
-        exclude=Path(dataset.exclude) if dataset.exclude else (),
-        void_value=dataset.void_value,
-    )
-
-
 def load_cached(settings: ModelSettings) -> Model:
     """Load a model, once per process.
 
@@ -238,22 +188,6 @@ def _load(settings_json: str) -> Model:
 @functools.cache
 def _file_hash(path: Path) -> str:
     return pooch.file_hash(path)
-
-
-@functools.lru_cache(4096)
-def files_hash(dataset_json: str, name: str) -> str:
-    """Return a hash of the sizes of a sequence's images and of the content of its masks.
-
-    Raises:
-        DatasetError: As `open_cached`.
-    """
-    sequence = _open(dataset_json)[name]
-    digest = hashlib.sha256()
-    for path in sequence.frames:
-        digest.update(f'{path.name} {path.stat().st_size}\n'.encode())
-    for path in sequence.mask_files:
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 @functools.cache

@@ -31,8 +31,7 @@ from robust_vos_ros.live.interrupts import Interrupts
 from robust_vos_ros.live.topics import matching_qos, message_class, to_bag_qos
 
 DIAGNOSTICS = '/diagnostics'
-# What the node publishes, and what a bag needs besides. `launch/robust_vos.launch.py` records the
-# same with `ros2 bag record`.
+# What the node publishes, and what a bag needs besides.
 OUTPUTS = ('objects', 'label_mask/compressed', 'label_info', 'events', 'annotations')
 COMMON = ('/tf', '/tf_static', DIAGNOSTICS)
 # Keys of the node's diagnostics that say what made the masks, and their names in a bag.

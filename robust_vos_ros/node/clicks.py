@@ -10,16 +10,17 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from robust_vos_ros.core.errors import PromptError
 from robust_vos_ros.core.types import Prompt
 from robust_vos_ros.node.serving import Serving
+from robust_vos_ros.node.space_clicks import SpaceClicks
 
 
 class Clicks:
     """Every click on `clicked_point` or `<image>_mouse_left` adds an object on the newest frame.
 
     `<image>_mouse_left` is what rqt_image_view publishes when its mouse button is switched on.
-    `clicked_point` takes pixels as well; points in space, as RViz publishes them, are refused.
+    `clicked_point` takes pixels as well (z = 0 in the image's frame), and points in space, as RViz
+    publishes them: `SpaceClicks` finds their pixel.
     """
 
     def __init__(self, node: Node, serving: Serving, *, image_topic: str) -> None:
@@ -32,6 +33,7 @@ class Clicks:
         """
         self._node = node
         self._serving = serving
+        self._space = SpaceClicks(node, serving.pipeline, image_topic=image_topic)
         group = ReentrantCallbackGroup()  # a click waits for the tracker, images go on meanwhile
         self._subscriptions = [
             node.create_subscription(
@@ -48,6 +50,11 @@ class Clicks:
         """Unsubscribe."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
+        self._space.destroy()
+
+    def forget_transforms(self) -> None:
+        """The time jumped: transforms of the other time are none of this one."""
+        self._space.clear()
 
     async def _on_point_stamped(self, msg: Any) -> None:
         await self._add(msg.point, msg.header.frame_id)
@@ -56,35 +63,40 @@ class Clicks:
         await self._add(point, '')
 
     async def _add(self, point: Any, frame_id: str) -> None:
+        serving = self._serving
         try:
-            name = await self._serving.call_from_topic(lambda: self._add_now(point, frame_id))
+            if self._is_pixel(point, frame_id):
+                x, y, image = point.x, point.y, None
+            else:
+                pixel = await self._space.find(point, frame_id)
+                x, y, image = pixel.x, pixel.y, serving.message_at(pixel.header)
+            name = await serving.call_from_topic(lambda: self._add_now(x, y, image))
         except Exception as error:  # a click outside the image must not take the node down
-            self._serving.count_failure('click', error)
+            serving.count_failure('click', error)
             return
-        self._serving.pipeline.statistics.add(requests_served=1)
-        self._node.get_logger().info(f'added {name} at ({point.x:g}, {point.y:g})')
+        serving.pipeline.statistics.add(requests_served=1)
+        self._node.get_logger().info(f'added {name} at ({x:g}, {y:g})')
 
-    def _add_now(self, point: Any, frame_id: str) -> str:
+    def _is_pixel(self, point: Any, frame_id: str) -> bool:
+        """Return whether a click is a pixel; else it is a point in space."""
+        if point.z != 0:
+            return False
+        return not frame_id or frame_id == self._serving.frames.newest().header.frame_id
+
+    def _add_now(self, x: float, y: float, image: Any | None) -> str:
         """Add an object under the next free name, which is returned; runs on the worker.
 
         Args:
-            point: The click.
-            frame_id: Its coordinate frame; empty = the image's.
+            x: Of the pixel, right; `y` down.
+            image: The received image it is a pixel of; None = the newest processed one.
         """
         requests, pipeline = self._serving.requests, self._serving.pipeline
-        _, header = requests.frame_of(None)
-        if (frame_id or header.frame_id) != header.frame_id or point.z != 0:
-            raise PromptError(
-                f'expected a pixel of the image, which is in frame {header.frame_id!r}, got '
-                f'({point.x:g}, {point.y:g}, {point.z:g}) in {frame_id!r}: a point in space is no '
-                'pixel. Click in a viewer of images, such as rqt_image_view'
-            )
         result = pipeline.last_result
         taken = {item.object_id for item in result.objects} if result else set()
         prefix = pipeline.settings.click_object_prefix
         while (name := f'{prefix}_{self._number + 1}') in taken:
             self._number += 1
-        points = np.array([(point.x, point.y)], np.float32)
-        requests.add([Prompt(name, points, np.ones(1, np.int32))], None, replace=False)
+        points = np.array([(x, y)], np.float32)
+        requests.add([Prompt(name, points, np.ones(1, np.int32))], image, replace=False)
         self._number += 1
         return name

@@ -21,6 +21,7 @@ from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.core.network.checkpoints import find_adapter, load_model
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.node import bond
 from robust_vos_ros.node.clicks import Clicks
 from robust_vos_ros.node.diagnostics import Reporter
 from robust_vos_ros.node.parameters import NodeParameters
@@ -60,6 +61,7 @@ class Activated:
     receiver: Receiver
     clicks: Clicks
     prompts: PromptTopics
+    heartbeat: bond.Bond | None
 
 
 class RobustVosNode(LifecycleNode):
@@ -209,6 +211,8 @@ class RobustVosNode(LifecycleNode):
         settings, logger = self.settings, self.get_logger()
         with contextlib.ExitStack() as undo:
             # What is quick to go wrong comes before the model.
+            if settings.bond:
+                bond.check_installed()
             state = StateFile(settings.state_file, logger)
             state.check()
             undo.callback(state.close)
@@ -242,7 +246,8 @@ class RobustVosNode(LifecycleNode):
         image_topic = receiver.topic.removesuffix('/compressed')
         clicks = Clicks(self, serving, image_topic=image_topic)
         prompts = PromptTopics(self, serving)
-        self._activated = Activated(receiver, clicks, prompts)
+        heartbeat = bond.Bond(self) if self.settings.bond else None
+        self._activated = Activated(receiver, clicks, prompts, heartbeat)
         self._our_services.serving = serving
         self.get_logger().info(f'waiting for images on {receiver.topic}')
 
@@ -251,6 +256,8 @@ class RobustVosNode(LifecycleNode):
         self._our_services.serving = None
         activated, self._activated = self._activated, None
         if activated is not None:
+            if activated.heartbeat is not None:
+                activated.heartbeat.destroy()
             activated.receiver.destroy()
             activated.clicks.destroy()
             activated.prompts.destroy()
@@ -297,6 +304,7 @@ class RobustVosNode(LifecycleNode):
     def _on_clock_jump(self, _jump: Any) -> None:
         if self._configured is not None and self._activated is not None:
             self._activated.receiver.frames.clear()
+            self._activated.clicks.forget_transforms()
             self._configured.pipeline.notify_clock_jump()
 
     def _publish_diagnostics(self) -> None:

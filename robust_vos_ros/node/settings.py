@@ -53,6 +53,10 @@ class InputSettings(Settings):
         256, 'Most memory for received images that prompts with a past stamp may refer to.',
         unit='MB', ge=0, le=16384,
     )  # fmt: skip
+    rectified: bool = setting(
+        False, 'The images are rectified: a point that is clicked in RViz finds its pixel by P of '
+        'camera_info, else by K and the distortion.', dynamic=True,
+    )  # fmt: skip
     scale_16bit: Scale16Settings = Scale16Settings()
 
 
@@ -125,6 +129,10 @@ class NodeSettings(StreamSettings):
     """All settings of the node."""
 
     autostart: bool = setting(True, 'Configure and activate the node when the program starts.')
+    bond: bool = setting(
+        False, "Publish the heartbeat on `bond` that nav2's lifecycle manager waits for while the "
+        'node is active; needs the package bond.',
+    )  # fmt: skip
     enabled: bool = setting(
         True, 'Process images; ~/set_enabled changes it. Disabled, tracks are kept.', dynamic=True
     )

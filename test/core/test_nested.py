@@ -8,9 +8,9 @@ import pytest
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, Prompt
-from robust_vos_ros.eval.long_tasks import LongSuite
+from robust_vos_ros.eval.datasets import FolderSet
 from robust_vos_ros.eval.prompting import tight_box
-from robust_vos_ros.eval.tasks import Dataset
+from robust_vos_ros.eval.rendered import RenderedSet
 
 FOOTAGE = Path(__file__).resolve().parents[3] / 'shared/davis2016_train'
 NUM_FRAMES = 25
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.skipif(not FOOTAGE.is_dir(), reason=f'{FOOTAGE} is not 
 @pytest.fixture(scope='module')
 def frames():
     """A bear with two small objects, on training sequences alone."""
-    footage = Dataset(root=FOOTAGE, layout='folders', exclude='val.txt')
-    suite = LongSuite(
+    footage = FolderSet(root=FOOTAGE, exclude='val.txt')
+    clips = RenderedSet(
         kind='contact', num_clips=7, num_frames=120, size=384, seed=500, footage=footage
     )
-    clip, _ = suite.clip(6)
+    clip = clips.render(6)
     # From where the small one has come onto the large one.
     return [clip.frame(t) for t in range(60, 60 + NUM_FRAMES)]
 

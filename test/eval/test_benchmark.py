@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from robust_vos_ros.cli import app
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
 from robust_vos_ros.core.settings import ModelSettings
-from robust_vos_ros.eval import benchmark, results, runners, tasks
+from robust_vos_ros.eval import benchmark, datasets, results, runners, tasks
+from robust_vos_ros.eval.conditions import make_conditions
 from robust_vos_ros.eval.report import make_report
 
 runner = CliRunner()
@@ -22,13 +23,14 @@ RUN = ['--corruption', 'fog,noise_30', '--severity', '3', '--profile', 'fourier'
 
 def evaluate(root, out, *arguments, processes=1):
     options = ['--json', out, '--cache', root / 'cache', '--processes', processes]
-    command = ['eval', root, *RUN, '--device', 'cpu', *options, *arguments]
+    command = ['evaluate', 'dataset', root, *RUN, '--device', 'cpu', *options, *arguments]
     return runner.invoke(app, list(map(str, command)))
 
 
 def without_times(path):
     """The content of a results file but for what depends on the machine."""
-    text = re.sub(r'"(seconds|fps)": [0-9.e-]+', r'"\1": 0', path.read_text())
+    times = r'"(seconds)": [0-9.e-]+|("ms per frame": {\s*"value"): [0-9.e-]+'
+    text = re.sub(times, r'\1\2: 0', path.read_text())
     return re.sub(r'"machine": "[^"]*"', '', text)
 
 
@@ -57,11 +59,10 @@ def test_the_same_numbers_from_one_and_two_processes_and_from_the_cache(two_sequ
     cached = sorted((root / 'cache').iterdir())
     assert len(cached) == 2 * 3  # clean and two corruptions
     content = json.loads(one.read_text())
-    keys = {'J&F', 'J', 'F', 'per_sequence', 'per_corruption', 'Q_p', 'R_p', 'mPC', 'rPC', 'ece'}
-    assert keys | {'fps', 'brier', 'about', 'records'} <= content.keys()
-    assert content['J&F'] > 80
-    assert content['per_sequence']['square']['J'] > 80
-    assert set(content['per_corruption']) == {'fog', 'noise_30'}
+    summary = content['variants']['base']
+    assert summary['J&F']['value'] > 80
+    assert summary['per_sequence']['square']['J'] > 80
+    assert set(summary['per_corruption']) == {'fog', 'noise_30'}
     objects = {o['object_id']: o for o in content['records'][0]['objects']}
     assert content['records'][0]['sequence'] == 'back'
     assert objects[2]['frames'] == list(range(4, 10))
@@ -86,21 +87,21 @@ def test_shards_merge_to_the_whole(two_sequences):
     parts = [root / 'part1.json', root / 'part2.json']
     for number, part in enumerate(parts, 1):
         assert evaluate(root, part, '--shard', f'{number}/2').exit_code == 0
-        assert len(json.loads(part.read_text())['per_sequence']) == 1
+        assert len({r['sequence'] for r in json.loads(part.read_text())['records']}) == 1
     assert evaluate(root, whole).exit_code == 0
     joined = root / 'joined.json'
-    result = runner.invoke(app, ['merge', *map(str, parts), '--json', str(joined)])
+    result = runner.invoke(app, ['evaluate', 'merge', *map(str, parts), '--json', str(joined)])
     assert result.exit_code == 0, result.output
     assert without_times(joined) == without_times(whole)
-    same = runner.invoke(app, ['merge', *map(str, parts), '--json', str(parts[0])])
+    same = runner.invoke(app, ['evaluate', 'merge', *map(str, parts), '--json', str(parts[0])])
     assert 'expected another file than those to join' in ' '.join(same.output.split())
-    twice = runner.invoke(app, ['merge', str(parts[0]), str(parts[0])])
+    twice = runner.invoke(app, ['evaluate', 'merge', str(parts[0]), str(parts[0])])
     assert twice.exit_code == 1
     assert 'expected new records' in twice.output
     other = root / 'other.json'
     assert evaluate(root, other, '--seed', '9', '--shard', '2/2').exit_code == 0
-    mixed = runner.invoke(app, ['merge', str(parts[0]), str(other)])
-    assert 'expected seed as in' in mixed.output
+    mixed = runner.invoke(app, ['evaluate', 'merge', str(parts[0]), str(other)])
+    assert 'expected conditions as in' in mixed.output
 
 
 def test_variants_are_compared_and_reported(two_sequences):
@@ -112,10 +113,10 @@ def test_variants_are_compared_and_reported(two_sequences):
     assert result.exit_code == 0, result.output
     content = json.loads(out.read_text())
     assert list(content['variants']) == ['base', 'same']
-    assert content['differences']['same']['corrupted']['J&F'] == 0.0
+    assert content['differences']['same']['corrupted']['value'] == 0.0
     assert content['differences']['same']['clean']['interval'] == [0.0, 0.0]
 
-    page = runner.invoke(app, ['report', str(out)])
+    page = runner.invoke(app, ['evaluate', 'report', str(out), '--parts', str(root / 'parts')])
     assert page.exit_code == 0, page.output
     html = out.with_suffix('.html').read_text()
     assert html == make_report(results.read(out))
@@ -125,6 +126,12 @@ def test_variants_are_compared_and_reported(two_sequences):
         assert text in html
     links = re.findall(r'(?:src|href)="(?!data:|#)([^"]*)"', html)
     assert links == []  # self-contained
+    files = {path.name for path in (root / 'parts').iterdir()}
+    assert {'table.md', 'corruptions.svg', 'curves.svg', 'reliability.svg'} < files
+    assert any(name.startswith('base_square_') for name in files)
+    lines = (root / 'parts/table.md').read_text().splitlines()
+    assert [line.split('|')[1].strip() for line in lines] == ['', '---', 'base', 'same']
+    assert len({line.count('|') for line in lines}) == 1
 
 
 def test_masks_of_absent_objects_are_counted(dataset_root):
@@ -135,18 +142,18 @@ def test_masks_of_absent_objects_are_counted(dataset_root):
     out = dataset_root / 'out.json'
     assert evaluate(dataset_root, out, '--protocol', 'davis').exit_code == 0
     davis = json.loads(out.read_text())
-    assert davis['clean']['false_positives'] == 1.0
+    assert davis['variants']['base']['absent masked']['value'] == 1.0
     assert (
         evaluate(dataset_root, out, '--protocol', 'robustpvos', '--prompt', 'mask').exit_code == 0
     )
     lenient = json.loads(out.read_text())
-    assert lenient['J'] > davis['J'] + 15
+    assert lenient['variants']['base']['J']['value'] > davis['variants']['base']['J']['value'] + 15
     assert 'not comparable' in lenient['about']['protocol_note']
 
 
 def test_a_record_depends_on_all_that_matters(dataset_root):
-    dataset = tasks.Dataset(root=dataset_root, layout='folders')
-    clean, fog = benchmark.make_conditions('fog', [3.0], profile='constant', seed=0)
+    dataset = datasets.FolderSet(root=dataset_root)
+    clean, fog = make_conditions('fog', [3.0], profile='constant', seed=0)
     variant = tasks.Variant(name='base', model=ModelSettings())
     task = tasks.Task(
         variant=variant, dataset=dataset, sequence='square', condition=clean, prompt='mask'
@@ -162,20 +169,20 @@ def test_a_record_depends_on_all_that_matters(dataset_root):
     path = dataset_root / 'Annotations/square/00003.png'
     mask = path.read_bytes()
     path.write_bytes((dataset_root / 'Annotations/square/00004.png').read_bytes())
-    tasks.files_hash.cache_clear()
+    datasets.files_hash.cache_clear()
     keys.add(task.key())
     assert len(keys) == 5
     path.write_bytes(mask)
-    tasks.files_hash.cache_clear()
+    datasets.files_hash.cache_clear()
     # But not on where the data set is.
     moved = dataset_root.parent / f'{dataset_root.name}_moved'
     shutil.copytree(dataset_root, moved)
-    elsewhere = task.model_copy(update={'dataset': tasks.Dataset(root=moved, layout='folders')})
+    elsewhere = task.model_copy(update={'dataset': datasets.FolderSet(root=moved)})
     assert elsewhere.key() == task.key()
 
 
 def test_conditions_are_clean_and_all_severities():
-    found = benchmark.make_conditions('fog,blur_7', [1.0, 3.0, 3.0], profile='ramp', seed=4)
+    found = make_conditions('fog,blur_7', [1.0, 3.0, 3.0], profile='ramp', seed=4)
     assert [(c.corruption, c.severity) for c in found] == [
         ('clean', 0.0), ('fog', 1.0), ('fog', 3.0), ('blur_7', 1.0),
     ]  # fmt: skip
@@ -212,8 +219,8 @@ def test_errors_say_what_was_expected(dataset_root, arguments, text):
 def test_a_sequence_without_objects_is_named(dataset_root):
     for path in (dataset_root / 'Annotations/square').iterdir():
         cv2.imwrite(str(path), np.zeros((160, 244), np.uint8))
-    dataset = tasks.Dataset(root=dataset_root, layout='folders')
-    conditions = benchmark.make_conditions('', [3.0], profile='constant', seed=0)
+    dataset = datasets.FolderSet(root=dataset_root)
+    conditions = make_conditions('', [3.0], profile='constant', seed=0)
     variant = tasks.Variant(name='base', model=ModelSettings(num_threads=1))
     todo = tasks.make_tasks([variant], dataset, conditions, 'mask')
     with pytest.raises(RobustVosError, match='square: expected a mask with an object'):

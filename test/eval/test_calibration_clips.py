@@ -7,13 +7,13 @@ import pytest
 
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.eval.calibration_clips import make_clips, make_rendered
-from robust_vos_ros.eval.tasks import Dataset
+from robust_vos_ros.eval.datasets import FolderSet
 
 SIZES = {'num_frames': 4, 'seed': 3}
 
 
 def test_every_second_long_clip_shows_objects_of_the_data_set(dataset_root):
-    dataset = Dataset(root=dataset_root, layout='folders')
+    dataset = FolderSet(root=dataset_root)
     kinds = [source.kind for source in make_rendered(dataset, range(4), **SIZES)]
     assert kinds == ['drawn objects', 'real objects'] * 2
     drawn, real = make_rendered(dataset, range(2), **SIZES)
@@ -28,29 +28,29 @@ def test_every_second_long_clip_shows_objects_of_the_data_set(dataset_root):
 
 
 def test_sequences_come_clean_and_in_weather_after_the_long_clips(dataset_root):
-    dataset = Dataset(root=dataset_root, layout='folders')
+    dataset = FolderSet(root=dataset_root)
     clips = make_clips(dataset, conditions=2, num_clips=1, **SIZES)
-    assert [clip.sequence.name if clip.sequence else clip.kind for clip in clips] == [
-        'drawn objects', 'square', 'square',
+    assert [clip.sequence.name for clip in clips] == [
+        'long-000', 'square', 'square',
     ]  # fmt: skip
-    assert clips[1].corruption is None
-    assert clips[2].corruption is not None
+    assert clips[1].weather is None
+    assert clips[2].weather is not None
 
 
 def test_excluded_sequences_are_in_no_clip(dataset_root):
     for folder in ('JPEGImages', 'Annotations'):
         shutil.copytree(dataset_root / folder / 'square', dataset_root / folder / 'other')
-    dataset = Dataset(root=dataset_root, layout='folders', exclude='val.txt')
+    dataset = FolderSet(root=dataset_root, exclude='val.txt')
     *rendered, clip = make_clips(dataset, conditions=1, num_clips=2, **SIZES)
     assert clip.sequence.name == 'other'
-    assert rendered[1].suite.footage.exclude == 'val.txt'
+    assert rendered[1].sequence.dataset.footage.exclude == 'val.txt'
     missing = dataset.model_copy(update={'exclude': 'none.txt'})
     with pytest.raises(DatasetError, match=r'none\.txt'):
         make_clips(missing, conditions=1, num_clips=0, **SIZES)
 
 
 def test_small_objects_on_large_ones_are_pointed_at_by_boxes(dataset_root):
-    dataset = Dataset(root=dataset_root, layout='folders')
+    dataset = FolderSet(root=dataset_root)
     clips = make_clips(dataset, conditions=1, num_clips=1, num_contact=2, **SIZES)
     assert [clip.kind for clip in clips[:3]] == ['drawn objects', 'contact', 'contact']
     assert [clip.prompt for clip in clips] == ['mask', 'box', 'box', 'mask']

@@ -15,7 +15,7 @@ from robust_vos_ros.core.confidence.calibration import (
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.settings import ModelSettings
-from robust_vos_ros.eval.calibration import reliability
+from robust_vos_ros.eval.calibration import bin_sums, expected_errors
 from robust_vos_ros.eval.calibration_clips import make_clips
 from robust_vos_ros.eval.fitting import Samples, fit
 from robust_vos_ros.eval.labelled import LabelledFrame
@@ -54,10 +54,10 @@ def test_a_fitted_confidence_means_what_it_says_on_other_masks():
     chance = np.array([belief.p_correct for belief in beliefs])
     right = np.array(other.iou) > 0.5
     there = np.array([belief.p_on_object for belief in beliefs])
-    assert reliability(there, np.array(other.iou) > 0.1).expected_error < 0.04
+    assert expected_errors(bin_sums(there, np.array(other.iou) > 0.1)) < 0.04
     raw = np.array([e.iou / (1.0 + np.exp(-e.object_score)) for e in other.evidence])
-    assert reliability(chance, right).expected_error < 0.04
-    assert reliability(raw, right).expected_error > 0.1
+    assert expected_errors(bin_sums(chance, right)) < 0.04
+    assert expected_errors(bin_sums(raw, right)) > 0.1
     assert chance[right].mean() > chance[~right].mean() + 0.2
 
 
@@ -135,7 +135,7 @@ def test_size_and_look_of_the_prompt_are_evidence_for_the_fit():
 def test_boxes_are_a_prompt_of_calibration_clips(clip):
     model = load_model(ModelSettings(device='cpu', calibration='none'))
     frames = [
-        LabelledFrame(image, {'square': mask})
+        LabelledFrame(image, {1: mask})
         for image, mask in zip(clip.images[:3], clip.masks[:3], strict=True)
     ]
     by_mask, by_box = Samples(), Samples()

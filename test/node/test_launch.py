@@ -18,6 +18,8 @@ from launch.actions import (
 from launch.event_handlers import OnProcessExit, OnProcessIO
 from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.utilities import perform_substitutions
+from launch_ros.actions import LifecycleNode
 from launch_ros.utilities import evaluate_parameters
 
 pytestmark = pytest.mark.ros
@@ -36,7 +38,14 @@ def module():
 def test_arguments_are_described(module):
     arguments = module.generate_launch_description().get_launch_arguments()
     names = {argument.name for argument in arguments}
-    assert names >= {'namespace', 'params_file', 'use_sim_time', 'autostart', 'use_respawn'}
+    assert names >= {
+        'namespace',
+        'params_file',
+        'use_sim_time',
+        'autostart',
+        'use_respawn',
+        'bond',
+    }
     assert names >= {'log_level', 'image_topic', 'transport', 'record', 'bag_path'}
     for argument in arguments:
         assert '.' in argument.description, argument.name
@@ -49,87 +58,50 @@ def test_wrong_values_are_refused(module):
 
 
 @pytest.mark.parametrize(
-    ('state_file', 'expected'),
+    ('given', 'expected'),
     [
-        ('/var/lib/robot/tracks', {'state_file': '/var/lib/robot/tracks'}),
-        ('', {}),  # what the parameter file says stays
+        ({'state_file': '/var/lib/robot/tracks'}, {'state_file': '/var/lib/robot/tracks'}),
+        ({}, {}),  # what the parameter file says stays
+        ({'bond': 'true'}, {'bond': True}),
     ],
 )
-def test_state_file(module, state_file, expected):
+def test_arguments_that_may_leave_a_parameter_as_it_is(module, given, expected):
     context = LaunchContext()
     values = {'use_sim_time': 'false', 'autostart': 'true', 'use_respawn': 'false'}
-    values |= {'transport': 'raw', 'params_file': str(FILE), 'state_file': state_file}
-    context.launch_configurations.update(values)
+    values |= {'transport': 'raw', 'params_file': str(FILE), 'state_file': '', 'bond': 'false'}
+    context.launch_configurations.update(values | given)
     (node,) = module.make_node(context)
+    assert isinstance(node, LifecycleNode)
     overrides = evaluate_parameters(context, node._Node__parameters[1:])[0]
     others = {'use_sim_time': False, 'autostart': True, 'input.transport': 'raw'}
     assert overrides == others | expected
 
 
-@pytest.fixture
-def recorder(module, monkeypatch):
-    """Return a function from launch arguments to the command of the recorder."""
-
-    def make(*, ros2_bag, **values):
-        monkeypatch.setattr(module, 'has_ros2_bag', lambda: ros2_bag)
-        context = LaunchContext()
-        defaults = {'namespace': '', 'image_topic': 'image', 'transport': 'raw', 'bag_path': ''}
-        config = str(FILE.parents[1] / 'config' / 'robust_vos.yaml')
-        defaults |= {'use_sim_time': 'false', 'params_file': config}
-        context.launch_configurations.update({**defaults, **values})
-        (action,) = module.record(context)
-        return [part.perform(context) for (part,) in action.cmd]
-
-    return make
-
-
 @pytest.mark.parametrize(
-    ('values', 'expected'),
+    ('given', 'expected'),
     [
-        ({}, '/image /camera_info /robust_vos/objects /robust_vos/label_mask/compressed'),
+        ({}, '--image-topic image --transport raw --namespace '),
         (
-            {'namespace': 'robot', 'image_topic': 'camera/image_raw', 'bag_path': 'drive'},
-            '-o drive /robot/camera/image_raw /robot/camera/camera_info /robot/robust_vos/objects',
+            {'namespace': 'robot', 'bag_path': 'drive', 'transport': 'compressed'},
+            '--image-topic image --transport compressed --namespace robot --out drive',
         ),
         (
-            {'namespace': '/robot', 'image_topic': '/front/image', 'transport': 'compressed'},
-            '/front/image/compressed /front/camera_info /robot/robust_vos/objects',
+            {'use_sim_time': 'true', 'image_topic': '/camera/image_raw'},
+            '--image-topic /camera/image_raw --transport raw --namespace  --use-sim-time',
         ),
-        ({'use_sim_time': 'true'}, '--use-sim-time /image'),
     ],
 )
-def test_recorded_topics(recorder, values, expected):
-    command = ' '.join(recorder(ros2_bag=True, **values))
-    assert command.startswith('ros2 bag record -s mcap ')
-    assert expected in command
-    assert ' /tf /tf_static /diagnostics --custom-data robust_vos.version=' in command
-    assert ' robust_vos.model=nano robust_vos.weights_sha256=' in command
-
-
-def test_options_that_not_every_distribution_has(recorder, monkeypatch):
-    monkeypatch.setenv('ROS_DISTRO', 'humble')
-    assert recorder(ros2_bag=True)[-1] == '/diagnostics'  # no --custom-data
-    monkeypatch.setenv('ROS_DISTRO', 'rolling')  # no topics by position
-    assert '--topics /image' in ' '.join(recorder(ros2_bag=True))
-
-
-def test_without_ros2_bag_the_own_recorder_runs(recorder):
-    command = recorder(ros2_bag=False, namespace='robot', bag_path='drive', transport='compressed')
+def test_the_recorder_gets_the_arguments(module, monkeypatch, given, expected):
+    for name in ('run', 'Popen', 'check_output'):  # launch must not wait for a program
+        monkeypatch.delattr(f'subprocess.{name}')
+    context = LaunchContext()
+    values = {'namespace': '', 'image_topic': 'image', 'transport': 'raw', 'bag_path': ''}
+    context.launch_configurations.update({**values, 'use_sim_time': 'false', **given})
+    (action,) = module.make_recorder(context)
+    command = [perform_substitutions(context, part) for part in action.cmd]
     assert command[0].endswith('lib/robust_vos/robust-vos')
     assert command[1:3] == ['bag', 'record']
-    text = ' '.join(command)
-    assert '--image-topic image --transport compressed --namespace robot --out drive' in text
-
-
-@pytest.mark.parametrize('transport', ['raw', 'compressed'])
-def test_both_recorders_record_the_same(module, transport):
-    from robust_vos_ros.live.recorder import RecordOptions
-
-    values = {'namespace': 'robot', 'image_topic': 'front/image', 'transport': transport}
-    options = RecordOptions(
-        FILE, image_topic='front/image', namespace='robot', compressed=transport == 'compressed'
-    )
-    assert module.topics(values) == options.all_topics()
+    assert ' '.join(command[3:]) == expected
 
 
 def test_a_node_that_cannot_start_fails_the_launch(helpers, monkeypatch, tmp_path):
@@ -169,7 +141,7 @@ def test_the_node_starts_and_stops(helpers, monkeypatch):
             RegisterEventHandler(
                 OnProcessExit(on_exit=lambda event, _: codes.append(event.returncode))
             ),
-            TimerAction(period=90.0, actions=[EmitEvent(event=Shutdown())]),
+            TimerAction(period=250.0, actions=[EmitEvent(event=Shutdown())]),
         ]
     )
     with helpers.reserved_domain() as domain:
@@ -179,3 +151,29 @@ def test_the_node_starts_and_stops(helpers, monkeypatch):
         service.run()
     assert done in ''.join(output)
     assert codes == [0]
+
+
+def test_the_demo_plays_to_the_node(helpers, monkeypatch):
+    """Camera and node are installed programs, and find each other."""
+    output = []
+
+    def on_output(event):
+        output.append(event.text.decode())
+        return EmitEvent(event=Shutdown()) if 'played 150 images' in ''.join(output) else None
+
+    demo = FILE.with_name('demo.launch.py')
+    description = LaunchDescription(
+        [
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(str(demo)), launch_arguments=[('rate', '100')]
+            ),
+            RegisterEventHandler(OnProcessIO(on_stdout=on_output, on_stderr=on_output)),
+            TimerAction(period=250.0, actions=[EmitEvent(event=Shutdown())]),
+        ]
+    )
+    with helpers.reserved_domain() as domain:
+        monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
+        service = LaunchService()
+        service.include_launch_description(description)
+        service.run()
+    assert 'played 150 images' in ''.join(output)

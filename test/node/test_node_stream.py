@@ -215,34 +215,14 @@ def test_clicks(bench):
     assert len(bench.show().objects) == 2
 
 
-@pytest.mark.parametrize(
-    ('frame_id', 'z', 'added'),
-    [
-        ('map', 0.0, False),  # RViz: metres in its fixed frame, not a pixel
-        ('camera', 2.5, False),  # a point in front of the camera
-        ('camera', 0.0, True),
-        ('', 0.0, True),  # by hand: the image is meant
-    ],
-)
-def test_clicked_points_in_space_are_refused(bench, monkeypatch, frame_id, z, added):
+@pytest.mark.parametrize('frame_id', ['camera', ''])  # by hand: the image is meant
+def test_clicked_points_of_the_image_are_pixels(bench, frame_id):
     bench.show()
     click = bench.talk(PointStamped, '/clicked_point')
-    serving, errors = bench.robust_vos._our_services.serving, []
-    count = serving.count_failure
-    monkeypatch.setattr(
-        serving, 'count_failure', lambda what, error: errors.append(error) or count(what, error)
-    )
-    done = bench.counts.requests_served + bench.counts.requests_failed
-    msg = PointStamped(point=Point(x=40.0, y=48.0, z=z))
+    msg = PointStamped(point=Point(x=40.0, y=48.0))
     msg.header.frame_id = frame_id
     click(msg)
-    bench.wait(
-        lambda: bench.counts.requests_served + bench.counts.requests_failed > done, 'an end'
-    )
-    assert len(bench.show().objects) == added
-    if not added:
-        (error,) = errors
-        assert f"in frame 'camera', got (40, 48, {z:g}) in '{frame_id}'" in str(error)
+    bench.wait(lambda: bench.show().objects, 'the clicked object')
 
 
 def test_a_failing_engine_does_not_end_the_node(tracking, helpers, monkeypatch):

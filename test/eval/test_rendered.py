@@ -1,4 +1,4 @@
-"""The suite of long clips with the real model, on clips of a second or two."""
+"""Rendered clips with the real model, a second or two long."""
 
 import base64
 import json
@@ -12,10 +12,13 @@ from robust_vos_ros.cli import app
 from robust_vos_ros.core.errors import ConfigError, DatasetError
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.data.long_plan import LongSettings
-from robust_vos_ros.eval import benchmark, long_report, long_tasks, runners, tasks
+from robust_vos_ros.eval import benchmark, runners, tasks
+from robust_vos_ros.eval.absences import judge
+from robust_vos_ros.eval.conditions import spells
 from robust_vos_ros.eval.intervals import resampled_sums
-from robust_vos_ros.eval.long import judge
-from robust_vos_ros.eval.long_summary import compare_long, summarize_long
+from robust_vos_ros.eval.rendered import RenderedSet
+from robust_vos_ros.eval.summary import differences, summarize
+from robust_vos_ros.eval.variants import make_variants
 
 runner = CliRunner()
 PLAIN = 'plain:tracking.memory.min_confidence=0'
@@ -28,21 +31,19 @@ ONE_OBJECT = LongSettings(
 BASE = tasks.Variant(name='base', model=ModelSettings(device='cpu', num_threads=1))
 
 
-def make_tasks(num_clips, num_frames):
-    suite = long_tasks.LongSuite(
-        num_clips=num_clips, num_frames=num_frames, size=96, seed=1, settings=ONE_OBJECT
-    )
-    return long_tasks.make_long_tasks([BASE], suite)
+def make_tasks(num_clips, num_frames, variant=BASE, **options):
+    sizes = {'num_clips': num_clips, 'num_frames': num_frames, 'size': 96, 'seed': 1}
+    return tasks.make_tasks([variant], RenderedSet(**sizes, **options), spells(1), 'mask')
 
 
 @pytest.fixture(scope='module')
 def record():
     """One object that is absent for two thirds of a second, in a record of 48 frames."""
-    return tasks.measure(make_tasks(1, 48)[0])
+    return tasks.measure(make_tasks(1, 48, settings=ONE_OBJECT)[0])
 
 
 def test_the_same_numbers_from_one_and_two_processes(tmp_path):
-    todo = make_tasks(2, 8)
+    todo = make_tasks(2, 8, settings=ONE_OBJECT)
     one, two = (
         benchmark.run_benchmark(todo, run, tmp_path / name)
         for name, run in (('one', runners.run_here), ('two', runners.run_in_processes(2)))
@@ -52,29 +53,34 @@ def test_the_same_numbers_from_one_and_two_processes(tmp_path):
         assert right == left.model_copy(update={'seconds': right.seconds})
 
 
-def test_the_command_writes_tables_of_its_variants(tmp_path):
-    files = {name: tmp_path / name for name in ('json', 'markdown', 'diagram', 'strips')}
-    options = ['--clips', 1, '--frames', 10, '--size', 96, '--processes', 1, '--set', PLAIN]
-    options += [part for name, path in files.items() for part in (f'--{name}', path)]
-    command = ['eval', '--suite', 'long', *options, '--cache', tmp_path / 'cache']
-    result = runner.invoke(app, list(map(str, command)))
+def evaluate(tmp_path, *arguments):
+    options = ['--frames', 10, '--size', 96, '--processes', 1, '--cache', tmp_path / 'cache']
+    return runner.invoke(app, list(map(str, ['evaluate', *arguments, *options])))
+
+
+def test_shards_of_long_clips_merge_to_the_whole(tmp_path):
+    whole, *parts, joined = (tmp_path / f'{name}.json' for name in ('whole', '1', '2', 'joined'))
+    common = ['long', '--clips', 2, '--set', PLAIN]
+    for number, path in enumerate(parts, 1):
+        result = evaluate(tmp_path, *common, '--shard', f'{number}/2', '--json', path)
+        assert result.exit_code == 0, result.output
+    result = evaluate(tmp_path, *common, '--json', whole)
     assert result.exit_code == 0, result.output
-    assert 'plain' in result.stdout
-    content = json.loads(files['json'].read_text())
+    merge = ['evaluate', 'merge', *map(str, parts), '--json', str(joined)]
+    assert runner.invoke(app, merge).exit_code == 0
+    assert joined.read_text() == whole.read_text()  # all records come from the cache
+    content = json.loads(whole.read_text())
     assert list(content['variants']) == ['base', 'plain']
     settings = content['about']['variants']['plain']['tracking']
     assert settings['memory']['min_confidence'] == 0.0
     assert content['variants']['base']['J&F']['value'] > 50
-    lines = files['markdown'].read_text().splitlines()
-    assert [line.split('|')[1].strip() for line in lines] == ['', '---', 'base', 'plain']
-    assert len({line.count('|') for line in lines}) == 1
-    assert files['diagram'].read_text().startswith('<svg')
-    assert not list(files['strips'].iterdir())  # nothing is absent in a third of a second
+    assert list(content['differences']['plain']) == ['spells']
 
 
 def test_a_record_holds_all_frames_of_all_objects(record):
     [rows], [item] = record.tables(), record.objects
-    assert {len(values) for _, values in item} == {48}
+    lists = [value for _, value in item if isinstance(value, list)]
+    assert {len(values) for values in lists} == {48}
     assert rows.visible[0] > 0.7
     [verdict] = judge(rows, record.rate_hz)
     assert 0.5 <= (verdict.end - verdict.start) / record.rate_hz <= 1.5
@@ -84,13 +90,10 @@ def test_a_record_holds_all_frames_of_all_objects(record):
     assert not rows.j[rows.absent & rows.masked].any()
 
 
-def test_the_film_strip_shows_the_absence(record, tmp_path):
-    assert long_report.write_strips(tmp_path / 'strips', [record]) == 1
-    picture = cv2.imread(str(tmp_path / 'strips/base_long-000.png'))
+def test_the_film_strip_shows_the_absence(record):
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(record.strip), np.uint8), 1)
     assert picture.shape[0] == 240
     assert picture.shape[1] in {6 * 240, 7 * 240, 8 * 240}  # at most 8, each frame once
-    sent = cv2.imdecode(np.frombuffer(base64.b64decode(record.film), np.uint8), 1)
-    assert np.array_equal(picture, sent)
 
 
 def test_shares_of_two_clips_are_those_of_all_their_cases(record):
@@ -99,8 +102,8 @@ def test_shares_of_two_clips_are_those_of_all_their_cases(record):
     count = len(item.j)
     blank = item.model_copy(
         update={
-            'j': [float(px == 0) for px in item.visible_px],
-            'f': [float(px == 0) for px in item.visible_px],
+            'j': [float(share == 0) for share in item.visible],
+            'f': [float(share == 0) for share in item.visible],
             'masked': [False] * count,
             'precision': [0.0] * count,
             'confidence': [0.0] * count,
@@ -108,11 +111,12 @@ def test_shares_of_two_clips_are_those_of_all_their_cases(record):
         }
     )
     other = record.model_copy(update={'objects': [blank]})
-    summary = summarize_long([record, other])
+    both = [record, other.model_copy(update={'sequence': 'other'})]
+    summary = summarize(both, 'clips')
     assert summary['in time']['cases'] == summary['false']['cases'] == 2
     low, high = summary['in time']['interval']
     assert low <= summary['in time']['value'] <= high
-    alone = summarize_long([other])
+    alone = summarize([other], 'clips')
     assert alone['kept'] == {'value': None, 'interval': None, 'cases': 0}  # the clip ends
     assert alone['false']['value'] == 0.0
     assert alone['in time']['value'] == 1.0
@@ -120,9 +124,9 @@ def test_shares_of_two_clips_are_those_of_all_their_cases(record):
     assert alone['J&F in view']['value'] == 0.0
     assert alone['ECE clean']['value'] == 0.0
     assert alone['ECE masked']['value'] is None
-    loss = compare_long([record], [other])['J&F']
+    loss = differences([record], [other], 'clips')['spells']
     assert loss['value'] == pytest.approx(
-        alone['J&F']['value'] - summarize_long([record])['J&F']['value']
+        alone['J&F']['value'] - summarize([record], 'clips')['J&F']['value']
     )
 
 
@@ -138,18 +142,14 @@ def test_resampled_sums_are_around_the_sum():
 def test_a_record_is_kept_however_many_clips_there_are():
     variant = tasks.Variant(name='base', model=ModelSettings())
     few, more, other = (
-        long_tasks.LongSuite(num_clips=clips, num_frames=frames, size=96, seed=0)
-        for clips, frames in ((1, 9), (5, 9), (1, 10))
+        make_tasks(clips, frames, variant)[0].key() for clips, frames in ((1, 9), (5, 9), (1, 10))
     )
-    keys = [long_tasks.make_long_tasks([variant], suite)[0].key() for suite in (few, more, other)]
-    assert keys[0] == keys[1] != keys[2]
+    assert few == more != other
 
 
 def test_settings_of_variants():
     def make(text, *changes):
-        return benchmark.make_variants(
-            text, model='nano', checkpoint='', device='cpu', changes=changes
-        )
+        return make_variants(text, model='nano', checkpoint='', device='cpu', changes=changes)
 
     base, plain = make(
         'base', PLAIN, 'plain:tracking.visible_on=0.7', 'base:tracking.max_objects=3'
@@ -169,35 +169,33 @@ def test_settings_of_variants():
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'text'),
+    ('arguments', 'text', 'why'),
     [
-        (['--suite', 'short'], '--suite: expected one of long'),
-        (['--suite', 'long', '--corruption', 'fog'], 'expected no --corruption with --suite'),
-        (['--suite', 'long', 'folder', '--shard', '1/2'], 'expected no DATASET, --shard with'),
-        (['folder', '--clips', '3'], 'expected no --clips without --suite'),
-        ([], 'expected the folder of a data set or --suite'),
-        (['--suite', 'long', '--footage', 'nowhere', '--layout', 'no'], "got 'no'"),
+        (['short'], "No such command 'short'", 'neither a kind of clips nor a data set'),
+        (['long', '--corruption', 'fog'], 'No such option', 'clips have weather of their own'),
+        (['dataset', 'folder', '--clips', '3'], 'No such option', 'a data set has its sequences'),
+        (['dataset'], 'Missing argument', 'which one'),
+        (['contact'], 'Missing argument', 'its objects are real ones'),
+        (['long', '--footage', 'nowhere', '--layout', 'no'], "got 'no'", 'not a layout'),
     ],
 )
-def test_options_that_do_not_go_together_are_errors(arguments, text):
-    result = runner.invoke(app, ['eval', *arguments])
-    assert result.exit_code == 1
-    assert text in ' '.join(result.output.split())
+def test_options_that_do_not_go_together_are_errors(arguments, text, why):
+    result = runner.invoke(app, ['evaluate', *arguments], env={'COLUMNS': '200'})
+    assert result.exit_code != 0, why
+    assert text in ' '.join(result.output.split()), why
 
 
-def test_small_objects_on_a_large_one_are_a_suite_as_well(dataset_root, tmp_path):
-    options = ['--footage', dataset_root, '--clips', 1, '--frames', 10, '--size', 96]
-    options += ['--prompt', 'box', '--processes', 1, '--cache', tmp_path / 'cache']
-    files = ['--json', tmp_path / 'json', '--markdown', tmp_path / 'table']
-    result = runner.invoke(app, list(map(str, ['eval', '--suite', 'contact', *options, *files])))
+def test_small_objects_on_a_large_one(dataset_root, tmp_path):
+    out = ['--clips', 1, '--prompt', 'box', '--json', tmp_path / 'contact.json']
+    result = evaluate(tmp_path, 'contact', dataset_root, *out)
     assert result.exit_code == 0, result.output
-    assert 'confidently wrong %' in (tmp_path / 'table').read_text()
-    [record] = json.loads((tmp_path / 'json').read_text())['records']
+    assert 'confidently wrong %' in result.stdout
+    [record] = json.loads((tmp_path / 'contact.json').read_text())['records']
     assert record['sequence'] == 'contact-000'
     assert len(record['objects']) == 3  # two small ones, and the large one
 
 
 def test_clips_of_contact_need_footage():
-    suite = long_tasks.LongSuite(kind='contact', num_clips=1, num_frames=4, size=96, seed=0)
+    clips = RenderedSet(kind='contact', num_clips=1, num_frames=4, size=96, seed=0)
     with pytest.raises(DatasetError, match='footage'):
-        suite.clip(0)
+        clips.render(0)

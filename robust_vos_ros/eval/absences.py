@@ -1,4 +1,4 @@
-"""How an object is followed through absences: measures over a table with a row per frame.
+"""How an object is followed through absences: verdicts over a table with a row per frame.
 
 An object is absent in a frame where none of its pixels is visible. It is well in view where at
 least `SEEN_SHARE` of its pixels are.
@@ -19,20 +19,21 @@ ELSEWHERE_S = 0.2  # a mask may be wrong for so long
 WINDOW_S = 1.5  # after an object is well in view again
 SEEN_SHARE = 0.25
 ELSEWHERE = 0.1  # a mask with less of its pixels on its object is on something else
-NUM_FIFTHS = 5
 SURE, WRONG_IOU = 0.8, 0.3  # confidence above which a planner relies on a mask, IoU of a wrong one
 _GONE = (int(ObjectState.OCCLUDED), int(ObjectState.LOST))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rows:
-    """What happened to one object, frame by frame from that of its prompt.
+    """What happened to one object in each labelled frame from that of its prompt on.
 
     Attributes:
+        frames: (T,) int, index of each frame in the sequence.
         j: (T,) region similarity in [0, 1]; 1 where object and mask are both absent.
         f: (T,) boundary accuracy in [0, 1]; likewise.
         visible: (T,) share of the object's pixels that are visible, in [0, 1].
-        in_view: (T,) bool, whether the image would show it if nothing were in front of it.
+        in_view: (T,) bool, whether the image would show it if nothing were in front of it; None
+            where nobody knows.
         masked: (T,) bool, whether a mask is published.
         precision: (T,) share of the mask's pixels that are on the object, 0 without a mask.
         confidence: (T,) as published, in [0, 1].
@@ -40,10 +41,11 @@ class Rows:
         weather: (T,) bool, whether the frame is corrupted.
     """
 
+    frames: np.ndarray
     j: np.ndarray
     f: np.ndarray
     visible: np.ndarray
-    in_view: np.ndarray
+    in_view: np.ndarray | None
     masked: np.ndarray
     precision: np.ndarray
     confidence: np.ndarray
@@ -54,6 +56,11 @@ class Rows:
     def absent(self) -> np.ndarray:
         """(T,) bool."""
         return self.visible == 0.0
+
+    @property
+    def gapless(self) -> bool:
+        """Whether every frame from the first to the last is labelled."""
+        return bool(self.frames[-1] - self.frames[0] + 1 == len(self.frames))
 
     @property
     def right(self) -> np.ndarray:
@@ -71,9 +78,10 @@ class Verdict:
     """How one absence went.
 
     Attributes:
-        start: First frame of the absence.
-        end: First frame in which a pixel is visible again, T if there is none.
-        exit: Whether the object was out of view most of the time; otherwise it was hidden.
+        start: First row of the absence.
+        end: First row in which a pixel is visible again, T if there is none.
+        exit: Whether the object was out of view most of the time; otherwise it was hidden. None
+            where nobody knows.
         delay_s: From the start until OCCLUDED or LOST is published; infinite if never.
         false: A mask is published for more than `ELSEWHERE_S` in a row while the object is absent,
             or is elsewhere for as long in the window after it.
@@ -85,7 +93,7 @@ class Verdict:
 
     start: int
     end: int
-    exit: bool
+    exit: bool | None
     delay_s: float
     false: bool
     kept: bool | None
@@ -93,7 +101,12 @@ class Verdict:
 
 
 def judge(rows: Rows, rate_hz: float) -> list[Verdict]:
-    """Return how each absence of `MIN_ABSENCE_S` or more went, in order of time."""
+    """Return how each absence of `MIN_ABSENCE_S` or more went, in order of time.
+
+    There are none where labels have gaps: nobody knows how long an object was absent there.
+    """
+    if not rows.gapless:
+        return []
     return [
         _verdict(rows, start, end, rate_hz)
         for start, end in runs(rows.absent)
@@ -111,7 +124,7 @@ def _verdict(rows: Rows, start: int, end: int, rate_hz: float) -> Verdict:
     return Verdict(
         start=start,
         end=end,
-        exit=bool(rows.in_view[start:end].mean() < 0.5),
+        exit=None if rows.in_view is None else bool(rows.in_view[start:end].mean() < 0.5),
         delay_s=int(gone[0]) / rate_hz if len(gone) else float('inf'),
         false=longest(rows.masked[start:end]) > most or longest(elsewhere) > most,
         kept=kept,
@@ -140,16 +153,6 @@ def _identity(rows: Rows, window: slice, rate_hz: float) -> tuple[bool, float | 
         return False, None
     first = int(hits[0])
     return bool(right[first:][seen[first:]].mean() > 0.5), first / rate_hz
-
-
-def fifths(rows: Rows) -> np.ndarray:
-    """Return the (5,) J&F in each fifth of the scored frames, in [0, 1]."""
-    return np.array([part.mean() for part in np.array_split(scored(rows), NUM_FIFTHS)])
-
-
-def scored(rows: Rows) -> np.ndarray:
-    """Return the (T - 2,) J&F of all frames but the first and the last, as DAVIS scores them."""
-    return ((rows.j + rows.f) / 2)[1:-1]
 
 
 def runs(flags: np.ndarray | Sequence[bool]) -> list[tuple[int, int]]:

@@ -1,10 +1,10 @@
-"""The measures of long clips on tables made by hand."""
+"""How absences are judged, on tables made by hand."""
 
 import numpy as np
 import pytest
 
 from robust_vos_ros.core.types import ObjectState as State
-from robust_vos_ros.eval import long
+from robust_vos_ros.eval import absences
 
 RATE = 10  # frames per second: windows are short
 
@@ -23,6 +23,7 @@ def table(text, **changes):
     state = np.where(letters == 'o', State.OCCLUDED, State.TRACKED)
     state = np.where(letters == 'u', State.UNCERTAIN, state)
     values = {
+        'frames': np.arange(len(text)),
         'j': agree,
         'f': agree,
         'visible': np.where(absent, 0.0, np.where(letters == 'S', 0.1, 1.0)),
@@ -33,7 +34,7 @@ def table(text, **changes):
         'state': state.astype(int),
         'weather': np.zeros(len(text), bool),
     }
-    return long.Rows(**{**values, **changes})
+    return absences.Rows(**{**values, **changes})
 
 
 # Frames, delay in s, false, kept, seconds until it is back, why.
@@ -60,7 +61,7 @@ CASES = [
 
 @pytest.mark.parametrize(('text', 'delay', 'false', 'kept', 'back', 'why'), CASES)
 def test_verdicts(text, delay, false, kept, back, why):
-    [verdict] = long.judge(table(text), RATE)
+    [verdict] = absences.judge(table(text), RATE)
     assert (verdict.start, verdict.exit) == (3, False), why
     assert verdict.delay_s == pytest.approx(delay), why
     assert (verdict.false, verdict.kept) == (false, kept), why
@@ -68,22 +69,27 @@ def test_verdicts(text, delay, false, kept, back, why):
 
 
 def test_short_absences_and_the_time_before_the_first_appearance_are_not_judged():
-    assert long.judge(table('TTTooooTTT'), RATE) == []
-    assert long.judge(table('oooooooTTT'), RATE) == []
-    assert len(long.judge(table('TTToooooTTTooooooTTT'), RATE)) == 2
+    assert absences.judge(table('TTTooooTTT'), RATE) == []
+    assert absences.judge(table('oooooooTTT'), RATE) == []
+    assert len(absences.judge(table('TTToooooTTTooooooTTT'), RATE)) == 2
 
 
 def test_out_of_view_is_told_from_hidden():
     text = 'TTT' + 'o' * 10 + 'T' * 15
     in_view = np.array([letter != 'o' for letter in text])
-    [verdict] = long.judge(table(text, in_view=in_view), RATE)
+    [verdict] = absences.judge(table(text, in_view=in_view), RATE)
     assert verdict.exit
 
 
-def test_fifths_leave_out_the_first_and_the_last_frame():
-    rows = table('M' + 'T' * 10 + 'M' * 10 + 'm' * 10 + 'o' * 10 + 'T' * 10 + 'M')
-    assert long.fifths(rows) == pytest.approx([0.9, 0.0, 0.0, 1.0, 0.9])
-    assert long.scored(rows).mean() == pytest.approx(2.8 / 5)
+def test_nobody_knows_why_an_object_of_footage_is_absent():
+    [verdict] = absences.judge(table('TTT' + 'o' * 10 + 'T' * 15, in_view=None), RATE)
+    assert verdict.exit is None
+    assert verdict.kept
+
+
+def test_absences_are_not_judged_where_labels_have_gaps():
+    text = 'TTT' + 'o' * 10 + 'T' * 15
+    assert absences.judge(table(text, frames=5 * np.arange(len(text))), RATE) == []
 
 
 @pytest.mark.parametrize(
@@ -92,8 +98,8 @@ def test_fifths_leave_out_the_first_and_the_last_frame():
 )
 def test_stretches(flags, stretches, most):
     array = np.array([flag == '1' for flag in flags], bool)
-    assert long.runs(array) == stretches
-    assert long.longest(array) == most
+    assert absences.runs(array) == stretches
+    assert absences.longest(array) == most
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""In which weather a sequence is tracked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as List
+
+import numpy as np
+
+from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.data.corruption import YOUTUBE_VOS_P, Corruption, find_corruptions
+from robust_vos_ros.data.severity import MAX_SEVERITY, PROFILES, Profile, clip_seed
+from robust_vos_ros.eval.datasets import Sequence
+from robust_vos_ros.eval.records import CLEAN, SPELLS, Condition
+
+
+class Weather:
+    """What a condition does to the images of a sequence.
+
+    Raises:
+        ConfigError: The corruption or its severity is not known.
+    """
+
+    def __init__(self, condition: Condition, sequence: Sequence) -> None:
+        self._spells = sequence.spells if condition.corruption == SPELLS else None
+        self._corruption: Corruption | None = None
+        if condition.is_spoilt:
+            profile = Profile(condition.profile, condition.severity, sequence.num_frames)
+            seed = clip_seed(sequence.name, condition.seed)
+            self._corruption = Corruption(condition.corruption, profile, seed)
+
+    def at(self, index: int) -> str:
+        """Return the corruption of a frame, empty where it is clean."""
+        if self._spells is not None:
+            return self._spells.at(index)[0]
+        return '' if self._corruption is None else self._corruption.name
+
+    def apply(self, image: np.ndarray, index: int) -> np.ndarray:
+        """Return a frame in the weather; (H, W, 3) uint8, RGB, as the image."""
+        weather = self._spells or self._corruption
+        return image if weather is None else weather.apply(image, index)
+
+
+def make_conditions(
+    corruptions: str, severities: List[float], *, profile: str, seed: int
+) -> list[Condition]:
+    """Return clean, and every corruption at every severity; those without severities once.
+
+    Args:
+        corruptions: See `data.corruption.find_corruptions`; empty = only clean.
+        severities: Each above 0, up to 5.
+        profile: A name of `data.severity.PROFILES`.
+        seed: Of the corruptions.
+
+    Raises:
+        ConfigError: A name or severity is not known.
+    """
+    if profile not in PROFILES:
+        raise ConfigError(f'profile: expected one of {", ".join(PROFILES)}, got {profile!r}')
+    if not all(0.0 < severity <= MAX_SEVERITY for severity in severities):
+        raise ConfigError(
+            f'severity: expected numbers above 0, up to {MAX_SEVERITY:g}, got {severities}'
+        )
+    names = find_corruptions(corruptions) if corruptions else ()
+    fixed = [name for name in names if name in YOUTUBE_VOS_P]
+    return [
+        Condition(corruption=CLEAN, severity=0.0, profile='constant', seed=seed),
+        *(
+            Condition(corruption=name, severity=severity, profile=profile, seed=seed)
+            for name in names
+            if name not in fixed
+            for severity in dict.fromkeys(severities)
+        ),
+        *(
+            Condition(corruption=name, severity=1.0, profile='constant', seed=seed)
+            for name in fixed
+        ),
+    ]
+
+
+def spells(seed: int) -> list[Condition]:
+    """Return the one condition of rendered clips: the weather that belongs to each of them."""
+    return [Condition(corruption=SPELLS, severity=0.0, profile='constant', seed=seed)]

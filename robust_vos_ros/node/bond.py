@@ -1,0 +1,60 @@
+"""The heartbeat that nav2's lifecycle manager watches, where the package bond is installed."""
+
+from __future__ import annotations
+
+import uuid
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from robust_vos_ros.core.errors import ConfigError
+
+try:
+    from bond.msg import Status
+except ImportError:  # it comes with nav2
+    Status = None
+
+PERIOD_S = 0.1  # as nav2's own nodes
+TIMEOUT_S = 4.0  # silence after which the other side may give us up
+
+
+def check_installed() -> None:
+    """Raise ConfigError where the messages of bond are not installed."""
+    if Status is None:
+        raise ConfigError(
+            'bond is true, but the package bond cannot be imported; install it (apt install '
+            'ros-<distro>-bond), or set bond to false'
+        )
+
+
+class Bond:
+    """Publishes a heartbeat on `bond` from construction to `destroy`.
+
+    The protocol is that of bond_core: both sides publish bond/Status under one id, here the name
+    of the node, each with an instance_id of its own; a side that is silent for its timeout, or
+    says that it is not active, is gone. As with nav2's own nodes, only the manager acts on that:
+    this node goes on when the manager dies. The executor publishes, so a node that hangs is
+    silent.
+    """
+
+    def __init__(self, node: Node) -> None:
+        """Publish the first heartbeat at once."""
+        self._node = node
+        self._instance_id = str(uuid.uuid4())
+        self._publisher = node.create_publisher(Status, 'bond', 10)
+        self._timer = node.create_timer(
+            PERIOD_S, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._publish()
+
+    def destroy(self) -> None:
+        """Say that this side ends the bond."""
+        self._node.destroy_timer(self._timer)
+        self._publish(active=False)
+        self._node.destroy_publisher(self._publisher)
+
+    def _publish(self, *, active: bool = True) -> None:
+        status = Status(id=self._node.get_name(), instance_id=self._instance_id, active=active)
+        status.header.stamp = self._node.get_clock().now().to_msg()
+        status.heartbeat_period, status.heartbeat_timeout = PERIOD_S, TIMEOUT_S
+        self._publisher.publish(status)

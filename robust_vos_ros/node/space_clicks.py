@@ -1,0 +1,209 @@
+"""Clicks in a 3D view, as RViz publishes them: points in space to pixels of an image."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.task import Future
+from sensor_msgs.msg import CameraInfo
+
+from robust_vos_ros.core.errors import NoFrameError, PromptError
+from robust_vos_ros.node import transforms
+from robust_vos_ros.node.pipeline import Pipeline
+from robust_vos_ros.node.projection import image_size, project
+from robust_vos_ros.node.transforms import TransformError, Transforms
+from robust_vos_ros.ros_types.images import stamp_to_ns
+
+# The first click starts to listen to camera_info and TF, which may take their time to come.
+START_S = 3.0
+# TF of a moving camera is known a little later than its image.
+TRANSFORM_S = 1.0
+POLL_S = 0.05
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pixel:
+    """Where an image shows a point.
+
+    Attributes:
+        header: Of the image.
+        x: In pixels, right; `y` down.
+    """
+
+    header: Any
+    x: float
+    y: float
+
+
+class SpaceClicks:
+    """Finds the pixel of a point in space in the newest processed image.
+
+    Listens to camera_info and TF only from the first such click on: the transforms of a robot
+    are many, and most users click in images.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        pipeline: Pipeline,
+        *,
+        image_topic: str,
+        listen: Callable[[Node], Transforms | None] = transforms.listen,
+    ) -> None:
+        """Listen to nothing yet.
+
+        Args:
+            node: Gets the subscriptions.
+            pipeline: Knows the newest image.
+            image_topic: Resolved name of the image topic; camera_info is beside it.
+            listen: Starts to listen to TF; its result is None without tf2_ros.
+        """
+        self._node = node
+        self._pipeline = pipeline
+        self._listen = listen
+        self._topic = f'{image_topic.rpartition("/")[0]}/camera_info'
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._subscription: Any = None
+        self._info: Any = None
+        self._transforms: Transforms | None = None
+        self._busy = False
+
+    def destroy(self) -> None:
+        """Stop listening."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        if self._transforms is not None:
+            self._transforms.destroy()
+
+    def clear(self) -> None:
+        """Forget old transforms: the time jumped."""
+        if self._transforms is not None:
+            self._transforms.clear()
+
+    async def find(self, point: Any, frame_id: str) -> Pixel:
+        """Return the pixel of a point in the newest processed image.
+
+        Args:
+            point: geometry_msgs/Point, metres.
+            frame_id: Its frame.
+
+        Raises:
+            NoFrameError: No image has been processed yet.
+            PromptError: No camera_info, no transform, the point is not in the image, or another
+                one is still being looked for.
+        """
+        if self._busy:
+            raise PromptError('another point in space is still being looked for; click again')
+        self._busy = True
+        try:
+            return await self._find(point, frame_id)
+        finally:
+            self._busy = False
+
+    async def _find(self, point: Any, frame_id: str) -> Pixel:
+        self._start(frame_id)
+        if not await self._comes_true(START_S, lambda: self._info is not None):
+            raise PromptError(
+                f'a point in space needs the calibration of the camera, and nothing came on '
+                f'{self._topic} within {START_S:g} s. Publish it, or click in a viewer of images'
+            )
+        await self._comes_true(START_S, lambda: self._try_matrix(frame_id, 0) is not None)
+        header = self._newest_header()
+        stamp_ns = stamp_to_ns(header.stamp)
+        await self._comes_true(
+            TRANSFORM_S, lambda: self._try_matrix(frame_id, stamp_ns) is not None
+        )
+        try:
+            matrix = self._matrix(frame_id, stamp_ns)
+        except TransformError as error:
+            raise PromptError(
+                f'the point is in frame {frame_id!r}, and TF does not connect it to the frame '
+                f'{self._info.header.frame_id!r} of the camera at the time of the image: {error}'
+            ) from error
+        self._check_size()
+        in_camera = (matrix @ [point.x, point.y, point.z, 1.0])[:3]
+        x, y = project(in_camera, self._info, rectified=self._pipeline.settings.input.rectified)
+        return Pixel(header, x, y)
+
+    def _start(self, frame_id: str) -> None:
+        """Listen to TF and camera_info, unless that has been done."""
+        if self._transforms is None:
+            self._transforms = self._listen(self._node)
+        if self._transforms is None:  # else the user would wait for camera_info first
+            camera = self._newest_header().frame_id
+            if frame_id != camera:
+                raise PromptError(_without_tf(frame_id, camera))
+        if self._subscription is None:
+            qos = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+            self._subscription = self._node.create_subscription(
+                CameraInfo, self._topic, self._receive, qos
+            )
+
+    def _receive(self, info: Any) -> None:
+        self._info = info
+
+    def _newest_header(self) -> Any:
+        newest = self._pipeline.newest
+        if newest is None:
+            raise NoFrameError('no image has been processed since activation; check the topic')
+        return newest.header
+
+    def _matrix(self, frame_id: str, stamp_ns: int) -> np.ndarray:
+        """Return the (4, 4) transform from a frame to the camera's."""
+        camera = self._info.header.frame_id
+        if camera == frame_id:
+            return np.eye(4)
+        if self._transforms is None:
+            raise PromptError(_without_tf(frame_id, camera))
+        return self._transforms.lookup(camera, frame_id, stamp_ns)
+
+    def _try_matrix(self, frame_id: str, stamp_ns: int) -> np.ndarray | None:
+        with contextlib.suppress(TransformError):
+            return self._matrix(frame_id, stamp_ns)
+        return None
+
+    def _check_size(self) -> None:
+        result = self._pipeline.last_result
+        if result is None:
+            return
+        height, width = result.label_mask.shape[:2]
+        if (width, height) != image_size(self._info):
+            columns, rows = image_size(self._info)
+            raise PromptError(
+                f'{self._topic} describes images of {columns} x {rows}, but the image has {width} '
+                f'x {height}. Publish the camera_info of this image beside it'
+            )
+
+    async def _comes_true(self, timeout_s: float, condition: Callable[[], bool]) -> bool:
+        """Await a condition without holding up the executor; return whether it came true."""
+        end = time.monotonic() + timeout_s
+        while not (done := condition()) and time.monotonic() < end:
+            future: Future = Future(executor=self._node.executor)
+            timer = self._node.create_timer(
+                POLL_S,
+                lambda future=future: future.set_result(None),
+                callback_group=ReentrantCallbackGroup(),
+                clock=self._steady,
+            )
+            try:
+                await future
+            finally:
+                self._node.destroy_timer(timer)
+        return done
+
+
+def _without_tf(frame_id: str, camera: str) -> str:
+    return (
+        f'the point is in frame {frame_id!r} and the camera in {camera!r}: to bring one to the '
+        'other needs tf2_ros, which is not installed (apt install ros-<distro>-tf2-ros-py). '
+        'Click in a viewer of images, such as rqt_image_view'
+    )
