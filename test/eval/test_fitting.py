@@ -51,9 +51,9 @@ def test_a_fitted_confidence_means_what_it_says_on_other_masks():
     calibration = Calibration(fit(draw(0), LOOKS, MODEL, 'drawn'))
     other = draw(1)
     beliefs = [calibration.believe(evidence) for evidence in other.evidence]
-    chance = np.array([belief.right for belief in beliefs])
+    chance = np.array([belief.p_correct for belief in beliefs])
     right = np.array(other.iou) > 0.5
-    there = np.array([belief.there for belief in beliefs])
+    there = np.array([belief.p_on_object for belief in beliefs])
     assert expected_errors(bin_sums(there, np.array(other.iou) > 0.1)) < 0.04
     raw = np.array([e.iou / (1.0 + np.exp(-e.object_score)) for e in other.evidence])
     assert expected_errors(bin_sums(chance, right)) < 0.04
@@ -62,7 +62,7 @@ def test_a_fitted_confidence_means_what_it_says_on_other_masks():
 
 
 def test_features_keep_the_sign_they_can_have():
-    weights = fit(draw(0, age_helps=True), LOOKS, MODEL, 'drawn').following.right.weights
+    weights = fit(draw(0, age_helps=True), LOOKS, MODEL, 'drawn').following.p_correct.weights
     assert weights['memory_age'] == 0.0
     assert weights['similarity'] > 0.0
     assert set(weights) == set(FEATURES)
@@ -128,8 +128,8 @@ def test_size_and_look_of_the_prompt_are_evidence_for_the_fit():
     good = calibration.believe(Evidence(0.8, 6.0, verified=0.95))
     grown = calibration.believe(Evidence(0.8, 6.0, verified=0.95, growth=1.8, extent=0.9))
     other = calibration.believe(Evidence(0.8, 6.0, verified=0.35))
-    assert good.right > 0.9
-    assert max(grown.right, other.right) < 0.3
+    assert good.p_correct > 0.9
+    assert max(grown.p_correct, other.p_correct) < 0.3
 
 
 def test_boxes_are_a_prompt_of_calibration_clips(clip):
@@ -151,5 +151,5 @@ def test_a_few_cases_do_not_decide_alone():
     for index in range(5):
         samples.evidence[index] = dataclasses.replace(samples.evidence[index], misfit=0.02)
         samples.iou[index] = 0.0
-    weights = fit(samples, LOOKS, MODEL, 'drawn').following.right.weights
+    weights = fit(samples, LOOKS, MODEL, 'drawn').following.p_correct.weights
     assert -10.0 <= weights['misfit'] < 0.0
