@@ -11,7 +11,7 @@ import numpy as np
 import pydantic
 
 from robust_vos_ros.bags.mask_files import ObjectName, load_names, read_labels, split_labels
-from robust_vos_ros.core.errors import ConfigError, PromptError
+from robust_vos_ros.core.errors import PromptError
 from robust_vos_ros.core.prompts import check_names
 from robust_vos_ros.core.settings import (
     Scale16Settings,
@@ -107,17 +107,9 @@ def load_prompt_file(path: Path) -> PromptFile:
     """Read a prompt file.
 
     Raises:
-        ConfigError: It is missing, not YAML, or has unknown keys or wrong values; or it asks for
-            results that come late.
+        ConfigError: It is missing, not YAML, or has unknown keys or wrong values.
     """
-    file = parse_settings(PromptFile, load_yaml(path))
-    lag = file.tracking.tree.lag_frames
-    if lag:
-        raise ConfigError(
-            f'{path}: tracking.tree.lag_frames: expected 0, as every result is written with its '
-            f'image, got {lag}'
-        )
-    return file
+    return parse_settings(PromptFile, load_yaml(path))
 
 
 def make_plan(

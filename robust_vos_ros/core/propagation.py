@@ -5,7 +5,6 @@ Shape legend: N objects, B = hypotheses of all of them, K kept hypotheses, h, w 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +28,6 @@ from robust_vos_ros.core.network.object_calibration import References
 from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.reid.association import Reidentifier, suppress_duplicates
-from robust_vos_ros.core.results import LagWindow, Trace
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Candidates, EventType, Features, MemoryView
 
@@ -40,14 +38,10 @@ class Propagator:
     Args:
         model: The network.
         settings: Sizes; those that may change while tracking are given to `follow`.
-        lag: Receives what every hypothesis predicts in a frame; None = no fixed lag.
     """
 
-    def __init__(
-        self, model: Model, settings: TrackerSettings, lag: LagWindow | None = None
-    ) -> None:
+    def __init__(self, model: Model, settings: TrackerSettings) -> None:
         self.model = model
-        self.lag = lag
         self.last_gates: Gates | None = None
         # What the network saw in the newest frame, before it was believed or not, by slot.
         self.raw_masks: dict[int, torch.Tensor] = {}
@@ -99,10 +93,6 @@ class Propagator:
             states.start(item, seen, record.stamp_ns, self.model.calibration)
             if item.visible:
                 self.reidentifier.start(item, embeddings[row], record.stamp_ns)
-            if self.lag is not None:
-                now = dataclasses.replace(item)
-                logits = kept.mask_logits[row].clone()
-                self.lag.note(record, Trace(now, now, (0,), (seen,), logits))
 
     def state(self) -> dict[str, Any]:
         """Return a copy of everything, which `resume` takes."""
@@ -193,7 +183,6 @@ class Propagator:
         self._branch(items, alive)
         best = alive.kept.mask_logits[torch.from_numpy(alive.paths == 0), 0]
         self.raw_masks = dict(zip(slots.tolist(), best, strict=True))
-        before = [dataclasses.replace(item) for item in items if self.lag is not None]
         events = []
         for item, observation in zip(items, _firsts(alive.owners, seen), strict=True):
             kinds = states.update(
@@ -213,7 +202,6 @@ class Propagator:
             record.stamp_ns,
             settings.reacquire.learn_similarity,
         )
-        self._note(before, items, alive, seen, record)
         return events
 
     def _predict(
@@ -275,28 +263,6 @@ class Propagator:
             self.tree.keep(item.slot, hypotheses)
         slots = torch.from_numpy(slots_of(items)[alive.owners])
         self.logits[slots, torch.from_numpy(alive.paths)] = alive.kept.mask_logits[:, 0]
-
-    def _note(
-        self,
-        before: Sequence[LiveObject],
-        items: Sequence[LiveObject],
-        alive: KeptHypotheses,
-        seen: list[Observation],
-        record: Record,
-    ) -> None:
-        """Note what every hypothesis predicted, for the fixed lag."""
-        if self.lag is None:
-            return
-        for owner, item in enumerate(items):
-            rows = np.flatnonzero(alive.owners == owner)
-            trace = Trace(
-                before[owner],
-                dataclasses.replace(item),
-                tuple(hypothesis.parent for hypothesis in alive.per_object[owner]),
-                tuple(seen[row] for row in rows),
-                alive.kept.mask_logits[torch.from_numpy(rows), 0],
-            )
-            self.lag.note(record, trace)
 
 
 def _firsts(owners: np.ndarray, values: list[Observation]) -> list[Observation]:

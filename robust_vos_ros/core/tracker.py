@@ -22,7 +22,7 @@ from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
 from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.reid.association import Reinitialization, Scene, associate
 from robust_vos_ros.core.reid.redetection import redetect
-from robust_vos_ros.core.results import LagWindow, make_result
+from robust_vos_ros.core.results import make_result
 from robust_vos_ros.core.segmentation import Context, Segmenter, Segments
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import (
@@ -60,9 +60,7 @@ class VideoTracker:
         self.settings = settings
         self.last_result: TrackResult | None = None
         self._objects = ObjectTable(settings.max_objects, session or _DEFAULT_SESSION)
-        lag_frames = settings.tree.lag_frames
-        self._lag = LagWindow(lag_frames) if lag_frames else None
-        self._propagator = Propagator(model, settings, self._lag)
+        self._propagator = Propagator(model, settings)
         self._history = FrameHistory(
             settings.prompt_buffer_s, settings.prompt_buffer_mb * 1_000_000, model.image_size
         )
@@ -97,8 +95,6 @@ class VideoTracker:
         record = self._history.append(frame)
         if self._restored_ns is None:  # time without a tracker does not count as unseen
             self._restored_ns = record.stamp_ns
-        if self._lag is not None:
-            self._lag.open(record)
         events: list[TrackEvent] = []
         with self.model.inference():
             if len(self._objects):
@@ -110,23 +106,7 @@ class VideoTracker:
                     )  # fmt: skip
         for item in list(self._objects):
             events += self._remove_long_lost(item, record.stamp_ns)
-        result = self._finish(events, start_ns)
-        if self._lag is not None:
-            self._lag.close(result)
-        return result
-
-    def finished(self, *, flush: bool = False) -> list[TrackResult]:
-        """Return the results that became final, oldest first, each once.
-
-        With `tree.lag_frames` = L a frame is final L frames later, in the light of what came
-        after it; without, there are none: what `step` returns is final at once.
-
-        Args:
-            flush: Whether to return all, as before a `reset` that would forget them.
-        """
-        if self._lag is None:
-            return []
-        return self._lag.take(self.settings, self.model.calibration, flush=flush)
+        return self._finish(events, start_ns)
 
     def add(
         self,
@@ -332,8 +312,6 @@ class VideoTracker:
     def _forget_frames(self) -> None:
         self._history.clear()
         self._segmenter.forget()
-        if self._lag is not None:
-            self._lag.clear()
         self.last_result = None
 
     def _context(self, item: LiveObject, record: Record) -> Context:

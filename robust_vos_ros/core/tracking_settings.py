@@ -17,13 +17,6 @@ class TreeSettings(Settings):
         ge=1,
         le=8,
     )
-    lag_frames: int = setting(
-        0,
-        'Publish each frame this many processed frames later, with the masks of the hypothesis '
-        'that is the best one then; 0 = at once.',
-        ge=0,
-        le=30,
-    )
     adaptive: bool = setting(
         True,
         'Keep one hypothesis while a frame is certain and more only while it is not; false = '
@@ -300,10 +293,6 @@ class TrackerSettings(Settings):
     memory: MemorySettings = MemorySettings()
     reacquire: ReacquireSettings = ReacquireSettings()
     guard: GuardSettings = GuardSettings()
-
-    def online(self) -> TrackerSettings:
-        """Return these settings for a user that takes every result at once: without lag."""
-        return self.model_copy(update={'tree': self.tree.model_copy(update={'lag_frames': 0})})
 
     @classmethod
     def plain(cls) -> TrackerSettings:

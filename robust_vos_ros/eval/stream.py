@@ -57,7 +57,7 @@ def run_sequence(
         raise DatasetError(f'{sequence.name}: expected a mask with an object to track, got none')
     weather = Weather(condition, sequence)
     room = max(settings.max_objects, len(sequence.object_ids))
-    tracker = VideoTracker(model, settings.online().model_copy(update={'max_objects': room}))
+    tracker = VideoTracker(model, settings.model_copy(update={'max_objects': room}))
     stream = _Stream(tracker, prompt, sequence.rate_hz, prepare)
     jitter, film = JitterMeter(), FilmMaker(sequence.object_ids)
     for index, frame in enumerate(sequence.frames()):

@@ -39,19 +39,6 @@ class ReceivedImage:
     received_ns: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Waiting:
-    """What a result is published with.
-
-    Attributes:
-        rgb: (H, W, 3) uint8, the image.
-    """
-
-    header: Header
-    rgb: np.ndarray
-    received_ns: int
-
-
 class Pipeline:
     """Image messages through the tracker to the publishers.
 
@@ -100,7 +87,6 @@ class Pipeline:
         self._previous: Previous | None = None
         self.newest: Any | None = None
         self._clock_jumped = threading.Event()
-        self._waiting: dict[int, _Waiting] = {}  # by frame index, until the result is final
 
     def activate(self) -> None:
         """Start the worker, with statistics from zero.
@@ -126,7 +112,6 @@ class Pipeline:
             return True
         ended = worker.stop(timeout_s)
         if ended:  # else the tracker is not ours yet
-            self._publish(self._tracker.finished(flush=True))
             self._state.finish(self._tracker, timeout_s)
         return ended
 
@@ -173,26 +158,16 @@ class Pipeline:
         self._previous = Previous(frame.stamp_ns, frame.size_hw, frame.frame_id)
         self.newest = msg
         self.statistics.add(processed=1)
-        self._waiting[result.frame_index] = _Waiting(msg.header, frame.rgb, image.received_ns)
-        lagging = settings.tracking.tree.lag_frames > 0
-        self._publish(self._tracker.finished() if lagging else [result])
+        latency_ns = self._publishers.publish_result(
+            result,
+            msg.header,
+            frame.rgb,
+            settings.publish,
+            received_ns=image.received_ns,
+            frames_dropped=self.num_dropped,
+        )
+        self.statistics.add_latency(latency_ns)
         self.save()
-
-    def _publish(self, results: list[TrackResult]) -> None:
-        """Publish results that are final, under the headers of their images."""
-        for result in results:
-            image = self._waiting.pop(result.frame_index, None)
-            if image is None:  # processed again for a prompt after a reset
-                continue
-            latency_ns = self._publishers.publish_result(
-                result,
-                image.header,
-                image.rgb,
-                self.settings.publish,
-                received_ns=image.received_ns,
-                frames_dropped=self.num_dropped,
-            )
-            self.statistics.add_latency(latency_ns)
 
     def _switch_adapter(self, settings: NodeSettings) -> None:
         """Use the adapter of the settings; tracks go on. A file that is gone changes nothing."""
@@ -244,8 +219,6 @@ class Pipeline:
 
     def reset(self, header: Header) -> None:
         """Forget all objects and frames; the events get a header."""
-        self._publish(self._tracker.finished(flush=True))
-        self._waiting.clear()
         self._publishers.publish_events(self._tracker.reset(), header)
         self._previous = None
         self.save()

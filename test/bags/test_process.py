@@ -261,12 +261,6 @@ REFUSED = {
     'no time': ('frame: 0, ', '', ConfigError, 'one of frame and stamp_ns'),
     'no prompt': (', box: [20, 30, 60, 70]', '', ConfigError, 'a box, points or a mask'),
     'not YAML': ('prompts:', 'prompts: [', ConfigError, 'not valid YAML'),
-    'results that come late': (
-        'prompts:',
-        'tracking: {tree: {lag_frames: 3}}\nprompts:',
-        ConfigError,
-        'lag_frames: expected 0',
-    ),
     'unknown section': ('prompts:', 'promts:', ConfigError, 'promts'),
 }
 
