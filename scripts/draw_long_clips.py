@@ -19,7 +19,7 @@ PROMPTED, LOOK_ALIKE = (255, 255, 255), (255, 60, 60)
 def draw(number: int) -> np.ndarray:
     """Return a row of frames, the outlines of what is visible of the objects drawn in."""
     sequence = DATASET.open(DATASET.name_of(number))
-    clip, weather = sequence.clip, sequence.spells
+    clip, weather = sequence.clip, sequence.segments
     tiles = []
     for t in FRAMES:
         frame = clip.frame(t)

@@ -116,7 +116,7 @@ def test_the_prompt_file_of_the_documentation():
 
 def test_calibrate_says_what_it_needs(tmp_path):
     target = tmp_path / 'c.json'
-    few = ['--clips', '1', '--looks-clips', '0', '--frames', '40']
+    few = ['--clips', '1', '--embedding-clips', '0', '--frames', '40']
     result = runner.invoke(app, ['calibrate', *few, '--out', str(target)])
     assert result.exit_code == 1
     assert 'expected 8 objects or more' in result.output

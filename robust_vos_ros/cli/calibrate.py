@@ -42,7 +42,7 @@ def calibrate(
             min=0, help='Clips of small objects of the data set on large ones, 120 frames each.'
         ),
     ] = 24,
-    looks_clips: Annotated[
+    embedding_clips: Annotated[
         int, typer.Option(min=0, help='Further rendered clips, to learn what tells objects apart.')
     ] = 40,
     rounds: Annotated[
@@ -76,7 +76,7 @@ def calibrate(
         seed=seed,
         num_contact=contact,
     )
-    numbers = range(clips, clips + looks_clips)
+    numbers = range(clips, clips + embedding_clips)
     more = make_rendered(data, numbers, num_frames=frames, seed=seed)
     names = sorted({source.kind for source in sources})
     file = calibrating.calibrate(

@@ -169,7 +169,7 @@ def _evaluate_rendered(
     sizes: tuple[int, int, int],
     run: Run,
 ) -> None:
-    from robust_vos_ros.eval.conditions import spells
+    from robust_vos_ros.eval.conditions import segments
     from robust_vos_ros.eval.datasets import FolderSet
     from robust_vos_ros.eval.protocols import CLIPS
     from robust_vos_ros.eval.rendered import RenderedSet
@@ -181,7 +181,7 @@ def _evaluate_rendered(
     dataset = RenderedSet(
         kind=kind, num_clips=clips, num_frames=frames, size=size, seed=run.seed, footage=taken
     )
-    run.evaluate(dataset, spells(run.seed), CLIPS)
+    run.evaluate(dataset, segments(run.seed), CLIPS)
 
 
 def _floats(text: str) -> list[float]:

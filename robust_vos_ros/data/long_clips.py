@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from robust_vos_ros.data import looks
+from robust_vos_ros.data import sprites
 from robust_vos_ros.data.layers import Cutout, Layer, blend
 from robust_vos_ros.data.long_plan import RATE_HZ, LongSettings, Mover, Plan, make_plan
 from robust_vos_ros.data.shapes import shape
@@ -159,7 +159,7 @@ def _things(
 ) -> list[_Thing]:
     """Return all things, back to front."""
     layers = [
-        looks.real_object(cutouts[index]) if index < len(cutouts) else looks.drawn_object(rng)
+        sprites.real_object(cutouts[index]) if index < len(cutouts) else sprites.drawn_object(rng)
         for index in range(len(plan.objects))
     ]
     things = [
@@ -167,7 +167,7 @@ def _things(
         for index, (layer, mover) in enumerate(zip(layers, plan.objects, strict=True))
     ]
     for number, (index, mover) in enumerate(plan.twins):
-        layer = looks.look_alike(rng, layers[index])
+        layer = sprites.look_alike(rng, layers[index])
         things.append(_object(rng, layer, mover, len(layers) + 1 + number))
     things = [things[i] for i in rng.permutation(len(things))]
     for mover in plan.boards:
@@ -178,7 +178,7 @@ def _things(
 
 
 def _object(rng: np.random.Generator, layer: Layer, mover: Mover, label: int) -> _Thing:
-    center, radius_px = looks.reach(layer)
+    center, radius_px = sprites.reach(layer)
     return _Thing(
         layer, mover, label, center, radius_px,
         turn=(rng.uniform(0.0, 0.4), rng.uniform(0.05, 0.25)),
@@ -195,8 +195,8 @@ def _plate(
     stretch: tuple[float, float],
     round_px: int,
 ) -> _Thing:
-    half = looks.PATCH / 2
-    layer = looks.plate(rng, round_px=round_px)
+    half = sprites.PATCH / 2
+    layer = sprites.plate(rng, round_px=round_px)
     return _Thing(layer, mover, 0, np.array([half, half]), half, stretch, shadow=True)
 
 
@@ -210,9 +210,9 @@ def _background(rng: np.random.Generator, size: int, photos: Sequence[np.ndarray
     canvas = cv2.GaussianBlur(texture(rng, size, ()), (0, 0), rng.uniform(0.5, 3.0))
     for _ in range(rng.integers(*_CLUTTER)):
         side = int(size * rng.uniform(0.08, 0.4))
-        scale = side / looks.PATCH
+        scale = side / sprites.PATCH
         left, top = rng.uniform(-0.1, 1.0, 2) * size
         matrix = np.array([[scale, 0.0, left], [0.0, scale, top]])
-        look = texture(rng, looks.PATCH, ()), shape(rng, looks.PATCH)
+        look = texture(rng, sprites.PATCH, ()), shape(rng, sprites.PATCH)
         blend(canvas, look, matrix, shadow=bool(rng.random() < 0.5))
-    return looks.subdued(canvas, rng.uniform(0.25, 0.7))
+    return sprites.subdued(canvas, rng.uniform(0.25, 0.7))

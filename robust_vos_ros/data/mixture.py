@@ -6,10 +6,10 @@ import numpy as np
 
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.settings import Settings, setting
+from robust_vos_ros.data.augmentation import AugmentationSettings
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.clips import ClipMaker, ClipSettings
 from robust_vos_ros.data.sources import Sources, SourceSettings
-from robust_vos_ros.data.spoil import SpoilSettings
 
 _KINDS = ('real', 'layered', 'synthetic')
 
@@ -44,7 +44,7 @@ class DataSettings(Settings):
         0.002, 'Smallest first mask of a tracked object, share of the image.', gt=0.0, le=1.0
     )
     clips: ClipSettings = ClipSettings()
-    spoil: SpoilSettings = SpoilSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
 
 
 class Mixture:

@@ -16,8 +16,8 @@ from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.data import motion, photometric
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.layers import Cutout, Layer, paste, place_at
-from robust_vos_ros.data.looks import PATCH, painted
 from robust_vos_ros.data.shapes import shape
+from robust_vos_ros.data.sprites import PATCH, painted
 from robust_vos_ros.data.textures import texture
 
 _MARGIN = 1.35  # side of the background relative to the image

@@ -24,8 +24,8 @@ from robust_vos_ros.core.confidence.calibration import (
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.eval.calibration_clips import Source
+from robust_vos_ros.eval.embedding_fitting import EmbeddingSamples, fit_projection
 from robust_vos_ros.eval.fitting import Samples, fit
-from robust_vos_ros.eval.looks_fitting import LooksSamples, fit_looks
 from robust_vos_ros.eval.tasks import load_cached
 
 Mapper = Callable[..., Iterator[Any]]
@@ -61,11 +61,11 @@ def calibrate(
     with _mapper(processes) as mapped:
         clips = [*sources, *more]
         given = ((settings, clip, number) for number, clip in enumerate(clips))
-        seen = LooksSamples()
+        seen = EmbeddingSamples()
         for part in progress('looks', len(clips), mapped(_collect_looks, given)):
             seen.objects += part.objects
             seen.places += part.places
-        projection = fit_looks(seen)
+        projection = fit_projection(seen)
         file: CalibrationFile | None = None
         samples = Samples()
         for turn in range(rounds):
@@ -81,8 +81,8 @@ def calibrate(
     return file
 
 
-def _collect_looks(settings: ModelSettings, clip: Source, seed: int) -> LooksSamples:
-    samples = LooksSamples()
+def _collect_looks(settings: ModelSettings, clip: Source, seed: int) -> EmbeddingSamples:
+    samples = EmbeddingSamples()
     samples.collect(_prepare(settings, None, None), clip.frames(), seed)
     return samples
 

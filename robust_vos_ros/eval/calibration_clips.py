@@ -9,8 +9,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from robust_vos_ros.data.corruption import ROBUSTPVOS, Corruption
+from robust_vos_ros.data.corruption_segments import WeatherCourse
 from robust_vos_ros.data.severity import Profile, clip_seed
-from robust_vos_ros.data.spells import WeatherCourse
 from robust_vos_ros.eval.datasets import FolderSequence, FolderSet
 from robust_vos_ros.eval.datasets import Sequence as Video
 from robust_vos_ros.eval.labelled import LabelledFrame
@@ -119,7 +119,7 @@ def make_contact(dataset: FolderSet, num_clips: int, seed: int) -> list[Source]:
 
 def _rendered(kind: str, clips: RenderedSet, number: int, prompt: str = 'mask') -> Source:
     sequence = clips.open(clips.name_of(number))
-    return Source(kind, sequence, sequence.spells, prompt)
+    return Source(kind, sequence, sequence.segments, prompt)
 
 
 def _weather(sequence: Video, index: int, turn: int, seed: int) -> Corruption | None:

@@ -21,7 +21,7 @@ class Weather:
     """
 
     def __init__(self, condition: Condition, sequence: Sequence) -> None:
-        self._spells = sequence.spells if condition.corruption == SPELLS else None
+        self._spells = sequence.segments if condition.corruption == SPELLS else None
         self._corruption: Corruption | None = None
         if condition.is_spoilt:
             profile = Profile(condition.profile, condition.severity, sequence.num_frames)
@@ -77,6 +77,6 @@ def make_conditions(
     ]
 
 
-def spells(seed: int) -> list[Condition]:
+def segments(seed: int) -> list[Condition]:
     """Return the one condition of rendered clips: the weather that belongs to each of them."""
     return [Condition(corruption=SPELLS, severity=0.0, profile='constant', seed=seed)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Protocol
 
-from robust_vos_ros.data.spells import WeatherCourse
+from robust_vos_ros.data.corruption_segments import WeatherCourse
 from robust_vos_ros.data.video_folder import VideoFolder, VideoSequence, open_dataset
 from robust_vos_ros.eval.labelled import LabelledFrame
 from robust_vos_ros.eval.records import Record
@@ -41,7 +41,7 @@ class Sequence(Protocol):
         """
 
     @property
-    def spells(self) -> WeatherCourse | None:
+    def segments(self) -> WeatherCourse | None:
         """Weather that comes and goes over the sequence; None where it has none of its own."""
 
     def frames(self) -> Iterator[LabelledFrame]:
@@ -79,7 +79,7 @@ class FolderSequence:
         return self.video.object_ids
 
     @property
-    def spells(self) -> None:
+    def segments(self) -> None:
         """No weather of its own."""
         return None
 

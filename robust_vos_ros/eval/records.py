@@ -8,7 +8,7 @@ import pydantic
 from robust_vos_ros.eval.absences import Rows
 
 CLEAN = 'clean'
-SPELLS = 'spells'
+SPELLS = 'segments'
 
 
 class Record(pydantic.BaseModel):
@@ -21,8 +21,8 @@ class Condition(Record):
     """In which weather a sequence was tracked.
 
     Attributes:
-        corruption: A name of `data.corruption`; `clean`; or `spells`, the weather that a rendered
-            clip has of its own.
+        corruption: A name of `data.corruption`; `clean`; or `segments`, the weather that a
+            rendered clip has of its own.
         severity: 0 to 5.
         profile: Severity over time, a name of `data.severity`.
         seed: Of the run; the seed of a sequence comes from it and its name.

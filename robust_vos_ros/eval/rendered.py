@@ -11,10 +11,10 @@ import numpy as np
 
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.data.contact_clips import ContactClip, TooSmallError
+from robust_vos_ros.data.corruption_segments import WeatherCourse
 from robust_vos_ros.data.long_clips import LongClip, LongFrame
 from robust_vos_ros.data.long_footage import cut_objects, take_from
 from robust_vos_ros.data.long_plan import RATE_HZ, LongSettings
-from robust_vos_ros.data.spells import WeatherCourse
 from robust_vos_ros.eval.datasets import FolderSet
 from robust_vos_ros.eval.labelled import LabelledFrame
 from robust_vos_ros.eval.records import Record
@@ -143,7 +143,7 @@ class RenderedSequence:
         return tuple(range(1, self.clip.num_objects + 1))
 
     @property
-    def spells(self) -> WeatherCourse:
+    def segments(self) -> WeatherCourse:
         """Weather that comes and goes over the clip."""
         rng = np.random.default_rng((self.dataset.seed, self.number, 2))
         return WeatherCourse(rng, self.num_frames, RATE_HZ)

@@ -72,8 +72,8 @@ def differences(
     """Return how much a variant gains over another in J&F, in points of percent.
 
     Sequences are paired and count alike, whatever their number of objects; the 95% interval comes
-    from resampling them. Keys: `clean` or `spells`, each corruption, and `corrupted` for the mean
-    over all.
+    from resampling them. Keys: `clean` or `segments`, each corruption, and `corrupted` for the
+    mean over all.
     """
     scores = [_sequence_scores(records, protocol) for records in (base, other)]
     spoilt = {r.condition.corruption for r in base if r.condition.is_spoilt}

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from robust_vos_ros.data.augmentation import corrupt_clip
 from robust_vos_ros.data.mixture import DataSettings, Mixture
-from robust_vos_ros.data.spoil import spoil
 from robust_vos_ros.train.unroll import Batch
 
 
@@ -69,7 +69,7 @@ class Batches(IterableDataset):
         images, truth, owner, clean = [], [], [], []
         for index in range(settings.batch_size):
             clip, rows = self._mixture.draw(rng, num_frames, step / self._num_steps)
-            images.append(spoil(clip, rng, settings.spoil).images)
+            images.append(corrupt_clip(clip, rng, settings.augmentation).images)
             clean.append(clip.images)
             truth.append(clip.masks[rows])
             owner += [index] * len(rows)

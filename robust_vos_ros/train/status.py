@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.train.logbook import LOG_FILE, read_log
+from robust_vos_ros.train.training_log import LOG_FILE, read_log
 
 _RECENT_LINES = 20  # of the log, for the speed
 

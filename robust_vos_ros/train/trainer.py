@@ -23,11 +23,11 @@ from robust_vos_ros.train.checkpoint import (
     start_from,
 )
 from robust_vos_ros.train.config import OptimizerSettings, TrainSettings, ValidationSettings
+from robust_vos_ros.train.export import Export
 from robust_vos_ros.train.loader import Batches, load_batches, step_rng
-from robust_vos_ros.train.logbook import LOG_FILE, PLOT_FILE, Logbook, plot_log
 from robust_vos_ros.train.network import build_model
 from robust_vos_ros.train.processes import Process, own_device
-from robust_vos_ros.train.product import Product
+from robust_vos_ros.train.training_log import LOG_FILE, PLOT_FILE, TrainingLog, plot_log
 from robust_vos_ros.train.unroll import Batch, Rollout
 from robust_vos_ros.train.validation import Best, Scorer, Validation
 
@@ -76,16 +76,16 @@ class Trainer:
         if self.process.world > 1:
             self.parallel = DistributedDataParallel(self.rollout, find_unused_parameters=True)
         self.optimizer = make_optimizer(self.rollout, settings.optimizer)
-        self.product = Product(self.rollout)
+        self.export = Export(self.rollout)
         self.average = {
-            name: tensor.detach().clone() for name, tensor in self.product.tensors().items()
+            name: tensor.detach().clone() for name, tensor in self.export.tensors().items()
         }
         self.step = 0
         self.validation: Validation | None = None
         if settings.validation and self.process.rank == 0:
             if make_scorer is None:
                 raise ConfigError('validation: expected make_scorer as well, got none')
-            self.validation = Validation(out, self.product, make_scorer(here))
+            self.validation = Validation(out, self.export, make_scorer(here))
         out.mkdir(parents=True, exist_ok=True)
         if resume:
             self._load()
@@ -109,24 +109,24 @@ class Trainer:
             first_step=self.step,
             num_steps=settings.steps,
         )
-        logbook = self._open_log() if self.process.rank == 0 else None
+        log = self._open_log() if self.process.rank == 0 else None
         saved, line = began, {}
         for batch in load_batches(batches, settings.num_workers):
             stats = self.train_step(batch)
             now = time.monotonic()
-            if logbook is not None:
-                logbook.add(stats)
+            if log is not None:
+                log.add(stats)
             # Checkpoints stand between two lines of the log: a resumed log has the same lines.
             complete = self.step % settings.log_every == 0 or self.step == settings.steps
-            if complete and logbook is not None:
-                line = logbook.write(self.step, seconds=now - began)
+            if complete and log is not None:
+                line = log.write(self.step, seconds=now - began)
             if on_step is not None:
                 on_step(self.step, line)
             if not complete:
                 continue
             scored = self._is_scored()
-            if scored and logbook is not None and self.validation is not None:
-                logbook.note(self.step, 'validation', self.validation.run(self.step, self.average))
+            if scored and log is not None and self.validation is not None:
+                log.note(self.step, 'validation', self.validation.run(self.step, self.average))
             now = time.monotonic()
             timeout = self.process.any(0 < settings.max_seconds < now - began)
             last = self.step == settings.steps
@@ -167,10 +167,10 @@ class Trainer:
         due = self.step % settings.validation.every_steps < settings.log_every
         return due or self.step == settings.steps
 
-    def _open_log(self) -> Logbook:
+    def _open_log(self) -> TrainingLog:
         """Go on with the log, beginning with what this run computes on."""
-        logbook = Logbook(self.out / LOG_FILE, self.step)
-        logbook.note(
+        log = TrainingLog(self.out / LOG_FILE, self.step)
+        log.note(
             self.step,
             'run',
             {
@@ -183,13 +183,13 @@ class Trainer:
                 'start_state': self._started,
             },
         )
-        return logbook
+        return log
 
     @torch.no_grad()
     def _average(self) -> None:
         """Move the average; it follows faster while it is young."""
         keep = min(self.settings.optimizer.ema_decay, self.step / (self.step + 10))
-        for name, tensor in self.product.tensors().items():
+        for name, tensor in self.export.tensors().items():
             if tensor.is_floating_point():
                 self.average[name].lerp_(tensor, 1.0 - keep)
 
@@ -207,8 +207,8 @@ class Trainer:
         if self.validation and self.validation.best:
             state['best'] = dataclasses.asdict(self.validation.best)
         replace_file(self.out / STATE_FILE, lambda path: torch.save(state, path))
-        file = self.out / self.product.file
-        replace_file(file, lambda path: self.product.save(path, self.average))
+        file = self.out / self.export.file
+        replace_file(file, lambda path: self.export.save(path, self.average))
         plot_log(self.out / LOG_FILE, self.out / PLOT_FILE)
 
     def _load(self) -> None:

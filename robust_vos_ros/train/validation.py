@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from robust_vos_ros.train.product import Product
+from robust_vos_ros.train.export import Export
 
 BEST_FILE = 'best.safetensors'
 
@@ -46,22 +46,22 @@ class Validation:
 
     Args:
         out: Folder of the training.
-        product: What it makes.
+        export: What it makes.
         score: Scores a file of it.
 
     Attributes:
         best: None before the first score.
     """
 
-    def __init__(self, out: Path, product: Product, score: Scorer) -> None:
+    def __init__(self, out: Path, export: Export, score: Scorer) -> None:
         self.best: Best | None = None
-        self._out, self._product, self._score = out, product, score
+        self._out, self._export, self._score = out, export, score
 
     def run(self, step: int, average: dict[str, torch.Tensor]) -> dict[str, Any]:
         """Score the moving average of a step; returns what the log says of it."""
         start_s = time.monotonic()
         candidate = self._out / f'candidate_{BEST_FILE}'
-        self._product.save(candidate, average)
+        self._export.save(candidate, average)
         with torch.random.fork_rng(devices=[]):  # scoring changes nothing that is learned
             score = self._score(candidate)
         if self.best is None or score.jf > self.best.jf:

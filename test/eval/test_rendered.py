@@ -14,7 +14,7 @@ from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.data.long_plan import LongSettings
 from robust_vos_ros.eval import benchmark, runners, tasks
 from robust_vos_ros.eval.absences import judge
-from robust_vos_ros.eval.conditions import spells
+from robust_vos_ros.eval.conditions import segments
 from robust_vos_ros.eval.intervals import resampled_sums
 from robust_vos_ros.eval.rendered import RenderedSet
 from robust_vos_ros.eval.summary import differences, summarize
@@ -33,7 +33,7 @@ BASE = tasks.Variant(name='base', model=ModelSettings(device='cpu', num_threads=
 
 def make_tasks(num_clips, num_frames, variant=BASE, **options):
     sizes = {'num_clips': num_clips, 'num_frames': num_frames, 'size': 96, 'seed': 1}
-    return tasks.make_tasks([variant], RenderedSet(**sizes, **options), spells(1), 'mask')
+    return tasks.make_tasks([variant], RenderedSet(**sizes, **options), segments(1), 'mask')
 
 
 @pytest.fixture(scope='module')
@@ -74,7 +74,7 @@ def test_shards_of_long_clips_merge_to_the_whole(tmp_path):
     settings = content['about']['variants']['plain']['tracking']
     assert settings['memory']['min_confidence'] == 0.0
     assert content['variants']['base']['J&F']['value'] > 50
-    assert list(content['differences']['plain']) == ['spells']
+    assert list(content['differences']['plain']) == ['segments']
 
 
 def test_a_record_holds_all_frames_of_all_objects(record):
@@ -124,7 +124,7 @@ def test_shares_of_two_clips_are_those_of_all_their_cases(record):
     assert alone['J&F in view']['value'] == 0.0
     assert alone['ECE clean']['value'] == 0.0
     assert alone['ECE masked']['value'] is None
-    loss = differences([record], [other], 'clips')['spells']
+    loss = differences([record], [other], 'clips')['segments']
     assert loss['value'] == pytest.approx(
         alone['J&F']['value'] - summarize([record], 'clips')['J&F']['value']
     )

@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 from robust_vos_ros.core.adapters import files as adapters
 from robust_vos_ros.core.network.checkpoints import load_model, model_names
 from robust_vos_ros.core.settings import ModelSettings
+from robust_vos_ros.data.augmentation import AugmentationSettings, corrupt_clip
 from robust_vos_ros.data.clip import Clip
-from robust_vos_ros.data.spoil import SpoilSettings, spoil
 from robust_vos_ros.train.config import load_settings
-from robust_vos_ros.train.product import ADAPTER_FILE
+from robust_vos_ros.train.export import ADAPTER_FILE
 from robust_vos_ros.train.trainer import Trainer
 
 CONFIGS = Path(__file__).parents[2] / 'config' / 'train'
@@ -45,7 +45,7 @@ def test_only_the_adapter_and_its_norms_learn(tiny_settings, tmp_path, mode):
 @pytest.mark.slow
 def test_a_resumed_adapter_is_the_same(tiny_settings, tmp_path):
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
-    data = {'num_frames': 3, 'long_frames': 3, 'spoil': {'share': 0.7}}
+    data = {'num_frames': 3, 'long_frames': 3, 'augmentation': {'share': 0.7}}
     options = {'adapter': ADAPTER, 'data': data}
     Trainer(tiny_settings(**options), whole, resume=False).run()
     first = Trainer(tiny_settings(max_seconds=0.001, **options), parts, resume=False)
@@ -60,17 +60,17 @@ def test_a_resumed_adapter_is_the_same(tiny_settings, tmp_path):
 def test_clips_are_spoilt_as_often_as_asked_and_alike_for_a_seed():
     images = np.full((4, 64, 64, 3), 120, np.uint8)
     clip = Clip('grey', images, np.ones((1, 4, 64, 64), np.uint8))
-    settings = SpoilSettings(share=0.6, corruptions='gaussian_noise,fog')
+    settings = AugmentationSettings(share=0.6, corruptions='gaussian_noise,fog')
 
     def draw(seed):
-        return spoil(clip, np.random.default_rng(seed), settings)
+        return corrupt_clip(clip, np.random.default_rng(seed), settings)
 
     spoilt = [draw(seed) for seed in range(60)]
     changed = [c for c in spoilt if not np.array_equal(c.images, images)]
     assert 24 <= len(changed) <= 48
     assert {c.name for c in spoilt} == {'grey', 'grey/gaussian_noise', 'grey/fog'}
     assert np.array_equal(draw(3).images, draw(3).images)
-    assert spoil(clip, np.random.default_rng(0), SpoilSettings()) is clip
+    assert corrupt_clip(clip, np.random.default_rng(0), AugmentationSettings()) is clip
 
 
 @pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.yaml')), ids=lambda p: p.stem)
@@ -80,4 +80,4 @@ def test_shipped_configurations_fit_their_model(path):
     assert settings.steps > 100
     if path.stem.startswith('moga'):
         assert settings.adapter is not None
-        assert settings.data.spoil.share < 1.0  # clean clips as well
+        assert settings.data.augmentation.share < 1.0  # clean clips as well

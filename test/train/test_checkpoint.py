@@ -5,9 +5,9 @@ import torch
 
 from robust_vos_ros.core.errors import WeightsError
 from robust_vos_ros.train.checkpoint import STATE_FILE, read_state
-from robust_vos_ros.train.logbook import LOG_FILE, read_log
-from robust_vos_ros.train.product import WEIGHTS_FILE
+from robust_vos_ros.train.export import WEIGHTS_FILE
 from robust_vos_ros.train.trainer import Trainer
+from robust_vos_ros.train.training_log import LOG_FILE, read_log
 from robust_vos_ros.train.validation import Score
 
 

@@ -7,9 +7,9 @@ from typer.testing import CliRunner
 
 from robust_vos_ros.cli import app
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.train.logbook import LOG_FILE
 from robust_vos_ros.train.status import describe, read_status
 from robust_vos_ros.train.trainer import Trainer
+from robust_vos_ros.train.training_log import LOG_FILE
 
 RUN = {'steps': 1000, 'precision': 'fp32', 'machine': 'A CPU', 'processes': 2, 'threads': 1}
 

@@ -15,9 +15,9 @@ from robust_vos_ros.core.network.optimize import cpu_name, find_precision
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.train import trainer as training
 from robust_vos_ros.train.config import OptimizerSettings, load_settings
-from robust_vos_ros.train.logbook import read_log
-from robust_vos_ros.train.product import WEIGHTS_FILE
+from robust_vos_ros.train.export import WEIGHTS_FILE
 from robust_vos_ros.train.trainer import Trainer, rate_factor
+from robust_vos_ros.train.training_log import read_log
 
 
 def losses_of(folder):

@@ -12,9 +12,9 @@ from robust_vos_ros.cli.scoring import make_scorer
 from robust_vos_ros.core.errors import ConfigError, DatasetError, ImageError
 from robust_vos_ros.eval.prompting import PROMPT_FORMS
 from robust_vos_ros.train.config import ValidationSettings
-from robust_vos_ros.train.logbook import LOG_FILE, PLOT_FILE, read_log
-from robust_vos_ros.train.product import ADAPTER_FILE, WEIGHTS_FILE
+from robust_vos_ros.train.export import ADAPTER_FILE, WEIGHTS_FILE
 from robust_vos_ros.train.trainer import Trainer
+from robust_vos_ros.train.training_log import LOG_FILE, PLOT_FILE, read_log
 from robust_vos_ros.train.validation import BEST_FILE, Score
 
 

@@ -36,7 +36,7 @@ _DIGITS = 6
 
 
 @dataclasses.dataclass(slots=True)
-class LooksSamples:
+class EmbeddingSamples:
     """Measures of objects, and of places in the background.
 
     Attributes:
@@ -81,7 +81,7 @@ class LooksSamples:
         self.objects += [np.array(v) for v in found.values() if len(v) >= _MIN_FRAMES]
 
 
-def fit_looks(samples: LooksSamples) -> SavedProjection:
+def fit_projection(samples: EmbeddingSamples) -> SavedProjection:
     """Return the map in which objects are best told apart.
 
     Raises:

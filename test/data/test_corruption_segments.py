@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from robust_vos_ros.data.corruption import ROBUSTPVOS
-from robust_vos_ros.data.spells import WeatherCourse
+from robust_vos_ros.data.corruption_segments import WeatherCourse
 
 
 def course(seed=0, num_frames=2400):
@@ -13,18 +13,18 @@ def course(seed=0, num_frames=2400):
 
 
 def test_each_corruption_comes_before_one_comes_again_with_clean_frames_between():
-    spells = course().spells
-    names = [spell.corruption for spell in spells]
+    segments = course().segments
+    names = [segment.corruption for segment in segments]
     assert len(names) >= 8
     assert sorted(names[:8]) == sorted(ROBUSTPVOS)
-    for before, after in itertools.pairwise(spells):
+    for before, after in itertools.pairwise(segments):
         assert after.start - (before.start + before.profile.num_frames) >= 30
 
 
 def test_severity_rises_and_falls():
     weather = course()
-    for spell in weather.spells[:-1]:
-        frames = range(spell.start - 2, spell.start + spell.profile.num_frames + 2)
+    for segment in weather.segments[:-1]:
+        frames = range(segment.start - 2, segment.start + segment.profile.num_frames + 2)
         severities = np.array([weather.at(t)[1] for t in frames])
         assert not severities[[0, 1, -2, -1]].any()
         assert 0.5 < severities.max() <= 5.0

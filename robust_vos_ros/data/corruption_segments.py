@@ -1,4 +1,4 @@
-"""Weather that comes and goes over a long clip: spells of different corruptions, clean between."""
+"""Weather that comes and goes over a long clip: segments of corruptions, clean between."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from robust_vos_ros.data.corruption import CORRUPTIONS, ROBUSTPVOS
 from robust_vos_ros.data.severity import Profile
 
 _CLEAN_S = (2.0, 5.0)
-_SPELL_S = (3.0, 5.0)
+_SEGMENT_S = (3.0, 5.0)
 _SEVERITY = (1.0, 3.5)
 _FADE_S = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Spell:
+class Segment:
     """One corruption for some time.
 
     Attributes:
         corruption: A name of `data.corruption.ROBUSTPVOS`.
-        profile: Severity over the frames of the spell.
+        profile: Severity over the frames of the segment.
         start: Its first frame.
         fade: Frames of its beginning and of its end in which the severity rises and falls.
         seed: Of the corruption.
@@ -35,7 +35,7 @@ class Spell:
     seed: int
 
     def severity(self, frame: int, parameter: str = '') -> float:
-        """Return the severity of a frame of the clip, 0 to 5; 0 outside of the spell."""
+        """Return the severity of a frame of the clip, 0 to 5; 0 outside of the segment."""
         inside = frame - self.start
         edge = min(inside + 1, self.profile.num_frames - inside)
         if edge <= 0:
@@ -46,8 +46,8 @@ class Spell:
 class WeatherCourse:
     """The weather of one clip: a pure function of its seed.
 
-    Each of the eight corruptions comes once before one comes again. A spell has a Fourier mixture
-    of severities, or a burst.
+    Each of the eight corruptions comes once before one comes again. A segment has a Fourier
+    mixture of severities, or a burst.
 
     Args:
         rng: Source of randomness.
@@ -55,30 +55,30 @@ class WeatherCourse:
         rate_hz: Frames per second.
 
     Attributes:
-        spells: In order of time; frames between them are clean.
+        segments: In order of time; frames between them are clean.
     """
 
     def __init__(self, rng: np.random.Generator, num_frames: int, rate_hz: float) -> None:
         names: list[str] = []
-        spells: list[Spell] = []
+        segments: list[Segment] = []
         now = rng.uniform(*_CLEAN_S)
         while (start := round(now * rate_hz)) < num_frames:
             if not names:
                 names = [str(name) for name in rng.permutation(list(ROBUSTPVOS))]
-            lasts = rng.uniform(*_SPELL_S)
+            lasts = rng.uniform(*_SEGMENT_S)
             kind = 'burst' if rng.random() < 0.3 else 'fourier'
             profile = Profile(kind, rng.uniform(*_SEVERITY), max(1, round(lasts * rate_hz)))
             fade = max(1, round(_FADE_S * rate_hz))
-            spells.append(Spell(names.pop(), profile, start, fade, int(rng.integers(2**62))))
+            segments.append(Segment(names.pop(), profile, start, fade, int(rng.integers(2**62))))
             now += lasts + rng.uniform(*_CLEAN_S)
-        self.spells = tuple(spells)
-        self._starts = [spell.start for spell in spells]
+        self.segments = tuple(segments)
+        self._starts = [segment.start for segment in segments]
 
     def at(self, frame: int) -> tuple[str, float]:
         """Return the corruption of a frame and its severity; no name where it is clean."""
-        spell = self._spell(frame)
-        severity = spell.severity(frame) if spell else 0.0
-        return (spell.corruption, severity) if spell and severity > 0.0 else ('', 0.0)
+        segment = self._segment(frame)
+        severity = segment.severity(frame) if segment else 0.0
+        return (segment.corruption, severity) if segment and severity > 0.0 else ('', 0.0)
 
     def apply(self, image: np.ndarray, frame: int) -> np.ndarray:
         """Return a frame in its weather; the image itself where it is clean.
@@ -87,16 +87,16 @@ class WeatherCourse:
             image: (H, W, 3) uint8, RGB.
             frame: Its index in the clip, from 0.
         """
-        spell = self._spell(frame)
-        if spell is None or not self.at(frame)[0]:
+        segment = self._segment(frame)
+        if segment is None or not self.at(frame)[0]:
             return image
 
         def level(parameter: str) -> float:
-            return spell.severity(frame, f'{spell.corruption}.{parameter}')
+            return segment.severity(frame, f'{segment.corruption}.{parameter}')
 
-        corrupt = CORRUPTIONS[spell.corruption]
-        return corrupt(image, level, spell.seed, frame - spell.start)
+        corrupt = CORRUPTIONS[segment.corruption]
+        return corrupt(image, level, segment.seed, frame - segment.start)
 
-    def _spell(self, frame: int) -> Spell | None:
+    def _segment(self, frame: int) -> Segment | None:
         position = bisect.bisect_right(self._starts, frame) - 1
-        return self.spells[position] if position >= 0 else None
+        return self.segments[position] if position >= 0 else None

@@ -15,7 +15,7 @@ ADAPTER_FILE = 'adapter.safetensors'
 _NORM = 'norm.'
 
 
-class Product:
+class Export:
     """The tensors that are averaged over the steps, and the file made of them.
 
     Args:

@@ -21,7 +21,7 @@ PLOT_FILE = 'log.png'
 _SMOOTH_LINES = 15
 
 
-class Logbook:
+class TrainingLog:
     """Means of what training reports, one JSON line every few steps, and notes between them.
 
     Args:

@@ -8,7 +8,7 @@ from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.reid.appearance import feature_map_width
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.eval.calibration_clips import make_clips
-from robust_vos_ros.eval.looks_fitting import LooksSamples, fit_looks
+from robust_vos_ros.eval.embedding_fitting import EmbeddingSamples, fit_projection
 
 DIM = 40
 
@@ -16,7 +16,7 @@ DIM = 40
 def draw(seed, num=30):
     """Objects that differ in numbers 0 to 4; numbers 5 to 9 change a lot on each of them."""
     rng = np.random.default_rng(seed)
-    samples = LooksSamples()
+    samples = EmbeddingSamples()
     for _ in range(num):
         mean = np.zeros(DIM)
         mean[:5] = rng.normal(0.0, 1.0, 5)
@@ -38,7 +38,7 @@ def share_of_nearest(samples, project):
 
 
 def test_other_objects_are_told_apart_by_what_does_not_change_on_them():
-    looks = fit_looks(draw(0))
+    looks = fit_projection(draw(0))
     center, matrix = np.array(looks.center), np.array(looks.matrix)
     assert matrix.shape == (DIM, 32)
     other = draw(1)
@@ -47,18 +47,18 @@ def test_other_objects_are_told_apart_by_what_does_not_change_on_them():
 
 
 def test_the_same_samples_give_the_same_map():
-    assert fit_looks(draw(0)) == fit_looks(draw(0))
+    assert fit_projection(draw(0)) == fit_projection(draw(0))
 
 
 def test_too_few_objects_are_said():
     with pytest.raises(DatasetError, match=r'expected 8 objects or more.*got 3'):
-        fit_looks(draw(0, num=3))
+        fit_projection(draw(0, num=3))
 
 
 def test_objects_and_places_of_a_rendered_clip_are_measured():
     model = load_model(ModelSettings(device='cpu', calibration='none'))
     (source,) = make_clips(None, conditions=1, num_clips=1, num_frames=40, seed=3)
-    samples = LooksSamples()
+    samples = EmbeddingSamples()
     samples.collect(model, source.frames(), seed=0)
     assert len(samples.objects) >= 3
     assert all(rows.shape == (5, feature_map_width(model.hidden_dim)) for rows in samples.objects)

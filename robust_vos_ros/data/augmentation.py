@@ -17,7 +17,7 @@ _ENLARGE = 2
 _COURSE_FRAMES = 80  # length of the video that a training clip is a part of
 
 
-class SpoilSettings(Settings):
+class AugmentationSettings(Settings):
     """How training clips are corrupted."""
 
     share: float = setting(0.0, 'Share of corrupted clips; the others stay clean.', ge=0.0, le=1.0)
@@ -28,7 +28,7 @@ class SpoilSettings(Settings):
     max_severity: float = setting(5.0, 'Largest mean severity of a clip.', ge=0.0, le=MAX_SEVERITY)
 
 
-def spoil(clip: Clip, rng: np.random.Generator, settings: SpoilSettings) -> Clip:
+def corrupt_clip(clip: Clip, rng: np.random.Generator, settings: AugmentationSettings) -> Clip:
     """Return the clip, corrupted or as it is.
 
     The severity follows the Fourier mixture of RobustPVOS. Seeds come from the training's source
