@@ -338,12 +338,9 @@ class TrackerSettings(Settings):
             min_confidence=0.0, min_quality=0.0, min_iou=0.0, exclusive=False,
             reset_mask_prior=False, anchors=0, modulation=0.0,
         )  # fmt: skip
-        tree, reacquire = (
-            TreeSettings(max_hypotheses=1),
-            ReacquireSettings(verify=False, redetect=False),
-        )
         return cls(
-            memory=memory, tree=tree, reacquire=reacquire, guard=GuardSettings(enabled=False),
+            memory=memory, reacquire=ReacquireSettings(verify=False, redetect=False),
+            guard=GuardSettings(enabled=False), zoom=ZoomSettings(enabled=False),
             duplicate_iou=1.0, visible_on=0.0, visible_off=0.0,
         )  # fmt: skip
 
