@@ -104,6 +104,12 @@ def resolve(namespace: str, topic: str) -> str:
     return '/' + '/'.join(part for part in parts if part)
 
 
+def sibling(image_topic: str) -> str:
+    """Return the name of the camera_info that belongs to images."""
+    folder, slash, _ = image_topic.rpartition('/')
+    return f'{folder}{slash}camera_info'
+
+
 def record(context: LaunchContext) -> list[ExecuteProcess]:
     """Return the recorder of the node's input and outputs: ros2 bag's, else our own."""
     command = ros2_bag(context) if has_ros2_bag() else own_recorder(context)
@@ -149,7 +155,7 @@ def topics(values: dict[str, str]) -> list[str]:
     """Return the topics to record; those nobody publishes are waited for, and no harm."""
     namespace = values['namespace']
     image = resolve(namespace, values['image_topic'])
-    camera_info = image.rpartition('/')[0] + '/camera_info'
+    camera_info = sibling(image)
     if values['transport'] == 'compressed':
         image += '/compressed'
     outputs = [resolve(namespace, f'robust_vos/{name}') for name in OUTPUTS]
@@ -199,6 +205,7 @@ def make_node(context: LaunchContext) -> list[Node]:
         remappings=[
             ('image', image_topic),
             ('image/compressed', [image_topic, '/compressed']),
+            ('camera_info', sibling(context.launch_configurations['image_topic'])),
         ],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
     )

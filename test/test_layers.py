@@ -13,13 +13,14 @@ PACKAGE = ROOT / 'robust_vos_ros'
 # Part of the package -> the other parts it may import.
 ALLOWED = {
     'core': set(),
-    'node': {'core'},
+    'spatial': {'core'},
+    'node': {'core', 'spatial'},
     'bags': {'core'},
     'data': {'core'},
     'eval': {'core', 'data'},
     'train': {'core', 'data'},
     'live': {'core', 'bags'},  # bags with a running ROS
-    'demo': {'core', 'node', 'bags', 'live'},
+    'demo': {'core', 'node', 'bags', 'live', 'spatial'},
     'client': {'core'},  # for the programs of others
     'node_program.py': {'node', 'data'},
     'cli': {'core', 'bags', 'data', 'eval', 'train', 'demo', 'live'},

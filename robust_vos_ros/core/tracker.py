@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -289,14 +289,19 @@ class VideoTracker:
         self._objects.resume(state['objects'])
         self._propagator.resume(state['propagator'])
 
-    def snapshot(self) -> bytes:
-        """Return all tracks as bytes: of each object what its best pathway remembers."""
+    def snapshot(self, notes: Mapping[str, str] | None = None) -> bytes:
+        """Return all tracks as bytes: of each object what its best pathway remembers.
+
+        Args:
+            notes: Texts by name to keep with them, for `snapshot.read_notes`.
+        """
         return snapshot.write(
             list(self._objects),
             self._propagator,
             num_frames=self._history.num_frames,
             num_added=self._objects.num_added,
             session=self._objects.session,
+            notes=notes,
         )
 
     def restore(self, data: bytes) -> None:

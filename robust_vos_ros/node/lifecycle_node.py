@@ -22,8 +22,10 @@ from robust_vos_ros.core.model import Model
 from robust_vos_ros.core.network import load_model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.weights import find_adapter
+from robust_vos_ros.node.camera_info import CameraInfos
+from robust_vos_ros.node.class_ids import ClassIds
 from robust_vos_ros.node.clicks import Clicks
-from robust_vos_ros.node.diagnostics import Reporter
+from robust_vos_ros.node.diagnostics import Reporter, describe_outputs
 from robust_vos_ros.node.parameters import NodeParameters
 from robust_vos_ros.node.pipeline import Corrupt, Pipeline
 from robust_vos_ros.node.prompt_topics import PromptTopics
@@ -52,6 +54,8 @@ class Configured:
     pipeline: Pipeline
     requests: Requests
     state: StateFile
+    classes: ClassIds
+    cameras: CameraInfos
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -210,10 +214,14 @@ class RobustVosNode(LifecycleNode):
         settings, logger = self.settings, self.get_logger()
         with contextlib.ExitStack() as undo:
             # What is quick to go wrong comes before the model.
-            state = StateFile(settings.state_file, logger)
+            classes = ClassIds(
+                settings.class_names, unknown_value=settings.class_info.unknown_value
+            )
+            state = StateFile(settings.state_file, logger, classes)
             state.check()
             undo.callback(state.close)
-            publishers = Publishers(self)
+            cameras = CameraInfos('camera_info')
+            publishers = Publishers(self, classes, cameras)
             undo.callback(publishers.destroy)
             logger.info(f'loading model {settings.model.name}')
             model = load_model(settings.model)
@@ -230,7 +238,9 @@ class RobustVosNode(LifecycleNode):
                 logger=logger,
             )
             requests = Requests(tracker, publishers, pipeline, logger=logger)
-            self._configured = Configured(model, publishers, pipeline, requests, state)
+            self._configured = Configured(
+                model, publishers, pipeline, requests, state, classes, cameras
+            )
             undo.pop_all()
         logger.info(f'model {model.name} ready on {model.device} ({model.precision})')
 
@@ -238,6 +248,7 @@ class RobustVosNode(LifecycleNode):
         assert self._configured is not None
         pipeline = self._configured.pipeline
         pipeline.activate()
+        self._configured.cameras.subscribe(self)
         receiver = Receiver(self, pipeline)
         serving = Serving(self, pipeline, self._configured.requests, receiver.frames)
         image_topic = receiver.topic.removesuffix('/compressed')
@@ -257,6 +268,7 @@ class RobustVosNode(LifecycleNode):
             activated.prompts.destroy()
         if self._configured is None:
             return True
+        self._configured.cameras.destroy()
         ended = self._configured.pipeline.deactivate(timeout_s)
         if not ended:
             self.get_logger().error(
@@ -301,14 +313,17 @@ class RobustVosNode(LifecycleNode):
             self._configured.pipeline.notify_clock_jump()
 
     def _publish_diagnostics(self) -> None:
+        name = self.get_fully_qualified_name().lstrip('/')
         status = self._reporter.report(
-            self.get_fully_qualified_name().lstrip('/'),
+            name,
             lifecycle_state=self._lifecycle,
             problem=self._problem,
             model=None if self._configured is None else self._configured.model,
             pipeline=self.pipeline,
             settings=self.settings,
         )
+        if self._configured is not None:
+            status.values += describe_outputs(self._configured.classes, self._configured.cameras)
         msg = DiagnosticArray(status=[status])
         msg.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(msg)

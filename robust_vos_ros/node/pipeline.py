@@ -189,6 +189,7 @@ class Pipeline:
                 image.header,
                 image.rgb,
                 self.settings.publish,
+                self.settings.class_info,
                 received_ns=image.received_ns,
                 frames_dropped=self.num_dropped,
             )
