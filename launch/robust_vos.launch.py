@@ -73,6 +73,12 @@ def declare_arguments() -> list[DeclareLaunchArgument]:
             description='Image topic, without /compressed.',
         ),
         DeclareLaunchArgument(
+            'depth_topic',
+            default_value='',
+            description='Depth registered to the images, for positions in space; empty = as in '
+            'params_file.',
+        ),
+        DeclareLaunchArgument(
             'transport',
             default_value='raw',
             choices=['raw', 'compressed'],
@@ -188,6 +194,11 @@ def make_node(context: LaunchContext) -> list[Node]:
     }
     if context.launch_configurations['state_file']:
         overrides['state_file'] = ParameterValue(LaunchConfiguration('state_file'), value_type=str)
+    depth_topic = context.launch_configurations['depth_topic']
+    depth = []
+    if depth_topic:
+        overrides['spatial.enabled'] = True
+        depth = [('depth', depth_topic), ('depth/camera_info', sibling(depth_topic))]
     node = Node(
         package='robust_vos',
         executable='robust_vos_node',
@@ -206,6 +217,7 @@ def make_node(context: LaunchContext) -> list[Node]:
             ('image', image_topic),
             ('image/compressed', [image_topic, '/compressed']),
             ('camera_info', sibling(context.launch_configurations['image_topic'])),
+            *depth,
         ],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
     )

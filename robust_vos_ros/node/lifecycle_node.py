@@ -28,6 +28,8 @@ from robust_vos_ros.node.clicks import Clicks
 from robust_vos_ros.node.diagnostics import Reporter, describe_outputs
 from robust_vos_ros.node.parameters import NodeParameters
 from robust_vos_ros.node.pipeline import Corrupt, Pipeline
+from robust_vos_ros.node.position_diagnostics import describe_positions
+from robust_vos_ros.node.positions import Positions
 from robust_vos_ros.node.prompt_topics import PromptTopics
 from robust_vos_ros.node.publishers import Publishers
 from robust_vos_ros.node.receiver import Receiver
@@ -65,6 +67,7 @@ class Activated:
     receiver: Receiver
     clicks: Clicks
     prompts: PromptTopics
+    positions: Positions | None
 
 
 class RobustVosNode(LifecycleNode):
@@ -254,7 +257,13 @@ class RobustVosNode(LifecycleNode):
         image_topic = receiver.topic.removesuffix('/compressed')
         clicks = Clicks(self, serving, image_topic=image_topic)
         prompts = PromptTopics(self, serving)
-        self._activated = Activated(receiver, clicks, prompts)
+        positions = None
+        if self.settings.spatial.enabled:
+            positions = Positions(
+                self, self._configured.cameras, settings=lambda: self.settings.spatial
+            )
+            pipeline.on_result = positions.offer
+        self._activated = Activated(receiver, clicks, prompts, positions)
         self._our_services.serving = serving
         self.get_logger().info(f'waiting for images on {receiver.topic}')
 
@@ -269,6 +278,9 @@ class RobustVosNode(LifecycleNode):
         if self._configured is None:
             return True
         self._configured.cameras.destroy()
+        self._configured.pipeline.on_result = None
+        if activated is not None and activated.positions is not None:
+            activated.positions.destroy()
         ended = self._configured.pipeline.deactivate(timeout_s)
         if not ended:
             self.get_logger().error(
@@ -325,6 +337,9 @@ class RobustVosNode(LifecycleNode):
         if self._configured is not None:
             status.values += describe_outputs(self._configured.classes, self._configured.cameras)
         msg = DiagnosticArray(status=[status])
+        positions = None if self._activated is None else self._activated.positions
+        if positions is not None:
+            msg.status.append(describe_positions(name, positions.report(), settings=self.settings))
         msg.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(msg)
 

@@ -60,6 +60,7 @@ class Pipeline:
 
     Attributes:
         newest: The newest processed image message, None before the first of this activation.
+        on_result: Called with every published result and its header; must be quick.
         worker: The running worker, None while inactive; of the executor's thread.
         statistics: Of this activation, or of the last one.
     """
@@ -99,6 +100,7 @@ class Pipeline:
         self._adapter = settings().model.adapter
         self._previous: Previous | None = None
         self.newest: Any | None = None
+        self.on_result: Callable[[TrackResult, Header], None] | None = None
         self._clock_jumped = threading.Event()
         self._waiting: dict[int, _Waiting] = {}  # by frame index, until the result is final
 
@@ -194,6 +196,8 @@ class Pipeline:
                 frames_dropped=self.num_dropped,
             )
             self.statistics.add_latency(latency_ns)
+            if self.on_result is not None:
+                self.on_result(result, image.header)
 
     def _switch_adapter(self, settings: NodeSettings) -> None:
         """Use the adapter of the settings; tracks go on. A file that is gone changes nothing."""

@@ -24,6 +24,7 @@ from robust_vos_ros.core.config import (
     setting,
 )
 from robust_vos_ros.core.tracking_config import TrackerSettings
+from robust_vos_ros.spatial.settings import SpatialSettings
 
 WIDTH = 99
 MAX_CLASSES = 254  # pixel values of a mono8 mask but those of the background and of the unknown
@@ -183,6 +184,7 @@ class NodeSettings(StreamSettings):
     tracking: TrackerSettings = TrackerSettings()
     publish: PublishSettings = PublishSettings()
     class_info: ClassInfoSettings = ClassInfoSettings()
+    spatial: SpatialSettings = SpatialSettings()
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
     debug: DebugSettings = DebugSettings()
 

@@ -49,17 +49,19 @@ def test_wrong_values_are_refused(module):
 
 
 @pytest.mark.parametrize(
-    ('state_file', 'expected'),
+    ('given', 'expected'),
     [
-        ('/var/lib/robot/tracks', {'state_file': '/var/lib/robot/tracks'}),
-        ('', {}),  # what the parameter file says stays
+        ({'state_file': '/var/lib/robot/tracks'}, {'state_file': '/var/lib/robot/tracks'}),
+        ({'depth_topic': '/camera/depth'}, {'spatial.enabled': True}),
+        ({}, {}),  # what the parameter file says stays
     ],
 )
-def test_state_file(module, state_file, expected):
+def test_overrides(module, given, expected):
     context = LaunchContext()
     values = {'use_sim_time': 'false', 'autostart': 'true', 'use_respawn': 'false'}
-    values |= {'transport': 'raw', 'params_file': str(FILE), 'state_file': state_file}
-    context.launch_configurations.update(values)
+    values |= {'transport': 'raw', 'params_file': str(FILE), 'state_file': ''}
+    values |= {'image_topic': '/camera/image', 'depth_topic': ''}
+    context.launch_configurations.update({**values, **given})
     (node,) = module.make_node(context)
     overrides = evaluate_parameters(context, node._Node__parameters[1:])[0]
     others = {'use_sim_time': False, 'autostart': True, 'input.transport': 'raw'}
