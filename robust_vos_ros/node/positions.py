@@ -95,7 +95,7 @@ class Positions:
         self._problem = ''
         self._depth_s: float | None = None
         self._times: collections.deque[float] = collections.deque(maxlen=_TIMES)
-        poses = now.poses == 'on' or (now.poses == 'auto' and Detection3DArray is None)
+        poses = now.poses == 'always' or (now.poses == 'auto' and Detection3DArray is None)
         self._publishers = PositionPublishers(node, poses=poses)
         # Only where it is asked for: /tf is a busy topic.
         self._transforms = Transforms(node) if now.target_frame else None

@@ -89,7 +89,7 @@ class SpatialSettings(Settings):
         0.1, 'How long to wait for the transform to target_frame.',
         unit='s', dynamic=True, ge=0.0, le=5.0,
     )  # fmt: skip
-    poses: Literal['auto', 'on', 'off'] = setting(
+    poses: Literal['auto', 'always', 'never'] = setting(
         'auto', 'Publish ~/poses/<object_id> of every TRACKED object: auto = where vision_msgs, '
         'and so ~/detections_3d, is not installed.',
     )  # fmt: skip

@@ -23,7 +23,7 @@ TRUTH = np.array([(40 - 63.5) / FOCAL * DISC_M, (48 - 47.5) / FOCAL * DISC_M, DI
 # A slow machine must not be called stale while it waits for a report.
 SPATIAL = {
     'spatial.enabled': True,
-    'spatial.poses': 'on',
+    'spatial.poses': 'always',
     'spatial.max_wait_s': 1.0,
     'diagnostics.stale_after_s': 60.0,
 }
