@@ -10,7 +10,7 @@ export DISTRO EXTRAS
 # Options of `make demo`, given only when set: make demo VIDEO=drive.mp4 BOX=10,20,110,90
 demo_options = $(if $(VIDEO),--video '$(VIDEO)') $(if $(BOX),--box '$(BOX)') \
   $(if $(CLICKS),--clicks '$(CLICKS)') $(if $(OUT),--out '$(OUT)') \
-  $(if $(WEATHER),--weather '$(WEATHER)')
+  $(if $(WEATHER),--weather '$(WEATHER)') $(if $(DEPTH),--depth)
 
 in_env = scripts/env.sh
 
@@ -31,7 +31,7 @@ setup:  ## only set up: virtual environment, ROS 2, messages
 	  { echo 'set-up failed: no $(PYTHON) found; install Python 3.10 to 3.14.' >&2; exit 1; }
 	@$(PYTHON) scripts/setup_env.py
 
-demo: setup  ## track an object in a video through the node [VIDEO= BOX=x0,y0,x1,y1 CLICKS= OUT= WEATHER=rain]
+demo: setup  ## track an object in a video through the node [VIDEO= BOX=x0,y0,x1,y1 CLICKS= OUT= WEATHER=rain DEPTH=1]
 	@$(in_env) robust-vos demo $(demo_options) $(ARGS)
 
 test: setup  ## run the tests in one process per core [ARGS='-k memory', ARGS='-n 0 --pdb']

@@ -76,6 +76,12 @@ def declare_arguments() -> list[DeclareLaunchArgument]:
             description='Image topic, without /compressed.',
         ),
         DeclareLaunchArgument(
+            'depth_topic',
+            default_value='',
+            description='Depth registered to the images, for positions in space, with its '
+            'camera_info beside it; empty = as in params_file.',
+        ),
+        DeclareLaunchArgument(
             'transport',
             default_value='raw',
             choices=['raw', 'compressed'],
@@ -126,6 +132,12 @@ def make_node(context: LaunchContext) -> list[LifecycleNode]:
         overrides['bond'] = True
     if values['state_file']:
         overrides['state_file'] = ParameterValue(LaunchConfiguration('state_file'), value_type=str)
+    depth = []
+    if values['depth_topic']:
+        overrides['spatial.enabled'] = True
+        folder, slash, _ = values['depth_topic'].rpartition('/')
+        depth = [('depth', values['depth_topic'])]
+        depth += [('depth/camera_info', f'{folder}{slash}camera_info')]
     node = LifecycleNode(
         package='robust_vos',
         executable='robust_vos_node',
@@ -143,6 +155,7 @@ def make_node(context: LaunchContext) -> list[LifecycleNode]:
         remappings=[
             ('image', image_topic),
             ('image/compressed', [image_topic, '/compressed']),
+            *depth,
         ],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
     )

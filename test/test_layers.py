@@ -16,13 +16,14 @@ ALLOWED = {
     'cluster.py': {'core'},  # Ray
     'visualization.py': {'core'},
     'ros_types': {'core', 'visualization'},  # what node and bags share, without ROS
-    'node': {'core', 'ros_types', 'visualization'},
+    'spatial': {'core'},  # depth and masks to positions, without ROS
+    'node': {'core', 'ros_types', 'visualization', 'spatial'},
     'bags': {'core', 'ros_types', 'visualization', 'cluster'},
     'data': {'core'},
     'eval': {'core', 'data', 'visualization', 'cluster'},
     'train': {'core', 'data'},
     'live': {'core', 'ros_types', 'bags'},  # bags with a running ROS
-    'demo': {'core', 'visualization', 'node', 'bags', 'live'},
+    'demo': {'core', 'visualization', 'node', 'bags', 'live', 'spatial'},
     'client': {'core', 'ros_types'},  # for the programs of others
     'node_program.py': {'node', 'data'},
     'cli': {'core', 'ros_types', 'bags', 'data', 'eval', 'train', 'demo', 'live'},

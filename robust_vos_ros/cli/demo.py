@@ -34,6 +34,9 @@ def demo(
     adapter: Annotated[
         str, typer.Option(help='Adapter of the model: auto, none, a name or a file.')
     ] = 'auto',
+    depth: Annotated[
+        bool, typer.Option(help='Send the true depth of the generated clip, compare positions.')
+    ] = False,
 ) -> None:
     """Run the node and a camera as two processes, track, and show what came out."""
     from robust_vos_ros.demo.options import DemoOptions
@@ -51,5 +54,6 @@ def demo(
         weather=weather,
         severity=severity,
         adapter=adapter,
+        depth=depth,
     )
     raise typer.Exit(run_demo(options))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,7 @@ def num_samples(count: int, gallery: Gallery) -> int:
 
 
 _LENGTH_BYTES = 8  # safetensors: the length of the JSON header, before the header
+_NOTE_PREFIX = 'note.'
 _COUNTS = {'num_learned', 'num_verified'}  # fields of `SavedObject` that `LiveObject` has not
 
 
@@ -231,6 +233,7 @@ def write(
     num_frames: int,
     num_added: int,
     session: uuid.UUID,
+    notes: Mapping[str, str] | None = None,
 ) -> bytes:
     """Return all tracks as bytes: of each object what its best hypothesis remembers.
 
@@ -238,6 +241,7 @@ def write(
         items: The live objects.
         propagator: Holds their memory.
         num_frames: As in `SnapshotHeader`; `num_added` and `session` likewise.
+        notes: Texts by name that the owner of the tracker wants to find again (`read_notes`).
     """
     tensors: Tensors = {}
     objects = []
@@ -255,7 +259,32 @@ def write(
         session=session,
         objects=objects,
     )
-    return safetensors.torch.save(tensors, {'robust_vos': header.model_dump_json()})
+    known = {f'{_NOTE_PREFIX}{name}': text for name, text in (notes or {}).items()}
+    return safetensors.torch.save(tensors, {'robust_vos': header.model_dump_json(), **known})
+
+
+def read_notes(data: bytes) -> dict[str, str]:
+    """Return the notes of a snapshot, by name; the rest of it is neither read nor checked.
+
+    Raises:
+        SnapshotError: It is damaged or none.
+    """
+    try:
+        texts = _read_texts(data).items()
+        return {k.removeprefix(_NOTE_PREFIX): v for k, v in texts if k.startswith(_NOTE_PREFIX)}
+    except Exception as error:  # bytes that are anything
+        raise SnapshotError(
+            f'expected a snapshot of tracks, got {len(data)} bytes that are none: {error}'
+        ) from error
+
+
+def _read_texts(data: bytes) -> dict[str, str]:
+    """Return the metadata of a safetensors file; raise anything where it is none."""
+    length = int.from_bytes(data[:_LENGTH_BYTES], 'little')
+    texts: dict[str, str] = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])[
+        '__metadata__'
+    ]
+    return texts
 
 
 def read(data: bytes, propagator: Propagator) -> tuple[SnapshotHeader, list[Tensors]]:
@@ -273,9 +302,7 @@ def read(data: bytes, propagator: Propagator) -> tuple[SnapshotHeader, list[Tens
     """
     try:
         tensors = safetensors.torch.load(data)
-        length = int.from_bytes(data[:_LENGTH_BYTES], 'little')
-        text = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])['__metadata__']
-        header = parse_settings(SnapshotHeader, json.loads(text['robust_vos']))
+        header = parse_settings(SnapshotHeader, json.loads(_read_texts(data)['robust_vos']))
     except Exception as error:  # safetensors, json and pydantic raise anything here
         raise SnapshotError(
             f'expected a snapshot of tracks, got {len(data)} bytes that are none: {error}'

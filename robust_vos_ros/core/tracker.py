@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -301,8 +301,12 @@ class VideoTracker:
         if self._zoom is not None:
             self._zoom.resume(state['zoom'])
 
-    def snapshot(self) -> bytes:
-        """Return all tracks as bytes: of each object what its best hypothesis remembers."""
+    def snapshot(self, notes: Mapping[str, str] | None = None) -> bytes:
+        """Return all tracks as bytes: of each object what its best hypothesis remembers.
+
+        Args:
+            notes: Texts by name to keep with them, for `serialization.read_notes`.
+        """
         items = list(self._objects)
         whole = contextlib.nullcontext(items) if self._zoom is None else self._zoom.as_whole(items)
         with whole as items:
@@ -312,6 +316,7 @@ class VideoTracker:
                 num_frames=self._history.num_frames,
                 num_added=self._objects.num_added,
                 session=self._objects.session,
+                notes=notes,
             )
 
     def restore(self, data: bytes) -> None:

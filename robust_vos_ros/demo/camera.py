@@ -27,6 +27,7 @@ from std_srvs.srv import Trigger
 
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.demo.clip import Clip, ClipFrame, generated_clip, video_clip
+from robust_vos_ros.demo.depth_feed import DepthFeed
 
 FRAME_ID = 'camera_optical_frame'
 JPEG_QUALITY = 95
@@ -75,6 +76,7 @@ class Camera(Node):
         rate_hz: Images per second.
         compressed: Publish JPEG instead of raw images.
         autoplay: Play as soon as somebody subscribes, without waiting for the services.
+        depth: Publish depth and camera_info as well; the clip must have depth.
         context: ROS context; None = the default one.
     """
 
@@ -86,13 +88,15 @@ class Camera(Node):
         rate_hz: float,
         compressed: bool = False,
         autoplay: bool = False,
+        depth: bool = False,
         context: rclpy.Context | None = None,
     ) -> None:
         super().__init__('camera', context=context, start_parameter_services=False)
         self._frames: Iterator[ClipFrame] = clip.frames()
-        self._first = next(self._frames).rgb
+        self._first = next(self._frames)
+        self._depth_feed = DepthFeed(self) if depth else None
         self._first_header: Header | None = None
-        self._next: Image | CompressedImage | None = None
+        self._next: tuple[ClipFrame, Image | CompressedImage] | None = None
         self._convert = to_compressed_image if compressed else to_image
         kind = CompressedImage if compressed else Image
         name = f'{topic}/compressed' if compressed else topic
@@ -125,7 +129,8 @@ class Camera(Node):
         if self._first_header is None:
             self._first_header = self._stamped()
             self._report(self._first_header)
-        self._images.publish(self._convert(self._first, self._first_header))
+        self._publish_depth(self._first, self._first_header)
+        self._images.publish(self._convert(self._first.rgb, self._first_header))
 
     def _tick(self) -> None:
         if self._first_header is None:
@@ -133,20 +138,26 @@ class Camera(Node):
                 self._show_first()
             return
         # The image was made after the last tick: no decoding between the clock and the wire.
-        message = self._next or self._make_next()
-        if message is None:
+        made = self._next or self._make_next()
+        if made is None:
             self._timer.cancel()
             self._finished.publish(UInt32(data=self._num_sent))
             self.get_logger().info(f'played {self._num_sent} images')
             return
+        frame, message = made
         message.header = self._stamped()
+        self._publish_depth(frame, message.header)
         self._images.publish(message)
         self._report(message.header)
         self._next = self._make_next()
 
-    def _make_next(self) -> Image | CompressedImage | None:
+    def _make_next(self) -> tuple[ClipFrame, Image | CompressedImage] | None:
         frame = next(self._frames, None)
-        return None if frame is None else self._convert(frame.rgb, Header())
+        return None if frame is None else (frame, self._convert(frame.rgb, Header()))
+
+    def _publish_depth(self, frame: ClipFrame, header: Header) -> None:
+        if self._depth_feed is not None and frame.depth is not None:
+            self._depth_feed.publish(frame.depth, header)
 
     def _stamped(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=FRAME_ID)
@@ -168,6 +179,9 @@ def main(args: list[str] | None = None) -> int:
         '--compressed', action='store_true', help='publish JPEG on TOPIC/compressed'
     )
     parser.add_argument('--autoplay', action='store_true', help='play to the first subscriber')
+    parser.add_argument(
+        '--depth', action='store_true', help='publish depth and camera_info of the generated clip'
+    )
     given = sys.argv[1:] if args is None else args
     options = parser.parse_args(remove_ros_args(['camera', *given])[1:])
     try:
@@ -175,7 +189,7 @@ def main(args: list[str] | None = None) -> int:
             limits = {'rate_hz': options.rate, 'max_frames': options.max_frames}
             clip = video_clip(Path(options.video), **limits)
         else:
-            clip = generated_clip(options.max_frames)
+            clip = generated_clip(options.max_frames, depth=options.depth)
     except ConfigError as error:
         parser.error(str(error))
     rclpy.init(args=['camera', *given], signal_handler_options=SignalHandlerOptions.NO)
@@ -187,6 +201,7 @@ def main(args: list[str] | None = None) -> int:
         rate_hz=options.rate,
         compressed=options.compressed,
         autoplay=options.autoplay,
+        depth=options.depth,
     )
     try:
         while rclpy.ok():

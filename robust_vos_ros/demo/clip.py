@@ -13,6 +13,7 @@ import numpy as np
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.types import Prompt
 from robust_vos_ros.demo import scene
+from robust_vos_ros.demo.depth import render_depth
 
 # An object counts as visible from this share of its area on: less is a sliver at an edge.
 VISIBLE_SHARE = 0.25
@@ -26,10 +27,13 @@ class Truth:
     Attributes:
         masks: Per object_id, the (H, W) bool mask of its visible part.
         visible: The object_ids that are visible at all: not hidden, not a sliver.
+        positions: Per object_id, the (3,) position in metres of the camera's optical frame of
+            what is visible; empty where the clip has no depth.
     """
 
     masks: dict[str, np.ndarray]
     visible: frozenset[str]
+    positions: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,10 +43,12 @@ class ClipFrame:
     Attributes:
         rgb: (H, W, 3) uint8.
         truth: None where it is not known.
+        depth: (H, W) uint16 in millimetres, None where the clip has none.
     """
 
     rgb: np.ndarray
     truth: Truth | None = None
+    depth: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,8 +66,13 @@ class Clip:
     frames: Callable[[], Iterator[ClipFrame]]
 
 
-def generated_clip(max_frames: int = scene.NUM_FRAMES) -> Clip:
-    """Return the built-in clip: a fish (box) that hides behind a rock, and a starfish (clicks)."""
+def generated_clip(max_frames: int = scene.NUM_FRAMES, *, depth: bool = False) -> Clip:
+    """Return the built-in clip: a fish (box) that hides behind a rock, and a starfish (clicks).
+
+    Args:
+        max_frames: Frames of the clip at most.
+        depth: Whether its frames have depth, and their truth positions.
+    """
     first = scene.Scene().render(0)
     ys, xs = np.nonzero(first.alphas[scene.FISH] > 0.5)
     box = np.array([xs.min() - 3, ys.min() - 3, xs.max() + 4, ys.max() + 4], np.float32)
@@ -87,7 +98,8 @@ def generated_clip(max_frames: int = scene.NUM_FRAMES) -> Clip:
                 name for name, share in view.visible_share.items() if share >= VISIBLE_SHARE
             }
             masks = {name: alpha > 0.5 for name, alpha in view.alphas.items()}
-            yield ClipFrame(view.rgb, Truth(masks, frozenset(visible)))
+            millimetres, positions = render_depth(index, view) if depth else (None, {})
+            yield ClipFrame(view.rgb, Truth(masks, frozenset(visible), positions), millimetres)
 
     return Clip('generated', scene.SIZE_HW, prompts, frames)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from geometry_msgs.msg import Point
+from geometry_msgs.msg import Point, PoseWithCovarianceStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
@@ -25,6 +26,7 @@ from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.core.types import ObjectState, Prompt
 from robust_vos_ros.demo.camera import FRAME_ID, REPORT_QOS, encode_jpeg
 from robust_vos_ros.demo.records import FrameRecord, ObjectRecord, Recording
+from robust_vos_ros.node.position_messages import topic_token
 
 NODE, CAMERA = 'robust_vos', 'camera'
 IMAGE_TOPIC = '/camera/image_raw'
@@ -65,6 +67,7 @@ class Operator:
         self._label_pngs: dict[int, bytes] = {}
         self._overlays: dict[int, bytes] = {}
         self._messages: list[RawMessage] = []
+        self._positions: dict[str, dict[int, tuple[float, float, float]]] = {}
         self._problem = ''
         self._newest_s = time.monotonic()
         self._node = Node('demo_operator', context=context, start_parameter_services=False)
@@ -137,6 +140,17 @@ class Operator:
         response = self._call(self._add, request)
         if not response.success:
             raise DemoError(f'the node refused the prompts: {response.message}')
+
+    def follow_positions(self, prompts: tuple[Prompt, ...]) -> None:
+        """Keep the positions that the node publishes of these objects."""
+        for prompt in prompts:
+            found = self._positions.setdefault(prompt.object_id, {})
+            self._node.create_subscription(
+                PoseWithCovarianceStamped,
+                f'/{NODE}/poses/{topic_token(prompt.object_id)}',
+                functools.partial(_keep_position, found),
+                _QUEUE,
+            )
 
     def play(self, timeout_s: float) -> Recording:
         """Play the clip; return when all its frames are processed or dropped.
@@ -238,6 +252,7 @@ class Operator:
             num_dropped=newest.frames_dropped,
             frames=tuple(self._make_frame(stamp_ns, index[stamp_ns]) for stamp_ns in stamps),
             messages=tuple(sorted(self._messages, key=lambda item: item.stamp_ns)),
+            positions=self._positions,
         )
 
     def _make_frame(self, stamp_ns: int, index: int) -> FrameRecord:
@@ -257,6 +272,13 @@ class Operator:
             label_png=self._label_pngs.get(stamp_ns),
             overlay_jpeg=self._overlays.get(stamp_ns),
         )
+
+
+def _keep_position(
+    found: dict[int, tuple[float, float, float]], message: PoseWithCovarianceStamped
+) -> None:
+    point = message.pose.pose.position
+    found[to_ns(message.header)] = (point.x, point.y, point.z)
 
 
 def to_ns(header: Header) -> int:

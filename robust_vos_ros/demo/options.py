@@ -27,6 +27,7 @@ class DemoOptions:
             with the adapter, are shown side by side.
         severity: Of the weather, 0 to 5.
         adapter: Of the node (model.adapter).
+        depth: Send the true depth of the generated clip as well, and compare positions.
     """
 
     video: Path | None = None
@@ -40,6 +41,7 @@ class DemoOptions:
     weather: str = 'none'
     severity: float = 4.0
     adapter: str = 'auto'
+    depth: bool = False
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:

@@ -47,9 +47,13 @@ class Recording:
         num_dropped: Images the node received but did not process.
         frames: The processed frames in order of time.
         messages: In order of time.
+        positions: By object_id and stamp, (x, y, z) in metres; empty without depth.
     """
 
     sent_ns: tuple[int, ...]
     num_dropped: int
     frames: tuple[FrameRecord, ...]
     messages: tuple[RawMessage, ...]
+    positions: dict[str, dict[int, tuple[float, float, float]]] = dataclasses.field(
+        default_factory=dict
+    )

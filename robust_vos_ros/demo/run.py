@@ -25,9 +25,11 @@ from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.demo.camera import FRAME_ID, to_compressed_image
 from robust_vos_ros.demo.clip import Clip, generated_clip, video_clip
 from robust_vos_ros.demo.comparison import write_side_by_side
+from robust_vos_ros.demo.depth_feed import DEPTH_TOPIC
 from robust_vos_ros.demo.operator import IMAGE_TOPIC, Operator, to_header
 from robust_vos_ros.demo.options import DemoOptions, parse_box, parse_clicks
 from robust_vos_ros.demo.pictures import make_contact_sheet, write_video
+from robust_vos_ros.demo.position_report import make_position_table, score_positions
 from robust_vos_ros.demo.processes import (
     ChildProcess,
     Deadline,
@@ -42,6 +44,9 @@ _START_TIMEOUT_S = 120.0  # weights and warm-up of a large model on a slow machi
 _FIRST_FRAME_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 60.0
 _INTERRUPTED = 130
+_FILES = (
+    'demo.mp4', 'contact_sheet.png', 'summary.json', 'positions.json', 'node.log', 'camera.log',
+)  # fmt: skip
 _JPEG_TYPE = 'sensor_msgs/msg/CompressedImage'
 
 
@@ -57,14 +62,28 @@ def run_demo(options: DemoOptions) -> int:
         if options.weather != 'none':
             _run_in_weather(options, clip, console)
             return 0
-        summary = _run_once(options, clip, console)[1]
+        recording, summary = _run_once(options, clip, console)
     except KeyboardInterrupt:
         console.print('interrupted; node and camera are stopped')
         return _INTERRUPTED
     if summary.failure:
         console.print(f'[red]failed:[/red] {summary.failure}')
         return 1
-    return 0
+    return _report_positions(options, clip, recording, console) if options.depth else 0
+
+
+def _report_positions(
+    options: DemoOptions, clip: Clip, recording: Recording, console: Console
+) -> int:
+    """Print and write the errors of positions in space; return the exit code."""
+    scores = score_positions(recording, clip)
+    console.print(make_position_table(scores))
+    text = json.dumps([dataclasses.asdict(item) for item in scores], indent=2)
+    (options.out / 'positions.json').write_text(text + '\n', encoding='utf-8')
+    failures = [item.failure for item in scores if item.failure]
+    for failure in failures or ([] if scores else ['no object was located']):
+        console.print(f'[red]failed:[/red] {failure}')
+    return 1 if failures or not scores else 0
 
 
 def _run_once(options: DemoOptions, clip: Clip, console: Console) -> tuple[Recording, Summary]:
@@ -120,7 +139,9 @@ def open_clip(options: DemoOptions) -> Clip:
     if options.video is None:
         if options.box or options.clicks:
             raise ConfigError('--box and --clicks point at objects of a video; pass --video too')
-        return generated_clip(options.max_frames)
+        return generated_clip(options.max_frames, depth=options.depth)
+    if options.depth:
+        raise ConfigError('only the generated clip has depth; leave --depth or --video out')
     if not options.box and not options.clicks:
         raise ConfigError(
             f'say what to track in the first frame of {options.video}: pass '
@@ -143,7 +164,7 @@ def prepare_folder(out: Path) -> None:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in ('demo.mp4', 'contact_sheet.png', 'summary.json', 'node.log', 'camera.log'):
+        for name in _FILES:
             (out / name).unlink(missing_ok=True)
         if (out / 'demo_bag').is_dir():
             shutil.rmtree(out / 'demo_bag')
@@ -193,6 +214,8 @@ def _record(
         operator.wait_for_node(_START_TIMEOUT_S)
         stamp_ns = operator.show_first_frame(_FIRST_FRAME_TIMEOUT_S)
         operator.add_objects(clip.prompts, stamp_ns, clip.size_hw)
+        if options.depth:
+            operator.follow_positions(clip.prompts)
         names = ', '.join(prompt.object_id for prompt in clip.prompts)
         console.print(f'tracking {names}; playing {clip.name} at {options.rate_hz:g} Hz')
         return operator.play(playing_s)
@@ -206,6 +229,9 @@ def _make_node(options: DemoOptions) -> ChildProcess:
     arguments += ['-p', f'model.adapter:={options.adapter}']
     arguments += ['-p', f'debug.corruption:={options.weather}']
     arguments += ['-p', f'debug.severity:={options.severity:.3f}']
+    if options.depth:
+        arguments += ['-r', f'depth:={DEPTH_TOPIC}']
+        arguments += ['-p', 'spatial.enabled:=true', '-p', 'spatial.poses:=always']
     module = 'robust_vos_ros.node_program'
     return ChildProcess('node', module, arguments, options.out / 'node.log')
 
@@ -215,6 +241,7 @@ def _make_camera(options: DemoOptions) -> ChildProcess:
     arguments += ['--max-frames', str(options.max_frames)]
     arguments += ['--video', str(options.video)] if options.video else []
     arguments += ['--compressed'] if options.compressed else []
+    arguments += ['--depth'] if options.depth else []
     module = 'robust_vos_ros.demo.camera'
     return ChildProcess('camera', module, arguments, options.out / 'camera.log')
 

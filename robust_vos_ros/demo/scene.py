@@ -48,11 +48,13 @@ class View:
         rgb: (H, W, 3) uint8.
         alphas: Per object (H, W) float32 coverage of its visible part, in [0, 1].
         visible_share: Per object, the share of its area inside the image that nothing hides.
+        rock: (H, W) float32 coverage of the rock, in [0, 1], as if nothing were before it.
     """
 
     rgb: np.ndarray
     alphas: dict[str, np.ndarray]
     visible_share: dict[str, float]
+    rock: np.ndarray
 
 
 class Scene:
@@ -91,7 +93,13 @@ class Scene:
             alphas[name] = np.zeros(SIZE_HW, np.float32)
             alphas[name][region] = alpha
         visible = {name: float(alphas[name].sum()) / area for name, area in areas.items()}
-        return View(rgb, alphas, visible)
+        return View(rgb, alphas, visible, rock_alpha)
+
+
+def poses_at(index: int) -> dict[str, Pose]:
+    """Return where the objects are in frame `index`, from the farthest to the nearest."""
+    time_s = index / FPS
+    return _poses(time_s, _camera_xy(time_s))
 
 
 def _camera_xy(time_s: float) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from robust_vos_ros.core.types import Prompt
+from robust_vos_ros.node.camera_info import CameraInfos
 from robust_vos_ros.node.serving import Serving
 from robust_vos_ros.node.space_clicks import SpaceClicks
 
@@ -23,17 +24,20 @@ class Clicks:
     publishes them: `SpaceClicks` finds their pixel.
     """
 
-    def __init__(self, node: Node, serving: Serving, *, image_topic: str) -> None:
+    def __init__(
+        self, node: Node, serving: Serving, cameras: CameraInfos, *, image_topic: str
+    ) -> None:
         """Subscribe.
 
         Args:
             node: Gets the subscriptions.
             serving: Adds the objects on the worker thread.
+            cameras: Of the images.
             image_topic: Resolved name of the image topic.
         """
         self._node = node
         self._serving = serving
-        self._space = SpaceClicks(node, serving.pipeline, image_topic=image_topic)
+        self._space = SpaceClicks(node, serving.pipeline, cameras)
         group = ReentrantCallbackGroup()  # a click waits for the tracker, images go on meanwhile
         self._subscriptions = [
             node.create_subscription(

@@ -12,6 +12,8 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.types import ObjectState
+from robust_vos_ros.node.camera_info import CameraInfos
+from robust_vos_ros.node.class_ids import ClassIds
 from robust_vos_ros.node.pipeline import Pipeline
 from robust_vos_ros.node.settings import NodeSettings
 from robust_vos_ros.node.statistics import Counts, Snapshot
@@ -139,6 +141,19 @@ class Reporter:
             'input rate (Hz)': f'{received:.2f}',
             'processed rate (Hz)': f'{processed:.2f}',
         }
+
+
+def describe_outputs(classes: ClassIds, cameras: CameraInfos) -> list[KeyValue]:
+    """Return what the class mask holds, and what came of camera_info."""
+    counts = cameras.counts
+    values = {
+        'classes': ', '.join(f'{name}={value}' for name, value in classes.values.items()),
+        'camera_info received': counts.received,
+        'camera_info refused': counts.refused,
+        'camera_info of another size': counts.mismatched,
+        'camera_info problem': counts.problem,
+    }
+    return [KeyValue(key=key, value=str(value)) for key, value in values.items()]
 
 
 def _measures(snapshot: Snapshot, pipeline: Pipeline) -> dict[str, Any]:

@@ -1,11 +1,8 @@
-"""The node `robust_vos`: its life cycle, and the wiring of its parts."""
+"""The node `robust_vos`: its life cycle, and what it says of itself."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import gc
-import uuid
 from typing import Any
 
 import torch
@@ -18,22 +15,15 @@ from rclpy.parameter import Parameter
 
 from robust_vos_ros.core.adapters.files import load_adapter
 from robust_vos_ros.core.errors import RobustVosError
-from robust_vos_ros.core.network.checkpoints import find_adapter, load_model
-from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.node import bond
-from robust_vos_ros.node.clicks import Clicks
-from robust_vos_ros.node.diagnostics import Reporter
+from robust_vos_ros.core.network.checkpoints import find_adapter
+from robust_vos_ros.node import parts
+from robust_vos_ros.node.diagnostics import Reporter, describe_outputs
 from robust_vos_ros.node.parameters import NodeParameters
+from robust_vos_ros.node.parts import Activated, Configured
 from robust_vos_ros.node.pipeline import Corrupt, Pipeline
-from robust_vos_ros.node.prompt_topics import PromptTopics
-from robust_vos_ros.node.publishers import Publishers
-from robust_vos_ros.node.receiver import Receiver
-from robust_vos_ros.node.requests import Requests
+from robust_vos_ros.node.position_diagnostics import describe_positions
 from robust_vos_ros.node.services import Services
-from robust_vos_ros.node.serving import Serving
 from robust_vos_ros.node.settings import NodeSettings
-from robust_vos_ros.node.state_file import StateFile
 
 NAME = 'robust_vos'
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -41,27 +31,6 @@ DIAGNOSTICS_PERIOD_S = 1.0
 # two seconds of a signal.
 DEACTIVATE_TIMEOUT_S, CLOSE_TIMEOUT_S = 10.0, 1.0
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Configured:
-    """What exists from configure to clean-up."""
-
-    model: Model
-    publishers: Publishers
-    pipeline: Pipeline
-    requests: Requests
-    state: StateFile
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Activated:
-    """What exists from activate to deactivate, besides the worker."""
-
-    receiver: Receiver
-    clicks: Clicks
-    prompts: PromptTopics
-    heartbeat: bond.Bond | None
 
 
 class RobustVosNode(LifecycleNode):
@@ -131,7 +100,7 @@ class RobustVosNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and create publishers."""
         try:
-            self._configure()
+            self._configured = parts.configure(self, self._ros_settings, self._corrupt)
         except Exception as error:  # rclpy would swallow it without a word
             self._report_problem('cannot configure', error)
             self._release()
@@ -207,60 +176,19 @@ class RobustVosNode(LifecycleNode):
 
         service.callback = guarded
 
-    def _configure(self) -> None:
-        settings, logger = self.settings, self.get_logger()
-        with contextlib.ExitStack() as undo:
-            # What is quick to go wrong comes before the model.
-            if settings.bond:
-                bond.check_installed()
-            state = StateFile(settings.state_file, logger)
-            state.check()
-            undo.callback(state.close)
-            publishers = Publishers(self)
-            undo.callback(publishers.destroy)
-            logger.info(f'loading model {settings.model.name}')
-            model = load_model(settings.model)
-            model.warm_up()
-            tracker = VideoTracker(model, settings.tracking, session=uuid.uuid4())
-            state.load(tracker)
-            pipeline = Pipeline(
-                tracker,
-                publishers,
-                state=state,
-                corrupt=self._corrupt,
-                settings=lambda: self.settings,
-                now_ns=lambda: self.get_clock().now().nanoseconds,
-                logger=logger,
-            )
-            requests = Requests(tracker, publishers, pipeline, logger=logger)
-            self._configured = Configured(model, publishers, pipeline, requests, state)
-            undo.pop_all()
-        logger.info(f'model {model.name} ready on {model.device} ({model.precision})')
-
     def _activate(self) -> None:
         assert self._configured is not None
-        pipeline = self._configured.pipeline
-        pipeline.activate()
-        receiver = Receiver(self, pipeline)
-        serving = Serving(self, pipeline, self._configured.requests, receiver.frames)
-        image_topic = receiver.topic.removesuffix('/compressed')
-        clicks = Clicks(self, serving, image_topic=image_topic)
-        prompts = PromptTopics(self, serving)
-        heartbeat = bond.Bond(self) if self.settings.bond else None
-        self._activated = Activated(receiver, clicks, prompts, heartbeat)
-        self._our_services.serving = serving
-        self.get_logger().info(f'waiting for images on {receiver.topic}')
+        self._configured.pipeline.activate()
+        self._activated = parts.activate(self, self._configured)
+        self._our_services.serving = self._activated.serving
+        self.get_logger().info(f'waiting for images on {self._activated.receiver.topic}')
 
     def _deactivate(self, timeout_s: float = DEACTIVATE_TIMEOUT_S) -> bool:
         """Stop receiving and working; False when the frame in work does not end in time."""
         self._our_services.serving = None
         activated, self._activated = self._activated, None
         if activated is not None:
-            if activated.heartbeat is not None:
-                activated.heartbeat.destroy()
-            activated.receiver.destroy()
-            activated.clicks.destroy()
-            activated.prompts.destroy()
+            activated.destroy()
         if self._configured is None:
             return True
         ended = self._configured.pipeline.deactivate(timeout_s)
@@ -273,8 +201,7 @@ class RobustVosNode(LifecycleNode):
     def _release(self) -> None:
         configured, self._configured = self._configured, None
         if configured is not None:
-            configured.publishers.destroy()
-            configured.state.close()
+            configured.release()
 
     def _report_problem(self, what: str, error: Exception) -> None:
         self._problem = f'{what}: {error}'
@@ -303,20 +230,25 @@ class RobustVosNode(LifecycleNode):
 
     def _on_clock_jump(self, _jump: Any) -> None:
         if self._configured is not None and self._activated is not None:
-            self._activated.receiver.frames.clear()
-            self._activated.clicks.forget_transforms()
+            self._activated.notify_clock_jump()
             self._configured.pipeline.notify_clock_jump()
 
     def _publish_diagnostics(self) -> None:
+        name = self.get_fully_qualified_name().lstrip('/')
         status = self._reporter.report(
-            self.get_fully_qualified_name().lstrip('/'),
+            name,
             lifecycle_state=self._lifecycle,
             problem=self._problem,
             model=None if self._configured is None else self._configured.model,
             pipeline=self.pipeline,
             settings=self.settings,
         )
+        if self._configured is not None:
+            status.values += describe_outputs(self._configured.classes, self._configured.cameras)
         msg = DiagnosticArray(status=[status])
+        positions = None if self._activated is None else self._activated.positions
+        if positions is not None:
+            msg.status.append(describe_positions(name, positions.report(), settings=self.settings))
         msg.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(msg)
 

@@ -87,6 +87,7 @@ to_events, to_label_mask, to_label_png = (
     _maker.to_label_mask,
     _maker.to_label_png,
 )
+to_image, to_png = _maker.to_image, _maker.to_png
 
 
 def to_confidence_mask(result: TrackResult, header: Header) -> Image:

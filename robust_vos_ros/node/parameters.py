@@ -143,12 +143,17 @@ def descriptor(leaf: Leaf) -> ParameterDescriptor:
 
 
 def _lenient(value: Any, leaf: Leaf) -> Any:
-    """Accept `lost_after_s: 3` in a file, where ROS sees an integer; refuse other types."""
+    """Accept `lost_after_s: 3` in a file, where ROS sees an integer; refuse other types.
+
+    An empty list has no type in ROS, and comes as nothing at all.
+    """
+    if leaf.type is list and not value and not isinstance(value, str | bool | int):
+        return ['']
     if leaf.type is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if leaf.type in (int, float) and isinstance(value, bool | str):
         # pydantic would take '3' and true for numbers; ROS users expect a type error.
         raise ConfigError(f'{leaf.name}: expected {leaf.type.__name__}, got {value!r}')
-    if leaf.type in (bool, str) and not isinstance(value, leaf.type):
+    if leaf.type in (bool, str, list) and not isinstance(value, leaf.type):
         raise ConfigError(f'{leaf.name}: expected {leaf.type.__name__}, got {value!r}')
     return value

@@ -47,6 +47,7 @@ class Pipeline:
 
     Attributes:
         newest: The newest processed image message, None before the first of this activation.
+        on_result: Called with every published result and its header; must be quick.
         worker: The running worker, None while inactive; of the executor's thread.
         statistics: Of this activation, or of the last one.
     """
@@ -86,6 +87,7 @@ class Pipeline:
         self._adapter = settings().model.adapter
         self._previous: Previous | None = None
         self.newest: Any | None = None
+        self.on_result: Callable[[TrackResult, Header], None] | None = None
         self._clock_jumped = threading.Event()
 
     def activate(self) -> None:
@@ -163,10 +165,13 @@ class Pipeline:
             msg.header,
             frame.rgb,
             settings.publish,
+            settings.class_info,
             received_ns=image.received_ns,
             frames_dropped=self.num_dropped,
         )
         self.statistics.add_latency(latency_ns)
+        if (on_result := self.on_result) is not None:  # the executor may take it away meanwhile
+            on_result(result, msg.header)
         self.save()
 
     def _switch_adapter(self, settings: NodeSettings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,12 +13,14 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from robust_vos.msg import TrackedObjectArray
 from robust_vos.msg import TrackEvent as TrackEventMsg
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from robust_vos_ros.core.types import TrackEvent, TrackResult
-from robust_vos_ros.node import messages
-from robust_vos_ros.node.settings import PublishSettings
+from robust_vos_ros.node import class_ids, messages
+from robust_vos_ros.node.camera_info import CameraInfos, with_header
+from robust_vos_ros.node.class_ids import ClassIds
+from robust_vos_ros.node.settings import ClassInfoSettings, PublishSettings
 from robust_vos_ros.ros_types.annotations import label_names, make_annotations, make_label_info
 
 # Small messages that a recorder must not miss: a second of them waits for a busy subscriber.
@@ -27,11 +30,21 @@ _DEPTH = 30
 class Publishers:
     """Publishes results; called by the worker thread only."""
 
-    def __init__(self, node: LifecycleNode) -> None:
-        """Create the publishers, reliable: a reliable publisher serves every subscriber."""
+    def __init__(self, node: LifecycleNode, classes: ClassIds, cameras: CameraInfos) -> None:
+        """Create the publishers, reliable: a reliable publisher serves every subscriber.
+
+        Args:
+            node: Gets the publishers.
+            classes: Pixel values of the class mask.
+            cameras: Of the images.
+        """
         self._node = node
+        self._classes = classes
+        self._cameras = cameras
         self._all: list[Any] = []
-        self._names: dict[int, str] | None = None  # of the labels, as last published
+        # What the values of label and class mask mean, as last published.
+        self._names: dict[int, str] | None = None
+        self._class_names: dict[int, str] | None = None
         try:
             self._create_all()
         except Exception:  # a QoS override that makes no sense
@@ -44,12 +57,16 @@ class Publishers:
         self._events = create(TrackEventMsg, '~/events', 50)
         self._label_mask = create(Image, '~/label_mask', 2)
         self._label_png = create(CompressedImage, '~/label_mask/compressed', _DEPTH)
+        self._class_mask = create(Image, '~/class_mask', 2)
+        self._class_png = create(CompressedImage, '~/class_mask/compressed', _DEPTH)
+        self._camera_info = create(CameraInfo, '~/camera_info', _DEPTH)
         self._confidence_mask = create(Image, '~/confidence_mask', 2)
         self._overlay = create(Image, '~/overlay', 2)
-        self._detections = self._label_info = self._annotations = None
+        self._detections = self._label_info = self._class_info = self._annotations = None
         if messages.Detection2DArray is not None:
             self._detections = create(messages.Detection2DArray, '~/detections', 10)
             self._label_info = create(messages.LabelInfo, '~/label_info', 1, latched=True)
+            self._class_info = create(messages.LabelInfo, '~/class_info', 1, latched=True)
         if messages.ImageAnnotations is not None:
             self._annotations = create(messages.ImageAnnotations, '~/annotations', 10)
 
@@ -83,6 +100,7 @@ class Publishers:
         header: Header,
         rgb: np.ndarray,
         settings: PublishSettings,
+        class_settings: ClassInfoSettings,
         *,
         received_ns: int,
         frames_dropped: int,
@@ -94,6 +112,7 @@ class Publishers:
             header: Of the source image, for every message.
             rgb: (H, W, 3) uint8, the source image.
             settings: What to publish.
+            class_settings: What the values of the class mask are called.
             received_ns: time.monotonic_ns() when the image arrived.
             frames_dropped: Since activation.
 
@@ -112,26 +131,46 @@ class Publishers:
             )
         )
         self.publish_events(result.events, header)
-        self._publish_label_info(result, header)
+        self._classes.observe(result.objects)
+        self._publish_names(result, header, class_settings)
         self._publish_extras(result, header, rgb, settings)
         return latency_ns
 
-    def _publish_label_info(self, result: TrackResult, header: Header) -> None:
-        """Publish what the labels mean, when that has changed."""
+    def _publish_names(
+        self, result: TrackResult, header: Header, settings: ClassInfoSettings
+    ) -> None:
+        """Publish what labels and classes mean, when that has changed."""
+        if self._label_info is None or self._class_info is None:
+            return
         names = label_names(result.objects)
-        if self._label_info is not None and names != self._names:
+        if names != self._names:
             self._names = names
             self._label_info.publish(make_label_info(messages.MARK_CLASSES, names, header))
+        names = self._classes.names
+        if settings.background_name:
+            names[class_ids.BACKGROUND] = settings.background_name
+        if settings.unknown_name:
+            names[settings.unknown_value] = settings.unknown_name
+        if names != self._class_names:
+            self._class_names = names
+            self._class_info.publish(make_label_info(messages.MARK_CLASSES, names, header))
 
     def _publish_extras(
         self, result: TrackResult, header: Header, rgb: np.ndarray, settings: PublishSettings
     ) -> None:
         """Publish what is switched on and has subscribers, cheap messages first."""
+        draw_classes = functools.cache(lambda: self._classes.draw(result))
+        camera = self._cameras.find(result.label_mask.shape)
         extras: tuple[tuple[bool, Any, Callable[[], Any]], ...] = (
             (
                 settings.detections,
                 self._detections,
                 lambda: messages.to_detections(result, header),
+            ),
+            (
+                settings.camera_info and camera is not None,
+                self._camera_info,
+                lambda: with_header(camera, header),
             ),
             (
                 settings.label_mask,
@@ -142,6 +181,16 @@ class Publishers:
                 settings.label_mask_compressed,
                 self._label_png,
                 lambda: messages.to_label_png(result, header, level=settings.png_level),
+            ),
+            (
+                settings.class_mask,
+                self._class_mask,
+                lambda: messages.to_image(draw_classes(), 'mono8', header),
+            ),
+            (
+                settings.class_mask_compressed,
+                self._class_png,
+                lambda: messages.to_png(draw_classes(), header, level=settings.png_level),
             ),
             (
                 settings.confidence_mask,

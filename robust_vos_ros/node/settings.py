@@ -13,6 +13,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any, Literal
 
+import pydantic
 from pydantic.fields import FieldInfo
 
 from robust_vos_ros.core.settings import (
@@ -23,8 +24,10 @@ from robust_vos_ros.core.settings import (
     setting,
 )
 from robust_vos_ros.core.tracking_settings import TrackerSettings
+from robust_vos_ros.spatial.settings import SpatialSettings
 
 WIDTH = 99
+MAX_CLASSES = 254  # pixel values of a mono8 mask but those of the background and of the unknown
 HEADER = """\
 # Parameters of the node robust_vos, with their default values.
 # Made by `python -m robust_vos_ros.node.settings`: change robust_vos_ros/node/settings.py or
@@ -54,7 +57,7 @@ class InputSettings(Settings):
         unit='MB', ge=0, le=16384,
     )  # fmt: skip
     rectified: bool = setting(
-        False, 'The images are rectified: a point that is clicked in RViz finds its pixel by P of '
+        False, 'The images are rectified: points in space and pixels belong together by P of '
         'camera_info, else by K and the distortion.', dynamic=True,
     )  # fmt: skip
     scale_16bit: Scale16Settings = Scale16Settings()
@@ -67,6 +70,16 @@ class PublishSettings(Settings):
     label_mask_compressed: bool = setting(
         True, 'Publish ~/label_mask/compressed, a PNG.', dynamic=True
     )
+    class_mask: bool = setting(
+        True, 'Publish ~/class_mask: the class of the object at each pixel.', dynamic=True
+    )
+    class_mask_compressed: bool = setting(
+        True, 'Publish ~/class_mask/compressed, a PNG.', dynamic=True
+    )
+    camera_info: bool = setting(
+        True, 'Publish ~/camera_info: the newest message of `camera_info` for images of this '
+        'size, with the header of each result.', dynamic=True,
+    )  # fmt: skip
     confidence_mask: bool = setting(
         True, 'Publish ~/confidence_mask: the confidence of the object at each pixel times 255.',
         dynamic=True,
@@ -90,6 +103,21 @@ class PublishSettings(Settings):
         dynamic=True,
         ge=0,
         le=9,
+    )
+
+
+class ClassInfoSettings(Settings):
+    """What the pixel values of `~/class_mask` mean."""
+
+    unknown_value: int = setting(
+        255, 'Pixel value of objects without a class, and of classes that have no value.',
+        ge=1, le=255,
+    )  # fmt: skip
+    background_name: str = setting(
+        '', 'Name of pixel value 0 in ~/class_info; empty = it is not listed.'
+    )
+    unknown_name: str = setting(
+        '', 'Name of unknown_value in ~/class_info; empty = it is not listed.'
     )
 
 
@@ -147,6 +175,10 @@ class NodeSettings(StreamSettings):
         'click', 'Objects added by clicks in a viewer are named <prefix>_1, <prefix>_2, ...',
         dynamic=True, min_length=1,
     )  # fmt: skip
+    classes: list[str] = setting(
+        [''], 'Classes of ~/class_mask: they have the pixel values 1, 2, ... in this order, all '
+        'others are unknown. [""] = each class gets the next value when it appears first.',
+    )  # fmt: skip
     state_file: str = setting(
         '', 'File that keeps the objects, so that a node that was killed or cleaned up goes on '
         'with them; empty = none. An absolute path, another one for each node.',
@@ -159,8 +191,25 @@ class NodeSettings(StreamSettings):
     model: ModelSettings = ModelSettings()
     tracking: TrackerSettings = TrackerSettings()
     publish: PublishSettings = PublishSettings()
+    class_info: ClassInfoSettings = ClassInfoSettings()
+    spatial: SpatialSettings = SpatialSettings()
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
     debug: DebugSettings = DebugSettings()
+
+    @property
+    def class_names(self) -> list[str]:
+        """The given classes; empty when they are not given."""
+        return [name for name in self.classes if name]
+
+    @pydantic.model_validator(mode='after')
+    def _check_classes(self) -> NodeSettings:
+        names = self.class_names
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f'classes: each one once, got {", ".join(twice)} several times')
+        if len(names) > MAX_CLASSES:
+            raise ValueError(f'classes: at most {MAX_CLASSES}, got {len(names)}')
+        return self
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -169,7 +218,7 @@ class Leaf:
 
     Attributes:
         name: Dotted name, as of the ROS parameter.
-        type: bool, int, float or str.
+        type: bool, int, float, str, or list for a list of str.
         choices: Allowed values, empty when any.
         lower: Least value or None; `upper` likewise.
     """
@@ -207,7 +256,8 @@ def leaves(cls: type[Settings] = NodeSettings, prefix: str = '') -> Iterator[Lea
 
 
 def _leaf(name: str, field: FieldInfo) -> Leaf:
-    choices = typing.get_args(field.annotation)
+    origin = typing.get_origin(field.annotation)
+    choices = typing.get_args(field.annotation) if origin is Literal else ()
     lower = upper = None
     for bound in field.metadata:  # annotated_types.Ge, Gt, Le and Lt name their value so
         lower = getattr(bound, 'ge', getattr(bound, 'gt', lower))
@@ -215,7 +265,7 @@ def _leaf(name: str, field: FieldInfo) -> Leaf:
     extra = typing.cast(dict[str, Any], field.json_schema_extra)
     return Leaf(
         name=name,
-        type=str if choices else typing.cast(type, field.annotation),
+        type=str if choices else origin or typing.cast(type, field.annotation),
         default=field.default,
         description=field.description or '',
         unit=extra['unit'],

@@ -12,18 +12,18 @@ import numpy as np
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.task import Future
-from sensor_msgs.msg import CameraInfo
 
 from robust_vos_ros.core.errors import NoFrameError, PromptError
 from robust_vos_ros.node import transforms
+from robust_vos_ros.node.camera_info import CameraInfos
 from robust_vos_ros.node.pipeline import Pipeline
 from robust_vos_ros.node.projection import image_size, project
 from robust_vos_ros.node.transforms import TransformError, Transforms
 from robust_vos_ros.ros_types.images import stamp_to_ns
+from robust_vos_ros.spatial.rigid import IDENTITY, Rigid
 
-# The first click starts to listen to camera_info and TF, which may take their time to come.
+# The first click starts to listen to TF, which may take its time to come, as may camera_info.
 START_S = 3.0
 # TF of a moving camera is known a little later than its image.
 TRANSFORM_S = 1.0
@@ -47,16 +47,16 @@ class Pixel:
 class SpaceClicks:
     """Finds the pixel of a point in space in the newest processed image.
 
-    Listens to camera_info and TF only from the first such click on: the transforms of a robot
-    are many, and most users click in images.
+    Listens to TF only from the first such click on: the transforms of a robot are many, and most
+    users click in images.
     """
 
     def __init__(
         self,
         node: Node,
         pipeline: Pipeline,
+        cameras: CameraInfos,
         *,
-        image_topic: str,
         listen: Callable[[Node], Transforms | None] = transforms.listen,
     ) -> None:
         """Listen to nothing yet.
@@ -64,23 +64,19 @@ class SpaceClicks:
         Args:
             node: Gets the subscriptions.
             pipeline: Knows the newest image.
-            image_topic: Resolved name of the image topic; camera_info is beside it.
+            cameras: Of the images.
             listen: Starts to listen to TF; its result is None without tf2_ros.
         """
         self._node = node
         self._pipeline = pipeline
+        self._cameras = cameras
         self._listen = listen
-        self._topic = f'{image_topic.rpartition("/")[0]}/camera_info'
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._subscription: Any = None
-        self._info: Any = None
         self._transforms: Transforms | None = None
         self._busy = False
 
     def destroy(self) -> None:
         """Stop listening."""
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
         if self._transforms is not None:
             self._transforms.destroy()
 
@@ -111,45 +107,41 @@ class SpaceClicks:
 
     async def _find(self, point: Any, frame_id: str) -> Pixel:
         self._start(frame_id)
-        if not await self._comes_true(START_S, lambda: self._info is not None):
+        if not await self._comes_true(START_S, lambda: self._cameras.received is not None):
             raise PromptError(
                 f'a point in space needs the calibration of the camera, and nothing came on '
-                f'{self._topic} within {START_S:g} s. Publish it, or click in a viewer of images'
+                f'{self._cameras.topic} within {START_S:g} s. Publish it, or click in a viewer '
+                'of images'
             )
-        await self._comes_true(START_S, lambda: self._try_matrix(frame_id, 0) is not None)
+        await self._comes_true(START_S, lambda: self._is_known(frame_id, 0))
         header = self._newest_header()
         stamp_ns = stamp_to_ns(header.stamp)
-        await self._comes_true(
-            TRANSFORM_S, lambda: self._try_matrix(frame_id, stamp_ns) is not None
-        )
+        await self._comes_true(TRANSFORM_S, lambda: self._is_known(frame_id, stamp_ns))
         try:
-            matrix = self._matrix(frame_id, stamp_ns)
+            rigid = self._rigid(frame_id, stamp_ns)
         except TransformError as error:
             raise PromptError(
                 f'the point is in frame {frame_id!r}, and TF does not connect it to the frame '
                 f'{self._info.header.frame_id!r} of the camera at the time of the image: {error}'
             ) from error
         self._check_size()
-        in_camera = (matrix @ [point.x, point.y, point.z, 1.0])[:3]
+        in_camera = rigid.move(np.array([point.x, point.y, point.z]))
         x, y = project(in_camera, self._info, rectified=self._pipeline.settings.input.rectified)
         return Pixel(header, x, y)
 
     def _start(self, frame_id: str) -> None:
-        """Listen to TF and camera_info, unless that has been done."""
+        """Listen to TF, unless that has been done."""
         if self._transforms is None:
             self._transforms = self._listen(self._node)
         if self._transforms is None:  # else the user would wait for camera_info first
             camera = self._newest_header().frame_id
             if frame_id != camera:
                 raise PromptError(_without_tf(frame_id, camera))
-        if self._subscription is None:
-            qos = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-            self._subscription = self._node.create_subscription(
-                CameraInfo, self._topic, self._receive, qos
-            )
 
-    def _receive(self, info: Any) -> None:
-        self._info = info
+    @property
+    def _info(self) -> Any:
+        """The newest camera_info; only once there is one."""
+        return self._cameras.received
 
     def _newest_header(self) -> Any:
         newest = self._pipeline.newest
@@ -157,19 +149,20 @@ class SpaceClicks:
             raise NoFrameError('no image has been processed since activation; check the topic')
         return newest.header
 
-    def _matrix(self, frame_id: str, stamp_ns: int) -> np.ndarray:
-        """Return the (4, 4) transform from a frame to the camera's."""
+    def _rigid(self, frame_id: str, stamp_ns: int) -> Rigid:
+        """Return the transform from a frame to the camera's."""
         camera = self._info.header.frame_id
         if camera == frame_id:
-            return np.eye(4)
+            return IDENTITY
         if self._transforms is None:
             raise PromptError(_without_tf(frame_id, camera))
         return self._transforms.lookup(camera, frame_id, stamp_ns)
 
-    def _try_matrix(self, frame_id: str, stamp_ns: int) -> np.ndarray | None:
+    def _is_known(self, frame_id: str, stamp_ns: int) -> bool:
         with contextlib.suppress(TransformError):
-            return self._matrix(frame_id, stamp_ns)
-        return None
+            self._rigid(frame_id, stamp_ns)
+            return True
+        return False
 
     def _check_size(self) -> None:
         result = self._pipeline.last_result
@@ -179,8 +172,8 @@ class SpaceClicks:
         if (width, height) != image_size(self._info):
             columns, rows = image_size(self._info)
             raise PromptError(
-                f'{self._topic} describes images of {columns} x {rows}, but the image has {width} '
-                f'x {height}. Publish the camera_info of this image beside it'
+                f'{self._cameras.topic} describes images of {columns} x {rows}, but the image '
+                f'has {width} x {height}. Publish the camera_info of this image beside it'
             )
 
     async def _comes_true(self, timeout_s: float, condition: Callable[[], bool]) -> bool:

@@ -17,7 +17,10 @@ from pathlib import Path
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from robust_vos_ros.core.errors import ConfigError, SnapshotError
+from robust_vos_ros.core.serialization import read_notes
 from robust_vos_ros.core.tracker import VideoTracker
+from robust_vos_ros.node import class_ids
+from robust_vos_ros.node.class_ids import ClassIds
 
 _THROTTLE_S = 60.0
 
@@ -31,10 +34,13 @@ class StateFile:
     Args:
         path: Of the file; empty = there is none, and nothing is done.
         logger: Of the node.
+        classes: Kept with the tracks.
     """
 
-    def __init__(self, path: str, logger: RcutilsLogger) -> None:
+    def __init__(self, path: str, logger: RcutilsLogger, classes: ClassIds) -> None:
         self._path = Path(path).expanduser()
+        self._classes = classes
+        self._saved_classes = ''  # their table in the file, or on the way
         self._logger = logger
         self._wanted = bool(path)
         self._writer: _Writer | None = None
@@ -75,7 +81,9 @@ class StateFile:
 
     def _restore(self, tracker: VideoTracker) -> None:
         try:
-            tracker.restore(self._path.read_bytes())
+            data = self._path.read_bytes()
+            notes = read_notes(data)
+            tracker.restore(data)
         except FileNotFoundError:
             self._logger.info(f'{self._path} does not exist yet: starting without objects')
         except SnapshotError as error:
@@ -83,9 +91,21 @@ class StateFile:
         else:
             self._saved = tracker.uuids
             self._logger.info(f'going on with {len(self._saved)} objects of {self._path}')
+            self._restore_classes(notes.get(class_ids.NOTE))
+
+    def _restore_classes(self, text: str | None) -> None:
+        if text is None:  # of an earlier version
+            return
+        try:
+            self._classes.load(text)
+        except ValueError as error:
+            # The logger of ROS knows no exception().
+            self._logger.error(f'classes get new pixel values: {self._path}: {error}')  # noqa: TRY400
+        else:
+            self._saved_classes = text
 
     def keep(self, tracker: VideoTracker, interval_s: float) -> None:
-        """Save if objects went, or if there are some and the last time was long ago.
+        """Save if objects went or classes came, or if there are some and it was long ago.
 
         Args:
             tracker: Whose tracks.
@@ -96,7 +116,8 @@ class StateFile:
             return
         long_ago = time.monotonic() - self._saved_s >= interval_s
         due = long_ago and not writer.busy and (bool(live) or writer.failed)
-        if due or self._saved - live:
+        new_classes = self._classes.dump() != self._saved_classes and bool(live)
+        if due or self._saved - live or new_classes:
             self._save(tracker, writer)
 
     def finish(self, tracker: VideoTracker, timeout_s: float) -> None:
@@ -115,13 +136,14 @@ class StateFile:
 
     def _save(self, tracker: VideoTracker, writer: _Writer) -> None:
         self._saved_s = time.monotonic()
+        classes = self._classes.dump()
         try:
-            writer.offer(tracker.snapshot())
+            writer.offer(tracker.snapshot({class_ids.NOTE: classes}))
         except Exception as error:  # the frame or request itself went well
             text = f'cannot save the objects: {type(error).__name__}: {error}'
             self._logger.error(text, throttle_duration_sec=_THROTTLE_S)  # noqa: TRY400  ROS knows no exception()
         else:
-            self._saved = tracker.uuids
+            self._saved, self._saved_classes = tracker.uuids, classes
 
     def _set_aside(self, problem: str) -> None:
         number = 1

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
+
+from robust_vos_ros.core.errors import RobustVosError
+from robust_vos_ros.spatial.rigid import Rigid
 
 try:
     import tf2_ros
@@ -14,20 +18,21 @@ except ImportError:  # it is no part of a minimal ROS
     tf2_ros = None
 
 
-class TransformError(Exception):
+class TransformError(RobustVosError):
     """TF does not connect two frames at that time, perhaps not yet."""
 
 
 class Transforms(Protocol):
-    """What clicks need of TF."""
+    """What clicks and positions need of TF."""
 
-    def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
-        """Return the (4, 4) matrix that brings points of frame `source` to frame `target`.
+    def lookup(self, target: str, source: str, stamp_ns: int, *, timeout_s: float = 0.0) -> Rigid:
+        """Return what brings points of frame `source` to frame `target`.
 
         Args:
             target: Frame of the result.
             source: Frame of the points.
             stamp_ns: Time of the transform; 0 = the newest there is.
+            timeout_s: How long to wait for it; above 0 not for the executor's thread.
 
         Raises:
             TransformError: There is none, perhaps not yet.
@@ -48,13 +53,14 @@ class TfTransforms:
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
 
-    def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
+    def lookup(self, target: str, source: str, stamp_ns: int, *, timeout_s: float = 0.0) -> Rigid:
         """As `Transforms.lookup`."""
+        time, timeout = Time(nanoseconds=stamp_ns), Duration(seconds=timeout_s)
         try:
-            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
+            found = self._buffer.lookup_transform(target, source, time, timeout=timeout)
         except tf2_ros.TransformException as error:
-            raise TransformError(str(error)) from error
-        return to_matrix(found.transform)
+            raise TransformError(f'no transform from {source!r} to {target!r}: {error}') from error
+        return to_rigid(found.transform)
 
     def clear(self) -> None:
         """As `Transforms.clear`."""
@@ -70,15 +76,7 @@ def listen(node: Node) -> Transforms | None:
     return None if tf2_ros is None else TfTransforms(node)
 
 
-def to_matrix(transform: Any) -> np.ndarray:
-    """Return a geometry_msgs/Transform as a (4, 4) float64 matrix."""
+def to_rigid(transform: Any) -> Rigid:
+    """Read a geometry_msgs/Transform."""
     q, t = transform.rotation, transform.translation
-    x, y, z, w = np.array([q.x, q.y, q.z, q.w]) / np.linalg.norm([q.x, q.y, q.z, q.w])
-    matrix = np.eye(4)
-    matrix[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    matrix[:3, 3] = t.x, t.y, t.z
-    return matrix
+    return Rigid(np.array([q.x, q.y, q.z, q.w]), np.array([t.x, t.y, t.z]))

@@ -162,7 +162,16 @@ class MessageMaker:
             header: Of the source image.
             level: PNG effort, 0 to 9.
         """
-        pixels = _label_pixels(result)
+        return self.to_png(_label_pixels(result), header, level=level)
+
+    def to_png(self, pixels: np.ndarray, header: Any, *, level: int) -> Any:
+        """Return a mask as a PNG that image_transport decodes.
+
+        Args:
+            pixels: (H, W) uint8 or uint16.
+            header: Of the source image.
+            level: PNG effort, 0 to 9.
+        """
         # Masks are runs of one value: this strategy makes them half as large as the default one.
         strategy = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
         ok, png = cv2.imencode('.png', pixels, [cv2.IMWRITE_PNG_COMPRESSION, level, *strategy])

@@ -106,6 +106,17 @@ def test_the_generated_clip(tmp_path, domain):
     assert processes_of(domain) == []
 
 
+def test_positions_are_compared_with_the_true_depth(tmp_path, domain):
+    done = run('--out', tmp_path, '--max-frames', NUM_FRAMES, '--depth')
+    check_files(tmp_path, NUM_FRAMES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'Positions in space' in done.stdout
+    scores = json.loads((tmp_path / 'positions.json').read_text())
+    assert [item['object_id'] for item in scores] == ['fish', 'starfish']
+    assert all(item['error_p50'] < 0.02 for item in scores)
+    assert processes_of(domain) == []
+
+
 def test_a_video_sent_as_jpeg(tmp_path, domain, video_file):
     done = run(
         '--video', video_file, '--box', '10,10,40,40', '--clicks', '60,30;65,35,0',
@@ -177,6 +188,7 @@ def test_interrupts_leave_nothing_behind(tmp_path, domain, number, num_processes
         (('--model', 'gigantic'), 'gigantic'),  # found out by the node, after its start
         (('--video', 'nothing.mp4', '--box', '1,2,3,4'), 'no video at nothing.mp4'),
         (('--box', '1,2,3,4'), 'pass --video too'),
+        (('--video', 'x.mp4', '--box', '1,2,3,4', '--depth'), 'only the generated clip has depth'),
     ],
 )
 def test_failures_end_with_one_sentence(tmp_path, domain, options, message):

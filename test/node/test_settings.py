@@ -29,7 +29,7 @@ def test_file_holds_the_defaults():
 def test_every_setting_is_explained():
     for leaf in leaves():
         assert leaf.description.endswith('.'), leaf.name
-        assert leaf.type in {bool, int, float, str}, leaf.name
+        assert leaf.type in {bool, int, float, str, list}, leaf.name
         numeric = leaf.type in {int, float}
         assert not numeric or None not in {leaf.lower, leaf.upper}, f'{leaf.name} needs a range'
         # Names that end in a unit and units that are stated must agree.
@@ -62,6 +62,9 @@ def test_flatten_and_nest_are_inverse():
         ({'input': {'transport': 'theora'}}, 'input.transport'),  # no such choice, nested
         ({'tracking': {'visible_off': 0.9}}, 'visible_off must be at most visible_on'),  # pair
         ({'click_object_prefix': ''}, 'click_object_prefix'),  # names need a beginning
+        ({'classes': ['cup', 'cup']}, 'each one once, got cup'),  # which value?
+        ({'classes': [f'c{i}' for i in range(255)]}, 'at most 254'),  # more than pixel values
+        ({'class_info': {'unknown_value': 0}}, 'unknown_value'),  # that is the background
         ({'trackin': {}}, 'trackin'),  # unknown group
     ],
 )

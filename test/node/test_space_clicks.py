@@ -12,17 +12,17 @@ from sensor_msgs.msg import CameraInfo
 
 from robust_vos_ros.core.errors import PromptError
 from robust_vos_ros.node import space_clicks, transforms
+from robust_vos_ros.node.camera_info import CameraInfos
 from robust_vos_ros.node.projection import image_size, project
-from robust_vos_ros.node.transforms import TransformError, to_matrix
+from robust_vos_ros.node.transforms import TransformError, to_rigid
+from robust_vos_ros.spatial.rigid import Rigid
 
 K = [100.0, 0.0, 64.0, 0.0, 100.0, 48.0, 0.0, 0.0, 1.0]
 P = [90.0, 0.0, 60.0, -9.0, 0.0, 90.0, 50.0, 0.0, 0.0, 0.0, 1.0, 0.0]
 BARREL = [-0.3, 0.1, 0.001, -0.002, -0.02]
 DISC = (-0.48, 0.0, 2.0)  # at pixel (40, 48), in the optical frame of the camera
 # The camera is at (1, 0, 0.5) of the map and looks along its x axis.
-CAMERA_FROM_MAP = np.array(
-    [[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.5], [1.0, 0.0, 0.0, -1.0], [0.0, 0.0, 0.0, 1.0]]
-)
+CAMERA_FROM_MAP = Rigid(np.array([0.5, -0.5, 0.5, 0.5]), np.array([0.0, 0.5, -1.0]))
 DISC_IN_MAP = (3.0, 0.48, 0.5)
 
 
@@ -105,7 +105,7 @@ def test_image_size_after_binning_and_region():
     assert image_size(make_info(roi=roi, binning_x=2, binning_y=2)) == (32, 16)
 
 
-def test_transforms_as_matrices():
+def test_transforms_of_tf():
     transform = Transform()
     axis = np.array([1.0, 2.0, -2.0]) / 3
     half = 0.4
@@ -113,10 +113,9 @@ def test_transforms_as_matrices():
     q.x, q.y, q.z = (float(v) for v in 2 * axis * np.sin(half))  # not of unit length
     q.w = float(2 * np.cos(half))
     transform.translation.x, transform.translation.z = 1.0, -3.0
-    matrix = to_matrix(transform)
-    assert np.allclose(matrix[:3, :3], cv2.Rodrigues(axis * 2 * half)[0])
-    assert matrix[:3, 3].tolist() == [1.0, 0.0, -3.0]
-    assert matrix[3].tolist() == [0.0, 0.0, 0.0, 1.0]
+    rigid = to_rigid(transform)
+    assert np.allclose(rigid.rotation, cv2.Rodrigues(axis * 2 * half)[0])
+    assert rigid.move(np.zeros(3)).tolist() == [1.0, 0.0, -3.0]
 
 
 class FakeTransforms:
@@ -149,9 +148,9 @@ def scene(bench, monkeypatch):
     node = bench.robust_vos
     clicks = node._activated.clicks
     fake = FakeTransforms()
-    space = space_clicks.SpaceClicks(
-        node, bench.pipeline, image_topic='/image', listen=lambda node: fake
-    )
+    cameras = CameraInfos()  # which have not heard what earlier tests sent
+    bench.on_node(lambda: cameras.subscribe(node, '/camera_info'))
+    space = space_clicks.SpaceClicks(node, bench.pipeline, cameras, listen=lambda node: fake)
     assert isinstance(clicks, Clicks)
     monkeypatch.setattr(clicks, '_space', space)
     serving, bench.refused = node._our_services.serving, []
@@ -165,6 +164,7 @@ def scene(bench, monkeypatch):
     bench.show()
     yield bench
     bench.on_node(space.destroy)
+    bench.on_node(cameras.destroy)
 
 
 def click(bench, xyz, frame_id='map'):
@@ -240,10 +240,8 @@ def test_without_tf2_the_refusal_says_what_to_install(scene, monkeypatch):
 
 
 @pytest.mark.ros
-def test_nothing_listens_before_the_first_click_in_space(scene):
-    topics = [item.topic_name for item in scene.robust_vos.subscriptions]
-    assert '/camera_info' not in topics
-    assert '/tf' not in topics
+def test_nothing_listens_to_tf_before_the_first_click_in_space(scene):
+    assert '/tf' not in [item.topic_name for item in scene.robust_vos.subscriptions]
 
 
 @pytest.mark.ros

@@ -11,7 +11,7 @@ from robust_vos.srv import ListObjects, RemoveObjects
 from std_srvs.srv import Trigger
 
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.node import lifecycle_node
+from robust_vos_ros.node import parts, state_file
 
 pytestmark = pytest.mark.ros
 
@@ -99,7 +99,7 @@ def test_a_file_that_goes_bad_meanwhile_leaves_no_publishers(kept, monkeypatch):
         raise ConfigError('gone')
 
     with monkeypatch.context() as patch:
-        patch.setattr(lifecycle_node.StateFile, 'load', fail)
+        patch.setattr(state_file.StateFile, 'load', fail)
         for _ in range(2):
             assert 'gone' in fail_to_configure(bench)
             assert len(list(bench.robust_vos.publishers)) == num_publishers
@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_read_or_written_is_an_error(kept, tmp_path, kind,
     (result,) = bench.on_node(lambda: bench.robust_vos.set_parameters(new))
     assert result.successful
     with monkeypatch.context() as patch:
-        patch.setattr(lifecycle_node, 'load_model', None)  # calling it would be another error
+        patch.setattr(parts, 'load_model', None)  # calling it would be another error
         why = fail_to_configure(bench)
     assert f'state_file: expected a file that can be read and written, got {path}' in why
     assert len(list(bench.robust_vos.publishers)) == num_publishers

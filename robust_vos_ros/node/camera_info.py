@@ -1,0 +1,147 @@
+"""The newest usable message of a camera_info topic."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+from robust_vos_ros.spatial.camera import CameraError, read_camera
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CameraInfoCounts:
+    """Messages since the subscription began.
+
+    Attributes:
+        refused: Not calibrated, cropped, of an unknown lens.
+        mismatched: Times an image had another resolution than the newest message.
+        refusal: Why the newest message was refused, empty when it was not.
+        mismatch: Why the newest image had none, empty when it had one.
+    """
+
+    received: int = 0
+    refused: int = 0
+    mismatched: int = 0
+    refusal: str = ''
+    mismatch: str = ''
+
+    @property
+    def problem(self) -> str:
+        """What is wrong now, empty when nothing is."""
+        return self.refusal or self.mismatch
+
+
+class CameraInfos:
+    """Keeps the newest message that can be used; `find` may be called by any thread.
+
+    Attributes:
+        topic: Subscribed to, empty before the first time.
+        newest: The newest message that can be used, of whatever size.
+        received: The newest message, whether it can be used or not.
+    """
+
+    def __init__(self) -> None:
+        """Receive nothing yet."""
+        self.topic = ''
+        self.newest: CameraInfo | None = None
+        self.received: CameraInfo | None = None
+        self._node: Node | None = None
+        self._subscription: Any = None
+        self._lock = threading.Lock()
+        self._counts = CameraInfoCounts()
+
+    @property
+    def counts(self) -> CameraInfoCounts:
+        """The counts now."""
+        return self._counts
+
+    def subscribe(self, node: Node, topic: str) -> None:
+        """Receive from now on, with counts from zero; best effort, so from every publisher."""
+        self._counts = CameraInfoCounts()
+        self.newest = self.received = None
+        self._node, self.topic = node, topic
+        qos = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+        self._subscription = node.create_subscription(CameraInfo, topic, self._receive, qos)
+
+    def destroy(self) -> None:
+        """Receive no more."""
+        if self._node is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._node = None
+
+    def find(self, size_hw: tuple[int, ...]) -> CameraInfo | None:
+        """Return the newest message if it is of images of this size, else None.
+
+        Args:
+            size_hw: Height and width in pixels.
+        """
+        msg, mismatch = self.newest, ''
+        if msg is None:
+            return None
+        if (msg.height, msg.width) != tuple(size_hw):
+            mismatch = (
+                f'camera_info is of {msg.width} x {msg.height} pixels, the image of '
+                f'{size_hw[1]} x {size_hw[0]}; both must come from the same stream'
+            )
+        with self._lock:
+            self._counts = dataclasses.replace(
+                self._counts,
+                mismatched=self._counts.mismatched + bool(mismatch),
+                mismatch=mismatch,
+            )
+        return None if mismatch else msg
+
+    def _receive(self, msg: CameraInfo) -> None:
+        self.received = msg
+        refusal = ''
+        try:
+            read_camera(msg)
+        except CameraError as error:
+            refusal = str(error)
+        else:
+            self.newest = msg
+        with self._lock:
+            self._counts = dataclasses.replace(
+                self._counts,
+                received=self._counts.received + 1,
+                refused=self._counts.refused + bool(refusal),
+                refusal=refusal,
+            )
+
+
+def topic_beside(node: Node, image_topic: str) -> str:
+    """Return the resolved name of the camera_info of an image topic.
+
+    It is beside the image, as image_transport has it, unless `camera_info` itself is remapped.
+
+    Args:
+        node: Knows the remappings.
+        image_topic: Resolved name, without /compressed.
+    """
+    given = node.resolve_topic_name('camera_info')
+    if given != node.resolve_topic_name('camera_info', only_expand=True):
+        return given
+    return f'{image_topic.rpartition("/")[0]}/camera_info'
+
+
+def with_header(msg: CameraInfo, header: Header) -> CameraInfo:
+    """Return a copy of a message under the header of an image."""
+    return CameraInfo(
+        header=header,
+        height=msg.height,
+        width=msg.width,
+        distortion_model=msg.distortion_model,
+        d=msg.d,
+        k=msg.k,
+        r=msg.r,
+        p=msg.p,
+        binning_x=msg.binning_x,
+        binning_y=msg.binning_y,
+        roi=msg.roi,
+    )

@@ -1,0 +1,78 @@
+"""The health of positions in space, as a status of its own: 2D does not depend on it."""
+
+from __future__ import annotations
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from robust_vos_ros.node import transforms
+from robust_vos_ros.node.positions import PositionReport
+from robust_vos_ros.node.settings import NodeSettings
+
+
+def judge_positions(report: PositionReport, settings: NodeSettings) -> tuple[bytes, str]:
+    """Return the level and what it means.
+
+    Args:
+        report: How it goes.
+        settings: Limits.
+    """
+    limit_s, since_s = settings.diagnostics.stale_after_s, report.since_depth_s
+    target, matches = settings.spatial.target_frame, report.matches
+    lost = matches.without_depth + matches.late
+    unmatched = (
+        f'{lost} of {matches.results} results have no depth within '
+        f'{settings.spatial.sync_tolerance_s:g} s; see spatial.sync_tolerance_s and '
+        'spatial.max_wait_s'
+    )
+    findings = (  # the first that is true
+        (since_s is None, 'no depth received since activation'),
+        (since_s is not None and since_s > limit_s, f'no depth received for {since_s or 0:.1f} s'),
+        (bool(report.problem), report.problem),
+        (lost > matches.matched, unmatched),
+        (
+            bool(target) and transforms.tf2_ros is None,
+            f'tf2_ros is not installed: positions are in the frame of the image, not in {target}',
+        ),
+    )
+    for found, message in findings:
+        if found:
+            return DiagnosticStatus.WARN, message
+    return DiagnosticStatus.OK, 'locating'
+
+
+def describe_positions(
+    name: str, report: PositionReport, *, settings: NodeSettings
+) -> DiagnosticStatus:
+    """Return the status.
+
+    Args:
+        name: Of the node.
+        report: How it goes.
+        settings: Of the node.
+    """
+    level, message = judge_positions(report, settings)
+    matches, times = report.matches, report.times_ms
+    p50, p95 = np.percentile(times, (50, 95)) if times.size else (np.nan, np.nan)
+    values = {
+        'depth received': matches.depths,
+        'depth unused': matches.depths_unused,
+        'results matched': matches.matched,
+        'results without depth': matches.without_depth,
+        'results too early for depth': matches.late,
+        'results dropped': matches.overrun,
+        'pairs refused': report.refused,
+        'arrays published': report.published,
+        'objects without position': report.without_position,
+        'depth camera_info received': report.camera.received,
+        'depth camera_info refused': report.camera.refused,
+        'depth camera_info problem': report.camera.problem,
+        'time per image p50 (ms)': f'{p50:.2f}',
+        'time per image p95 (ms)': f'{p95:.2f}',
+    }
+    return DiagnosticStatus(
+        level=level,
+        name=f'{name}: positions',
+        message=message,
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )
