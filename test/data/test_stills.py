@@ -175,7 +175,7 @@ def test_appearance_changes_but_no_weather_is_added(root, monkeypatch):
     settings = {'sources': [{'root': str(root), 'layout': 'stills'}]}
     Mixture(parse_settings(DataSettings, settings), SIZE).draw(np.random.default_rng(0), 2, 0.0)
     assert called
-    assert DataSettings().spoil.share == 0.0
+    assert DataSettings().augmentation.share == 0.0
 
 
 def test_clips_of_held_out_stills_show_nothing_that_was_trained_on(root):
