@@ -106,6 +106,8 @@ class ClipMaker:
         picture = self._sources.shot(rng, 1)[0]
         box = self._crop(rng, picture.masks, 1)[0]
         image, stack = self._resample(picture, box, mirror=rng.random() < 0.5)
+        if rng.random() < self._settings.layered.grouped:
+            stack = layered.group_touching(rng, stack)
         other = None
         if rng.random() < self._settings.layered.other_background:
             behind = self._sources.shot(rng, 1)[0]

@@ -60,6 +60,13 @@ class LayeredSettings(Settings):
     touching: float = setting(
         0.4, 'Share of pasted objects that begin on or beside an object.', ge=0.0, le=1.0
     )
+    grouped: float = setting(
+        0.0,
+        'Share of pictures in which an object and those that touch it are one thing, as a rider '
+        'and a bicycle are.',
+        ge=0.0,
+        le=1.0,
+    )
     min_area: float = setting(0.004, 'Smallest pasted object, share of the image.', gt=0.0, le=1.0)
     max_area: float = setting(0.15, 'Largest pasted object, share of the image.', gt=0.0, le=1.0)
 
@@ -154,6 +161,19 @@ def make_guest(
         path = _follow(held)
     behind = held is None and rng.random() < settings.behind
     return Actor(layer, motion.compose(path, first), rng.random() < settings.shadow, behind)
+
+
+def group_touching(rng: np.random.Generator, masks: np.ndarray) -> np.ndarray:
+    """Make one thing of an object and up to two that touch it; (K, S, S) -> (K', S, S) uint8."""
+    seen = np.flatnonzero(masks.any(axis=(1, 2)))
+    if len(seen) < 2:
+        return masks
+    first = int(rng.choice(seen))
+    around = cv2.dilate(masks[first], np.ones((7, 7), np.uint8)).astype(bool)
+    touching = [row for row in seen if row != first and (masks[row] > 0)[around].any()]
+    joined = rng.permutation(touching)[: rng.integers(1, 3)].astype(int)
+    thing = masks[[first, *joined]].max(axis=0)
+    return np.concatenate([thing[None], np.delete(masks, [first, *joined], axis=0)])
 
 
 def draw_tempo(rng: np.random.Generator, settings: LayeredSettings) -> float:

@@ -10,7 +10,7 @@ from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.settings import parse_settings
 from robust_vos_ros.data import photometric
 from robust_vos_ros.data.actors import Actor, draw, fill, travel
-from robust_vos_ros.data.layered import LayeredSettings, make_guest, set_in_motion
+from robust_vos_ros.data.layered import LayeredSettings, group_touching, make_guest, set_in_motion
 from robust_vos_ros.data.layers import Layer
 from robust_vos_ros.data.mixture import DataSettings, Mixture
 from robust_vos_ros.data.pseudo_clips import pseudo_clips
@@ -144,6 +144,22 @@ def test_actors_in_front_hide_and_actors_behind_are_hidden():
     behind = draw(image.copy(), base, [Actor(layer, place, behind=True)])
     assert behind[0].sum() == 400
     assert behind[1].sum() == 75
+
+
+def test_objects_that_touch_may_be_one_thing():
+    masks = np.zeros((3, 40, 40), np.uint8)
+    masks[0, 5:15, 5:15] = masks[1, 15:25, 5:15] = masks[2, 5:15, 30:38] = 1  # 0 and 1 touch
+    together = np.maximum(masks[0], masks[1])
+    seen = set()
+    for seed in range(20):
+        grouped = group_touching(np.random.default_rng(seed), masks)
+        assert np.array_equal(grouped.max(axis=0), masks.max(axis=0))
+        seen.add(len(grouped))
+        if len(grouped) == 2:
+            assert np.array_equal(grouped[0], together)
+    assert seen == {2, 3}  # 3 where the one that stands alone was drawn
+    alone = masks[:1]
+    assert np.array_equal(group_touching(np.random.default_rng(0), alone), alone)
 
 
 def test_guests_of_a_class_are_of_that_class_and_may_be_held_by_an_object():
