@@ -67,7 +67,7 @@ def test_a_lost_object_is_found_where_it_is_shown(tracker, lost):
     events = []
     for index in range(8, 8 + NUM_HELD + 3):
         events += kinds(tracker.step(scene.frame(index)))
-        if index < 8 + NUM_HELD:
+        if index < 8 + NUM_HELD - 1:  # it may look like itself in the hidden frame already
             assert not tracker.last_result.mask('disc_0').any()
     assert (EventType.REACQUIRED, 'disc_0') in events
     assert not any(kind in (EventType.ADDED, EventType.CONFIRMED) for kind, _ in events)

@@ -22,6 +22,9 @@ pytestmark = pytest.mark.ros
 
 TOPIC = '/camera/image_raw'
 STEP_NS = 50_000_000
+# Now and then a first subscriber of this process gets nothing for more than 30 s while services
+# answer; why is not known. Later ones of the same node get all.
+PATIENCE_S = 150.0
 CENTER, RADIUS = (190, 160), 60  # as of README's cup
 BOX = (130, 100, 250, 220)
 
@@ -70,8 +73,8 @@ def watched(make_bench, helpers):
     bench.camera.close()
 
 
-def connect(bench, **options):
-    return RobustVos(domain_id=bench.domain, **options)
+def connect(bench, *, timeout_s=PATIENCE_S, **options):
+    return RobustVos(domain_id=bench.domain, timeout_s=timeout_s, **options)
 
 
 def test_it_waits_until_the_node_is_active(starting):
@@ -120,6 +123,7 @@ def example(watched, helpers, monkeypatch):
     assert 'RobustVos' in example
     assert len(example.splitlines()) <= 20
     monkeypatch.setenv('ROS_DOMAIN_ID', str(watched.domain))
+    monkeypatch.setitem(RobustVos.__init__.__kwdefaults__, 'timeout_s', PATIENCE_S)
     return example
 
 
