@@ -124,7 +124,9 @@ def test_a_video_sent_as_jpeg(tmp_path, domain, video_file):
     )  # fmt: skip
     summary = check_files(tmp_path / 'out', 30)
     # Nobody can say what is to be found in grey frames; the verdict must fit the numbers.
-    assert (done.returncode == 0) == (summary['covered_share'] >= MIN_COVERED)
+    unseen = 'objects were visible in only' in done.stdout
+    good = summary['covered_share'] >= MIN_COVERED and not unseen
+    assert (done.returncode == 0) == good, done.stdout
     assert {item['object_id'] for item in summary['objects']} == {'object_1', 'object_2'}
     assert processes_of(domain) == []
 
