@@ -36,8 +36,7 @@ LABEL_PNG, OVERLAY = f'/{NODE}/label_mask/compressed', f'/{NODE}/overlay'
 _STATE_KEY, _UNCONFIGURED = 'lifecycle state', 'unconfigured'
 _NS_PER_S = 1_000_000_000
 _QUEUE = 200  # results must not get lost while this process is busy for a while
-_ANSWER_TIMEOUT_S = 30.0
-_TRIGGER_TIMEOUT_S, _TRIGGER_ATTEMPTS = 5.0, 6
+_ANSWER_TIMEOUT_S, _NUM_ATTEMPTS = 10.0, 4
 _FIRST_FRAME_RETRY_S = 5.0
 # A last image lost on the way must not keep the demo waiting.
 _QUIET_S = 3.0
@@ -121,7 +120,7 @@ class Operator:
                 raise DemoError(
                     f'the node published no objects within {timeout_s:.0f} s of frame 0'
                 )
-            if self._trigger(self._show).success:
+            if self._call(self._show, Trigger.Request()).success:
                 self._spin_until(lambda: bool(self._arrays), _FIRST_FRAME_RETRY_S)
         return min(self._arrays)
 
@@ -136,6 +135,7 @@ class Operator:
         request = AddObjects.Request(
             header=to_header(stamp_ns, FRAME_ID),
             prompts=[to_prompt_message(item, size_hw) for item in prompts],
+            replace_existing=True,  # so that it may be called twice
         )
         response = self._call(self._add, request)
         if not response.success:
@@ -158,7 +158,7 @@ class Operator:
         Raises:
             DemoError: The camera does not play, or its clip does not end.
         """
-        response = self._trigger(self._play)
+        response = self._call(self._play, Trigger.Request())
         if not response.success:
             raise DemoError(f'the camera does not play: {response.message}')
         self._wait(self._is_complete, timeout_s, 'the end of the clip')
@@ -212,20 +212,15 @@ class Operator:
                 self._problem = status.message
 
     def _call(self, client: Any, request: Any) -> Any:
-        future = client.call_async(request)
-        self._wait(future.done, _ANSWER_TIMEOUT_S, f'an answer of {client.srv_name}')
-        return future.result()
-
-    def _trigger(self, client: Any) -> Any:
         """Call a service that may be called twice, again while there is no answer.
 
         A server that does not know its new client yet loses the answer (rmw_fastrtps).
         """
-        for _ in range(_TRIGGER_ATTEMPTS):
-            future = client.call_async(Trigger.Request())
-            if self._spin_until(future.done, _TRIGGER_TIMEOUT_S):
+        for _ in range(_NUM_ATTEMPTS):
+            future = client.call_async(request)
+            if self._spin_until(future.done, _ANSWER_TIMEOUT_S):
                 return future.result()
-        seconds = _TRIGGER_ATTEMPTS * _TRIGGER_TIMEOUT_S
+        seconds = _NUM_ATTEMPTS * _ANSWER_TIMEOUT_S
         raise DemoError(
             f'waited {seconds:.0f} s for an answer of {client.srv_name}; the logs may say why'
         )

@@ -66,8 +66,10 @@ def wait_for(condition, what):
         time.sleep(0.05)
 
 
-def check_files(out, num_frames):
+def check_files(out, num_frames, done=None):
     """Everything the demo promises is there and fits together; return the summary."""
+    said = done and done.stdout + done.stderr
+    assert (out / 'summary.json').exists(), said
     summary = json.loads((out / 'summary.json').read_text())
     assert summary['sent'] == num_frames
     assert summary['processed'] + summary['dropped'] + summary['lost'] == num_frames
@@ -98,7 +100,7 @@ def check_files(out, num_frames):
 def test_the_generated_clip(tmp_path, domain):
     out = tmp_path / 'out' / 'demo'
     done = run('--out', out, '--max-frames', NUM_FRAMES)
-    summary = check_files(out, NUM_FRAMES)
+    summary = check_files(out, NUM_FRAMES, done)
     assert done.returncode == 0, done.stdout + done.stderr
     assert summary['covered_share'] >= MIN_COVERED
     assert [item['object_id'] for item in summary['objects']] == ['fish', 'starfish']
@@ -108,7 +110,7 @@ def test_the_generated_clip(tmp_path, domain):
 
 def test_positions_are_compared_with_the_true_depth(tmp_path, domain):
     done = run('--out', tmp_path, '--max-frames', NUM_FRAMES, '--depth')
-    check_files(tmp_path, NUM_FRAMES)
+    check_files(tmp_path, NUM_FRAMES, done)
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'Positions in space' in done.stdout
     scores = json.loads((tmp_path / 'positions.json').read_text())
@@ -122,7 +124,7 @@ def test_a_video_sent_as_jpeg(tmp_path, domain, video_file):
         '--video', video_file, '--box', '10,10,40,40', '--clicks', '60,30;65,35,0',
         '--out', tmp_path / 'out', '--compressed', '--rate', 30,
     )  # fmt: skip
-    summary = check_files(tmp_path / 'out', 30)
+    summary = check_files(tmp_path / 'out', 30, done)
     # Nobody can say what is to be found in grey frames; the verdict must fit the numbers.
     unseen = 'objects were visible in only' in done.stdout
     good = summary['covered_share'] >= MIN_COVERED and not unseen
