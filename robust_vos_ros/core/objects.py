@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import uuid
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated
+from uuid import UUID, uuid5
 
 import numpy as np
+import pydantic
 
 from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.errors import CapacityError, DuplicateIdError, UnknownIdError
@@ -18,47 +20,68 @@ from robust_vos_ros.core.types import ObjectFlag, ObjectState
 MEAN_RATE = 0.05  # of the running means of an object
 
 
+_MAX_NS = 2**31 * 10**9 - 1  # what a stamp of ROS can hold
+
+
+def _nan_or(low: float, high: float) -> pydantic.AfterValidator:
+    def check(value: float) -> float:
+        if not (math.isnan(value) or low <= value <= high):
+            raise ValueError(f'expected {low} to {high}, or NaN, got {value}')
+        return value
+
+    return pydantic.AfterValidator(check)
+
+
+# Ranges are checked where an object comes out of saved tracks.
+TimeNs = Annotated[int, pydantic.Field(ge=-_MAX_NS, le=_MAX_NS)]
+Count = Annotated[int, pydantic.Field(ge=0, le=2**62)]
+Share = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
+ShareOrNan = Annotated[float, _nan_or(0.0, 1.0)]
+
+
 @dataclasses.dataclass(slots=True)
 class LiveObject:
     """What is known of one object besides its memory; changes with every frame."""
 
-    object_id: str
-    uuid: uuid.UUID
-    class_id: str
-    slot: int
-    added_ns: int
-    prompted_ns: int
-    last_seen_ns: int
-    prompted_coverage: float = 0.0
-    remembered_ns: int = 0  # newest frame that entered memory
-    jumped_ns: int = 0  # newest jump of the area
-    anchored_ns: int = 0  # newest anchor
-    updated_ns: int = 0  # newest frame it was brought to
+    __pydantic_config__ = pydantic.ConfigDict(extra='forbid', ser_json_inf_nan='constants')
+
+    object_id: Annotated[str, pydantic.Field(min_length=1, max_length=MAX_NAME)]
+    uuid: UUID
+    class_id: Annotated[str, pydantic.Field(max_length=MAX_NAME)]
+    slot: Count
+    added_ns: TimeNs
+    prompted_ns: TimeNs
+    last_seen_ns: TimeNs
+    prompted_coverage: Share = 0.0
+    remembered_ns: TimeNs = 0  # newest frame that entered memory
+    jumped_ns: TimeNs = 0  # newest jump of the area
+    anchored_ns: TimeNs = 0  # newest anchor
+    updated_ns: TimeNs = 0  # newest frame it was brought to
     # How long an unseen object has looked like itself, less the time in which it has not.
-    reacquire_evidence_s: float | None = None
-    redetection_ns: int = 0  # when the whole image was searched for it
-    shown_ns: int | None = None  # when a user last pointed at it
-    learned_ns: int = 0  # newest frame its gallery was learned from
-    returned_ns: int | None = None  # when it was seen again after it was OCCLUDED or LOST
-    mean_similarity: float = float('nan')  # of the embeddings that were learned
+    reacquire_evidence_s: Annotated[float, pydantic.Field(ge=0.0, le=1e9)] | None = None
+    redetection_ns: TimeNs = 0  # when the whole image was searched for it
+    shown_ns: TimeNs | None = None  # when a user last pointed at it
+    learned_ns: TimeNs = 0  # newest frame its gallery was learned from
+    returned_ns: TimeNs | None = None  # when it was seen again after it was OCCLUDED or LOST
+    mean_similarity: Annotated[float, _nan_or(-1.0, 1.0)] = math.nan  # of what was learned
     state: ObjectState = ObjectState.INITIALIZING
     visible: bool = True
     confirmed: bool = False
-    existence: float = 1.0
-    seen_existence: float = 1.0  # when it was last seen
-    evidence: Evidence | None = None
-    mean_confidence: float = 1.0
-    mean_coverage: float = 0.0
-    reference_coverage: float = 0.0  # of the prompt, slowly following
-    reference_spread: float = 0.0  # likewise
-    prompt_misfit: float = 0.0  # how far the prompted mask went beyond its box and clicks, 0 to 1
+    existence: Share = 1.0
+    seen_existence: Share = 1.0  # when it was last seen
+    evidence: Annotated[Evidence | None, pydantic.Field(exclude=True)] = None  # of the last frame
+    mean_confidence: Share = 1.0
+    mean_coverage: Share = 0.0
+    reference_coverage: Share = 0.0  # of the prompt, slowly following
+    reference_spread: Share = 0.0  # likewise
+    prompt_misfit: Share = 0.0  # how far the prompted mask went beyond its box and clicks
     path_switched: bool = False
-    quality: float = float('nan')
-    gate_activity: float = float('nan')
-    confidence: float = 0.0
-    coverage: float = 0.0
+    quality: ShareOrNan = math.nan
+    gate_activity: ShareOrNan = math.nan
+    confidence: Share = 0.0
+    coverage: Share = 0.0
     flags: ObjectFlag = ObjectFlag.NONE
-    frames_since_seen: int = 0
+    frames_since_seen: Count = 0
     memory_updated: bool = True
     changed: bool = False  # the mask is something else than what was pointed at
 
@@ -71,14 +94,14 @@ class LiveObject:
 class ObjectTable:
     """Live objects by id, each with a slot of its own below `capacity`."""
 
-    def __init__(self, capacity: int, session: uuid.UUID) -> None:
+    def __init__(self, capacity: int, session: UUID) -> None:
         self._capacity = capacity
         self._session = session
         self._num_added = 0
         self._objects: dict[str, LiveObject] = {}
 
     @property
-    def session(self) -> uuid.UUID:
+    def session(self) -> UUID:
         """Namespace of the uuids."""
         return self._session
 
@@ -141,24 +164,25 @@ class ObjectTable:
         slot = next(i for i in range(self._capacity) if i not in taken)
         self._num_added += 1
         # Derived, not random, so that the same input gives the same bits.
-        identity = uuid.uuid5(self._session, f'{self._num_added}/{object_id}')
+        identity = uuid5(self._session, f'{self._num_added}/{object_id}')
         item = LiveObject(object_id, identity, class_id, slot, stamp_ns, stamp_ns, stamp_ns)
         self._objects[object_id] = item
         return item
 
-    def take_over(self, items: list[LiveObject], num_added: int, session: uuid.UUID) -> None:
+    def take_over(
+        self, items: list[LiveObject], num_added: int, session: UUID, *, same_run: bool
+    ) -> None:
         """Take the objects of another table into an empty one.
-
-        A uuid given from now on was given by neither table, also not after the other one was
-        looked at.
 
         Args:
             items: Its objects, in their order.
             num_added: As it was there; `session` likewise.
+            same_run: Whether uuids go on as they would have there; else a uuid given from now on
+                was given by neither table, also not after the other one was looked at.
         """
         self._objects = {item.object_id: item for item in items}
         self._num_added = max(self._num_added, num_added)
-        self._session = uuid.uuid5(self._session, str(session))
+        self._session = session if same_run else uuid5(self._session, str(session))
 
     def remove(self, object_id: str) -> LiveObject:
         """Remove a live object.
@@ -169,24 +193,6 @@ class ObjectTable:
         item = self.get(object_id)
         del self._objects[object_id]
         return item
-
-    def state(self) -> dict[str, Any]:
-        """Return the table as plain values, which `resume` takes."""
-        items = [dataclasses.asdict(item) for item in self]
-        for item in items:
-            item.update(uuid=str(item['uuid']), state=int(item['state']), flags=int(item['flags']))
-            item['evidence'] = None  # of the last frame alone
-        return {'num_added': self._num_added, 'objects': items}
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Become the table whose `state` this was; the capacity must be the same."""
-        self._num_added = state['num_added']
-        self._objects = {}
-        for values in state['objects']:
-            item = LiveObject(**values)
-            item.uuid, item.state = uuid.UUID(values['uuid']), ObjectState(values['state'])
-            item.flags = ObjectFlag(values['flags'])
-            self._objects[item.object_id] = item
 
 
 def slots_of(items: Sequence[LiveObject]) -> np.ndarray:

@@ -6,7 +6,6 @@ Shape legend: N objects, B = hypotheses of all of them, K kept hypotheses, h, w 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ import torch
 from robust_vos_ros.core.adapters.moga import Gates
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.evidence import Observation, observe
+from robust_vos_ros.core.errors import SnapshotError
 from robust_vos_ros.core.frames import Record
 from robust_vos_ros.core.memory.bank import Entries, MemoryShape, ObjectMemory
 from robust_vos_ros.core.memory.hypotheses import (
@@ -28,6 +28,7 @@ from robust_vos_ros.core.network.object_calibration import References
 from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.reid.association import Reidentifier, suppress_duplicates
+from robust_vos_ros.core.serialization import Tensors, below, expect, prefixed
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Candidates, EventType, Features, MemoryView
 
@@ -94,23 +95,42 @@ class Propagator:
             if item.visible:
                 self.reidentifier.start(item, embeddings[row], record.stamp_ns)
 
-    def state(self) -> dict[str, Any]:
-        """Return a copy of everything, which `resume` takes."""
+    def save(self, slot: int) -> Tensors:
+        """Return all that the next frames depend on of one object, by name."""
         return {
-            'memory': self.memory.state(),
-            'tree': self.tree.state(),
-            'gallery': self.reidentifier.gallery.state(),
-            'references': self.references.state(),
-            'logits': self.logits.cpu().clone(),
+            'masks': self.logits[slot, : len(self.tree.scores(slot))],
+            **self.tree.save(slot),
+            **self.memory.save(slot),
+            **prefixed('gallery', self.reidentifier.gallery.save(slot)),
+            **prefixed('references', self.references.save(slot)),
         }
 
-    def resume(self, state: dict[str, Any]) -> None:
-        """Go on where another one with the same model and settings was."""
-        self.memory.resume(state['memory'])
-        self.tree.resume(state['tree'])
-        self.reidentifier.gallery.resume(state['gallery'])
-        self.references.resume(state['references'])
-        self.logits.copy_(state['logits'])
+    def load(self, slot: int, saved: Tensors, num_frames: int) -> None:
+        """Go on with one object where another propagator was.
+
+        Args:
+            slot: Of the object, there and here.
+            saved: What `save` returned there.
+            num_frames: Processed there.
+
+        Raises:
+            SnapshotError: Something of it is missing or wrong, or there is more than that.
+        """
+        count = self.tree.load(slot, saved)
+        masks = expect(saved, 'masks', torch.float32, (count, *self.logits.shape[2:]))
+        self.logits[slot, :count] = masks.to(self.logits.device)
+        self.memory.load(slot, saved, num_frames)
+        self.reidentifier.gallery.load(slot, below('gallery', saved))
+        self.references.load(slot, below('references', saved))
+        unknown = saved.keys() - self.save(slot).keys()
+        if unknown:
+            raise SnapshotError(f'expected no other tensors, got {sorted(unknown)}')
+
+    def keep_best(self, items: Sequence[LiveObject]) -> None:
+        """Leave only the best hypothesis of some objects."""
+        for item in items:
+            self.memory.fork(item.slot, [0])
+        self.tree.collapse(slots_of(items))
 
     def forget(self, items: Sequence[LiveObject]) -> None:
         """Drop all that is remembered of some objects."""

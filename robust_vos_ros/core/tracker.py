@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
-from robust_vos_ros.core import serialization
 from robust_vos_ros.core.adapters.moga import Gates
+from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.confidence.evidence import warn_of_misfit, warn_of_size
 from robust_vos_ros.core.errors import SnapshotError
@@ -24,6 +22,7 @@ from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.reid.association import Reinitialization, Scene, associate
 from robust_vos_ros.core.reid.redetection import redetect
 from robust_vos_ros.core.results import make_result
+from robust_vos_ros.core.saved_tracks import read_tracks, save_tracks
 from robust_vos_ros.core.segmentation import Context, Segmenter, Segments
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import (
@@ -264,6 +263,8 @@ class VideoTracker:
         """Forget all objects and frames."""
         events = self.remove()
         self._forget_frames()
+        if self._zoom is not None:
+            self._zoom.clear()
         self._history.num_frames = 0
         return (*events, TrackEvent(EventType.RESET, '', uuid.UUID(int=0), 'tracker was reset'))
 
@@ -278,79 +279,63 @@ class VideoTracker:
         self._seen = None
         self._segmenter.forget()
 
-    def state(self) -> dict[str, Any]:
-        """Return what the next frames depend on, as plain values and copied tensors.
+    def save(self, notes: Mapping[str, str] | None = None) -> bytes:
+        """Return all tracks as bytes, for `restore`; nothing is changed.
 
-        Frames of the past are not in it: after `resume`, prompts go to frames from then on.
-        """
-        state = {
-            'num_frames': self._history.num_frames,
-            'restored_ns': self._restored_ns,
-            'objects': self._objects.state(),
-            'propagator': self._propagator.state(),
-        }
-        return state if self._zoom is None else {**state, 'zoom': self._zoom.state()}
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Go on where a tracker with the same model and settings was when it gave its `state`."""
-        self._forget_frames()
-        self._history.num_frames = state['num_frames']
-        self._restored_ns = state['restored_ns']
-        self._objects.resume(state['objects'])
-        self._propagator.resume(state['propagator'])
-        if self._zoom is not None:
-            self._zoom.resume(state['zoom'])
-
-    def snapshot(self, notes: Mapping[str, str] | None = None) -> bytes:
-        """Return all tracks as bytes: of each object what its best hypothesis remembers.
+        Frames of the past are not in it: prompts go to frames from then on.
 
         Args:
             notes: Texts by name to keep with them, for `serialization.read_notes`.
         """
-        items = list(self._objects)
-        whole = contextlib.nullcontext(items) if self._zoom is None else self._zoom.as_whole(items)
-        with whole as items:
-            return serialization.write(
-                items,
-                self._propagator,
-                num_frames=self._history.num_frames,
-                num_added=self._objects.num_added,
-                session=self._objects.session,
-                notes=notes,
-            )
+        return save_tracks(
+            self._objects,
+            self._propagator,
+            self._zoom,
+            num_frames=self._history.num_frames,
+            restored_ns=self._restored_ns,
+            notes=notes,
+        )
 
-    def restore(self, data: bytes) -> None:
-        """Go on with the tracks of a snapshot, under the same ids and uuids.
+    def restore(self, data: bytes, *, lost: bool = False) -> None:
+        """Go on with saved tracks, under the same ids and uuids.
 
-        Each object is LOST, without a mask, until it is seen again (`reacquire` settings).
+        With the same settings, the next results are bit for bit those of the tracker that saved.
 
         Args:
-            data: What `snapshot` returned, of a tracker with this model and these sizes.
+            data: What `save` returned, of a tracker with this model and these sizes.
+            lost: Whether time has passed that nobody tracked, as after a restart. Each object is
+                LOST then, without a mask, until it is seen again (`reacquire` settings), and only
+                its best hypothesis is kept.
 
         Raises:
-            SnapshotError: It is damaged or does not fit, or this tracker has objects; nothing
-                is changed.
+            SnapshotError: It is damaged, of another version or does not fit, or this tracker has
+                objects; nothing is changed.
         """
         if len(self._objects):
             raise SnapshotError(
                 f'expected a tracker without objects, got one with {len(self._objects)}; remove '
                 'them, or restore first'
             )
-        header, parts = serialization.read(data, self._propagator)
-        items = [
-            serialization.load(saved, tensors, self._propagator)
-            for saved, tensors in zip(header.objects, parts, strict=True)
-        ]
-        self._objects.take_over(items, header.num_added, header.session)
+        saved = read_tracks(data, self._propagator)
+        header = saved.header
+        items = saved.load(self._propagator)
+        zoom = self._zoom or Zoom(self._propagator, self.settings.zoom)
+        saved.load_zoom(zoom)
+        if lost or self._zoom is None:
+            with self.model.inference():
+                zoom.see_all(items)
+        self._objects.take_over(items, header.num_added, header.session, same_run=not lost)
         self._history.num_frames = max(self._history.num_frames, header.num_frames)
-        self._restored_ns = None
+        self._restored_ns = None if lost else header.restored_ns
         self._forget_frames()
+        if lost:
+            self._propagator.keep_best(items)
+            for item in items:
+                states.lose(item)
 
     def _forget_frames(self) -> None:
         self._history.clear()
         self._segmenter.forget()
-        if self._zoom is not None:
-            self._zoom.clear()
         self._seen = self.last_result = None
 
     def _look_at(

@@ -83,7 +83,7 @@ class StateFile:
         try:
             data = self._path.read_bytes()
             notes = read_notes(data)
-            tracker.restore(data)
+            tracker.restore(data, lost=True)
         except FileNotFoundError:
             self._logger.info(f'{self._path} does not exist yet: starting without objects')
         except SnapshotError as error:
@@ -138,7 +138,7 @@ class StateFile:
         self._saved_s = time.monotonic()
         classes = self._classes.dump()
         try:
-            writer.offer(tracker.snapshot({class_ids.NOTE: classes}))
+            writer.offer(tracker.save({class_ids.NOTE: classes}))
         except Exception as error:  # the frame or request itself went well
             text = f'cannot save the objects: {type(error).__name__}: {error}'
             self._logger.error(text, throttle_duration_sec=_THROTTLE_S)  # noqa: TRY400  ROS knows no exception()

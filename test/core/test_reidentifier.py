@@ -100,7 +100,7 @@ def test_how_alike_an_object_usually_is(reidentifier):
 
 
 @pytest.mark.parametrize('similarity', [1.0000002, -1.0000002])
-def test_a_rounded_cosine_stays_one_that_a_snapshot_takes(reidentifier, similarity):
+def test_a_rounded_cosine_stays_one_that_can_be_saved(reidentifier, similarity):
     item = prompted(reidentifier, evidence=Evidence(0.9, 5.0, similarity=similarity))
     reidentifier.learn([item], embedding(reidentifier, 1.0)[None], LATER_NS, 0.8)
     assert abs(item.mean_similarity) == 1.0

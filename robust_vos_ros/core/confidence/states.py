@@ -146,6 +146,16 @@ def start(
     item.prompted_ns = stamp_ns
 
 
+def lose(item: LiveObject) -> None:
+    """Let an object be LOST until it is seen again, as after time that nobody tracked."""
+    item.state, item.visible, item.flags = ObjectState.LOST, False, ObjectFlag.NONE
+    item.existence, item.confidence = item.seen_existence, 0.0
+    item.quality = item.gate_activity = float('nan')
+    item.path_switched = item.memory_updated = False
+    item.reacquire_evidence_s = None
+    item.updated_ns = item.redetection_ns = 0
+
+
 def sigmoid(logit: float) -> float:
     """Return 1 / (1 + e^-logit) without overflow."""
     return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, logit))))

@@ -13,6 +13,8 @@ import dataclasses
 import numpy as np
 import torch
 
+from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.serialization import Tensors, below, expect, prefixed
 from robust_vos_ros.core.types import MemoryView
 
 EMPTY = -1
@@ -103,21 +105,61 @@ class Bank:
         self.frames[slots, places] = frame_index
         self.scores[slots, places] = scores
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return a copy of everything, which `resume` takes."""
+    def save(self, slot: int) -> Tensors:
+        """Return what is remembered of one object: the entries in use, and where they are."""
+        lists = self.recent[slot]
+        fixed = np.flatnonzero(self.frames[slot, : self.num_fixed] != EMPTY)
+        columns = np.concatenate([fixed, np.unique(lists[lists != EMPTY])])
         return {
-            'values': self.values.cpu().clone(),
-            'frames': torch.from_numpy(self.frames.copy()),
-            'scores': torch.from_numpy(self.scores.copy()),
-            'recent': torch.from_numpy(self.recent.copy()),
+            'values': self.values[slot, columns],
+            'columns': torch.from_numpy(columns),
+            'frames': torch.from_numpy(self.frames[slot, columns]),
+            'scores': torch.from_numpy(self.scores[slot, columns]),
+            'recent': torch.from_numpy(lists.copy()),
         }
 
-    def resume(self, state: dict[str, torch.Tensor]) -> None:
-        """Become the bank whose `state` this was."""
-        self.values.copy_(state['values'])
-        self.frames[:] = state['frames'].numpy()
-        self.scores[:] = state['scores'].numpy()
-        self.recent[:] = state['recent'].numpy()
+    def load(self, slot: int, saved: Tensors, num_frames: int) -> None:
+        """Remember of one object what another bank did.
+
+        Args:
+            slot: Of the object.
+            saved: What `save` returned there.
+            num_frames: Processed there: the frames of entries are below.
+
+        Raises:
+            SnapshotError: No bank like this one can have saved it.
+        """
+        columns = expect(saved, 'columns', torch.int64, (-1,)).numpy()
+        count = len(columns)
+        values = expect(saved, 'values', self.values.dtype, (count, *self.values.shape[2:]))
+        frames = expect(saved, 'frames', torch.int64, (count,)).numpy()
+        scores = expect(saved, 'scores', torch.float32, (count,)).numpy()
+        lists = expect(saved, 'recent', torch.int64, self.recent.shape[1:]).numpy()
+        if not self._is_sound(columns, frames, lists, num_frames):
+            raise SnapshotError(
+                f'expected entries of {num_frames} frames with a prompted one first, got frames '
+                f'{frames.tolist()} in {columns.tolist()}, of which {lists.tolist()} are recent'
+            )
+        self.frames[slot, : self.num_fixed] = EMPTY
+        self.values[slot, columns] = values.to(self.values.device)
+        self.frames[slot, columns] = frames
+        self.scores[slot, columns] = scores
+        self.recent[slot] = lists
+
+    def _is_sound(
+        self, columns: np.ndarray, frames: np.ndarray, lists: np.ndarray, num_frames: int
+    ) -> bool:
+        """Whether what is remembered of an object could have been written by a tracker."""
+        rows = [row[row != EMPTY] for row in lists]
+        return (
+            len(columns) > 0
+            and bool((np.diff(columns) > 0).all())
+            and 0 <= columns[0] < self.num_prompted
+            and columns[-1] < self.frames.shape[1]
+            and bool(((frames >= 0) & (frames < num_frames)).all())
+            and all(len(np.unique(row)) == len(row) for row in rows)
+            and np.array_equal(np.unique(np.concatenate(rows)), columns[columns >= self.num_fixed])
+        )
 
     def pick(
         self,
@@ -379,18 +421,18 @@ class ObjectMemory:
             weights,
         )
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return a copy of all that is remembered, which `resume` takes."""
-        return {
-            f'{name}.{part}': value
-            for name, bank in zip(('spatial', 'pointers'), self.banks, strict=True)
-            for part, value in bank.state().items()
-        }
+    def save(self, slot: int) -> Tensors:
+        """Return what is remembered of one object, by name."""
+        spatial, pointers = (
+            prefixed('spatial', self._spatial.save(slot)),
+            self._pointers.save(slot),
+        )
+        return {**spatial, **prefixed('pointers', pointers)}
 
-    def resume(self, state: dict[str, torch.Tensor]) -> None:
-        """Remember what another memory of the same size did."""
-        for name, bank in zip(('spatial', 'pointers'), self.banks, strict=True):
-            bank.resume({part: state[f'{name}.{part}'] for part in bank.state()})
+    def load(self, slot: int, saved: Tensors, num_frames: int) -> None:
+        """Remember of one object what another memory did; as `Bank.load`."""
+        self._spatial.load(slot, below('spatial', saved), num_frames)
+        self._pointers.load(slot, below('pointers', saved), num_frames)
 
     def num_bytes(self) -> int:
         """Return the size of the preallocated entries in bytes."""

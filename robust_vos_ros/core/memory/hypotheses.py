@@ -27,7 +27,9 @@ from robust_vos_ros.core.confidence.evidence import (
     mask_agreement,
     observe,
 )
+from robust_vos_ros.core.errors import SnapshotError
 from robust_vos_ros.core.reid.appearance import Similarities
+from robust_vos_ros.core.serialization import Tensors, expect
 from robust_vos_ros.core.tracking_settings import TreeSettings
 from robust_vos_ros.core.types import Candidates
 
@@ -172,17 +174,25 @@ class MemoryTree:
         self._active[slot] = len(hypotheses)
         self._scores[slot, : len(hypotheses)] = [hypothesis.score for hypothesis in hypotheses]
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return a copy of everything, which `resume` takes."""
-        return {
-            'scores': torch.from_numpy(self._scores.copy()),
-            'active': torch.from_numpy(self._active.copy()),
-        }
+    def save(self, slot: int) -> Tensors:
+        """Return the scores of the hypotheses of an object, by name."""
+        return {'scores': torch.from_numpy(self.scores(slot).copy())}
 
-    def resume(self, state: dict[str, torch.Tensor]) -> None:
-        """Become the tree whose `state` this was."""
-        self._scores[:] = state['scores'].numpy()
-        self._active[:] = state['active'].numpy()
+    def load(self, slot: int, saved: Tensors) -> int:
+        """Give an object the hypotheses it had in another tree; returns their number.
+
+        Raises:
+            SnapshotError: No tree like this one can have saved them.
+        """
+        scores = expect(saved, 'scores', torch.float64, (-1,)).numpy()
+        count, most = len(scores), self._scores.shape[1]
+        if not 1 <= count <= most or scores[0] != 0.0 or scores.max() > 0.0:
+            raise SnapshotError(
+                f'expected scores of 1 to {most} hypotheses, the best one 0, got {scores.tolist()}'
+            )
+        self._active[slot] = count
+        self._scores[slot, :count] = scores
+        return count
 
     def collapse(self, slots: np.ndarray) -> None:
         """Leave one hypothesis to some objects, after a prompt or a correction."""

@@ -28,6 +28,7 @@ from robust_vos_ros.core.network.object_proxies import (
     make_proxies,
     max_over_group,
 )
+from robust_vos_ros.core.serialization import Tensors, expect
 from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.core.types import Features
 
@@ -317,18 +318,19 @@ class References:
         for values in self._kept.values():
             values[slots, _RECENT] = values[slots, _PROMPTED]
 
-    def tensors(self, slot: int) -> dict[str, torch.Tensor]:
-        """Return what is kept of one object, by name; views, not copies."""
-        return {f'references.{name}': values[slot] for name, values in self._kept.items()}
+    def save(self, slot: int) -> Tensors:
+        """Return what is kept of one object, by name."""
+        return {name: values[slot] for name, values in self._kept.items()}
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return a copy of everything, which `resume` takes."""
-        return {name: values.cpu().clone() for name, values in self._kept.items()}
+    def load(self, slot: int, saved: Tensors) -> None:
+        """Keep of one object what another one of the same model did.
 
-    def resume(self, state: dict[str, torch.Tensor]) -> None:
-        """Keep what another one of the same model and capacity did."""
+        Raises:
+            SnapshotError: The tensors are others.
+        """
         for name, values in self._kept.items():
-            values.copy_(state[name])
+            mine = values[slot]
+            mine.copy_(expect(saved, name, mine.dtype, tuple(mine.shape)))
 
     def _read(self, slots: np.ndarray, index: int) -> Proxies:
         return Proxies(*(values[slots, index] for values in self._kept.values()))

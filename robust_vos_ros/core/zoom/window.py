@@ -31,6 +31,14 @@ class Window:
     height: int
     image_hw: tuple[int, int]
 
+    def __post_init__(self) -> None:
+        height, width = self.image_hw
+        if not (
+            0 <= self.x0 < self.x0 + self.width <= width
+            and 0 <= self.y0 < self.y0 + self.height <= height
+        ):
+            raise ValueError(f'expected a window within the image, got {self}')
+
     @classmethod
     def whole(cls, image_hw: tuple[int, int]) -> Window:
         """Return the window that shows everything."""

@@ -1,0 +1,172 @@
+"""All tracks of a tracker as bytes, and back: what is in them, and whom they fit.
+
+One format for both uses: another tracker goes on bit for bit, or a node that was restarted looks
+for its objects. Bytes that are damaged, foreign or made for another model raise SnapshotError.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Iterable, Mapping
+
+from robust_vos_ros.core.errors import ConfigError, SnapshotError
+from robust_vos_ros.core.objects import Count, LiveObject, ObjectTable, TimeNs
+from robust_vos_ros.core.propagation import Propagator
+from robust_vos_ros.core.serialization import Tensors, below, pack, prefixed, unpack
+from robust_vos_ros.core.settings import Settings, parse_settings
+from robust_vos_ros.core.zoom.sources import SavedZoom
+from robust_vos_ros.core.zoom.zoom import Zoom
+
+_ZOOM = 'zoom'
+
+
+class Header(Settings):
+    """What the tensors mean.
+
+    Attributes:
+        made_with: What must be equal on both sides, by name.
+        num_frames: Processed so far; `num_added` likewise of objects.
+        session: Namespace of the objects' uuids.
+        restored_ns: Stamp from which time counts as unseen; None before the first frame.
+        zoom: None without zoom.
+    """
+
+    made_with: dict[str, str | int]
+    num_frames: Count
+    num_added: Count
+    session: uuid.UUID
+    restored_ns: TimeNs | None
+    objects: list[LiveObject]
+    zoom: SavedZoom | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SavedTracks:
+    """Saved tracks that fit a tracker; `load` brings them into it."""
+
+    header: Header
+    tensors: Tensors
+
+    def load(self, propagator: Propagator) -> list[LiveObject]:
+        """Bring what is remembered of the objects into free slots; returns the objects.
+
+        Raises:
+            SnapshotError: The tensors are not what they should be. Nobody sees a slot before
+                there is an object in it.
+        """
+        for number, item in enumerate(self.header.objects):
+            try:
+                mine = below(str(number), self.tensors)
+                propagator.load(item.slot, mine, self.header.num_frames)
+            except SnapshotError as error:
+                raise SnapshotError(f'{item.object_id!r}: {error}') from error
+        return list(self.header.objects)
+
+    def load_zoom(self, zoom: Zoom) -> None:
+        """Bring the window, and what memory was made of, into a zoom; clear it if there was none.
+
+        Raises:
+            SnapshotError: They are not what they should be.
+        """
+        if self.header.zoom is None:
+            zoom.clear()
+        else:
+            slots = {item.slot for item in self.header.objects}
+            zoom.load(self.header.zoom, below(_ZOOM, self.tensors), slots, self.header.num_frames)
+
+
+def save_tracks(
+    objects: ObjectTable,
+    propagator: Propagator,
+    zoom: Zoom | None,
+    *,
+    num_frames: int,
+    restored_ns: int | None,
+    notes: Mapping[str, str] | None,
+) -> bytes:
+    """Return all tracks as bytes.
+
+    Args:
+        objects: The live objects.
+        propagator: Holds their memory.
+        zoom: Holds the window.
+        num_frames: As in `Header`; `restored_ns` likewise.
+        notes: Texts by name that the owner of the tracker wants to find again.
+    """
+    tensors: Tensors = {}
+    for number, item in enumerate(objects):
+        tensors |= prefixed(str(number), propagator.save(item.slot))
+    saved_zoom = None
+    if zoom is not None:
+        saved_zoom, pictures = zoom.save()
+        tensors |= prefixed(_ZOOM, pictures)
+    header = Header(
+        made_with=_made_with(propagator),
+        num_frames=num_frames,
+        num_added=objects.num_added,
+        session=objects.session,
+        restored_ns=restored_ns,
+        objects=list(objects),
+        zoom=saved_zoom,
+    )
+    return pack(header.model_dump(mode='json'), tensors, notes)
+
+
+def read_tracks(data: bytes, propagator: Propagator) -> SavedTracks:
+    """Read saved tracks and check that they fit; nothing is changed.
+
+    Args:
+        data: What `save_tracks` returned, or anything else.
+        propagator: What they are to be loaded into.
+
+    Raises:
+        SnapshotError: They are damaged or do not fit; names both sides.
+    """
+    values, tensors = unpack(data)
+    try:
+        header = parse_settings(Header, values)
+    except ConfigError as error:
+        raise SnapshotError(
+            f'expected the header of saved tracks, got another: {error}'
+        ) from error
+    here = _made_with(propagator)
+    wrong = [
+        f'{name} {header.made_with.get(name)}, here {ours}'
+        for name, ours in here.items()
+        if header.made_with.get(name) != ours
+    ]
+    if wrong:
+        raise SnapshotError(
+            f'the tracks were saved with other settings: {"; ".join(wrong)}. Set them as they '
+            'were, or start without the tracks'
+        )
+    _check_objects(header.objects, propagator.memory.shape.capacity)
+    return SavedTracks(header, tensors)
+
+
+def _made_with(propagator: Propagator) -> dict[str, str | int]:
+    """Return what must be equal on both sides; `max_objects` may differ."""
+    model, shape = propagator.model, propagator.memory.shape
+    return {
+        'model': model.name,
+        'weights': model.weights_hash,
+        'projection of embeddings': propagator.reidentifier.embedder.name,
+        'max_prompted_entries': shape.num_prompted,
+        'memory.anchors': shape.num_anchors,
+        'tree.max_hypotheses': shape.num_paths,
+    }
+
+
+def _check_objects(items: Iterable[LiveObject], capacity: int) -> None:
+    items = list(items)
+    highest = max((item.slot for item in items), default=-1)
+    if highest >= capacity:
+        raise SnapshotError(
+            f'the tracks need room for {highest + 1} objects, here max_objects is {capacity}; '
+            'raise it, or start without them'
+        )
+    for name in ('object_id', 'uuid', 'slot'):
+        values = [getattr(item, name) for item in items]
+        if len(set(values)) != len(values):
+            raise SnapshotError(f'expected objects of different {name}, got {values}')
