@@ -12,10 +12,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from robust_vos_ros.core.confidence.evidence import much_smaller
-from robust_vos_ros.core.frames import Record
+from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.network.model import ABSENT_LOGIT
 from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.processed_frames import Record
 from robust_vos_ros.core.types import ObjectFlag, TrackedObject, TrackEvent, TrackResult
 from robust_vos_ros.core.zoom.window import Window, move
 

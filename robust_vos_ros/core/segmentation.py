@@ -12,9 +12,9 @@ import torch
 
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.evidence import observe, warn_of_misfit
-from robust_vos_ros.core.frames import Record, make_record
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import ObjectTable
+from robust_vos_ros.core.processed_frames import Record, make_record
 from robust_vos_ros.core.prompts import (
     check_prompt,
     hold_to_prompts,

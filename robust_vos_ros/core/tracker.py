@@ -13,9 +13,9 @@ from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.confidence.evidence import warn_of_misfit, warn_of_size
 from robust_vos_ros.core.errors import SnapshotError
-from robust_vos_ros.core.frames import FrameHistory, Record
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
+from robust_vos_ros.core.processed_frames import ProcessedFrames, Record
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
 from robust_vos_ros.core.reid.appearance import feature_map
@@ -62,7 +62,7 @@ class VideoTracker:
         self.last_result: TrackResult | None = None
         self._objects = ObjectTable(settings.max_objects, session or _DEFAULT_SESSION)
         self._propagator = Propagator(model, settings)
-        self._history = FrameHistory(
+        self._history = ProcessedFrames(
             settings.prompt_buffer_s, settings.prompt_buffer_mb * 1_000_000, model.image_size
         )
         self._segmenter = Segmenter(model)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from robust_vos_ros.core.confidence import states
-from robust_vos_ros.core.confidence.evidence import Observation, box_agreement, mask_agreement
+from robust_vos_ros.core.confidence.evidence import Observation
 from robust_vos_ros.core.memory import update_policy
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.tracking_settings import TrackerSettings
@@ -127,16 +127,3 @@ def test_what_lies_in_front_of_something_much_larger_and_it_lose_no_pixels():
     clean = update_policy.exclude_others(best, torch.tensor([0, 1, 2]), best)
     assert (clean[0] > 0).sum() == 5  # only the third one takes pixels from it
     assert torch.equal(clean[1:], best[1:])
-
-
-def test_agreement_of_boxes_and_masks():
-    chosen = torch.zeros(3, 8, 8, dtype=torch.bool)
-    other = chosen.clone()
-    chosen[0, 2:4, 2:4] = True
-    other[0, 2:4, 2:4] = True  # the same
-    chosen[1, 2:4, 2:4] = True
-    other[1, 2:4, 6:8] = True  # a second one further right: box of 2 x 6
-    other[2, 0:2, 0:2] = True  # nothing chosen
-    assert box_agreement(chosen, other).tolist() == pytest.approx([1.0, 4 / 12, 1.0])
-    assert mask_agreement(chosen, other).tolist() == pytest.approx([1.0, 0.0, 0.0])
-    assert mask_agreement(chosen[2], chosen[2]) == 1.0

@@ -21,13 +21,9 @@ import numpy as np
 import torch
 
 from robust_vos_ros.core.adapters.moga import Gates
-from robust_vos_ros.core.confidence.evidence import (
-    Observation,
-    box_agreement,
-    mask_agreement,
-    observe,
-)
+from robust_vos_ros.core.confidence.evidence import Observation, observe
 from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.masks import box_agreement, mask_iou
 from robust_vos_ros.core.reid.appearance import Similarities
 from robust_vos_ros.core.serialization import Tensors, expect
 from robust_vos_ros.core.tracking_settings import TreeSettings
@@ -309,7 +305,6 @@ def _merge(
     masks = candidates.take(at, picked).mask_logits[:, 0] > 0
     kept = [0]
     for index in range(1, len(hypotheses)):
-        agreement = mask_agreement(masks[kept], masks[index][None].expand(len(kept), -1, -1))
-        if float(agreement.max()) < _MERGE_IOU:
+        if float(mask_iou(masks[kept], masks[index]).max()) < _MERGE_IOU:
             kept.append(index)
     return [hypotheses[index] for index in kept]

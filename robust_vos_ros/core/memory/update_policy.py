@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import torch
 
-from robust_vos_ros.core.confidence.evidence import Observation, much_smaller
+from robust_vos_ros.core.confidence.evidence import Observation
 from robust_vos_ros.core.confidence.states import covers_image
-from robust_vos_ros.core.frames import Record
+from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.memory.bank import Entries, ObjectMemory
 from robust_vos_ros.core.memory.hypotheses import KeptHypotheses
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.objects import MEAN_RATE, LiveObject, slots_of
+from robust_vos_ros.core.processed_frames import Record
 from robust_vos_ros.core.tracking_settings import MemorySettings, TrackerSettings
 from robust_vos_ros.core.types import Features
 

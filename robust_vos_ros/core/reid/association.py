@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from robust_vos_ros.core.confidence.evidence import Observation, much_smaller, observe
+from robust_vos_ros.core.confidence.evidence import Observation, observe
+from robust_vos_ros.core.masks import mask_iou, much_smaller
 from robust_vos_ros.core.memory.hypotheses import KeptHypotheses
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, slots_of
@@ -191,10 +192,8 @@ def find_duplicates(
     lost = np.zeros(len(seen), bool)
     if len(seen) < 2 or duplicate_iou >= 1.0:
         return lost
-    overlap = (masks[:, None] & masks[None]).flatten(2).sum(dim=2)
-    area = overlap.diagonal()
-    union = (area[:, None] + area[None] - overlap).clamp(min=1)
-    same = (overlap / union).numpy(force=True) >= duplicate_iou
+    alike = mask_iou(masks[:, None], masks[None]).numpy(force=True) >= duplicate_iou
+    same = alike & masks.flatten(1).any(dim=1).numpy(force=True)  # an empty mask lies nowhere
     claims = [_claim(one) + _IN_VIEW * here for one, here in zip(seen, visible, strict=True)]
     order = np.argsort(-np.array(claims), kind='stable')
     for place, index in enumerate(order):

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from robust_vos_ros.core.confidence.evidence import much_smaller
-from robust_vos_ros.core.frames import Record
+from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.processed_frames import Record
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.reid.appearance import AppearanceEmbedder, Gallery, feature_map

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from robust_vos_ros.core.errors import SnapshotError
-from robust_vos_ros.core.frames import Record
 from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.processed_frames import Record
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.serialization import Tensors
 from robust_vos_ros.core.tracking_settings import ZoomSettings

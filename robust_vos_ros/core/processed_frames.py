@@ -1,4 +1,9 @@
-"""The frames a prompt may still refer to, small enough to keep: at the model's resolution."""
+"""The frames through which a prompt on a past frame is tracked forward, as the network saw them.
+
+They are decoded and of the size of the network's input, so that seconds of them fit. The frame
+that a prompt points at comes from outside, in full size and perhaps never tracked: the node keeps
+what it received for that.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +47,7 @@ def make_record(frame: Frame, image_size: int, frame_index: int) -> Record:
     )
 
 
-class FrameHistory:
+class ProcessedFrames:
     """Processed frames of the last seconds in order of time; always the newest one.
 
     Args:
