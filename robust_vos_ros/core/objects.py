@@ -39,51 +39,131 @@ Share = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
 ShareOrNan = Annotated[float, _nan_or(0.0, 1.0)]
 
 
+_SAVED = pydantic.ConfigDict(extra='forbid', ser_json_inf_nan='constants')
+
+
+@dataclasses.dataclass(slots=True)
+class TrackState:
+    """What is believed of an object in the newest frame.
+
+    Attributes:
+        visible: Whether its mask is shown.
+        confirmed: Whether it was TRACKED before.
+        confidence: P(IoU > 0.5) of the mask; 0 without one.
+        existence: P(the mask is on the object); halves while unseen.
+        seen_existence: The same when it was last seen.
+        mask_quality: Predicted IoU of the mask.
+        gate_activity: Share of open gates of the adapter.
+        coverage: Share of the image of the mask when it was last seen.
+        changed: Whether the mask is something else than what was pointed at.
+        path_switched: Whether the mask comes from another hypothesis than the one before.
+        prompted_ns: When a user last pointed at it.
+        updated_ns: Newest frame it was brought to.
+        evidence: What the confidence was made of; not saved.
+    """
+
+    __pydantic_config__ = _SAVED
+
+    prompted_ns: TimeNs
+    last_seen_ns: TimeNs
+    state: ObjectState = ObjectState.INITIALIZING
+    visible: bool = True
+    confirmed: bool = False
+    confidence: Share = 0.0
+    existence: Share = 1.0
+    seen_existence: Share = 1.0
+    mask_quality: ShareOrNan = math.nan
+    gate_activity: ShareOrNan = math.nan
+    coverage: Share = 0.0
+    flags: ObjectFlag = ObjectFlag.NONE
+    changed: bool = False
+    path_switched: bool = False
+    frames_since_seen: Count = 0
+    updated_ns: TimeNs = 0
+    evidence: Annotated[Evidence | None, pydantic.Field(exclude=True)] = None
+
+
+@dataclasses.dataclass(slots=True)
+class SizeReference:
+    """How large the mask of an object is expected to be.
+
+    Attributes:
+        prompted_coverage: Share of the image of the prompted mask.
+        prompt_misfit: How far the prompted mask went beyond its box and clicks.
+        coverage: Share of the image: of the prompted mask, slowly following.
+        spread: Radius of gyration in sides of the image, likewise.
+    """
+
+    __pydantic_config__ = _SAVED
+
+    prompted_coverage: Share = 0.0
+    prompt_misfit: Share = 0.0
+    coverage: Share = 0.0
+    spread: Share = 0.0
+
+
+@dataclasses.dataclass(slots=True)
+class MemoryState:
+    """What decides whether a frame enters the memory of an object.
+
+    Attributes:
+        updated: Whether the newest frame did.
+        remembered_ns: Newest frame that did.
+        anchored_ns: Newest anchor.
+        jumped_ns: Newest jump of the area.
+        mean_confidence: Running mean over the frames in which it was seen.
+        mean_coverage: Running mean over the frames that entered memory.
+    """
+
+    __pydantic_config__ = _SAVED
+
+    updated: bool = True
+    remembered_ns: TimeNs = 0
+    anchored_ns: TimeNs = 0
+    jumped_ns: TimeNs = 0
+    mean_confidence: Share = 1.0
+    mean_coverage: Share = 0.0
+
+
+@dataclasses.dataclass(slots=True)
+class ReidState:
+    """What re-identification knows of an object besides its gallery.
+
+    Attributes:
+        evidence_s: How long an unseen object has looked like itself, less the time in which it
+            has not; None = not yet.
+        searched_ns: When the whole image was searched for it.
+        reacquired_ns: When it was seen again after it was OCCLUDED or LOST.
+        verified_ns: When a user last pointed at it.
+        learned_ns: Newest frame that its gallery was learned from.
+        mean_similarity: Running mean of the similarity of learned frames; NaN before the first.
+    """
+
+    __pydantic_config__ = _SAVED
+
+    evidence_s: Annotated[float, pydantic.Field(ge=0.0, le=1e9)] | None = None
+    searched_ns: TimeNs = 0
+    reacquired_ns: TimeNs | None = None
+    verified_ns: TimeNs | None = None
+    learned_ns: TimeNs = 0
+    mean_similarity: Annotated[float, _nan_or(-1.0, 1.0)] = math.nan
+
+
 @dataclasses.dataclass(slots=True)
 class LiveObject:
-    """What is known of one object besides its memory; changes with every frame."""
+    """Who an object is, and what is known of it besides what the network remembers."""
 
-    __pydantic_config__ = pydantic.ConfigDict(extra='forbid', ser_json_inf_nan='constants')
+    __pydantic_config__ = _SAVED
 
     object_id: Annotated[str, pydantic.Field(min_length=1, max_length=MAX_NAME)]
     uuid: UUID
     class_id: Annotated[str, pydantic.Field(max_length=MAX_NAME)]
     slot: Count
     added_ns: TimeNs
-    prompted_ns: TimeNs
-    last_seen_ns: TimeNs
-    prompted_coverage: Share = 0.0
-    remembered_ns: TimeNs = 0  # newest frame that entered memory
-    jumped_ns: TimeNs = 0  # newest jump of the area
-    anchored_ns: TimeNs = 0  # newest anchor
-    updated_ns: TimeNs = 0  # newest frame it was brought to
-    # How long an unseen object has looked like itself, less the time in which it has not.
-    reacquire_evidence_s: Annotated[float, pydantic.Field(ge=0.0, le=1e9)] | None = None
-    redetection_ns: TimeNs = 0  # when the whole image was searched for it
-    shown_ns: TimeNs | None = None  # when a user last pointed at it
-    learned_ns: TimeNs = 0  # newest frame its gallery was learned from
-    returned_ns: TimeNs | None = None  # when it was seen again after it was OCCLUDED or LOST
-    mean_similarity: Annotated[float, _nan_or(-1.0, 1.0)] = math.nan  # of what was learned
-    state: ObjectState = ObjectState.INITIALIZING
-    visible: bool = True
-    confirmed: bool = False
-    existence: Share = 1.0
-    seen_existence: Share = 1.0  # when it was last seen
-    evidence: Annotated[Evidence | None, pydantic.Field(exclude=True)] = None  # of the last frame
-    mean_confidence: Share = 1.0
-    mean_coverage: Share = 0.0
-    reference_coverage: Share = 0.0  # of the prompt, slowly following
-    reference_spread: Share = 0.0  # likewise
-    prompt_misfit: Share = 0.0  # how far the prompted mask went beyond its box and clicks
-    path_switched: bool = False
-    quality: ShareOrNan = math.nan
-    gate_activity: ShareOrNan = math.nan
-    confidence: Share = 0.0
-    coverage: Share = 0.0
-    flags: ObjectFlag = ObjectFlag.NONE
-    frames_since_seen: Count = 0
-    memory_updated: bool = True
-    changed: bool = False  # the mask is something else than what was pointed at
+    track: TrackState
+    reference: SizeReference = dataclasses.field(default_factory=SizeReference)
+    memory: MemoryState = dataclasses.field(default_factory=MemoryState)
+    reid: ReidState = dataclasses.field(default_factory=ReidState)
 
     @property
     def label(self) -> int:
@@ -165,7 +245,8 @@ class ObjectTable:
         self._num_added += 1
         # Derived, not random, so that the same input gives the same bits.
         identity = uuid5(self._session, f'{self._num_added}/{object_id}')
-        item = LiveObject(object_id, identity, class_id, slot, stamp_ns, stamp_ns, stamp_ns)
+        track = TrackState(prompted_ns=stamp_ns, last_seen_ns=stamp_ns)
+        item = LiveObject(object_id, identity, class_id, slot, stamp_ns, track)
         self._objects[object_id] = item
         return item
 

@@ -92,7 +92,7 @@ class Propagator:
         embeddings = self.reidentifier.embedder.embed_masks(planes, kept.mask_logits[:, 0])
         for row, (item, seen) in enumerate(zip(items, observe(kept), strict=True)):
             states.start(item, seen, record.stamp_ns, self.model.calibration)
-            if item.visible:
+            if item.track.visible:
                 self.reidentifier.start(item, embeddings[row], record.stamp_ns)
 
     def save(self, slot: int) -> Tensors:
@@ -191,14 +191,14 @@ class Propagator:
         planes = feature_map(features, record.image)
         gates, candidates = self._predict(items, owners, paths, features, view)
         self.last_gates = gates
-        unseen = [item.state in UNSEEN_STATES for item in items]
+        unseen = [item.track.state in UNSEEN_STATES for item in items]
         alive = prune(self.tree, slots, owners, candidates, settings.tree, unseen=unseen)
         embeddings = self.reidentifier.embedder.embed_masks(planes, alive.kept.mask_logits[:, 0])
         compared = self.reidentifier.compare_embeddings(
             slots[alive.owners], embeddings, alive.kept.mask_logits[:, 0], items
         )
         seen = observe_hypotheses(alive, candidates, gates, compared)
-        in_view = [item.visible for item in items]
+        in_view = [item.track.visible for item in items]
         seen = suppress_duplicates(self.model, alive, seen, settings.duplicate_iou, in_view)
         self._branch(items, alive)
         best = alive.kept.mask_logits[torch.from_numpy(alive.paths == 0), 0]
@@ -244,7 +244,7 @@ class Propagator:
         device = self.logits.device
         slots = slots_of(items)[owners]
         at = torch.from_numpy(slots), torch.from_numpy(paths)
-        changed = torch.tensor([item.changed for item in items])[torch.from_numpy(owners)]
+        changed = torch.tensor([item.track.changed for item in items])[torch.from_numpy(owners)]
         changed = changed[:, None, None].to(device)
         previous = torch.where(changed, ABSENT_LOGIT, self.logits[at]).unsqueeze(1)
         shares = torch.from_numpy(1.0 / np.bincount(owners)[owners]).float().to(device)
@@ -258,7 +258,9 @@ class Propagator:
 
     def _see(self, items: Sequence[LiveObject], features: Features, logits: torch.Tensor) -> None:
         """Make this frame the reference of the objects that are visible in it."""
-        shown = [row for row, item in enumerate(items) if item.visible and not item.changed]
+        shown = [
+            row for row, item in enumerate(items) if item.track.visible and not item.track.changed
+        ]
         if shown:
             proxies = self.model.proxies(features, logits[shown].unsqueeze(1))
             self.references.see(slots_of([items[row] for row in shown]), proxies)
@@ -268,7 +270,7 @@ class Propagator:
         hidden = [
             item.slot
             for item in items
-            if not item.visible and len(self.tree.scores(item.slot)) == 1
+            if not item.track.visible and len(self.tree.scores(item.slot)) == 1
         ]
         if hidden:
             self.logits[torch.tensor(hidden), 0] = ABSENT_LOGIT
@@ -277,7 +279,7 @@ class Propagator:
         """Give each kept hypothesis the memory of its parent, and store its mask."""
         for item, hypotheses in zip(items, alive.per_object, strict=True):
             parents = [hypothesis.parent for hypothesis in hypotheses]
-            item.path_switched = parents[0] != 0
+            item.track.path_switched = parents[0] != 0
             if parents != [0] or len(self.tree.scores(item.slot)) > 1:
                 self.memory.fork(item.slot, parents)
             self.tree.keep(item.slot, hypotheses)

@@ -88,9 +88,9 @@ class VideoTracker:
         masks = self._propagator.raw_masks
         to_whole = self._zoom.to_whole if self._zoom is not None else _as_it_is
         return {
-            item.object_id: (item.evidence, to_whole(masks[item.slot]))
+            item.object_id: (item.track.evidence, to_whole(masks[item.slot]))
             for item in self._objects
-            if item.evidence and item.slot in masks
+            if item.track.evidence and item.slot in masks
         }
 
     def step(self, frame: Frame) -> TrackResult:
@@ -216,7 +216,7 @@ class VideoTracker:
         record, newer = self._history.locate(frame)
         checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
         pairs = [(self._objects.get(prompt.object_id), prompt) for prompt in checked]
-        pairs = [(item, prompt) for item, prompt in pairs if item.state in UNSEEN_STATES]
+        pairs = [(item, prompt) for item, prompt in pairs if item.track.state in UNSEEN_STATES]
         events: list[TrackEvent] = []
         with self.model.inference():
             if self._zoom is not None:
@@ -230,7 +230,9 @@ class VideoTracker:
                     feature_map(self._segmenter.encode(record), record.image), list(self._objects)
                 ),
                 self.settings,
-                shown=self._propagator.masks([item for item in self._objects if item.visible]),
+                shown=self._propagator.masks(
+                    [item for item in self._objects if item.track.visible]
+                ),
                 min_similarity=self.settings.reacquire.min_similarity,
             )
             items = [candidate.item for candidate in accepted]
@@ -382,7 +384,7 @@ class VideoTracker:
         memory = self._propagator.memory
         view = memory.view(slots, slots * 0, record.frame_index, modulation=modulation)
         previous = None
-        if record is self._newest() and item.visible:
+        if record is self._newest() and item.track.visible:
             previous = self._propagator.masks([item]).unsqueeze(1)
         gates = self.model.gates(features, view)
         return Context(self.model.attend(features, view, gates), previous)
@@ -405,9 +407,9 @@ class VideoTracker:
 
     def _remove_long_lost(self, item: LiveObject, stamp_ns: int) -> list[TrackEvent]:
         limit_s = self.settings.remove_lost_after_s
-        since_ns = max(item.last_seen_ns, self._restored_ns or item.last_seen_ns)
+        since_ns = max(item.track.last_seen_ns, self._restored_ns or item.track.last_seen_ns)
         unseen_s = (stamp_ns - since_ns) / 1e9 - self.settings.lost_after_s
-        if item.state != ObjectState.LOST or not limit_s or unseen_s < limit_s:
+        if item.track.state != ObjectState.LOST or not limit_s or unseen_s < limit_s:
             return []
         self._objects.remove(item.object_id)
         return [_event(EventType.REMOVED, item, f'lost for {unseen_s:.1f} s')]
@@ -440,4 +442,4 @@ def _event(kind: EventType, item: LiveObject, detail: str) -> TrackEvent:
 
 
 def _detail(item: LiveObject) -> str:
-    return f'{item.state.name.lower()} at confidence {item.confidence:.2f}'
+    return f'{item.track.state.name.lower()} at confidence {item.track.confidence:.2f}'

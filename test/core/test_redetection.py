@@ -74,9 +74,9 @@ def test_nothing_changes_where_there_is_nothing_to_find(lost, change, why):
 def test_a_search_waits_for_its_turn(lost):
     tracker, _ = lost
     item = next(iter(tracker._objects))
-    item.redetection_ns = tracker._history.newest().stamp_ns - 50_000_000
+    item.reid.searched_ns = tracker._history.newest().stamp_ns - 50_000_000
     assert not embedding(tracker)[0].any()
-    item.redetection_ns -= 60_000_000
+    item.reid.searched_ns -= 60_000_000
     assert embedding(tracker)[0].any()
 
 
@@ -103,7 +103,9 @@ def test_objects_out_of_sight_take_turns(model, make_scene):
     for index in range(1, 16):
         empty = np.full((*scene.size_hw, 3), 128, np.uint8)
         tracker.step(Frame(empty, index * 100_000_000))
-        now = [item.object_id for item in tracker._objects if item.redetection_ns == index * 10**8]
+        now = [
+            item.object_id for item in tracker._objects if item.reid.searched_ns == index * 10**8
+        ]
         turns.append(''.join(now))
     assert all(len(now) <= 1 for now in turns)
     assert ''.join(turns)[-6:] in {'012012', '120120', '201201'}
@@ -120,5 +122,7 @@ def test_a_small_object_is_searched_for_also_on_a_large_one_in_view(lost):
         scene = Scene(planes, [item])
         reidentifier = tracker._propagator.reidentifier
         assert propose_boxes(reidentifier, [item], scene, shown, 0.7)[0] is not None
-        item.mean_coverage = 0.5  # nothing much larger is in view: there it can only be that one
+        item.memory.mean_coverage = (
+            0.5  # nothing much larger is in view: there it can only be that one
+        )
         assert propose_boxes(reidentifier, [item], scene, shown, 0.7)[0] is None

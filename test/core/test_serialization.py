@@ -196,7 +196,17 @@ def test_what_looks_different_is_not_taken_for_the_object(fresh, scene, followed
 
 
 def say(name, value):
-    return lambda header, tensors: header['objects'][0].update({name: value})
+    """Change a field of the first object, or of a part of it: `part.name`."""
+
+    def change(header, tensors):
+        *parts, last = name.split('.')
+        place = header['objects'][0]
+        for part in parts:
+            place = place[part]
+        assert last in place
+        place[last] = value
+
+    return change
 
 
 NAN = float('nan')
@@ -222,9 +232,9 @@ ZOOM = {'window': None, 'newest': None, 'pictures': [], 'shown': [], 'last': []}
         say('object_id', 'x' * 10_000),
         say('uuid', 'me'),
         say('added_ns', 10**30),
-        say('seen_existence', NAN),
-        say('coverage', 1.5),
-        say('mean_similarity', 2.0),
+        say('track.seen_existence', NAN),
+        say('track.coverage', 1.5),
+        say('reid.mean_similarity', 2.0),
         put('0.gallery.counts', torch.tensor([200, 1])),  # more than there are samples
         put('0.gallery.counts', torch.tensor([8, -1])),
         put('0.masks', torch.zeros(1, 1)),

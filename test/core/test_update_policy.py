@@ -9,7 +9,7 @@ import torch
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.evidence import Observation
 from robust_vos_ros.core.memory import update_policy
-from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.objects import LiveObject, TrackState
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 
 SEEN = Observation(6.0, 0.9, 0.1)
@@ -19,7 +19,7 @@ STEP_NS = 50_000_000
 
 def judge(*observations, settings=SETTINGS):
     """Feed observations 50 ms apart to a prompted object; returns it and what was admitted."""
-    item = LiveObject('it', uuid.UUID(int=1), '', 0, 0, 0, 0)
+    item = LiveObject('it', uuid.UUID(int=1), '', 0, 0, TrackState(0, 0))
     states.start(item, SEEN, 0)
     admitted = []
     for index, seen in enumerate(observations, start=1):
@@ -78,7 +78,7 @@ def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence(monk
 )
 def test_what_enters_one_pathway_among_several(seen, jumped, enters):
     item, _ = judge(SEEN)
-    item.jumped_ns = 2 * STEP_NS if jumped else -(10**12)
+    item.memory.jumped_ns = 2 * STEP_NS if jumped else -(10**12)
     assert update_policy.may_update_hypothesis(item, seen, 3 * STEP_NS, SETTINGS) is enters
 
 
@@ -101,7 +101,7 @@ def test_anchors_are_good_masks_beside_a_look_alike(change, anchor):
     seen = dataclasses.replace(SEEN, agreement=0.5)
     seen = dataclasses.replace(seen, **change)
     assert update_policy.is_anchor(item, seen, 10 * STEP_NS, SETTINGS.memory) is anchor
-    item.anchored_ns = 9 * STEP_NS  # just now
+    item.memory.anchored_ns = 9 * STEP_NS  # just now
     assert not update_policy.is_anchor(item, seen, 10 * STEP_NS, SETTINGS.memory)
 
 

@@ -102,8 +102,8 @@ _LEAST_SPREAD = math.sqrt(_LEAST_COVERAGE / (2.0 * math.pi))  # of a disc of tha
 
 def start_reference(item: LiveObject, seen: Observation) -> None:
     """Take the size of a prompted mask as what is expected."""
-    item.reference_coverage, item.reference_spread = seen.coverage, seen.spread
-    item.changed = False
+    item.reference.coverage, item.reference.spread = seen.coverage, seen.spread
+    item.track.changed = False
 
 
 def warn_of_misfit(item: LiveObject, misfit: float, settings: GuardSettings) -> list[str]:
@@ -114,10 +114,10 @@ def warn_of_misfit(item: LiveObject, misfit: float, settings: GuardSettings) -> 
         misfit: From `core.prompts.hold_to_prompts`.
         settings: How much is too much.
     """
-    item.prompt_misfit = misfit
+    item.reference.prompt_misfit = misfit
     if not is_misfit(item, settings):
         return []
-    item.flags |= ObjectFlag.PROMPT_MISFIT
+    item.track.flags |= ObjectFlag.PROMPT_MISFIT
     text = (
         f'{item.object_id!r}: the mask does not fit its prompt: {misfit:.0%} of it was outside of '
         'the box, or of the clicks are contradicted; look at it, and refine it with clicks'
@@ -127,7 +127,7 @@ def warn_of_misfit(item: LiveObject, misfit: float, settings: GuardSettings) -> 
 
 def warn_of_size(item: LiveObject) -> list[str]:
     """Return a sentence where what was prompted is too small to be followed well."""
-    share = item.prompted_coverage
+    share = item.reference.prompted_coverage
     if not 0.0 < share < SMALL_PROMPT:
         return []
     text = (
@@ -140,7 +140,7 @@ def warn_of_size(item: LiveObject) -> list[str]:
 
 def is_misfit(item: LiveObject, settings: GuardSettings) -> bool:
     """Whether the mask of the newest prompt does not fit its box and clicks."""
-    return settings.enabled and item.prompt_misfit > _MAX_MISFIT
+    return settings.enabled and item.reference.prompt_misfit > _MAX_MISFIT
 
 
 def has_changed(item: LiveObject, seen: Observation, settings: GuardSettings) -> bool:
@@ -156,17 +156,19 @@ def has_changed(item: LiveObject, seen: Observation, settings: GuardSettings) ->
     if seen.verified < settings.min_similarity:  # false where nothing is known
         return True
     if seen.verified >= settings.confirm_similarity:
-        return seen.coverage > _MOST_GROWTH * max(item.prompted_coverage, _LEAST_COVERAGE)
-    area = seen.coverage / max(item.reference_coverage, _LEAST_COVERAGE)
-    spread = seen.spread / max(item.reference_spread, _LEAST_SPREAD)
+        return seen.coverage > _MOST_GROWTH * max(
+            item.reference.prompted_coverage, _LEAST_COVERAGE
+        )
+    area = seen.coverage / max(item.reference.coverage, _LEAST_COVERAGE)
+    spread = seen.spread / max(item.reference.spread, _LEAST_SPREAD)
     return area > settings.max_growth or spread > _MAX_EXTENT
 
 
 def follow_reference(item: LiveObject, seen: Observation, passed_s: float) -> None:
     """Let the expected size follow that of a mask that is believed."""
     share = 1.0 - math.exp(-passed_s / _FOLLOW_S)
-    item.reference_coverage = _blend(item.reference_coverage, seen.coverage, share)
-    item.reference_spread = _blend(item.reference_spread, seen.spread, share)
+    item.reference.coverage = _blend(item.reference.coverage, seen.coverage, share)
+    item.reference.spread = _blend(item.reference.spread, seen.spread, share)
 
 
 def _blend(reference: float, value: float, share: float) -> float:

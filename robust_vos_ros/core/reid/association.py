@@ -58,7 +58,7 @@ class Reidentifier:
     def start(self, item: LiveObject, embedding: torch.Tensor, stamp_ns: int) -> None:
         """Add what a user has pointed at as a verified exemplar."""
         self.gallery.learn(item.slot, embedding, verified=True)
-        item.learned_ns = item.shown_ns = stamp_ns
+        item.reid.learned_ns = item.reid.verified_ns = stamp_ns
 
     def learn(
         self,
@@ -79,12 +79,13 @@ class Reidentifier:
         for item, embedding in zip(items, embeddings, strict=True):
             if not _shows_surely(item, stamp_ns):
                 continue
-            shown = item.shown_ns is not None and stamp_ns - item.shown_ns <= _SHOWN_S * 1e9
+            verified_ns = item.reid.verified_ns
+            shown = verified_ns is not None and stamp_ns - verified_ns <= _SHOWN_S * 1e9
             if not shown and self.gallery.compare_verified(item.slot, embedding) < min_similarity:
                 continue
             _update_mean_similarity(item)
             self.gallery.learn(item.slot, embedding, verified=shown)
-            item.learned_ns = stamp_ns
+            item.reid.learned_ns = stamp_ns
 
     def compare(
         self, items: Sequence[LiveObject], mask_logits: torch.Tensor, scene: Scene
@@ -102,7 +103,7 @@ class Reidentifier:
     ) -> Similarities:
         """Compare (N, E) embeddings of (N, h, w) masks with the objects of N slots."""
         areas = (mask_logits > 0).float().mean(dim=(1, 2))
-        mean = torch.tensor([item.mean_coverage for item in live], device=areas.device)
+        mean = torch.tensor([item.memory.mean_coverage for item in live], device=areas.device)
         could_be = ~(much_smaller(areas, mean) | much_smaller(mean, areas).T)
         own, rivals = torch.from_numpy(slots), torch.from_numpy(slots_of(live))
         return self.gallery.compare(own, embeddings, rivals, could_be)
@@ -110,26 +111,27 @@ class Reidentifier:
 
 def _shows_surely(item: LiveObject, stamp_ns: int) -> bool:
     """Whether a frame surely shows an object, and some time after the last such frame."""
-    back = item.returned_ns is None or (stamp_ns - item.returned_ns) / 1e9 >= _LEARN_AFTER_S
+    track, reid = item.track, item.reid
+    back_ns = reid.reacquired_ns
     return (
-        back
-        and not item.changed
-        and item.state == ObjectState.TRACKED
-        and item.memory_updated
-        and item.confidence >= _LEARN_MIN_CONFIDENCE
-        and abs(stamp_ns - item.learned_ns) / 1e9 >= _LEARN_EVERY_S
+        (back_ns is None or (stamp_ns - back_ns) / 1e9 >= _LEARN_AFTER_S)
+        and not track.changed
+        and track.state == ObjectState.TRACKED
+        and item.memory.updated
+        and track.confidence >= _LEARN_MIN_CONFIDENCE
+        and abs(stamp_ns - reid.learned_ns) / 1e9 >= _LEARN_EVERY_S
     )
 
 
 def _update_mean_similarity(item: LiveObject) -> None:
     """Move the running mean of the similarity of an object by the newest frame."""
-    similarity = item.evidence.similarity if item.evidence else math.nan
+    similarity = item.track.evidence.similarity if item.track.evidence else math.nan
     if math.isnan(similarity):
         return
-    known = not math.isnan(item.mean_similarity)
-    mean = item.mean_similarity if known else similarity
+    known = not math.isnan(item.reid.mean_similarity)
+    mean = item.reid.mean_similarity if known else similarity
     mean += _MEAN_RATE * (similarity - mean)
-    item.mean_similarity = max(-1.0, min(1.0, mean))  # a cosine is rounded
+    item.reid.mean_similarity = max(-1.0, min(1.0, mean))  # a cosine is rounded
 
 
 _IN_VIEW = 0.2  # added to the similarity of an object that was visible in the frame before
@@ -272,7 +274,7 @@ def associate(
             zip(owners, observe(group.kept, similarities=similarities), strict=True)
         ):
             kept, similarity = group.kept.rows(torch.tensor([place])), seen.similarity
-            limit = max(settings.max_coverage, item.prompted_coverage)
+            limit = max(settings.max_coverage, item.reference.prompted_coverage)
             if not 0.0 < seen.coverage <= limit:
                 rejected.append(f'{item.object_id!r}: a mask of {seen.coverage:.0%} of the image')
             elif settings.reacquire.verify and similarity < min_similarity:

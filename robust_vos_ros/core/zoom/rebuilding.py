@@ -63,9 +63,12 @@ def rebuild(
 def resize_object(item: LiveObject, old: Window, new: Window) -> None:
     """Bring the sizes that are expected of an object to another window."""
     side = old.share / new.share
-    for name in ('coverage', 'prompted_coverage', 'mean_coverage', 'reference_coverage'):
-        setattr(item, name, min(1.0, getattr(item, name) * side**2))
-    item.reference_spread = min(1.0, item.reference_spread * side)
+    track, reference, memory = item.track, item.reference, item.memory
+    track.coverage = min(1.0, track.coverage * side**2)
+    memory.mean_coverage = min(1.0, memory.mean_coverage * side**2)
+    reference.prompted_coverage = min(1.0, reference.prompted_coverage * side**2)
+    reference.coverage = min(1.0, reference.coverage * side**2)
+    reference.spread = min(1.0, reference.spread * side)
 
 
 def _rebuild_prompted(

@@ -110,10 +110,10 @@ class Zoom:
         if self.window is None or self.window.image_hw != record.size_hw:
             self.see_all(items)
             self.window = Window.whole(record.size_hw)
-        if all(item.visible for item in items) and not any(item.changed for item in items):
-            self._aim([self.box(item) for item in items], items, settings)
-        elif not all(item.visible for item in items):
+        if not all(item.track.visible for item in items):
             self.see_all(items)
+        elif not any(item.track.changed for item in items):
+            self._aim([self.box(item) for item in items], items, settings)
         self._newest = take_picture(frame, record.frame_index, self._most)
         return self._through_window(record, frame.rgb)
 
@@ -138,7 +138,7 @@ class Zoom:
             for prompt in prompts
         )
         boxes = [extent(prompt) for prompt in prompts]
-        if sized and all(item.visible and not item.changed for item in items):
+        if sized and all(item.track.visible and not item.track.changed for item in items):
             self._aim([*boxes, *(self.box(item) for item in items)], items, settings)
         else:
             self.see_all(items)
@@ -181,7 +181,7 @@ class Zoom:
     def note_tracked(self, items: Sequence[LiveObject]) -> None:
         """Keep the newest frame for the objects that remember it."""
         for item in items:
-            if item.memory_updated and item.visible:
+            if item.memory.updated and item.track.visible:
                 self._sources.last[item.slot] = self._view(item)
 
     def forget(self, items: Sequence[LiveObject]) -> None:
@@ -250,7 +250,7 @@ class Zoom:
         if old != window and items:
             views = dict(self._sources.last)
             for item in items:
-                if item.visible and not item.changed and self._newest is not None:
+                if item.track.visible and not item.track.changed and self._newest is not None:
                     views[item.slot] = self._view(item)
             rebuild(items, self._propagator, self._sources, views, old=old, new=window)
         self.window = window
