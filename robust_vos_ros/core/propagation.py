@@ -14,16 +14,17 @@ from robust_vos_ros.core.adapters.moga import Gates
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.evidence import Observation, observe
 from robust_vos_ros.core.errors import SnapshotError
-from robust_vos_ros.core.memory.bank import Entries, MemoryShape, ObjectMemory
+from robust_vos_ros.core.memory.bank import MemoryShape
 from robust_vos_ros.core.memory.hypotheses import (
     KeptHypotheses,
     MemoryTree,
     observe_hypotheses,
     prune,
 )
+from robust_vos_ros.core.memory.object_memory import Entries, ObjectMemory
+from robust_vos_ros.core.memory.references import References
 from robust_vos_ros.core.memory.update_policy import update_memory
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
-from robust_vos_ros.core.network.object_calibration import References
 from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.processed_frames import Record
 from robust_vos_ros.core.reid.appearance import feature_map
@@ -46,10 +47,10 @@ class Propagator:
         self.last_gates: Gates | None = None
         # What the network saw in the newest frame, before it was believed or not, by slot.
         self.raw_masks: dict[int, torch.Tensor] = {}
-        capacity, paths = settings.max_objects, settings.tree.max_hypotheses
+        capacity, num_hypotheses = settings.max_objects, settings.tree.max_hypotheses
         shape = MemoryShape(
             capacity=capacity,
-            num_paths=paths,
+            num_hypotheses=num_hypotheses,
             num_prompted=settings.max_prompted_entries,
             num_anchors=settings.memory.anchors,
             num_recent=model.num_recent,
@@ -58,13 +59,13 @@ class Propagator:
             pointer_dim=model.hidden_dim,
         )
         self.memory = ObjectMemory(shape, model.device)
-        self.tree = MemoryTree(capacity, paths)
+        self.tree = MemoryTree(capacity, num_hypotheses)
         self.reidentifier = Reidentifier(model, capacity)
         self.references = References(
             capacity, model.object_calibration, model.grid_size, model.device
         )
         mask = (model.mask_size, model.mask_size)
-        self.logits = torch.zeros(capacity, paths, *mask, device=model.device)
+        self.logits = torch.zeros(capacity, num_hypotheses, *mask, device=model.device)
 
     def start(
         self,
@@ -184,12 +185,12 @@ class Propagator:
     ) -> list[tuple[LiveObject, EventType]]:
         """Track some objects into one frame; returns what happened to them."""
         slots = slots_of(items)
-        owners, paths = self.tree.rows(slots)
+        owners, ranks = self.tree.rows(slots)
         view = self.memory.view(
-            slots[owners], paths, record.frame_index, modulation=settings.memory.modulation
+            slots[owners], ranks, record.frame_index, modulation=settings.memory.modulation
         )
         planes = feature_map(features, record.image)
-        gates, candidates = self._predict(items, owners, paths, features, view)
+        gates, candidates = self._predict(items, owners, ranks, features, view)
         self.last_gates = gates
         unseen = [item.track.state in UNSEEN_STATES for item in items]
         alive = prune(self.tree, slots, owners, candidates, settings.tree, unseen=unseen)
@@ -201,7 +202,7 @@ class Propagator:
         in_view = [item.track.visible for item in items]
         seen = suppress_duplicates(self.model, alive, seen, settings.duplicate_iou, in_view)
         self._branch(items, alive)
-        best = alive.kept.mask_logits[torch.from_numpy(alive.paths == 0), 0]
+        best = alive.kept.mask_logits[torch.from_numpy(alive.ranks == 0), 0]
         self.raw_masks = dict(zip(slots.tolist(), best, strict=True))
         events = []
         for item, observation in zip(items, _firsts(alive.owners, seen), strict=True):
@@ -218,7 +219,7 @@ class Propagator:
         )  # fmt: skip
         self.reidentifier.learn(
             items,
-            embeddings[torch.from_numpy(alive.paths == 0)],
+            embeddings[torch.from_numpy(alive.ranks == 0)],
             record.stamp_ns,
             settings.reacquire.learn_similarity,
         )
@@ -228,7 +229,7 @@ class Propagator:
         self,
         items: Sequence[LiveObject],
         owners: np.ndarray,
-        paths: np.ndarray,
+        ranks: np.ndarray,
         features: Features,
         view: MemoryView | None,
     ) -> tuple[Gates | None, Candidates]:
@@ -237,20 +238,20 @@ class Propagator:
         Args:
             items: The objects.
             owners: (B,) index of the object of each hypothesis.
-            paths: (B,) which of its hypotheses it is.
+            ranks: (B,) which of its hypotheses it is, 0 = the best.
             features: Of the frame.
             view: What the hypotheses remember.
         """
         device = self.logits.device
         slots = slots_of(items)[owners]
-        at = torch.from_numpy(slots), torch.from_numpy(paths)
+        at = torch.from_numpy(slots), torch.from_numpy(ranks)
         changed = torch.tensor([item.track.changed for item in items])[torch.from_numpy(owners)]
         changed = changed[:, None, None].to(device)
         previous = torch.where(changed, ABSENT_LOGIT, self.logits[at]).unsqueeze(1)
         shares = torch.from_numpy(1.0 / np.bincount(owners)[owners]).float().to(device)
         gates = self.model.gates(features, view, shares=shares)
         pix = self.model.attend(features, view, gates)
-        is_best = torch.from_numpy(paths == 0).to(device) if paths.any() else None
+        is_best = torch.from_numpy(ranks == 0).to(device) if ranks.any() else None
         references = self.references.of(slots)
         dense = self.model.calibrate(features, pix, references, previous, is_best=is_best)
         guide = previous if self.model.previous_mask else None
@@ -284,7 +285,7 @@ class Propagator:
                 self.memory.fork(item.slot, parents)
             self.tree.keep(item.slot, hypotheses)
         slots = torch.from_numpy(slots_of(items)[alive.owners])
-        self.logits[slots, torch.from_numpy(alive.paths)] = alive.kept.mask_logits[:, 0]
+        self.logits[slots, torch.from_numpy(alive.ranks)] = alive.kept.mask_logits[:, 0]
 
 
 def _firsts(owners: np.ndarray, values: list[Observation]) -> list[Observation]:

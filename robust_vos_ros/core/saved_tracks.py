@@ -154,7 +154,7 @@ def _made_with(propagator: Propagator) -> dict[str, str | int]:
         'projection of embeddings': propagator.reidentifier.embedder.name,
         'max_prompted_entries': shape.num_prompted,
         'memory.anchors': shape.num_anchors,
-        'tree.max_hypotheses': shape.num_paths,
+        'tree.max_hypotheses': shape.num_hypotheses,
     }
 
 

@@ -76,7 +76,7 @@ def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence(monk
         (Observation(6.0, 0.9, 0.1), True, False),  # the area jumped a moment ago
     ],
 )
-def test_what_enters_one_pathway_among_several(seen, jumped, enters):
+def test_what_enters_one_hypothesis_among_several(seen, jumped, enters):
     item, _ = judge(SEEN)
     item.memory.jumped_ns = 2 * STEP_NS if jumped else -(10**12)
     assert update_policy.may_update_hypothesis(item, seen, 3 * STEP_NS, SETTINGS) is enters

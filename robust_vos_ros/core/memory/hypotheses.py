@@ -147,11 +147,11 @@ class MemoryTree:
 
     Args:
         capacity: Number of slots.
-        num_paths: Most hypotheses per slot.
+        num_hypotheses: Most hypotheses per slot.
     """
 
-    def __init__(self, capacity: int, num_paths: int) -> None:
-        self._scores = np.zeros((capacity, num_paths))
+    def __init__(self, capacity: int, num_hypotheses: int) -> None:
+        self._scores = np.zeros((capacity, num_hypotheses))
         self._active = np.ones(capacity, np.int64)
 
     def rows(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -205,14 +205,14 @@ class KeptHypotheses:
 
     Attributes:
         owners: (K,) index of the object of each.
-        paths: (K,) hypothesis it becomes.
+        ranks: (K,) which hypothesis of its object it becomes, 0 = the best.
         rows: (K,) row of the batch it came from.
         kept: Their masks (M = 1).
         per_object: The hypotheses of each object.
     """
 
     owners: np.ndarray
-    paths: np.ndarray
+    ranks: np.ndarray
     rows: np.ndarray
     kept: Candidates
     per_object: list[list[Hypothesis]]
@@ -259,7 +259,7 @@ def prune(
     count = [len(chosen) for chosen in hypotheses]
     return KeptHypotheses(
         owners=np.repeat(np.arange(len(slots)), count),
-        paths=np.concatenate([np.arange(n) for n in count]),
+        ranks=np.concatenate([np.arange(n) for n in count]),
         rows=np.array(rows),
         kept=candidates.take(torch.tensor(np.array(rows)), torch.from_numpy(picked)),
         per_object=hypotheses,

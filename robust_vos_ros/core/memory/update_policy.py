@@ -9,8 +9,8 @@ import torch
 from robust_vos_ros.core.confidence.evidence import Observation
 from robust_vos_ros.core.confidence.states import covers_image
 from robust_vos_ros.core.masks import much_smaller
-from robust_vos_ros.core.memory.bank import Entries, ObjectMemory
 from robust_vos_ros.core.memory.hypotheses import KeptHypotheses
+from robust_vos_ros.core.memory.object_memory import Entries, ObjectMemory
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.objects import MEAN_RATE, LiveObject, slots_of
 from robust_vos_ros.core.processed_frames import Record
@@ -151,7 +151,7 @@ def update_memory(
         model, items, alive, admitted, features=features, exclusive=settings.memory.exclusive
     )
     at = slots_of(items)[alive.owners[admitted]]
-    memory.write_recent(at, alive.paths[admitted], record.frame_index, entries)
+    memory.write_recent(at, alive.ranks[admitted], record.frame_index, entries)
     if anchored:
         memory.write_anchors(at[anchored], record.frame_index, entries.rows(anchored))
 
@@ -167,17 +167,17 @@ def _admit(
     rule = settings.memory
     admitted: list[int] = []
     anchored: list[int] = []  # places in `admitted`
-    for row, (owner, path) in enumerate(zip(alive.owners, alive.paths, strict=True)):
+    for row, (owner, rank) in enumerate(zip(alive.owners, alive.ranks, strict=True)):
         item = items[owner]
         if len(alive.per_object[owner]) > 1:
             enters = may_update_hypothesis(item, seen[row], stamp_ns, settings)
         else:
             enters = may_update(item, seen[row], stamp_ns, rule)
-        if path == 0:
+        if rank == 0:
             item.memory.updated = enters
         if not enters:
             continue
-        if path == 0 and item.track.visible:
+        if rank == 0 and item.track.visible:
             if is_anchor(item, seen[row], stamp_ns, rule):
                 anchored.append(len(admitted))
                 item.memory.anchored_ns = stamp_ns
@@ -200,7 +200,7 @@ def _remember(
     kept = alive.kept.rows(torch.tensor(admitted))
     logits = kept.mask_logits
     if exclusive and len(items) > 1:
-        best = alive.kept.mask_logits[torch.from_numpy(alive.paths == 0), 0]
+        best = alive.kept.mask_logits[torch.from_numpy(alive.ranks == 0), 0]
         shown = torch.tensor([item.track.visible for item in items], device=best.device)
         best = torch.where(shown[:, None, None], best, ABSENT_LOGIT)
         owner_of = torch.from_numpy(alive.owners[admitted]).to(best.device)

@@ -156,7 +156,7 @@ def suppress_duplicates(
     Returns:
         What is observed of each after that.
     """
-    first = np.flatnonzero(alive.paths == 0)
+    first = np.flatnonzero(alive.ranks == 0)
     masks = alive.kept.mask_logits[torch.from_numpy(first), 0] > 0
     lost = find_duplicates(masks, [seen[row] for row in first], duplicate_iou, visible)
     if not lost.any():
@@ -266,6 +266,32 @@ def associate(
     Returns:
         The accepted candidates, and why the others are not.
     """
+    good, rejected = _judge(items, segments, reidentifier, scene, settings, min_similarity)
+    # A candidate of unknown similarity ranks as if it just passed.
+    unknown = min_similarity
+    good.sort(key=lambda c: -(unknown if math.isnan(c.similarity) else c.similarity))
+    accepted: list[Candidate] = []
+    for candidate in good:
+        mask = candidate.segment.kept.mask_logits[:, 0]
+        if any(candidate.item is other.item for other in accepted):
+            rejected.append(f'{candidate.item.object_id!r}: another candidate is more similar')
+        elif _shared(mask[0], shown) > _MAX_SHARED:
+            rejected.append(f'{candidate.item.object_id!r}: this is another object')
+        else:
+            accepted.append(candidate)
+            shown = torch.cat([shown, mask])
+    return accepted, rejected
+
+
+def _judge(
+    items: list[LiveObject],
+    segments: list[Segments],
+    reidentifier: Reidentifier,
+    scene: Scene,
+    settings: TrackerSettings,
+    min_similarity: float,
+) -> tuple[list[Candidate], list[str]]:
+    """Judge each candidate by itself; arguments and results as of `associate`."""
     good, rejected = [], []
     for group in segments:
         owners = [items[row] for row in group.rows]
@@ -283,20 +309,7 @@ def associate(
                 spatial, misfit = group.spatial[place : place + 1], [group.misfit[place]]
                 segment = Segments([group.rows[place]], kept, spatial, misfit)
                 good.append(Candidate(item, segment, similarity))
-    # A candidate of unknown similarity ranks as if it just passed.
-    unknown = min_similarity
-    good.sort(key=lambda c: -(unknown if math.isnan(c.similarity) else c.similarity))
-    accepted: list[Candidate] = []
-    for candidate in good:
-        mask = candidate.segment.kept.mask_logits[:, 0]
-        if any(candidate.item is other.item for other in accepted):
-            rejected.append(f'{candidate.item.object_id!r}: another candidate is more similar')
-        elif _shared(mask[0], shown) > _MAX_SHARED:
-            rejected.append(f'{candidate.item.object_id!r}: this is another object')
-        else:
-            accepted.append(candidate)
-            shown = torch.cat([shown, mask])
-    return accepted, rejected
+    return good, rejected
 
 
 def _shared(mask: torch.Tensor, taken: torch.Tensor) -> float:
