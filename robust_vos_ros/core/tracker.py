@@ -13,9 +13,10 @@ from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.confidence.evidence import warn_of_misfit, warn_of_size
 from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.frames import Frames
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
-from robust_vos_ros.core.processed_frames import ProcessedFrames, Record
+from robust_vos_ros.core.processed_frames import Record
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
 from robust_vos_ros.core.reid.appearance import feature_map
@@ -62,12 +63,8 @@ class VideoTracker:
         self.last_result: TrackResult | None = None
         self._objects = ObjectTable(settings.max_objects, session or _DEFAULT_SESSION)
         self._propagator = Propagator(model, settings)
-        self._history = ProcessedFrames(
-            settings.prompt_buffer_s, settings.prompt_buffer_mb * 1_000_000, model.image_size
-        )
+        self._frames = Frames(self._propagator, settings)
         self._segmenter = Segmenter(model)
-        self._zoom = Zoom(self._propagator, settings.zoom) if settings.zoom.enabled else None
-        self._seen: Record | None = None  # the newest frame, as the network saw it
         self._restored_ns: int | None = None  # first frame, or first one after `restore`
 
     @property
@@ -86,9 +83,8 @@ class VideoTracker:
         With it comes the (h, w) logits of the mask it is about, also of one that is not believed.
         """
         masks = self._propagator.raw_masks
-        to_whole = self._zoom.to_whole if self._zoom is not None else _as_it_is
         return {
-            item.object_id: (item.track.evidence, to_whole(masks[item.slot]))
+            item.object_id: (item.track.evidence, self._frames.to_whole(masks[item.slot]))
             for item in self._objects
             if item.track.evidence and item.slot in masks
         }
@@ -96,25 +92,18 @@ class VideoTracker:
     def step(self, frame: Frame) -> TrackResult:
         """Track all objects into the next frame."""
         start_ns = time.perf_counter_ns()
-        record = self._history.append(frame)
+        items = list(self._objects)
         if self._restored_ns is None:  # time without a tracker does not count as unseen
-            self._restored_ns = record.stamp_ns
+            self._restored_ns = frame.stamp_ns
         events: list[TrackEvent] = []
         with self.model.inference():
-            if self._zoom is not None:
-                items = list(self._objects)
-                record = self._zoom.look(frame, record, items, self.settings.zoom)
-            self._seen = record
-            if len(self._objects):
-                events += self._track(list(self._objects), record)
+            record = self._frames.take(frame, items, self.settings.zoom)
+            if items:
+                events += self._track(items, record)
                 if self.settings.reacquire.redetect and record.window.is_whole:
-                    redetect(
-                        list(self._objects), self._segmenter, self._propagator, record,
-                        self.settings,
-                    )  # fmt: skip
-        if self._zoom is not None:
-            self._zoom.note_tracked(list(self._objects))
-        for item in list(self._objects):
+                    redetect(items, self._segmenter, self._propagator, record, self.settings)
+        self._frames.note_tracked(items)
+        for item in items:
             events += self._remove_long_lost(item, record.stamp_ns)
         return self._finish(events, start_ns)
 
@@ -142,13 +131,13 @@ class VideoTracker:
             PromptError: A prompt cannot be used.
         """
         start_ns = time.perf_counter_ns()
-        record, newer = self._history.locate(frame)
+        record, newer = self._frames.history.locate(frame)
         ids = [prompt.object_id for prompt in prompts]
         self._objects.check_room(ids, replace_existing=replace_existing)
         checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
         with self.model.inference():
             others = [item for item in self._objects if item.object_id not in ids]
-            record = self._look_at(checked, record, newer, others)
+            record = self._frames.look_at(checked, record, newer, others, self.settings.zoom)
             # Segment before anything changes: a failure in the network must leave no trace.
             segments = self._segmenter.segment(checked, record)
             replaced = [item.object_id for item in self._objects if item.object_id in ids]
@@ -158,13 +147,12 @@ class VideoTracker:
                 for prompt in checked
             ]
             self._propagator.forget(items)
-            if self._zoom is not None:
-                self._zoom.forget(items)
+            self._frames.forget(items)
             warnings = []
             for segment in segments:
                 rows = segment.rows
                 warnings += self._start([items[row] for row in rows], segment, record)
-                self._note_prompted(items, checked, segment, record, frame)
+                self._frames.note_prompted(items, checked, segment, record, frame)
             events += [_event(EventType.ADDED, item, 'added by a prompt') for item in items]
             for later in newer if items else ():
                 events += self._track(items, later)
@@ -181,14 +169,15 @@ class VideoTracker:
         """
         start_ns = time.perf_counter_ns()
         item = self._objects.get(prompt.object_id)
-        record, newer = self._history.locate(frame)
+        record, newer = self._frames.history.locate(frame)
         checked = check_prompt(prompt, record.size_hw)
         with self.model.inference():
-            record = self._look_at([checked], record, newer, list(self._objects))
+            items = list(self._objects)
+            record = self._frames.look_at([checked], record, newer, items, self.settings.zoom)
             (segment,) = self._segmenter.segment([checked], record, self._context(item, record))
             self._propagator.forget_recent([item])
             warnings = self._start([item], segment, record)
-            self._note_prompted([item], [checked], segment, record, frame)
+            self._frames.note_prompted([item], [checked], segment, record, frame)
             item.class_id = prompt.class_id or item.class_id
             events = [event for later in newer for event in self._track([item], later)]
         return self._finish(events, start_ns, warnings)
@@ -213,15 +202,13 @@ class VideoTracker:
             NoFrameError, StampTooOldError, StampInFutureError, PromptError: As in `add`.
         """
         start_ns = time.perf_counter_ns()
-        record, newer = self._history.locate(frame)
+        record, newer = self._frames.history.locate(frame)
         checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
         pairs = [(self._objects.get(prompt.object_id), prompt) for prompt in checked]
         pairs = [(item, prompt) for item, prompt in pairs if item.track.state in UNSEEN_STATES]
         events: list[TrackEvent] = []
         with self.model.inference():
-            if self._zoom is not None:
-                self._zoom.see_all(list(self._objects))
-                self._seen = self._history.newest()
+            self._frames.see_all(list(self._objects))
             accepted, rejected = associate(
                 [item for item, _ in pairs],
                 self._segmenter.segment([prompt for _, prompt in pairs], record),
@@ -257,28 +244,26 @@ class VideoTracker:
         for object_id in ids:
             self._objects.get(object_id)
         items = [self._objects.remove(object_id) for object_id in ids]
-        if len(self._history) and items:
+        if len(self._frames.history) and items:
             self._finish([], time.perf_counter_ns())
         return tuple(_event(EventType.REMOVED, item, 'removed by request') for item in items)
 
     def reset(self) -> tuple[TrackEvent, ...]:
         """Forget all objects and frames."""
         events = self.remove()
-        self._forget_frames()
-        if self._zoom is not None:
-            self._zoom.clear()
-        self._history.num_frames = 0
+        self._frames.reset()
+        self._segmenter.forget()
+        self.last_result = None
         return (*events, TrackEvent(EventType.RESET, '', uuid.UUID(int=0), 'tracker was reset'))
 
     def reset_memory(self) -> None:
         """Keep objects and their prompted frames; forget recent memory and all frames."""
-        if self._zoom is not None:
-            with self.model.inference():
-                self._zoom.see_all(list(self._objects))
-        self._propagator.forget_recent(list(self._objects))
+        items = list(self._objects)
+        with self.model.inference():
+            self._frames.see_all(items)
+        self._propagator.forget_recent(items)
         reset_mask_priors(self._propagator.logits)
-        self._history.clear()
-        self._seen = None
+        self._frames.clear()
         self._segmenter.forget()
 
     def save(self, notes: Mapping[str, str] | None = None) -> bytes:
@@ -292,8 +277,8 @@ class VideoTracker:
         return save_tracks(
             self._objects,
             self._propagator,
-            self._zoom,
-            num_frames=self._history.num_frames,
+            self._frames.zoom,
+            num_frames=self._frames.history.num_frames,
             restored_ns=self._restored_ns,
             notes=notes,
         )
@@ -321,60 +306,22 @@ class VideoTracker:
         saved = read_tracks(data, self._propagator)
         header = saved.header
         items = saved.load(self._propagator)
-        zoom = self._zoom or Zoom(self._propagator, self.settings.zoom)
+        zoom = self._frames.zoom or Zoom(self._propagator, self.settings.zoom)
         saved.load_zoom(zoom)
-        if lost or self._zoom is None:
+        if lost or self._frames.zoom is None:
             with self.model.inference():
                 zoom.see_all(items)
         self._objects.take_over(items, header.num_added, header.session, same_run=not lost)
-        self._history.num_frames = max(self._history.num_frames, header.num_frames)
+        history = self._frames.history
+        history.num_frames = max(history.num_frames, header.num_frames)
         self._restored_ns = None if lost else header.restored_ns
-        self._forget_frames()
+        self._frames.clear()
+        self._segmenter.forget()
+        self.last_result = None
         if lost:
             self._propagator.keep_best(items)
             for item in items:
                 states.lose(item)
-
-    def _forget_frames(self) -> None:
-        self._history.clear()
-        self._segmenter.forget()
-        self._seen = self.last_result = None
-
-    def _look_at(
-        self, prompts: list[Prompt], record: Record, newer: list[Record], items: list[LiveObject]
-    ) -> Record:
-        """Return the frame of prompts as the network is to see it.
-
-        Args:
-            prompts: Checked.
-            record: Their frame, seen as a whole.
-            newer: The frames after it, which are kept as a whole.
-            items: The objects that stay.
-        """
-        if self._zoom is None:
-            return record
-        if newer or record.size_hw != self._history.newest().size_hw:
-            self._zoom.see_all(items)
-            self._seen = self._history.newest()
-            return record
-        self._seen = self._zoom.aim(prompts, record, items, self.settings.zoom)
-        return self._seen
-
-    def _note_prompted(
-        self,
-        items: list[LiveObject],
-        prompts: list[Prompt],
-        segment: Segments,
-        record: Record,
-        frame: Frame | None,
-    ) -> None:
-        """Keep what was just pointed at, so that it can be remembered through another window."""
-        if self._zoom is not None:
-            rows = segment.rows
-            self._zoom.note_prompted(
-                [items[row] for row in rows], segment.kept.mask_logits[:, 0],
-                [prompts[row] for row in rows], record, frame,
-            )  # fmt: skip
 
     def _context(self, item: LiveObject, record: Record) -> Context:
         """Return what a live object is corrected by: its memory, and its mask while it is seen."""
@@ -384,7 +331,7 @@ class VideoTracker:
         memory = self._propagator.memory
         view = memory.view(slots, slots * 0, record.frame_index, modulation=modulation)
         previous = None
-        if record is self._newest() and item.track.visible:
+        if record is self._frames.newest() and item.track.visible:
             previous = self._propagator.masks([item]).unsqueeze(1)
         gates = self.model.gates(features, view)
         return Context(self.model.attend(features, view, gates), previous)
@@ -414,10 +361,6 @@ class VideoTracker:
         self._objects.remove(item.object_id)
         return [_event(EventType.REMOVED, item, f'lost for {unseen_s:.1f} s')]
 
-    def _newest(self) -> Record:
-        """Return the newest frame as the network saw it."""
-        return self._history.newest() if self._seen is None else self._seen
-
     def _finish(
         self, events: list[TrackEvent], start_ns: int, warnings: Sequence[str] = ()
     ) -> TrackResult:
@@ -425,16 +368,12 @@ class VideoTracker:
         self.last_result = make_result(
             items,
             self._propagator.masks(items),
-            self._newest(),
+            self._frames.newest(),
             events,
             start_ns=start_ns,
             warnings=warnings,
         )
         return self.last_result
-
-
-def _as_it_is(logits: torch.Tensor) -> torch.Tensor:
-    return logits
 
 
 def _event(kind: EventType, item: LiveObject, detail: str) -> TrackEvent:

@@ -37,7 +37,7 @@ def embedding(tracker, settings=SEARCHING):
     """Search the newest frame; returns the mask the next frame starts from, and memory."""
     live, propagator = list(tracker._objects), tracker._propagator
     with tracker.model.inference():
-        redetect(live, tracker._segmenter, propagator, tracker._history.newest(), settings)
+        redetect(live, tracker._segmenter, propagator, tracker._frames.history.newest(), settings)
     recent = propagator.memory.banks[0].recent[live[0].slot, 0]
     return propagator.logits[live[0].slot, 0] > 0, recent[recent >= 0]
 
@@ -74,7 +74,7 @@ def test_nothing_changes_where_there_is_nothing_to_find(lost, change, why):
 def test_a_search_waits_for_its_turn(lost):
     tracker, _ = lost
     item = next(iter(tracker._objects))
-    item.reid.searched_ns = tracker._history.newest().stamp_ns - 50_000_000
+    item.reid.searched_ns = tracker._frames.history.newest().stamp_ns - 50_000_000
     assert not embedding(tracker)[0].any()
     item.reid.searched_ns -= 60_000_000
     assert embedding(tracker)[0].any()
@@ -117,7 +117,8 @@ def test_a_small_object_is_searched_for_also_on_a_large_one_in_view(lost):
     shown = torch.full((1, tracker.model.mask_size, tracker.model.mask_size), 5.0)
     with tracker.model.inference():
         planes = feature_map(
-            tracker._segmenter.encode(tracker._history.newest()), tracker._history.newest().image
+            tracker._segmenter.encode(tracker._frames.history.newest()),
+            tracker._frames.history.newest().image,
         )
         scene = Scene(planes, [item])
         reidentifier = tracker._propagator.reidentifier

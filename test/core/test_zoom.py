@@ -66,7 +66,7 @@ def begin(model, discs, settings=ON, **kind):
 
 
 def window(tracker):
-    return tracker._zoom.window
+    return tracker._frames.zoom.window
 
 
 def follow(tracker, discs, first, last):
@@ -235,7 +235,7 @@ def test_removed_objects_leave_nothing_behind(model, discs):
     assert tracker.step(discs.frame(4)).objects == ()
     assert window(tracker).is_whole
     tracker.add([Prompt('other', mask=discs.mask(4))])
-    assert set(tracker._zoom._sources.shown[0]) == {4}
+    assert set(tracker._frames.zoom._sources.shown[0]) == {4}
     tracker.reset()
     assert window(tracker) is None
 

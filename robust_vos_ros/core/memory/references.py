@@ -1,4 +1,4 @@
-"""The two frames that object calibration compares an object with: the prompted and the last one."""
+"""What object calibration compares an object with: its newest prompted and its last frame."""
 
 from __future__ import annotations
 

@@ -266,7 +266,9 @@ def associate(
     Returns:
         The accepted candidates, and why the others are not.
     """
-    good, rejected = _judge(items, segments, reidentifier, scene, settings, min_similarity)
+    good, rejected = _judge(
+        items, segments, reidentifier, scene, settings, min_similarity=min_similarity
+    )
     # A candidate of unknown similarity ranks as if it just passed.
     unknown = min_similarity
     good.sort(key=lambda c: -(unknown if math.isnan(c.similarity) else c.similarity))
@@ -289,6 +291,7 @@ def _judge(
     reidentifier: Reidentifier,
     scene: Scene,
     settings: TrackerSettings,
+    *,
     min_similarity: float,
 ) -> tuple[list[Candidate], list[str]]:
     """Judge each candidate by itself; arguments and results as of `associate`."""
