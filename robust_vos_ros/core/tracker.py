@@ -150,8 +150,7 @@ class VideoTracker:
             self._frames.forget(items)
             warnings = []
             for segment in segments:
-                rows = segment.rows
-                warnings += self._start([items[row] for row in rows], segment, record)
+                warnings += self._start([items[row] for row in segment.rows], segment, record)
                 self._frames.note_prompted(items, checked, segment, record, frame)
             events += [_event(EventType.ADDED, item, 'added by a prompt') for item in items]
             for later in newer if items else ():
@@ -208,27 +207,22 @@ class VideoTracker:
         pairs = [(item, prompt) for item, prompt in pairs if item.track.state in UNSEEN_STATES]
         events: list[TrackEvent] = []
         with self.model.inference():
-            self._frames.see_all(list(self._objects))
+            live = list(self._objects)
+            self._frames.see_all(live)
+            features = self._segmenter.encode(record)
             accepted, rejected = associate(
                 [item for item, _ in pairs],
                 self._segmenter.segment([prompt for _, prompt in pairs], record),
                 self._propagator.reidentifier,
-                Scene(
-                    feature_map(self._segmenter.encode(record), record.image), list(self._objects)
-                ),
+                Scene(feature_map(features, record.image), live),
                 self.settings,
-                shown=self._propagator.masks(
-                    [item for item in self._objects if item.track.visible]
-                ),
+                shown=self._propagator.masks([item for item in live if item.track.visible]),
                 min_similarity=self.settings.reacquire.min_similarity,
             )
             items = [candidate.item for candidate in accepted]
-            for candidate in accepted:
-                segment = candidate.segment
-                self._propagator.seed(
-                    candidate.item, self._segmenter.encode(record), segment.kept, segment.spatial,
-                    record.frame_index,
-                )  # fmt: skip
+            for item, segment in ((candidate.item, candidate.segment) for candidate in accepted):
+                kept, spatial = segment.kept, segment.spatial
+                self._propagator.seed(item, features, kept, spatial, record.frame_index)
             for later in newer if items else ():
                 events += self._track(items, later)
         result = self._finish(events, start_ns)

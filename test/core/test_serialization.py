@@ -45,7 +45,9 @@ def fresh(model):
     return VideoTracker(model, SETTINGS)
 
 
-def test_a_restored_tracker_goes_on_as_if_never_stopped(model, scene, followed):
+def test_a_restarted_tracker_that_does_not_verify_goes_on_as_if_never_stopped(
+    model, scene, followed
+):
     data, _, expected = followed
     tracker = VideoTracker(model, BLIND)
     tracker.restore(data, lost=True)
@@ -97,6 +99,35 @@ def test_an_empty_tracker_saves_no_objects(fresh, model, scene):
 
 def changed(**changes):
     return SETTINGS.model_copy(update=changes)
+
+
+def test_a_restored_tracker_gives_the_same_bits(model, scene):
+    """With all hypotheses, and with objects added and corrected later."""
+    settings = changed(tree=TreeSettings(max_hypotheses=2, adaptive=False))
+    prompts = [Prompt(f'disc {i}', mask=mask) for i, mask in enumerate(scene.masks(0))]
+
+    def go_on(tracker, first, last):
+        results = []
+        for index in range(first, last):
+            tracker.step(scene.frame(index))
+            if index == 0:
+                tracker.add(prompts[:1])
+            if index == 7:
+                tracker.add(prompts[1:])
+            if index == 8:
+                tracker.refine(prompts[0])
+            results.append(tracker.last_result)
+        return results
+
+    whole = go_on(VideoTracker(model, settings), 0, 10)
+    first = VideoTracker(model, settings)
+    go_on(first, 0, 6)
+    second = VideoTracker(model, settings)
+    second.restore(first.save())
+    for old, new in zip(whole[6:], go_on(second, 6, 10), strict=True):
+        assert torch.equal(old.mask_logits, new.mask_logits)
+        assert repr(old.objects) == repr(new.objects)  # NaN equals NaN there
+        assert (old.frame_index, old.events) == (new.frame_index, new.events)
 
 
 @pytest.mark.parametrize(

@@ -447,32 +447,3 @@ def test_memory_does_not_grow_with_time(model, make_scene):
             gc.collect()
             sizes[index] = process.memory_info().rss
     assert sizes[1100] - sizes[200] < 4 * 2**20
-
-
-def test_a_restored_tracker_gives_the_same_bits(model, make_scene):
-    """Also of a state that went through a file, and with objects added and corrected later."""
-    scene, settings = make_scene(), TrackerSettings(max_objects=4)
-    prompts = [Prompt(f'disc {i}', box=box_of(mask)) for i, mask in enumerate(scene.masks(0))]
-
-    def go_on(tracker, first, last):
-        results = []
-        for index in range(first, last):
-            tracker.step(scene.frame(index))
-            if index == 0:
-                tracker.add(prompts[:1])
-            if index == 7:
-                tracker.add(prompts[1:])
-            if index == 8:
-                tracker.refine(prompts[0])
-            results.append(tracker.last_result)
-        return results
-
-    whole = go_on(VideoTracker(model, settings), 0, 10)
-    first = VideoTracker(model, settings)
-    go_on(first, 0, 6)
-    second = VideoTracker(model, settings)
-    second.restore(first.save())
-    for old, new in zip(whole[6:], go_on(second, 6, 10), strict=True):
-        assert torch.equal(old.mask_logits, new.mask_logits)
-        assert repr(old.objects) == repr(new.objects)  # NaN equals NaN there
-        assert (old.frame_index, old.events) == (new.frame_index, new.events)
