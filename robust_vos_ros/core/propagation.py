@@ -14,7 +14,7 @@ from robust_vos_ros.core.adapters.moga import Gates
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.evidence import Observation, observe
 from robust_vos_ros.core.errors import SnapshotError
-from robust_vos_ros.core.memory.bank import MemoryShape
+from robust_vos_ros.core.memory.bank import MemoryShape, References
 from robust_vos_ros.core.memory.hypotheses import (
     KeptHypotheses,
     MemoryTree,
@@ -22,16 +22,24 @@ from robust_vos_ros.core.memory.hypotheses import (
     prune,
 )
 from robust_vos_ros.core.memory.object_memory import Entries, ObjectMemory
-from robust_vos_ros.core.memory.references import References
 from robust_vos_ros.core.memory.update_policy import update_memory
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.objects import LiveObject, slots_of
-from robust_vos_ros.core.processed_frames import Record
 from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.reid.association import Reidentifier, suppress_duplicates
-from robust_vos_ros.core.serialization import Tensors, below, expect, prefixed
 from robust_vos_ros.core.tracking_settings import TrackerSettings
-from robust_vos_ros.core.types import UNSEEN_STATES, Candidates, EventType, Features, MemoryView
+from robust_vos_ros.core.types import (
+    UNSEEN_STATES,
+    Candidates,
+    EventType,
+    Features,
+    MemoryView,
+    Tensors,
+    below,
+    expect,
+    prefixed,
+)
+from robust_vos_ros.core.zoom.window import Record
 
 
 class Propagator:

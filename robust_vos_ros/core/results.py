@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.network.model import ABSENT_LOGIT
 from robust_vos_ros.core.objects import LiveObject
-from robust_vos_ros.core.processed_frames import Record
 from robust_vos_ros.core.types import ObjectFlag, TrackedObject, TrackEvent, TrackResult
-from robust_vos_ros.core.zoom.window import Window, move
+from robust_vos_ros.core.zoom.window import Record, Window, move
 
 # A part of a mask counts as large from this share of the mask's area.
 _LARGE_PART = 0.15

@@ -1,23 +1,31 @@
 """All tracks of a tracker as bytes, and back: what is in them, and whom they fit.
 
 One format for both uses: another tracker goes on bit for bit, or a node that was restarted looks
-for its objects. Bytes that are damaged, foreign or made for another model raise SnapshotError.
+for its objects. It is a safetensors file with a JSON text. Bytes that are damaged, foreign or made
+for another model raise SnapshotError.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import uuid
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+import safetensors.torch
 
 from robust_vos_ros.core.errors import ConfigError, SnapshotError
 from robust_vos_ros.core.objects import Count, LiveObject, ObjectTable, TimeNs
 from robust_vos_ros.core.propagation import Propagator
-from robust_vos_ros.core.serialization import Tensors, below, pack, prefixed, unpack
 from robust_vos_ros.core.settings import Settings, parse_settings
+from robust_vos_ros.core.types import Tensors, below, prefixed
 from robust_vos_ros.core.zoom.sources import SavedZoom
 from robust_vos_ros.core.zoom.zoom import Zoom
 
+FORMAT = 'robust_vos tracks 7'
+_TEXT = 'robust_vos'  # the one entry of the metadata: more than one have no order
+_LENGTH_BYTES = 8  # safetensors: the length of the JSON header, before the header
 _ZOOM = 'zoom'
 
 
@@ -170,3 +178,65 @@ def _check_objects(items: Iterable[LiveObject], capacity: int) -> None:
         values = [getattr(item, name) for item in items]
         if len(set(values)) != len(values):
             raise SnapshotError(f'expected objects of different {name}, got {values}')
+
+
+def pack(
+    header: dict[str, Any], tensors: Tensors, notes: Mapping[str, str] | None = None
+) -> bytes:
+    """Return everything as bytes.
+
+    Args:
+        header: What the tensors mean, as JSON has it.
+        tensors: By name.
+        notes: Texts by name that the owner of the tracker wants to find again (`read_notes`).
+    """
+    text = {'format': FORMAT, 'notes': dict(notes or {}), 'header': header}
+    on_host = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    return safetensors.torch.save(on_host, {_TEXT: json.dumps(text, separators=(',', ':'))})
+
+
+def unpack(data: bytes) -> tuple[dict[str, Any], Tensors]:
+    """Return the header and the tensors of what `pack` returned.
+
+    Raises:
+        SnapshotError: It is something else, damaged or of another version, or a number in it is
+            infinite or none.
+    """
+    text = _read_text(data)
+    try:
+        tensors = safetensors.torch.load(data)
+    except Exception as error:  # safetensors raises anything here
+        raise _not_tracks(data, error) from error
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise SnapshotError(f'{name}: expected finite numbers, got others')
+    return text['header'], tensors
+
+
+def read_notes(data: bytes) -> dict[str, str]:
+    """Return the notes of saved tracks, by name; the tensors are neither read nor checked.
+
+    Raises:
+        SnapshotError: It is damaged, of another version or something else.
+    """
+    return {str(name): str(note) for name, note in _read_text(data)['notes'].items()}
+
+
+def _read_text(data: bytes) -> dict[str, Any]:
+    """Return what `pack` wrote beside the tensors: format, notes and header."""
+    try:
+        length = int.from_bytes(data[:_LENGTH_BYTES], 'little')
+        texts = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])['__metadata__']
+        text = dict(json.loads(texts[_TEXT]))
+        if text['format'] == FORMAT:
+            return {'notes': dict(text['notes']), 'header': dict(text['header'])}
+    except Exception as error:  # bytes that are anything
+        raise _not_tracks(data, error) from error
+    raise SnapshotError(
+        f'expected saved tracks of the format {FORMAT!r}, got {str(text["format"])!r}, of another '
+        'version of this package; start without them, or go on with that version'
+    )
+
+
+def _not_tracks(data: bytes, error: Exception) -> SnapshotError:
+    return SnapshotError(f'expected saved tracks, got {len(data)} bytes that are none: {error}')

@@ -16,7 +16,6 @@ from robust_vos_ros.core.errors import SnapshotError
 from robust_vos_ros.core.frames import Frames
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
-from robust_vos_ros.core.processed_frames import Record
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
 from robust_vos_ros.core.reid.appearance import feature_map
@@ -35,6 +34,7 @@ from robust_vos_ros.core.types import (
     TrackEvent,
     TrackResult,
 )
+from robust_vos_ros.core.zoom.window import Record
 from robust_vos_ros.core.zoom.zoom import Zoom
 
 _DEFAULT_SESSION = uuid.UUID(int=0)
@@ -266,7 +266,7 @@ class VideoTracker:
         Frames of the past are not in it: prompts go to frames from then on.
 
         Args:
-            notes: Texts by name to keep with them, for `serialization.read_notes`.
+            notes: Texts by name to keep with them, for `saved_tracks.read_notes`.
         """
         return save_tracks(
             self._objects,

@@ -1,7 +1,7 @@
 """Received images that a prompt with a past stamp may point at.
 
 These are all images that came, undecoded and in full size, found by their exact stamp, also those
-that were passed over. `core/processed_frames.py` holds what the network saw of the tracked ones,
+that were passed over. `core/frames.py` holds what the network saw of the tracked ones,
 through which what was prompted is then tracked forward.
 """
 

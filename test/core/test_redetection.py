@@ -61,7 +61,7 @@ def test_what_is_alike_is_remembered_and_tracked_from(lost):
     [
         (lambda engine, item: engine.reidentifier.gallery.centers.neg_(), 'nothing looks like it'),
         (lambda engine, item: engine.reidentifier.gallery.clear(item.slot), 'nobody knows it'),
-        (lambda engine, item: setattr(item, 'visible', True), 'it is in sight'),
+        (lambda engine, item: setattr(item.track, 'visible', True), 'it is in sight'),
     ],
 )
 def test_nothing_changes_where_there_is_nothing_to_find(lost, change, why):

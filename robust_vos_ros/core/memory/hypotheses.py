@@ -25,9 +25,8 @@ from robust_vos_ros.core.confidence.evidence import Observation, observe
 from robust_vos_ros.core.errors import SnapshotError
 from robust_vos_ros.core.masks import box_agreement, mask_iou
 from robust_vos_ros.core.reid.appearance import Similarities
-from robust_vos_ros.core.serialization import Tensors, expect
 from robust_vos_ros.core.tracking_settings import TreeSettings
-from robust_vos_ros.core.types import Candidates
+from robust_vos_ros.core.types import Candidates, Tensors, expect
 
 _EPS = 1e-5
 # Where no mask of a visible object has this predicted IoU, a frame is uncertain as well.

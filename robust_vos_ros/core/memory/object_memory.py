@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from robust_vos_ros.core.memory.bank import EMPTY, Bank, MemoryShape
-from robust_vos_ros.core.serialization import Tensors, below, prefixed
-from robust_vos_ros.core.types import MemoryView
+from robust_vos_ros.core.types import MemoryView, Tensors, below, prefixed
 
 # Object score of frames a user prompted, as in SAM2Long.
 _PROMPTED_SCORE = 10.0

@@ -13,9 +13,9 @@ from robust_vos_ros.core.memory.hypotheses import KeptHypotheses
 from robust_vos_ros.core.memory.object_memory import Entries, ObjectMemory
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.objects import MEAN_RATE, LiveObject, slots_of
-from robust_vos_ros.core.processed_frames import Record
 from robust_vos_ros.core.tracking_settings import MemorySettings, TrackerSettings
 from robust_vos_ros.core.types import Features
+from robust_vos_ros.core.zoom.window import Record
 
 # Where an object never gets to `min_confidence`, this share of its usual confidence will do.
 _USUAL_SHARE = 0.9

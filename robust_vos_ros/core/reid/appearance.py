@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from robust_vos_ros.core.errors import SnapshotError
-from robust_vos_ros.core.serialization import Tensors, expect
-from robust_vos_ros.core.types import Features
+from robust_vos_ros.core.types import Features, Tensors, expect
 
 _COLORS = 3
 _SQUARE_IN_DISC = 0.6  # half the side of a square that lies in a disc of radius 1

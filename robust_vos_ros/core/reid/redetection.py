@@ -17,7 +17,6 @@ import torch.nn.functional as F
 
 from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.objects import LiveObject
-from robust_vos_ros.core.processed_frames import Record
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.reid.appearance import AppearanceEmbedder, Gallery, feature_map
@@ -25,6 +24,7 @@ from robust_vos_ros.core.reid.association import Reidentifier, Scene, associate
 from robust_vos_ros.core.segmentation import Segmenter
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Prompt
+from robust_vos_ros.core.zoom.window import Record
 
 _INTERVAL_S = 0.1  # between looks for an object in the whole image
 

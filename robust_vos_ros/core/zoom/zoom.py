@@ -16,11 +16,9 @@ import torch
 
 from robust_vos_ros.core.errors import SnapshotError
 from robust_vos_ros.core.objects import LiveObject
-from robust_vos_ros.core.processed_frames import Record
 from robust_vos_ros.core.propagation import Propagator
-from robust_vos_ros.core.serialization import Tensors
 from robust_vos_ros.core.tracking_settings import ZoomSettings
-from robust_vos_ros.core.types import Frame, Prompt
+from robust_vos_ros.core.types import Frame, Prompt, Tensors
 from robust_vos_ros.core.zoom.rebuilding import rebuild, sources_reach
 from robust_vos_ros.core.zoom.sources import (
     Picture,
@@ -30,7 +28,7 @@ from robust_vos_ros.core.zoom.sources import (
     View,
     take_picture,
 )
-from robust_vos_ros.core.zoom.window import Window, box_of, extent, move, resize
+from robust_vos_ros.core.zoom.window import Record, Window, box_of, extent, move, resize
 
 # A window of more than this share of the side of the image is not worth its cost.
 _ENTER, _LEAVE = 0.7, 0.85

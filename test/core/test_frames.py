@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from robust_vos_ros.core.errors import NoFrameError, StampInFutureError, StampTooOldError
-from robust_vos_ros.core.processed_frames import ProcessedFrames
+from robust_vos_ros.core.frames import ProcessedFrames
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame
 
