@@ -214,7 +214,7 @@ class Zoom:
         Raises:
             SnapshotError: They are not what they should be.
         """
-        known = {slot for slot, *_ in (*saved.shown, *saved.last)}
+        known = {slot for slot, _ in saved.shown} | {slot for slot, _, _ in saved.last}
         if not known <= slots or not all(0 <= index < num_frames for index in saved.pictures):
             raise SnapshotError(
                 f'expected pictures of {num_frames} frames and of the objects {sorted(slots)}, '
