@@ -13,7 +13,7 @@ import torch
 from robust_vos_ros.core.adapters.moga import Gates
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.evidence import Observation, observe
-from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.memory.bank import MemoryShape, References
 from robust_vos_ros.core.memory.hypotheses import (
     KeptHypotheses,
@@ -123,7 +123,7 @@ class Propagator:
             num_frames: Processed there.
 
         Raises:
-            SnapshotError: Something of it is missing or wrong, or there is more than that.
+            SavedTracksError: Something of it is missing or wrong, or there is more than that.
         """
         count = self.tree.load(slot, saved)
         masks = expect(saved, 'masks', torch.float32, (count, *self.logits.shape[2:]))
@@ -133,7 +133,7 @@ class Propagator:
         self.references.load(slot, below('references', saved))
         unknown = saved.keys() - self.save(slot).keys()
         if unknown:
-            raise SnapshotError(f'expected no other tensors, got {sorted(unknown)}')
+            raise SavedTracksError(f'expected no other tensors, got {sorted(unknown)}')
 
     def keep_best(self, items: Sequence[LiveObject]) -> None:
         """Leave only the best hypothesis of some objects."""

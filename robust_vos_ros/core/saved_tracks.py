@@ -2,7 +2,7 @@
 
 One format for both uses: another tracker goes on bit for bit, or a node that was restarted looks
 for its objects. It is a safetensors file with a JSON text. Bytes that are damaged, foreign or made
-for another model raise SnapshotError.
+for another model raise SavedTracksError.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import safetensors.torch
 
-from robust_vos_ros.core.errors import ConfigError, SnapshotError
+from robust_vos_ros.core.errors import ConfigError, SavedTracksError
 from robust_vos_ros.core.objects import Count, LiveObject, ObjectTable, TimeNs
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.settings import Settings, parse_settings
@@ -60,22 +60,22 @@ class SavedTracks:
         """Bring what is remembered of the objects into free slots; returns the objects.
 
         Raises:
-            SnapshotError: The tensors are not what they should be. Nobody sees a slot before
+            SavedTracksError: The tensors are not what they should be. Nobody sees a slot before
                 there is an object in it.
         """
         for number, item in enumerate(self.header.objects):
             try:
                 mine = below(str(number), self.tensors)
                 propagator.load(item.slot, mine, self.header.num_frames)
-            except SnapshotError as error:
-                raise SnapshotError(f'{item.object_id!r}: {error}') from error
+            except SavedTracksError as error:
+                raise SavedTracksError(f'{item.object_id!r}: {error}') from error
         return list(self.header.objects)
 
     def load_zoom(self, zoom: Zoom) -> None:
         """Bring the window, and what memory was made of, into a zoom; clear it if there was none.
 
         Raises:
-            SnapshotError: They are not what they should be.
+            SavedTracksError: They are not what they should be.
         """
         if self.header.zoom is None:
             zoom.clear()
@@ -118,7 +118,7 @@ def save_tracks(
         objects=list(objects),
         zoom=saved_zoom,
     )
-    return pack(header.model_dump(mode='json'), tensors, notes)
+    return _pack(header.model_dump(mode='json'), tensors, notes)
 
 
 def read_tracks(data: bytes, propagator: Propagator) -> SavedTracks:
@@ -129,13 +129,13 @@ def read_tracks(data: bytes, propagator: Propagator) -> SavedTracks:
         propagator: What they are to be loaded into.
 
     Raises:
-        SnapshotError: They are damaged or do not fit; names both sides.
+        SavedTracksError: They are damaged or do not fit; names both sides.
     """
-    values, tensors = unpack(data)
+    values, tensors = _unpack(data)
     try:
         header = parse_settings(Header, values)
     except ConfigError as error:
-        raise SnapshotError(
+        raise SavedTracksError(
             f'expected the header of saved tracks, got another: {error}'
         ) from error
     here = _made_with(propagator)
@@ -145,7 +145,7 @@ def read_tracks(data: bytes, propagator: Propagator) -> SavedTracks:
         if header.made_with.get(name) != ours
     ]
     if wrong:
-        raise SnapshotError(
+        raise SavedTracksError(
             f'the tracks were saved with other settings: {"; ".join(wrong)}. Set them as they '
             'were, or start without the tracks'
         )
@@ -170,17 +170,17 @@ def _check_objects(items: Iterable[LiveObject], capacity: int) -> None:
     items = list(items)
     highest = max((item.slot for item in items), default=-1)
     if highest >= capacity:
-        raise SnapshotError(
+        raise SavedTracksError(
             f'the tracks need room for {highest + 1} objects, here max_objects is {capacity}; '
             'raise it, or start without them'
         )
     for name in ('object_id', 'uuid', 'slot'):
         values = [getattr(item, name) for item in items]
         if len(set(values)) != len(values):
-            raise SnapshotError(f'expected objects of different {name}, got {values}')
+            raise SavedTracksError(f'expected objects of different {name}, got {values}')
 
 
-def pack(
+def _pack(
     header: dict[str, Any], tensors: Tensors, notes: Mapping[str, str] | None = None
 ) -> bytes:
     """Return everything as bytes.
@@ -195,11 +195,11 @@ def pack(
     return safetensors.torch.save(on_host, {_TEXT: json.dumps(text, separators=(',', ':'))})
 
 
-def unpack(data: bytes) -> tuple[dict[str, Any], Tensors]:
-    """Return the header and the tensors of what `pack` returned.
+def _unpack(data: bytes) -> tuple[dict[str, Any], Tensors]:
+    """Return the header and the tensors of what `_pack` returned.
 
     Raises:
-        SnapshotError: It is something else, damaged or of another version, or a number in it is
+        SavedTracksError: It is something else, damaged or of another version, or a number in it is
             infinite or none.
     """
     text = _read_text(data)
@@ -209,7 +209,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], Tensors]:
         raise _not_tracks(data, error) from error
     for name, value in tensors.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise SnapshotError(f'{name}: expected finite numbers, got others')
+            raise SavedTracksError(f'{name}: expected finite numbers, got others')
     return text['header'], tensors
 
 
@@ -217,13 +217,13 @@ def read_notes(data: bytes) -> dict[str, str]:
     """Return the notes of saved tracks, by name; the tensors are neither read nor checked.
 
     Raises:
-        SnapshotError: It is damaged, of another version or something else.
+        SavedTracksError: It is damaged, of another version or something else.
     """
     return {str(name): str(note) for name, note in _read_text(data)['notes'].items()}
 
 
 def _read_text(data: bytes) -> dict[str, Any]:
-    """Return what `pack` wrote beside the tensors: format, notes and header."""
+    """Return what `_pack` wrote beside the tensors: format, notes and header."""
     try:
         length = int.from_bytes(data[:_LENGTH_BYTES], 'little')
         texts = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])['__metadata__']
@@ -232,11 +232,11 @@ def _read_text(data: bytes) -> dict[str, Any]:
             return {'notes': dict(text['notes']), 'header': dict(text['header'])}
     except Exception as error:  # bytes that are anything
         raise _not_tracks(data, error) from error
-    raise SnapshotError(
+    raise SavedTracksError(
         f'expected saved tracks of the format {FORMAT!r}, got {str(text["format"])!r}, of another '
         'version of this package; start without them, or go on with that version'
     )
 
 
-def _not_tracks(data: bytes, error: Exception) -> SnapshotError:
-    return SnapshotError(f'expected saved tracks, got {len(data)} bytes that are none: {error}')
+def _not_tracks(data: bytes, error: Exception) -> SavedTracksError:
+    return SavedTracksError(f'expected saved tracks, got {len(data)} bytes that are none: {error}')

@@ -12,7 +12,7 @@ from robust_vos_ros.core.adapters.moga import Gates
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.confidence.evidence import warn_of_misfit, warn_of_size
-from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.frames import Frames
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
@@ -289,11 +289,11 @@ class VideoTracker:
                 its best hypothesis is kept.
 
         Raises:
-            SnapshotError: It is damaged, of another version or does not fit, or this tracker has
-                objects; nothing is changed.
+            SavedTracksError: It is damaged, of another version or does not fit, or this tracker
+                has objects; nothing is changed.
         """
         if len(self._objects):
-            raise SnapshotError(
+            raise SavedTracksError(
                 f'expected a tracker without objects, got one with {len(self._objects)}; remove '
                 'them, or restore first'
             )

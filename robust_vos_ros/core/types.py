@@ -9,7 +9,7 @@ import uuid
 import numpy as np
 import torch
 
-from robust_vos_ros.core.errors import ImageError, SnapshotError
+from robust_vos_ros.core.errors import ImageError, SavedTracksError
 
 
 class ObjectState(enum.IntEnum):
@@ -290,7 +290,7 @@ def expect(
         shape: It must have; -1 = any size above 0.
 
     Raises:
-        SnapshotError: There is none, or it is another one.
+        SavedTracksError: There is none, or it is another one.
     """
     value = tensors.get(name)
     if value is not None and value.dtype == dtype and value.ndim == len(shape):
@@ -298,7 +298,7 @@ def expect(
         if all(got == size or (size == -1 and got > 0) for got, size in pairs):
             return value
     got = 'none' if value is None else f'{value.dtype} {tuple(value.shape)}'
-    raise SnapshotError(f'expected {name} to be {dtype} {shape}, got {got}')
+    raise SavedTracksError(f'expected {name} to be {dtype} {shape}, got {got}')
 
 
 def prefixed(prefix: str, tensors: Tensors) -> Tensors:

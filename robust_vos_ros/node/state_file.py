@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from robust_vos_ros.core.errors import ConfigError, SnapshotError
+from robust_vos_ros.core.errors import ConfigError, SavedTracksError
 from robust_vos_ros.core.saved_tracks import read_notes
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.node import class_ids
@@ -86,7 +86,7 @@ class StateFile:
             tracker.restore(data, lost=True)
         except FileNotFoundError:
             self._logger.info(f'{self._path} does not exist yet: starting without objects')
-        except SnapshotError as error:
+        except SavedTracksError as error:
             self._set_aside(str(error))
         else:
             self._saved = tracker.uuids

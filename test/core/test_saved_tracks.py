@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import (
     MemorySettings,
@@ -158,14 +158,14 @@ def test_another_model_is_refused(fresh, scene, followed, monkeypatch, attribute
 def test_a_tracker_with_objects_is_refused(fresh, scene, followed):
     fresh.step(scene.frame(0))
     fresh.add([Prompt('mine', mask=scene.masks(0)[0])])
-    with pytest.raises(SnapshotError, match='without objects, got one with 1'):
+    with pytest.raises(SavedTracksError, match='without objects, got one with 1'):
         fresh.restore(followed[0], lost=True)
     assert [item.object_id for item in fresh.step(scene.frame(1)).objects] == ['mine']
 
 
 def refuse(tracker, data, scene, words=()):
     """Expect a refusal that says why and leaves the tracker empty and usable."""
-    with pytest.raises(SnapshotError) as error:
+    with pytest.raises(SavedTracksError) as error:
         tracker.restore(data, lost=True)
     for word in words:
         assert word in str(error.value)
@@ -191,7 +191,7 @@ def test_damaged_bytes_never_crash(fresh, scene, followed):
         damaged[place] ^= int(rng.integers(1, 256))
         try:
             fresh.restore(bytes(damaged), lost=True)
-        except SnapshotError:
+        except SavedTracksError:
             assert not list(fresh._objects)
         else:
             fresh.reset()

@@ -15,7 +15,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.network.object_calibration import NUM_REFERENCES, ObjectCalibration
 from robust_vos_ros.core.network.object_proxies import Proxies
 from robust_vos_ros.core.types import Tensors, expect
@@ -130,7 +130,7 @@ class Bank:
             num_frames: Processed there: the frames of entries are below.
 
         Raises:
-            SnapshotError: No bank like this one can have saved it.
+            SavedTracksError: No bank like this one can have saved it.
         """
         columns = expect(saved, 'columns', torch.int64, (-1,)).numpy()
         count = len(columns)
@@ -139,7 +139,7 @@ class Bank:
         scores = expect(saved, 'scores', torch.float32, (count,)).numpy()
         lists = expect(saved, 'recent', torch.int64, self.recent.shape[1:]).numpy()
         if not self._is_sound(columns, frames, lists, num_frames):
-            raise SnapshotError(
+            raise SavedTracksError(
                 f'expected entries of {num_frames} frames with a prompted one first, got frames '
                 f'{frames.tolist()} in {columns.tolist()}, of which {lists.tolist()} are recent'
             )
@@ -288,7 +288,7 @@ class References:
         """Keep of one object what another one of the same model did.
 
         Raises:
-            SnapshotError: The tensors are others.
+            SavedTracksError: The tensors are others.
         """
         for name, values in self._kept.items():
             mine = values[slot]

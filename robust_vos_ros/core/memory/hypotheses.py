@@ -22,7 +22,7 @@ import torch
 
 from robust_vos_ros.core.adapters.moga import Gates
 from robust_vos_ros.core.confidence.evidence import Observation, observe
-from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.masks import box_agreement, mask_iou
 from robust_vos_ros.core.reid.appearance import Similarities
 from robust_vos_ros.core.tracking_settings import TreeSettings
@@ -177,12 +177,12 @@ class MemoryTree:
         """Give an object the hypotheses it had in another tree; returns their number.
 
         Raises:
-            SnapshotError: No tree like this one can have saved them.
+            SavedTracksError: No tree like this one can have saved them.
         """
         scores = expect(saved, 'scores', torch.float64, (-1,)).numpy()
         count, most = len(scores), self._scores.shape[1]
         if not 1 <= count <= most or scores[0] != 0.0 or scores.max() > 0.0:
-            raise SnapshotError(
+            raise SavedTracksError(
                 f'expected scores of 1 to {most} hypotheses, the best one 0, got {scores.tolist()}'
             )
         self._active[slot] = count

@@ -13,7 +13,7 @@ import hashlib
 import torch
 import torch.nn.functional as F
 
-from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.types import Features, Tensors, expect
 
 _COLORS = 3
@@ -193,11 +193,11 @@ class Gallery:
         """Know of the looks of an object what another gallery did.
 
         Raises:
-            SnapshotError: No gallery like this one can have saved it.
+            SavedTracksError: No gallery like this one can have saved it.
         """
         counts = expect(saved, 'counts', torch.int64, (2,))
         if int(counts.min()) < 0:
-            raise SnapshotError(f'expected counts of frames, got {counts.tolist()}')
+            raise SavedTracksError(f'expected counts of frames, got {counts.tolist()}')
         num_samples = min(int(counts[0]), _NUM_SAMPLES)
         self.counts[slot], self.verified_counts[slot] = counts
         for name, mine in (

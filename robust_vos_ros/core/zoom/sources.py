@@ -168,7 +168,7 @@ class Sources:
             logits: (capacity, P, h, w), what the masks of tracked objects are brought to.
 
         Raises:
-            SnapshotError: They are not what they should be.
+            SavedTracksError: They are not what they should be.
         """
         pictures = {}
         for index in saved.pictures:

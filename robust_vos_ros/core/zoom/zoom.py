@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.tracking_settings import ZoomSettings
@@ -212,11 +212,11 @@ class Zoom:
             num_frames: Processed there.
 
         Raises:
-            SnapshotError: They are not what they should be.
+            SavedTracksError: They are not what they should be.
         """
         known = {slot for slot, _ in saved.shown} | {slot for slot, _, _ in saved.last}
         if not known <= slots or not all(0 <= index < num_frames for index in saved.pictures):
-            raise SnapshotError(
+            raise SavedTracksError(
                 f'expected pictures of {num_frames} frames and of the objects {sorted(slots)}, '
                 f'got {saved.pictures} and {sorted(known)}'
             )
