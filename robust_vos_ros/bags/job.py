@@ -15,6 +15,7 @@ from robust_vos_ros.bags.results import DEFAULT_NAMESPACE
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.checkpoints import find_adapter
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.saved_tracks import FORMAT
 from robust_vos_ros.core.settings import ModelSettings, Settings
 from robust_vos_ros.ros_types.identity import describe
 
@@ -133,7 +134,7 @@ class Identity:
         files = sorted(bag.path.rglob('*')) if bag.path.is_dir() else [bag.path]
         sizes = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         machine = [str(model.device), model.precision, torch.get_num_threads(), torch.__version__]
-        self.key = json.dumps([about, sizes, machine, job.compress], sort_keys=True)
+        self.key = json.dumps([about, sizes, machine, job.compress, FORMAT], sort_keys=True)
 
 
 def _hash_plan(plan: Plan) -> str:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-import torch
 
 from robust_vos_ros.bags.reader import RawMessage
 from robust_vos_ros.core.errors import BagError
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS job (key TEXT);
-CREATE TABLE IF NOT EXISTS checkpoint (num_frames INTEGER, state BLOB);
+CREATE TABLE IF NOT EXISTS checkpoint (num_frames INTEGER, saved BLOB, sha256 TEXT);
 CREATE TABLE IF NOT EXISTS result
   (frame INTEGER, topic TEXT, msgtype TEXT, stamp_ns INTEGER, cdr BLOB);
 CREATE TABLE IF NOT EXISTS problem (frame INTEGER, text TEXT);
@@ -30,7 +27,7 @@ _SURROUNDINGS = ('unable to open', 'readonly', 'disk is full', 'disk I/O error')
 
 
 class Journal:
-    """Results of finished frames and the state of the tracker after them, in an SQLite file.
+    """Results of finished frames and the saved tracker after them, in an SQLite file.
 
     Results become permanent with the checkpoint after them, both or neither, whatever happens to
     the process. One thread at a time may use it.
@@ -45,12 +42,12 @@ class Journal:
 
     Attributes:
         num_frames: Frames before the last checkpoint.
-        state: Of the tracker at the last checkpoint, None without one.
+        saved: The tracker at the last checkpoint, None without one.
     """
 
     def __init__(self, path: Path, key: str) -> None:
         self.num_frames = 0
-        self.state: dict[str, Any] | None = None
+        self.saved: bytes | None = None
         if not self._resume(path, key):
             self._database.close()
             path.unlink()
@@ -94,13 +91,11 @@ class Journal:
         """Note why a frame could not be used."""
         self._database.execute('INSERT INTO problem VALUES (?, ?)', (frame, text))
 
-    def checkpoint(self, num_frames: int, state: dict[str, Any]) -> None:
-        """Make all results so far permanent, with the state that the next frames depend on."""
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
+    def checkpoint(self, num_frames: int, saved: bytes) -> None:
+        """Make all results so far permanent, with what the next frames depend on."""
         self._database.execute('DELETE FROM checkpoint')
-        row = (num_frames, buffer.getvalue())
-        self._database.execute('INSERT INTO checkpoint VALUES (?, ?)', row)
+        row = (num_frames, saved, hashlib.sha256(saved).hexdigest())
+        self._database.execute('INSERT INTO checkpoint VALUES (?, ?, ?)', row)
         self._database.commit()
 
     def _resume(self, path: Path, key: str) -> bool:
@@ -110,7 +105,9 @@ class Journal:
             if self._database.execute('PRAGMA quick_check').fetchone() != ('ok',):
                 return False
             same = self._database.execute('SELECT key FROM job').fetchone() == (key,)
-            row = self._database.execute('SELECT num_frames, state FROM checkpoint').fetchone()
+            row = self._database.execute(
+                'SELECT num_frames, saved, sha256 FROM checkpoint'
+            ).fetchone()
         except sqlite3.DatabaseError as error:
             if _says(error, _BUSY):
                 raise BagError(
@@ -120,11 +117,10 @@ class Journal:
                 raise
             return False
         if same and row is not None:
-            try:
-                self.state = torch.load(io.BytesIO(row[1]), weights_only=True)
-            except Exception:  # whatever it makes of damaged bytes
+            num_frames, saved, sha256 = row
+            if hashlib.sha256(saved).hexdigest() != sha256:
                 return False
-            self.num_frames = row[0]
+            self.num_frames, self.saved = num_frames, saved
         return same
 
     def _open(self, path: Path) -> None:

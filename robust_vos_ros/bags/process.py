@@ -14,7 +14,6 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from robust_vos_ros.bags.job import JOB_KEY, Identity, Job, check_job, read_plan
 from robust_vos_ros.bags.journal import Journal
@@ -51,11 +50,11 @@ class Step:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tracked:
-    """A step with its result, and after every so many frames the state of the tracker."""
+    """A step with its result, and after every so many frames the saved tracker."""
 
     step: Step
     result: TrackResult | None
-    state: dict[str, Any] | None
+    saved: bytes | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ def process_bag(
                 runner = _Runner(
                     job, bag, topic, journal, identity, scale_16bit=prompts.scale_16bit
                 )
-                tracking = PlannedTracker(model, identity, prompts, plan, state=journal.state)
+                tracking = PlannedTracker(model, identity, prompts, plan, saved=journal.saved)
                 on_start(bag.topics[topic].num_messages, journal.num_frames)
                 summary = runner.run(tracking, on_frame, checkpoint_frames)
             runner.finish()
@@ -160,7 +159,7 @@ class _Runner:
                 Background(self._write, _DEPTH) as writing,
             ):
                 for step in steps:
-                    result = state = None
+                    result = saved = None
                     if step.frame is not None:
                         assert step.index is not None
                         result = tracking.track(step.index, step.frame)
@@ -168,10 +167,10 @@ class _Runner:
                         tracking.check_unused(step.index, step.problem)
                     if step.index is not None and step.index >= self._first:
                         if (step.index + 1) % checkpoint_frames == 0:
-                            state = tracking.state()
+                            saved = tracking.save()
                         on_frame()
                     num_frames += step.index is not None
-                    writing.put(Tracked(step, result, state))
+                    writing.put(Tracked(step, result, saved))
         seconds = time.perf_counter() - start_s
         return Summary(
             topic=self._topic,
@@ -236,8 +235,8 @@ class _Runner:
             results = self._note(tracked, index)
         for message in results:
             self._writer.write(message.topic, message.msgtype, message.cdr, message.stamp_ns)
-        if tracked.state is not None:
-            self._journal.checkpoint(index + 1, tracked.state)
+        if tracked.saved is not None:
+            self._journal.checkpoint(index + 1, tracked.saved)
 
     def _note(self, tracked: Tracked, index: int) -> list[RawMessage]:
         """Serialize the results of a frame and keep them."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
-from typing import Any
 
 from robust_vos_ros.bags.job import Identity
 from robust_vos_ros.bags.prompts import FramePrompts, Plan, PromptFile, count_objects
 from robust_vos_ros.core.errors import BagError
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.saved_tracks import read_notes
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import Frame, TrackEvent, TrackResult
 from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_discontinuities
+
+_PREVIOUS = 'previous frame'
 
 
 class PlannedTracker:
@@ -23,7 +26,7 @@ class PlannedTracker:
         identity: Gives uuids to the objects.
         prompts: Settings; `plan` is what came of its prompts.
         plan: What to do after which frame.
-        state: What `state` of another one gave, to go on from there.
+        saved: What `save` of another one gave, to go on from there.
 
     Attributes:
         seconds: Spent tracking.
@@ -36,7 +39,7 @@ class PlannedTracker:
         prompts: PromptFile,
         plan: Plan,
         *,
-        state: dict[str, Any] | None,
+        saved: bytes | None,
     ) -> None:
         room = max(prompts.tracking.max_objects, count_objects(plan))
         settings = prompts.tracking.model_copy(update={'max_objects': room})
@@ -45,16 +48,17 @@ class PlannedTracker:
         self._plan = plan
         self._previous: Previous | None = None
         self.seconds = 0.0
-        if state is not None:
-            self._tracker.resume(state['tracker'])
-            if state['previous'] is not None:
-                stamp_ns, size_hw, frame_id = state['previous']
-                self._previous = Previous(stamp_ns, tuple(size_hw), frame_id)
+        if saved is not None:
+            self._tracker.restore(saved)
+            previous = json.loads(read_notes(saved)[_PREVIOUS])
+            if previous is not None:
+                stamp_ns, (height, width), frame_id = previous
+                self._previous = Previous(stamp_ns, (height, width), frame_id)
 
-    def state(self) -> dict[str, Any]:
+    def save(self) -> bytes:
         """Return what the next frames depend on."""
         previous = self._previous and dataclasses.astuple(self._previous)
-        return {'tracker': self._tracker.state(), 'previous': previous}
+        return self._tracker.save({_PREVIOUS: json.dumps(previous)})
 
     def track(self, index: int, frame: Frame) -> TrackResult:
         """Track into a frame, then do what the plan says about it."""

@@ -3,7 +3,7 @@
 RobustVosError
 ├── ConfigError             a setting, a model file or a command line is wrong
 ├── WeightsError            a checkpoint is missing, truncated or belongs to another model
-├── SnapshotError           saved tracks are damaged or belong to another model
+├── SavedTracksError        saved tracks are damaged or belong to another model
 ├── DatasetError            a data set on disk cannot be read as asked
 ├── BagError                a bag is missing, damaged, cut off, empty or lacks what was asked for
 ├── ImageError              an image cannot be used (encoding, step, size, data)
@@ -32,7 +32,7 @@ class WeightsError(RobustVosError):
     """A checkpoint is missing, truncated or belongs to another model."""
 
 
-class SnapshotError(RobustVosError):
+class SavedTracksError(RobustVosError):
     """Saved tracks are damaged, or belong to another model or other settings."""
 
 

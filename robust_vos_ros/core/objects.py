@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import uuid
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated
+from uuid import UUID, uuid5
 
 import numpy as np
+import pydantic
 
 from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.errors import CapacityError, DuplicateIdError, UnknownIdError
@@ -18,49 +20,150 @@ from robust_vos_ros.core.types import ObjectFlag, ObjectState
 MEAN_RATE = 0.05  # of the running means of an object
 
 
-@dataclasses.dataclass(slots=True)
-class LiveObject:
-    """What is known of one object besides its memory; changes with every frame."""
+_MAX_NS = 2**31 * 10**9 - 1  # what a stamp of ROS can hold
 
-    object_id: str
-    uuid: uuid.UUID
-    class_id: str
-    slot: int
-    added_ns: int
-    prompted_ns: int
-    last_seen_ns: int
-    prompted_coverage: float = 0.0
-    remembered_ns: int = 0  # newest frame that entered memory
-    jumped_ns: int = 0  # newest jump of the area
-    anchored_ns: int = 0  # newest anchor
-    updated_ns: int = 0  # newest frame it was brought to
-    # How long an unseen object has looked like itself, less the time in which it has not.
-    reacquire_evidence_s: float | None = None
-    redetection_ns: int = 0  # when the whole image was searched for it
-    shown_ns: int | None = None  # when a user last pointed at it
-    learned_ns: int = 0  # newest frame its gallery was learned from
-    returned_ns: int | None = None  # when it was seen again after it was OCCLUDED or LOST
-    mean_similarity: float = float('nan')  # of the embeddings that were learned
+
+def _nan_or(low: float, high: float) -> pydantic.AfterValidator:
+    def check(value: float) -> float:
+        if not (math.isnan(value) or low <= value <= high):
+            raise ValueError(f'expected {low} to {high}, or NaN, got {value}')
+        return value
+
+    return pydantic.AfterValidator(check)
+
+
+# Ranges are checked where an object comes out of saved tracks.
+TimeNs = Annotated[int, pydantic.Field(ge=-_MAX_NS, le=_MAX_NS)]
+Count = Annotated[int, pydantic.Field(ge=0, le=2**62)]
+Share = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
+ShareOrNan = Annotated[float, _nan_or(0.0, 1.0)]
+
+
+_SAVED = pydantic.ConfigDict(extra='forbid', ser_json_inf_nan='constants')
+
+
+@dataclasses.dataclass(slots=True)
+class TrackState:
+    """What is believed of an object in the newest frame.
+
+    Attributes:
+        visible: Whether its mask is shown.
+        confirmed: Whether it was TRACKED before.
+        confidence: P(IoU > 0.5) of the mask; 0 without one.
+        existence: P(the mask is on the object); halves while unseen.
+        seen_existence: The same when it was last seen.
+        mask_quality: Predicted IoU of the mask.
+        gate_activity: Share of open gates of the adapter.
+        coverage: Share of the image of the mask when it was last seen.
+        changed: Whether the mask is something else than what was pointed at.
+        path_switched: Whether the mask comes from another hypothesis than the one before.
+        prompted_ns: When a user last pointed at it.
+        updated_ns: Newest frame it was brought to.
+        evidence: What the confidence was made of; not saved.
+    """
+
+    __pydantic_config__ = _SAVED
+
+    prompted_ns: TimeNs
+    last_seen_ns: TimeNs
     state: ObjectState = ObjectState.INITIALIZING
     visible: bool = True
     confirmed: bool = False
-    existence: float = 1.0
-    seen_existence: float = 1.0  # when it was last seen
-    evidence: Evidence | None = None
-    mean_confidence: float = 1.0
-    mean_coverage: float = 0.0
-    reference_coverage: float = 0.0  # of the prompt, slowly following
-    reference_spread: float = 0.0  # likewise
-    prompt_misfit: float = 0.0  # how far the prompted mask went beyond its box and clicks, 0 to 1
-    path_switched: bool = False
-    quality: float = float('nan')
-    gate_activity: float = float('nan')
-    confidence: float = 0.0
-    coverage: float = 0.0
+    confidence: Share = 0.0
+    existence: Share = 1.0
+    seen_existence: Share = 1.0
+    mask_quality: ShareOrNan = math.nan
+    gate_activity: ShareOrNan = math.nan
+    coverage: Share = 0.0
     flags: ObjectFlag = ObjectFlag.NONE
-    frames_since_seen: int = 0
-    memory_updated: bool = True
-    changed: bool = False  # the mask is something else than what was pointed at
+    changed: bool = False
+    path_switched: bool = False
+    frames_since_seen: Count = 0
+    updated_ns: TimeNs = 0
+    evidence: Annotated[Evidence | None, pydantic.Field(exclude=True)] = None
+
+
+@dataclasses.dataclass(slots=True)
+class SizeReference:
+    """How large the mask of an object is expected to be.
+
+    Attributes:
+        prompted_coverage: Share of the image of the prompted mask.
+        prompt_misfit: How far the prompted mask went beyond its box and clicks.
+        coverage: Share of the image: of the prompted mask, slowly following.
+        spread: Radius of gyration in sides of the image, likewise.
+    """
+
+    __pydantic_config__ = _SAVED
+
+    prompted_coverage: Share = 0.0
+    prompt_misfit: Share = 0.0
+    coverage: Share = 0.0
+    spread: Share = 0.0
+
+
+@dataclasses.dataclass(slots=True)
+class MemoryState:
+    """What decides whether a frame enters the memory of an object.
+
+    Attributes:
+        updated: Whether the newest frame did.
+        remembered_ns: Newest frame that did.
+        anchored_ns: Newest anchor.
+        jumped_ns: Newest jump of the area.
+        mean_confidence: Running mean over the frames in which it was seen.
+        mean_coverage: Running mean over the frames that entered memory.
+    """
+
+    __pydantic_config__ = _SAVED
+
+    updated: bool = True
+    remembered_ns: TimeNs = 0
+    anchored_ns: TimeNs = 0
+    jumped_ns: TimeNs = 0
+    mean_confidence: Share = 1.0
+    mean_coverage: Share = 0.0
+
+
+@dataclasses.dataclass(slots=True)
+class ReidState:
+    """What re-identification knows of an object besides its gallery.
+
+    Attributes:
+        evidence_s: How long an unseen object has looked like itself, less the time in which it
+            has not; None = not yet.
+        searched_ns: When the whole image was searched for it.
+        reacquired_ns: When it was seen again after it was OCCLUDED or LOST.
+        verified_ns: When a user last pointed at it.
+        learned_ns: Newest frame that its gallery was learned from.
+        mean_similarity: Running mean of the similarity of learned frames; NaN before the first.
+    """
+
+    __pydantic_config__ = _SAVED
+
+    evidence_s: Annotated[float, pydantic.Field(ge=0.0, le=1e9)] | None = None
+    searched_ns: TimeNs = 0
+    reacquired_ns: TimeNs | None = None
+    verified_ns: TimeNs | None = None
+    learned_ns: TimeNs = 0
+    mean_similarity: Annotated[float, _nan_or(-1.0, 1.0)] = math.nan
+
+
+@dataclasses.dataclass(slots=True)
+class LiveObject:
+    """Who an object is, and what is known of it besides what the network remembers."""
+
+    __pydantic_config__ = _SAVED
+
+    object_id: Annotated[str, pydantic.Field(min_length=1, max_length=MAX_NAME)]
+    uuid: UUID
+    class_id: Annotated[str, pydantic.Field(max_length=MAX_NAME)]
+    slot: Count
+    added_ns: TimeNs
+    track: TrackState
+    reference: SizeReference = dataclasses.field(default_factory=SizeReference)
+    memory: MemoryState = dataclasses.field(default_factory=MemoryState)
+    reid: ReidState = dataclasses.field(default_factory=ReidState)
 
     @property
     def label(self) -> int:
@@ -71,14 +174,14 @@ class LiveObject:
 class ObjectTable:
     """Live objects by id, each with a slot of its own below `capacity`."""
 
-    def __init__(self, capacity: int, session: uuid.UUID) -> None:
+    def __init__(self, capacity: int, session: UUID) -> None:
         self._capacity = capacity
         self._session = session
         self._num_added = 0
         self._objects: dict[str, LiveObject] = {}
 
     @property
-    def session(self) -> uuid.UUID:
+    def session(self) -> UUID:
         """Namespace of the uuids."""
         return self._session
 
@@ -141,24 +244,26 @@ class ObjectTable:
         slot = next(i for i in range(self._capacity) if i not in taken)
         self._num_added += 1
         # Derived, not random, so that the same input gives the same bits.
-        identity = uuid.uuid5(self._session, f'{self._num_added}/{object_id}')
-        item = LiveObject(object_id, identity, class_id, slot, stamp_ns, stamp_ns, stamp_ns)
+        identity = uuid5(self._session, f'{self._num_added}/{object_id}')
+        track = TrackState(prompted_ns=stamp_ns, last_seen_ns=stamp_ns)
+        item = LiveObject(object_id, identity, class_id, slot, stamp_ns, track)
         self._objects[object_id] = item
         return item
 
-    def take_over(self, items: list[LiveObject], num_added: int, session: uuid.UUID) -> None:
+    def take_over(
+        self, items: list[LiveObject], num_added: int, session: UUID, *, same_run: bool
+    ) -> None:
         """Take the objects of another table into an empty one.
-
-        A uuid given from now on was given by neither table, also not after the other one was
-        looked at.
 
         Args:
             items: Its objects, in their order.
             num_added: As it was there; `session` likewise.
+            same_run: Whether uuids go on as they would have there; else a uuid given from now on
+                was given by neither table, also not after the other one was looked at.
         """
         self._objects = {item.object_id: item for item in items}
         self._num_added = max(self._num_added, num_added)
-        self._session = uuid.uuid5(self._session, str(session))
+        self._session = session if same_run else uuid5(self._session, str(session))
 
     def remove(self, object_id: str) -> LiveObject:
         """Remove a live object.
@@ -169,24 +274,6 @@ class ObjectTable:
         item = self.get(object_id)
         del self._objects[object_id]
         return item
-
-    def state(self) -> dict[str, Any]:
-        """Return the table as plain values, which `resume` takes."""
-        items = [dataclasses.asdict(item) for item in self]
-        for item in items:
-            item.update(uuid=str(item['uuid']), state=int(item['state']), flags=int(item['flags']))
-            item['evidence'] = None  # of the last frame alone
-        return {'num_added': self._num_added, 'objects': items}
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Become the table whose `state` this was; the capacity must be the same."""
-        self._num_added = state['num_added']
-        self._objects = {}
-        for values in state['objects']:
-            item = LiveObject(**values)
-            item.uuid, item.state = uuid.UUID(values['uuid']), ObjectState(values['state'])
-            item.flags = ObjectFlag(values['flags'])
-            self._objects[item.object_id] = item
 
 
 def slots_of(items: Sequence[LiveObject]) -> np.ndarray:

@@ -6,7 +6,6 @@ Shape legend: N objects, B = hypotheses of all of them, K kept hypotheses, h, w 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,22 +13,33 @@ import torch
 from robust_vos_ros.core.adapters.moga import Gates
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.evidence import Observation, observe
-from robust_vos_ros.core.frames import Record
-from robust_vos_ros.core.memory.bank import Entries, MemoryShape, ObjectMemory
+from robust_vos_ros.core.errors import SavedTracksError
+from robust_vos_ros.core.memory.bank import MemoryShape, References
 from robust_vos_ros.core.memory.hypotheses import (
     KeptHypotheses,
     MemoryTree,
     observe_hypotheses,
     prune,
 )
+from robust_vos_ros.core.memory.object_memory import Entries, ObjectMemory
 from robust_vos_ros.core.memory.update_policy import update_memory
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
-from robust_vos_ros.core.network.object_calibration import References
 from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.reid.association import Reidentifier, suppress_duplicates
 from robust_vos_ros.core.tracking_settings import TrackerSettings
-from robust_vos_ros.core.types import UNSEEN_STATES, Candidates, EventType, Features, MemoryView
+from robust_vos_ros.core.types import (
+    UNSEEN_STATES,
+    Candidates,
+    EventType,
+    Features,
+    MemoryView,
+    Tensors,
+    below,
+    expect,
+    prefixed,
+)
+from robust_vos_ros.core.zoom.window import Record
 
 
 class Propagator:
@@ -45,10 +55,10 @@ class Propagator:
         self.last_gates: Gates | None = None
         # What the network saw in the newest frame, before it was believed or not, by slot.
         self.raw_masks: dict[int, torch.Tensor] = {}
-        capacity, paths = settings.max_objects, settings.tree.max_hypotheses
+        capacity, num_hypotheses = settings.max_objects, settings.tree.max_hypotheses
         shape = MemoryShape(
             capacity=capacity,
-            num_paths=paths,
+            num_hypotheses=num_hypotheses,
             num_prompted=settings.max_prompted_entries,
             num_anchors=settings.memory.anchors,
             num_recent=model.num_recent,
@@ -57,13 +67,13 @@ class Propagator:
             pointer_dim=model.hidden_dim,
         )
         self.memory = ObjectMemory(shape, model.device)
-        self.tree = MemoryTree(capacity, paths)
+        self.tree = MemoryTree(capacity, num_hypotheses)
         self.reidentifier = Reidentifier(model, capacity)
         self.references = References(
             capacity, model.object_calibration, model.grid_size, model.device
         )
         mask = (model.mask_size, model.mask_size)
-        self.logits = torch.zeros(capacity, paths, *mask, device=model.device)
+        self.logits = torch.zeros(capacity, num_hypotheses, *mask, device=model.device)
 
     def start(
         self,
@@ -91,26 +101,45 @@ class Propagator:
         embeddings = self.reidentifier.embedder.embed_masks(planes, kept.mask_logits[:, 0])
         for row, (item, seen) in enumerate(zip(items, observe(kept), strict=True)):
             states.start(item, seen, record.stamp_ns, self.model.calibration)
-            if item.visible:
+            if item.track.visible:
                 self.reidentifier.start(item, embeddings[row], record.stamp_ns)
 
-    def state(self) -> dict[str, Any]:
-        """Return a copy of everything, which `resume` takes."""
+    def save(self, slot: int) -> Tensors:
+        """Return all that the next frames depend on of one object, by name."""
         return {
-            'memory': self.memory.state(),
-            'tree': self.tree.state(),
-            'gallery': self.reidentifier.gallery.state(),
-            'references': self.references.state(),
-            'logits': self.logits.cpu().clone(),
+            'masks': self.logits[slot, : len(self.tree.scores(slot))],
+            **self.tree.save(slot),
+            **self.memory.save(slot),
+            **prefixed('gallery', self.reidentifier.gallery.save(slot)),
+            **prefixed('references', self.references.save(slot)),
         }
 
-    def resume(self, state: dict[str, Any]) -> None:
-        """Go on where another one with the same model and settings was."""
-        self.memory.resume(state['memory'])
-        self.tree.resume(state['tree'])
-        self.reidentifier.gallery.resume(state['gallery'])
-        self.references.resume(state['references'])
-        self.logits.copy_(state['logits'])
+    def load(self, slot: int, saved: Tensors, num_frames: int) -> None:
+        """Go on with one object where another propagator was.
+
+        Args:
+            slot: Of the object, there and here.
+            saved: What `save` returned there.
+            num_frames: Processed there.
+
+        Raises:
+            SavedTracksError: Something of it is missing or wrong, or there is more than that.
+        """
+        count = self.tree.load(slot, saved)
+        masks = expect(saved, 'masks', torch.float32, (count, *self.logits.shape[2:]))
+        self.logits[slot, :count] = masks.to(self.logits.device)
+        self.memory.load(slot, saved, num_frames)
+        self.reidentifier.gallery.load(slot, below('gallery', saved))
+        self.references.load(slot, below('references', saved))
+        unknown = saved.keys() - self.save(slot).keys()
+        if unknown:
+            raise SavedTracksError(f'expected no other tensors, got {sorted(unknown)}')
+
+    def keep_best(self, items: Sequence[LiveObject]) -> None:
+        """Leave only the best hypothesis of some objects."""
+        for item in items:
+            self.memory.fork(item.slot, [0])
+        self.tree.collapse(slots_of(items))
 
     def forget(self, items: Sequence[LiveObject]) -> None:
         """Drop all that is remembered of some objects."""
@@ -164,24 +193,24 @@ class Propagator:
     ) -> list[tuple[LiveObject, EventType]]:
         """Track some objects into one frame; returns what happened to them."""
         slots = slots_of(items)
-        owners, paths = self.tree.rows(slots)
+        owners, ranks = self.tree.rows(slots)
         view = self.memory.view(
-            slots[owners], paths, record.frame_index, modulation=settings.memory.modulation
+            slots[owners], ranks, record.frame_index, modulation=settings.memory.modulation
         )
         planes = feature_map(features, record.image)
-        gates, candidates = self._predict(items, owners, paths, features, view)
+        gates, candidates = self._predict(items, owners, ranks, features, view)
         self.last_gates = gates
-        unseen = [item.state in UNSEEN_STATES for item in items]
+        unseen = [item.track.state in UNSEEN_STATES for item in items]
         alive = prune(self.tree, slots, owners, candidates, settings.tree, unseen=unseen)
         embeddings = self.reidentifier.embedder.embed_masks(planes, alive.kept.mask_logits[:, 0])
         compared = self.reidentifier.compare_embeddings(
             slots[alive.owners], embeddings, alive.kept.mask_logits[:, 0], items
         )
         seen = observe_hypotheses(alive, candidates, gates, compared)
-        in_view = [item.visible for item in items]
+        in_view = [item.track.visible for item in items]
         seen = suppress_duplicates(self.model, alive, seen, settings.duplicate_iou, in_view)
         self._branch(items, alive)
-        best = alive.kept.mask_logits[torch.from_numpy(alive.paths == 0), 0]
+        best = alive.kept.mask_logits[torch.from_numpy(alive.ranks == 0), 0]
         self.raw_masks = dict(zip(slots.tolist(), best, strict=True))
         events = []
         for item, observation in zip(items, _firsts(alive.owners, seen), strict=True):
@@ -198,7 +227,7 @@ class Propagator:
         )  # fmt: skip
         self.reidentifier.learn(
             items,
-            embeddings[torch.from_numpy(alive.paths == 0)],
+            embeddings[torch.from_numpy(alive.ranks == 0)],
             record.stamp_ns,
             settings.reacquire.learn_similarity,
         )
@@ -208,7 +237,7 @@ class Propagator:
         self,
         items: Sequence[LiveObject],
         owners: np.ndarray,
-        paths: np.ndarray,
+        ranks: np.ndarray,
         features: Features,
         view: MemoryView | None,
     ) -> tuple[Gates | None, Candidates]:
@@ -217,20 +246,20 @@ class Propagator:
         Args:
             items: The objects.
             owners: (B,) index of the object of each hypothesis.
-            paths: (B,) which of its hypotheses it is.
+            ranks: (B,) which of its hypotheses it is, 0 = the best.
             features: Of the frame.
             view: What the hypotheses remember.
         """
         device = self.logits.device
         slots = slots_of(items)[owners]
-        at = torch.from_numpy(slots), torch.from_numpy(paths)
-        changed = torch.tensor([item.changed for item in items])[torch.from_numpy(owners)]
+        at = torch.from_numpy(slots), torch.from_numpy(ranks)
+        changed = torch.tensor([item.track.changed for item in items])[torch.from_numpy(owners)]
         changed = changed[:, None, None].to(device)
         previous = torch.where(changed, ABSENT_LOGIT, self.logits[at]).unsqueeze(1)
         shares = torch.from_numpy(1.0 / np.bincount(owners)[owners]).float().to(device)
         gates = self.model.gates(features, view, shares=shares)
         pix = self.model.attend(features, view, gates)
-        is_best = torch.from_numpy(paths == 0).to(device) if paths.any() else None
+        is_best = torch.from_numpy(ranks == 0).to(device) if ranks.any() else None
         references = self.references.of(slots)
         dense = self.model.calibrate(features, pix, references, previous, is_best=is_best)
         guide = previous if self.model.previous_mask else None
@@ -238,7 +267,9 @@ class Propagator:
 
     def _see(self, items: Sequence[LiveObject], features: Features, logits: torch.Tensor) -> None:
         """Make this frame the reference of the objects that are visible in it."""
-        shown = [row for row, item in enumerate(items) if item.visible and not item.changed]
+        shown = [
+            row for row, item in enumerate(items) if item.track.visible and not item.track.changed
+        ]
         if shown:
             proxies = self.model.proxies(features, logits[shown].unsqueeze(1))
             self.references.see(slots_of([items[row] for row in shown]), proxies)
@@ -248,7 +279,7 @@ class Propagator:
         hidden = [
             item.slot
             for item in items
-            if not item.visible and len(self.tree.scores(item.slot)) == 1
+            if not item.track.visible and len(self.tree.scores(item.slot)) == 1
         ]
         if hidden:
             self.logits[torch.tensor(hidden), 0] = ABSENT_LOGIT
@@ -257,12 +288,12 @@ class Propagator:
         """Give each kept hypothesis the memory of its parent, and store its mask."""
         for item, hypotheses in zip(items, alive.per_object, strict=True):
             parents = [hypothesis.parent for hypothesis in hypotheses]
-            item.path_switched = parents[0] != 0
+            item.track.path_switched = parents[0] != 0
             if parents != [0] or len(self.tree.scores(item.slot)) > 1:
                 self.memory.fork(item.slot, parents)
             self.tree.keep(item.slot, hypotheses)
         slots = torch.from_numpy(slots_of(items)[alive.owners])
-        self.logits[slots, torch.from_numpy(alive.paths)] = alive.kept.mask_logits[:, 0]
+        self.logits[slots, torch.from_numpy(alive.ranks)] = alive.kept.mask_logits[:, 0]
 
 
 def _firsts(owners: np.ndarray, values: list[Observation]) -> list[Observation]:

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from robust_vos_ros.core.confidence.evidence import much_smaller
-from robust_vos_ros.core.frames import Record
+from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.network.model import ABSENT_LOGIT
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.types import ObjectFlag, TrackedObject, TrackEvent, TrackResult
-from robust_vos_ros.core.zoom.window import Window, move
+from robust_vos_ros.core.zoom.window import Record, Window, move
 
 # A part of a mask counts as large from this share of the mask's area.
 _LARGE_PART = 0.15
@@ -166,8 +165,10 @@ def make_result(
         start_ns: time.perf_counter_ns() when work on the frame began.
         warnings: Of the prompts just applied.
     """
-    shown = [row for row, item in enumerate(items) if item.visible]
-    in_view = torch.tensor([item.visible for item in items], dtype=torch.bool).to(logits.device)
+    shown = [row for row, item in enumerate(items) if item.track.visible]
+    in_view = torch.tensor([item.track.visible for item in items], dtype=torch.bool).to(
+        logits.device
+    )
     logits = torch.where(in_view[:, None, None], logits, ABSENT_LOGIT)
     window = record.window
     label_mask, shapes = compose(
@@ -196,7 +197,8 @@ def make_result(
 
 
 def _tracked_object(item: LiveObject, shape: Shape, stamp_ns: int) -> TrackedObject:
-    flags = item.flags
+    track = item.track
+    flags = track.flags
     if shape.touches_border:
         flags |= ObjectFlag.TOUCHES_BORDER
     if shape.fragmented:
@@ -206,16 +208,16 @@ def _tracked_object(item: LiveObject, shape: Shape, stamp_ns: int) -> TrackedObj
         uuid=item.uuid,
         label=item.label,
         class_id=item.class_id,
-        state=item.state,
-        confidence=item.confidence,
-        existence_probability=item.existence,
-        mask_quality=item.quality,
-        gate_activity=item.gate_activity,
-        memory_updated=item.memory_updated,
-        path_switched=item.path_switched,
-        last_seen_ns=item.last_seen_ns,
+        state=track.state,
+        confidence=track.confidence,
+        existence_probability=track.existence,
+        mask_quality=track.mask_quality,
+        gate_activity=track.gate_activity,
+        memory_updated=item.memory.updated,
+        path_switched=track.path_switched,
+        last_seen_ns=track.last_seen_ns,
         age_ns=max(0, stamp_ns - item.added_ns),
-        frames_since_seen=item.frames_since_seen,
+        frames_since_seen=track.frames_since_seen,
         flags=flags,
         box_xywh=shape.box_xywh,
         centroid_xy=shape.centroid_xy,

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
-from robust_vos_ros.core import serialization
 from robust_vos_ros.core.adapters.moga import Gates
+from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.confidence.evidence import warn_of_misfit, warn_of_size
-from robust_vos_ros.core.errors import SnapshotError
-from robust_vos_ros.core.frames import FrameHistory, Record
+from robust_vos_ros.core.errors import SavedTracksError
+from robust_vos_ros.core.frames import Frames
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
 from robust_vos_ros.core.prompts import check_prompt
@@ -24,6 +22,7 @@ from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.reid.association import Reinitialization, Scene, associate
 from robust_vos_ros.core.reid.redetection import redetect
 from robust_vos_ros.core.results import make_result
+from robust_vos_ros.core.saved_tracks import read_tracks, save_tracks
 from robust_vos_ros.core.segmentation import Context, Segmenter, Segments
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import (
@@ -35,6 +34,7 @@ from robust_vos_ros.core.types import (
     TrackEvent,
     TrackResult,
 )
+from robust_vos_ros.core.zoom.window import Record
 from robust_vos_ros.core.zoom.zoom import Zoom
 
 _DEFAULT_SESSION = uuid.UUID(int=0)
@@ -63,12 +63,8 @@ class VideoTracker:
         self.last_result: TrackResult | None = None
         self._objects = ObjectTable(settings.max_objects, session or _DEFAULT_SESSION)
         self._propagator = Propagator(model, settings)
-        self._history = FrameHistory(
-            settings.prompt_buffer_s, settings.prompt_buffer_mb * 1_000_000, model.image_size
-        )
+        self._frames = Frames(self._propagator, settings)
         self._segmenter = Segmenter(model)
-        self._zoom = Zoom(self._propagator, settings.zoom) if settings.zoom.enabled else None
-        self._seen: Record | None = None  # the newest frame, as the network saw it
         self._restored_ns: int | None = None  # first frame, or first one after `restore`
 
     @property
@@ -87,35 +83,27 @@ class VideoTracker:
         With it comes the (h, w) logits of the mask it is about, also of one that is not believed.
         """
         masks = self._propagator.raw_masks
-        to_whole = self._zoom.to_whole if self._zoom is not None else _as_it_is
         return {
-            item.object_id: (item.evidence, to_whole(masks[item.slot]))
+            item.object_id: (item.track.evidence, self._frames.to_whole(masks[item.slot]))
             for item in self._objects
-            if item.evidence and item.slot in masks
+            if item.track.evidence and item.slot in masks
         }
 
     def step(self, frame: Frame) -> TrackResult:
         """Track all objects into the next frame."""
         start_ns = time.perf_counter_ns()
-        record = self._history.append(frame)
+        items = list(self._objects)
         if self._restored_ns is None:  # time without a tracker does not count as unseen
-            self._restored_ns = record.stamp_ns
+            self._restored_ns = frame.stamp_ns
         events: list[TrackEvent] = []
         with self.model.inference():
-            if self._zoom is not None:
-                items = list(self._objects)
-                record = self._zoom.look(frame, record, items, self.settings.zoom)
-            self._seen = record
-            if len(self._objects):
-                events += self._track(list(self._objects), record)
+            record = self._frames.take(frame, items, self.settings.zoom)
+            if items:
+                events += self._track(items, record)
                 if self.settings.reacquire.redetect and record.window.is_whole:
-                    redetect(
-                        list(self._objects), self._segmenter, self._propagator, record,
-                        self.settings,
-                    )  # fmt: skip
-        if self._zoom is not None:
-            self._zoom.note_tracked(list(self._objects))
-        for item in list(self._objects):
+                    redetect(items, self._segmenter, self._propagator, record, self.settings)
+        self._frames.note_tracked(items)
+        for item in items:
             events += self._remove_long_lost(item, record.stamp_ns)
         return self._finish(events, start_ns)
 
@@ -143,13 +131,13 @@ class VideoTracker:
             PromptError: A prompt cannot be used.
         """
         start_ns = time.perf_counter_ns()
-        record, newer = self._history.locate(frame)
+        record, newer = self._frames.history.locate(frame)
         ids = [prompt.object_id for prompt in prompts]
         self._objects.check_room(ids, replace_existing=replace_existing)
         checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
         with self.model.inference():
             others = [item for item in self._objects if item.object_id not in ids]
-            record = self._look_at(checked, record, newer, others)
+            record = self._frames.look_at(checked, record, newer, others, self.settings.zoom)
             # Segment before anything changes: a failure in the network must leave no trace.
             segments = self._segmenter.segment(checked, record)
             replaced = [item.object_id for item in self._objects if item.object_id in ids]
@@ -159,13 +147,11 @@ class VideoTracker:
                 for prompt in checked
             ]
             self._propagator.forget(items)
-            if self._zoom is not None:
-                self._zoom.forget(items)
+            self._frames.forget(items)
             warnings = []
             for segment in segments:
-                rows = segment.rows
-                warnings += self._start([items[row] for row in rows], segment, record)
-                self._note_prompted(items, checked, segment, record, frame)
+                warnings += self._start([items[row] for row in segment.rows], segment, record)
+                self._frames.note_prompted(items, checked, segment, record, frame)
             events += [_event(EventType.ADDED, item, 'added by a prompt') for item in items]
             for later in newer if items else ():
                 events += self._track(items, later)
@@ -182,14 +168,15 @@ class VideoTracker:
         """
         start_ns = time.perf_counter_ns()
         item = self._objects.get(prompt.object_id)
-        record, newer = self._history.locate(frame)
+        record, newer = self._frames.history.locate(frame)
         checked = check_prompt(prompt, record.size_hw)
         with self.model.inference():
-            record = self._look_at([checked], record, newer, list(self._objects))
+            items = list(self._objects)
+            record = self._frames.look_at([checked], record, newer, items, self.settings.zoom)
             (segment,) = self._segmenter.segment([checked], record, self._context(item, record))
             self._propagator.forget_recent([item])
             warnings = self._start([item], segment, record)
-            self._note_prompted([item], [checked], segment, record, frame)
+            self._frames.note_prompted([item], [checked], segment, record, frame)
             item.class_id = prompt.class_id or item.class_id
             events = [event for later in newer for event in self._track([item], later)]
         return self._finish(events, start_ns, warnings)
@@ -214,33 +201,28 @@ class VideoTracker:
             NoFrameError, StampTooOldError, StampInFutureError, PromptError: As in `add`.
         """
         start_ns = time.perf_counter_ns()
-        record, newer = self._history.locate(frame)
+        record, newer = self._frames.history.locate(frame)
         checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
         pairs = [(self._objects.get(prompt.object_id), prompt) for prompt in checked]
-        pairs = [(item, prompt) for item, prompt in pairs if item.state in UNSEEN_STATES]
+        pairs = [(item, prompt) for item, prompt in pairs if item.track.state in UNSEEN_STATES]
         events: list[TrackEvent] = []
         with self.model.inference():
-            if self._zoom is not None:
-                self._zoom.see_all(list(self._objects))
-                self._seen = self._history.newest()
+            live = list(self._objects)
+            self._frames.see_all(live)
+            features = self._segmenter.encode(record)
             accepted, rejected = associate(
                 [item for item, _ in pairs],
                 self._segmenter.segment([prompt for _, prompt in pairs], record),
                 self._propagator.reidentifier,
-                Scene(
-                    feature_map(self._segmenter.encode(record), record.image), list(self._objects)
-                ),
+                Scene(feature_map(features, record.image), live),
                 self.settings,
-                shown=self._propagator.masks([item for item in self._objects if item.visible]),
+                shown=self._propagator.masks([item for item in live if item.track.visible]),
                 min_similarity=self.settings.reacquire.min_similarity,
             )
             items = [candidate.item for candidate in accepted]
-            for candidate in accepted:
-                segment = candidate.segment
-                self._propagator.seed(
-                    candidate.item, self._segmenter.encode(record), segment.kept, segment.spatial,
-                    record.frame_index,
-                )  # fmt: skip
+            for item, segment in ((candidate.item, candidate.segment) for candidate in accepted):
+                kept, spatial = segment.kept, segment.spatial
+                self._propagator.seed(item, features, kept, spatial, record.frame_index)
             for later in newer if items else ():
                 events += self._track(items, later)
         result = self._finish(events, start_ns)
@@ -256,138 +238,84 @@ class VideoTracker:
         for object_id in ids:
             self._objects.get(object_id)
         items = [self._objects.remove(object_id) for object_id in ids]
-        if len(self._history) and items:
+        if len(self._frames.history) and items:
             self._finish([], time.perf_counter_ns())
         return tuple(_event(EventType.REMOVED, item, 'removed by request') for item in items)
 
     def reset(self) -> tuple[TrackEvent, ...]:
         """Forget all objects and frames."""
         events = self.remove()
-        self._forget_frames()
-        self._history.num_frames = 0
+        self._frames.reset()
+        self._segmenter.forget()
+        self.last_result = None
         return (*events, TrackEvent(EventType.RESET, '', uuid.UUID(int=0), 'tracker was reset'))
 
     def reset_memory(self) -> None:
         """Keep objects and their prompted frames; forget recent memory and all frames."""
-        if self._zoom is not None:
-            with self.model.inference():
-                self._zoom.see_all(list(self._objects))
-        self._propagator.forget_recent(list(self._objects))
+        items = list(self._objects)
+        with self.model.inference():
+            self._frames.see_all(items)
+        self._propagator.forget_recent(items)
         reset_mask_priors(self._propagator.logits)
-        self._history.clear()
-        self._seen = None
+        self._frames.clear()
         self._segmenter.forget()
 
-    def state(self) -> dict[str, Any]:
-        """Return what the next frames depend on, as plain values and copied tensors.
+    def save(self, notes: Mapping[str, str] | None = None) -> bytes:
+        """Return all tracks as bytes, for `restore`; nothing is changed.
 
-        Frames of the past are not in it: after `resume`, prompts go to frames from then on.
-        """
-        state = {
-            'num_frames': self._history.num_frames,
-            'restored_ns': self._restored_ns,
-            'objects': self._objects.state(),
-            'propagator': self._propagator.state(),
-        }
-        return state if self._zoom is None else {**state, 'zoom': self._zoom.state()}
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Go on where a tracker with the same model and settings was when it gave its `state`."""
-        self._forget_frames()
-        self._history.num_frames = state['num_frames']
-        self._restored_ns = state['restored_ns']
-        self._objects.resume(state['objects'])
-        self._propagator.resume(state['propagator'])
-        if self._zoom is not None:
-            self._zoom.resume(state['zoom'])
-
-    def snapshot(self, notes: Mapping[str, str] | None = None) -> bytes:
-        """Return all tracks as bytes: of each object what its best hypothesis remembers.
+        Frames of the past are not in it: prompts go to frames from then on.
 
         Args:
-            notes: Texts by name to keep with them, for `serialization.read_notes`.
+            notes: Texts by name to keep with them, for `saved_tracks.read_notes`.
         """
-        items = list(self._objects)
-        whole = contextlib.nullcontext(items) if self._zoom is None else self._zoom.as_whole(items)
-        with whole as items:
-            return serialization.write(
-                items,
-                self._propagator,
-                num_frames=self._history.num_frames,
-                num_added=self._objects.num_added,
-                session=self._objects.session,
-                notes=notes,
-            )
+        return save_tracks(
+            self._objects,
+            self._propagator,
+            self._frames.zoom,
+            num_frames=self._frames.history.num_frames,
+            restored_ns=self._restored_ns,
+            notes=notes,
+        )
 
-    def restore(self, data: bytes) -> None:
-        """Go on with the tracks of a snapshot, under the same ids and uuids.
+    def restore(self, data: bytes, *, lost: bool = False) -> None:
+        """Go on with saved tracks, under the same ids and uuids.
 
-        Each object is LOST, without a mask, until it is seen again (`reacquire` settings).
+        With the same settings, the next results are bit for bit those of the tracker that saved.
 
         Args:
-            data: What `snapshot` returned, of a tracker with this model and these sizes.
+            data: What `save` returned, of a tracker with this model and these sizes.
+            lost: Whether time has passed that nobody tracked, as after a restart. Each object is
+                LOST then, without a mask, until it is seen again (`reacquire` settings), and only
+                its best hypothesis is kept.
 
         Raises:
-            SnapshotError: It is damaged or does not fit, or this tracker has objects; nothing
-                is changed.
+            SavedTracksError: It is damaged, of another version or does not fit, or this tracker
+                has objects; nothing is changed.
         """
         if len(self._objects):
-            raise SnapshotError(
+            raise SavedTracksError(
                 f'expected a tracker without objects, got one with {len(self._objects)}; remove '
                 'them, or restore first'
             )
-        header, parts = serialization.read(data, self._propagator)
-        items = [
-            serialization.load(saved, tensors, self._propagator)
-            for saved, tensors in zip(header.objects, parts, strict=True)
-        ]
-        self._objects.take_over(items, header.num_added, header.session)
-        self._history.num_frames = max(self._history.num_frames, header.num_frames)
-        self._restored_ns = None
-        self._forget_frames()
-
-    def _forget_frames(self) -> None:
-        self._history.clear()
+        saved = read_tracks(data, self._propagator)
+        header = saved.header
+        items = saved.load(self._propagator)
+        zoom = self._frames.zoom or Zoom(self._propagator, self.settings.zoom)
+        saved.load_zoom(zoom)
+        if lost or self._frames.zoom is None:
+            with self.model.inference():
+                zoom.see_all(items)
+        self._objects.take_over(items, header.num_added, header.session, same_run=not lost)
+        history = self._frames.history
+        history.num_frames = max(history.num_frames, header.num_frames)
+        self._restored_ns = None if lost else header.restored_ns
+        self._frames.clear()
         self._segmenter.forget()
-        if self._zoom is not None:
-            self._zoom.clear()
-        self._seen = self.last_result = None
-
-    def _look_at(
-        self, prompts: list[Prompt], record: Record, newer: list[Record], items: list[LiveObject]
-    ) -> Record:
-        """Return the frame of prompts as the network is to see it.
-
-        Args:
-            prompts: Checked.
-            record: Their frame, seen as a whole.
-            newer: The frames after it, which are kept as a whole.
-            items: The objects that stay.
-        """
-        if self._zoom is None:
-            return record
-        if newer or record.size_hw != self._history.newest().size_hw:
-            self._zoom.see_all(items)
-            self._seen = self._history.newest()
-            return record
-        self._seen = self._zoom.aim(prompts, record, items, self.settings.zoom)
-        return self._seen
-
-    def _note_prompted(
-        self,
-        items: list[LiveObject],
-        prompts: list[Prompt],
-        segment: Segments,
-        record: Record,
-        frame: Frame | None,
-    ) -> None:
-        """Keep what was just pointed at, so that it can be remembered through another window."""
-        if self._zoom is not None:
-            rows = segment.rows
-            self._zoom.note_prompted(
-                [items[row] for row in rows], segment.kept.mask_logits[:, 0],
-                [prompts[row] for row in rows], record, frame,
-            )  # fmt: skip
+        self.last_result = None
+        if lost:
+            self._propagator.keep_best(items)
+            for item in items:
+                states.lose(item)
 
     def _context(self, item: LiveObject, record: Record) -> Context:
         """Return what a live object is corrected by: its memory, and its mask while it is seen."""
@@ -397,7 +325,7 @@ class VideoTracker:
         memory = self._propagator.memory
         view = memory.view(slots, slots * 0, record.frame_index, modulation=modulation)
         previous = None
-        if record is self._newest() and item.visible:
+        if record is self._frames.newest() and item.track.visible:
             previous = self._propagator.masks([item]).unsqueeze(1)
         gates = self.model.gates(features, view)
         return Context(self.model.attend(features, view, gates), previous)
@@ -420,16 +348,12 @@ class VideoTracker:
 
     def _remove_long_lost(self, item: LiveObject, stamp_ns: int) -> list[TrackEvent]:
         limit_s = self.settings.remove_lost_after_s
-        since_ns = max(item.last_seen_ns, self._restored_ns or item.last_seen_ns)
+        since_ns = max(item.track.last_seen_ns, self._restored_ns or item.track.last_seen_ns)
         unseen_s = (stamp_ns - since_ns) / 1e9 - self.settings.lost_after_s
-        if item.state != ObjectState.LOST or not limit_s or unseen_s < limit_s:
+        if item.track.state != ObjectState.LOST or not limit_s or unseen_s < limit_s:
             return []
         self._objects.remove(item.object_id)
         return [_event(EventType.REMOVED, item, f'lost for {unseen_s:.1f} s')]
-
-    def _newest(self) -> Record:
-        """Return the newest frame as the network saw it."""
-        return self._history.newest() if self._seen is None else self._seen
 
     def _finish(
         self, events: list[TrackEvent], start_ns: int, warnings: Sequence[str] = ()
@@ -438,7 +362,7 @@ class VideoTracker:
         self.last_result = make_result(
             items,
             self._propagator.masks(items),
-            self._newest(),
+            self._frames.newest(),
             events,
             start_ns=start_ns,
             warnings=warnings,
@@ -446,13 +370,9 @@ class VideoTracker:
         return self.last_result
 
 
-def _as_it_is(logits: torch.Tensor) -> torch.Tensor:
-    return logits
-
-
 def _event(kind: EventType, item: LiveObject, detail: str) -> TrackEvent:
     return TrackEvent(kind, item.object_id, item.uuid, detail)
 
 
 def _detail(item: LiveObject) -> str:
-    return f'{item.state.name.lower()} at confidence {item.confidence:.2f}'
+    return f'{item.track.state.name.lower()} at confidence {item.track.confidence:.2f}'

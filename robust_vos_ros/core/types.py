@@ -9,7 +9,7 @@ import uuid
 import numpy as np
 import torch
 
-from robust_vos_ros.core.errors import ImageError
+from robust_vos_ros.core.errors import ImageError, SavedTracksError
 
 
 class ObjectState(enum.IntEnum):
@@ -273,3 +273,40 @@ class MemoryView:
     pointer_age: torch.Tensor
     valid: tuple[torch.Tensor, torch.Tensor] | None
     weights: tuple[torch.Tensor, torch.Tensor] | None = None
+
+
+Tensors = dict[str, torch.Tensor]
+
+
+def expect(
+    tensors: Tensors, name: str, dtype: torch.dtype, shape: tuple[int, ...]
+) -> torch.Tensor:
+    """Return a tensor of that name.
+
+    Args:
+        tensors: Where it should be.
+        name: Of the tensor.
+        dtype: It must have.
+        shape: It must have; -1 = any size above 0.
+
+    Raises:
+        SavedTracksError: There is none, or it is another one.
+    """
+    value = tensors.get(name)
+    if value is not None and value.dtype == dtype and value.ndim == len(shape):
+        pairs = zip(value.shape, shape, strict=True)
+        if all(got == size or (size == -1 and got > 0) for got, size in pairs):
+            return value
+    got = 'none' if value is None else f'{value.dtype} {tuple(value.shape)}'
+    raise SavedTracksError(f'expected {name} to be {dtype} {shape}, got {got}')
+
+
+def prefixed(prefix: str, tensors: Tensors) -> Tensors:
+    """Return tensors under longer names."""
+    return {f'{prefix}.{name}': value for name, value in tensors.items()}
+
+
+def below(prefix: str, tensors: Tensors) -> Tensors:
+    """Return the tensors whose names `prefixed` made."""
+    start = f'{prefix}.'
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}

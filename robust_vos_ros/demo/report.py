@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from rich.table import Table
 
+from robust_vos_ros.core.masks import mask_iou_numpy
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.demo.clip import Clip, Truth
 from robust_vos_ros.demo.records import FrameRecord, ObjectRecord, Recording
@@ -164,7 +165,7 @@ def _sight(item: ObjectRecord, labels: np.ndarray | None, truth: Truth | None) -
         return _Sight(item, visible=item.state not in {ObjectState.OCCLUDED, ObjectState.LOST})
     true = truth.masks[item.object_id]
     mask = np.zeros_like(true) if labels is None else labels == item.label
-    iou = float((mask & true).sum() / max((mask | true).sum(), 1))
+    iou = mask_iou_numpy(mask, true)
     visible = item.object_id in truth.visible
     return _Sight(item, known=True, visible=visible, hidden=not true.any(), iou=iou)
 

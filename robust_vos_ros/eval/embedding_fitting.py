@@ -18,10 +18,10 @@ from scipy.linalg import eigh
 
 from robust_vos_ros.core.confidence.calibration import SavedProjection
 from robust_vos_ros.core.errors import DatasetError
-from robust_vos_ros.core.frames import make_record
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.reid.appearance import average, feature_map
 from robust_vos_ros.core.types import Frame
+from robust_vos_ros.core.zoom.window import make_record
 from robust_vos_ros.eval.labelled import LabelledFrame
 
 _STEP = 8  # frames from one to the next that is used

@@ -24,6 +24,7 @@ from robust_vos_ros.core.confidence.calibration import (
     to_features,
 )
 from robust_vos_ros.core.errors import DatasetError
+from robust_vos_ros.core.masks import mask_iou_numpy
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
@@ -100,9 +101,8 @@ class Samples:
                 if not mask.any():
                     continue
                 true = frame.masks.get(int(name), np.zeros_like(mask))
-                overlap = np.count_nonzero(mask & true) / np.count_nonzero(mask | true)
                 self.evidence.append(evidence)
-                self.iou.append(overlap)
+                self.iou.append(mask_iou_numpy(mask, true))
 
 
 def fit(

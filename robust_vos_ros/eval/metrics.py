@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from robust_vos_ros.core.errors import ImageError
+from robust_vos_ros.core.masks import mask_iou_numpy
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,8 +49,7 @@ def region_similarity(pred: np.ndarray, true: np.ndarray, void: np.ndarray | Non
         ImageError: The masks are not (H, W) bool of one size.
     """
     pred, true = _without_void(pred, true, void)
-    union = np.count_nonzero(pred | true)
-    return float(np.count_nonzero(pred & true) / union) if union else 1.0
+    return mask_iou_numpy(pred, true)
 
 
 def boundary_accuracy(

@@ -1,18 +1,13 @@
-"""Points in space to pixels, by the camera model of sensor_msgs/CameraInfo."""
+"""Points in space to pixels of an image, which may show a part of the sensor, or less of it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 
 from robust_vos_ros.core.errors import PromptError
-
-# Numbers of each model's `d`; OpenCV computes both models in the same way.
-_DISTORTIONS = {'plumb_bob': 5, 'rational_polynomial': 8}
-_ROUND_TRIP = 1e-3  # of the tangent of the viewing angle
-_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-9)
+from robust_vos_ros.spatial.camera import CameraError, read_camera
 
 
 def project(point_xyz: np.ndarray, info: Any, *, rectified: bool = False) -> tuple[float, float]:
@@ -34,7 +29,22 @@ def project(point_xyz: np.ndarray, info: Any, *, rectified: bool = False) -> tup
             f'the point is at ({x:g}, {y:g}, {z:g}) m in {info.header.frame_id!r}: it is behind '
             'the camera, or not a number. Click on something that the camera sees'
         )
-    pixel = _by_p(point_xyz, info) if rectified else _by_k(point_xyz, info)
+    try:
+        camera = read_camera(info, rectified=rectified, whole_sensor=True)
+    except CameraError as error:
+        raise PromptError(
+            f'{error}. Without it a point in space has no pixel in {info.header.frame_id!r}: '
+            'click in a viewer of images'
+        ) from error
+    if rectified:  # the right camera of a stereo pair sees from beside its frame
+        baseline = np.array([info.p[3] / camera.fx, info.p[7] / camera.fy, 0.0])
+        point_xyz = point_xyz + baseline
+    if not camera.shows(point_xyz):
+        raise PromptError(
+            f'the point is too far from the axis of the camera {info.header.frame_id!r}, outside '
+            'of the image. Click on something that the camera sees'
+        )
+    (pixel,) = camera.project(point_xyz)
     left, top, width, height = _region(info)
     binning = max(info.binning_x, 1), max(info.binning_y, 1)
     column, row = (pixel[0] - left) / binning[0], (pixel[1] - top) / binning[1]
@@ -59,47 +69,3 @@ def _region(info: Any) -> tuple[int, int, int, int]:
     if roi.width and roi.height:
         return roi.x_offset, roi.y_offset, roi.width, roi.height
     return 0, 0, info.width, info.height
-
-
-def _by_p(point_xyz: np.ndarray, info: Any) -> np.ndarray:
-    matrix = np.array(info.p, np.float64).reshape(3, 4)
-    if matrix[0, 0] == 0:
-        raise PromptError(_uncalibrated('p', info))
-    u, v, w = matrix @ [*point_xyz, 1.0]
-    return np.array([u / w, v / w])
-
-
-def _by_k(point_xyz: np.ndarray, info: Any) -> np.ndarray:
-    matrix = np.array(info.k, np.float64).reshape(3, 3)
-    if matrix[0, 0] == 0:
-        raise PromptError(_uncalibrated('k', info))
-    flat = point_xyz[:2] / point_xyz[2]
-    if not np.any(info.d):
-        return matrix[:2, :2] @ flat + matrix[:2, 2]
-    if len(info.d) > _DISTORTIONS.get(info.distortion_model, 0):
-        raise PromptError(
-            f'the distortion model {info.distortion_model!r} with {len(info.d)} numbers is not '
-            f'known, only {" and ".join(_DISTORTIONS)}. Track the rectified image, with '
-            'input.rectified true'
-        )
-    distortion = np.zeros(max(len(info.d), 4))
-    distortion[: len(info.d)] = info.d
-    ray = np.array([[*flat, 1.0]])
-    pixel = cv2.projectPoints(ray, np.zeros(3), np.zeros(3), matrix, distortion)[0].reshape(2)
-    # Far outside of the view the polynomial turns round, and points there seem to be in view.
-    back = cv2.undistortPointsIter(
-        pixel.reshape(1, 1, 2), matrix, distortion, None, None, _CRITERIA
-    ).reshape(2)
-    if not np.abs(back - flat).max() < _ROUND_TRIP * max(1.0, np.abs(flat).max()):
-        raise PromptError(
-            f'the point is too far from the axis of the camera {info.header.frame_id!r}, outside '
-            'of the image. Click on something that the camera sees'
-        )
-    return pixel
-
-
-def _uncalibrated(name: str, info: Any) -> str:
-    return (
-        f'the camera {info.header.frame_id!r} is not calibrated ({name}[0] of its camera_info is '
-        '0), so a point in space has no pixel. Calibrate it, or click in a viewer of images'
-    )

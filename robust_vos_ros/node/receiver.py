@@ -11,8 +11,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from robust_vos_ros.core.errors import ImageError
-from robust_vos_ros.node.frame_buffer import FrameBuffer
 from robust_vos_ros.node.pipeline import Pipeline, ReceivedImage
+from robust_vos_ros.node.received_images import ReceivedImages
 from robust_vos_ros.ros_types.discontinuities import is_time_jump
 from robust_vos_ros.ros_types.images import check_image, stamp_to_ns
 
@@ -31,7 +31,7 @@ class Receiver:
     def __init__(self, node: Node, pipeline: Pipeline) -> None:
         """Subscribe to `image` or `image/compressed`."""
         settings = pipeline.settings
-        self.frames = FrameBuffer(
+        self.frames = ReceivedImages(
             max_age_s=settings.tracking.prompt_buffer_s,
             max_bytes=settings.input.prompt_buffer_mb * 1_000_000,
         )

@@ -11,8 +11,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from robust_vos_ros.node.error_codes import error_name
-from robust_vos_ros.node.frame_buffer import FrameBuffer
 from robust_vos_ros.node.pipeline import THROTTLE_S, Pipeline
+from robust_vos_ros.node.received_images import ReceivedImages
 from robust_vos_ros.node.requests import Requests
 from robust_vos_ros.node.worker import NotActiveError, QueueFullError, RequestTimeoutError
 from robust_vos_ros.ros_types.images import stamp_to_ns
@@ -31,7 +31,7 @@ class Serving:
     """
 
     def __init__(
-        self, node: Node, pipeline: Pipeline, requests: Requests, frames: FrameBuffer
+        self, node: Node, pipeline: Pipeline, requests: Requests, frames: ReceivedImages
     ) -> None:
         self.pipeline = pipeline
         self.requests = requests

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from robust_vos_ros.core.errors import ConfigError, SnapshotError
-from robust_vos_ros.core.serialization import read_notes
+from robust_vos_ros.core.errors import ConfigError, SavedTracksError
+from robust_vos_ros.core.saved_tracks import read_notes
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.node import class_ids
 from robust_vos_ros.node.class_ids import ClassIds
@@ -83,10 +83,10 @@ class StateFile:
         try:
             data = self._path.read_bytes()
             notes = read_notes(data)
-            tracker.restore(data)
+            tracker.restore(data, lost=True)
         except FileNotFoundError:
             self._logger.info(f'{self._path} does not exist yet: starting without objects')
-        except SnapshotError as error:
+        except SavedTracksError as error:
             self._set_aside(str(error))
         else:
             self._saved = tracker.uuids
@@ -138,7 +138,7 @@ class StateFile:
         self._saved_s = time.monotonic()
         classes = self._classes.dump()
         try:
-            writer.offer(tracker.snapshot({class_ids.NOTE: classes}))
+            writer.offer(tracker.save({class_ids.NOTE: classes}))
         except Exception as error:  # the frame or request itself went well
             text = f'cannot save the objects: {type(error).__name__}: {error}'
             self._logger.error(text, throttle_duration_sec=_THROTTLE_S)  # noqa: TRY400  ROS knows no exception()

@@ -18,6 +18,8 @@ PINHOLE_MODELS = ('', 'plumb_bob', 'rational_polynomial')
 FISHEYE_MODELS = ('equidistant', 'kannala_brandt4')
 _PINHOLE_LENGTHS = (0, 4, 5, 8, 12, 14)  # of the coefficients that OpenCV knows
 _FISHEYE_LENGTH = 4
+_NUM_STEPS = 32  # from the axis to a point
+_ROUNDING = 1e-9  # of the tangent of an angle
 
 
 class CameraError(RobustVosError):
@@ -105,25 +107,40 @@ class Camera:
             found, _ = cv2.projectPoints(points[:, None], zero, zero, self.matrix, coefficients)
         return found[:, 0]
 
+    def shows(self, point: np.ndarray) -> bool:
+        """Whether the lens model holds where a point is.
 
-def read_camera(msg: Any, *, rectified: bool = False) -> Camera:
+        Far outside of the view its polynomial turns round, and points there seem to be in view.
+
+        Args:
+            point: (3,) float in metres, of the optical frame, in front of the camera.
+        """
+        shares = np.linspace(0.0, 1.0, _NUM_STEPS + 1)[1:, None]
+        line = np.column_stack([shares * point[:2], np.full(_NUM_STEPS, point[2])])
+        offsets = (self.project(line) - (self.cx, self.cy)) / (self.fx, self.fy)
+        return bool((np.diff(np.hypot(*offsets.T)) > -_ROUNDING).all())
+
+
+def read_camera(msg: Any, *, rectified: bool = False, whole_sensor: bool = False) -> Camera:
     """Read a sensor_msgs/CameraInfo.
 
     Args:
         msg: Of any classes with its fields.
         rectified: Whether the images are rectified: their intrinsics are P, without distortion.
             Else they are K and D.
+        whole_sensor: Return the camera of the whole sensor, whatever part of it the image shows.
 
     Raises:
-        CameraError: It is not calibrated (K = 0), not finite, cropped, binned, or of a lens that
-            is not known; says what to do.
+        CameraError: It is not calibrated (K = 0), not finite, of a lens that is not known, or,
+            unless `whole_sensor`, cropped or binned; says what to do.
     """
     height, width = int(msg.height), int(msg.width)
     if not height or not width:
         raise CameraError(
             f'camera_info of {width} x {height} pixels; the camera must say its size'
         )
-    _check_whole(msg)
+    if not whole_sensor:
+        _check_whole(msg)
     values = np.array(msg.k, np.float64)[[0, 4, 2, 5]]
     if rectified and np.any(msg.p):
         values = np.array(msg.p, np.float64)[[0, 5, 2, 6]]

@@ -13,6 +13,7 @@ import dataclasses
 import torch
 import torch.nn.functional as F
 
+from robust_vos_ros.core.masks import mask_iou
 from robust_vos_ros.core.types import Candidates
 
 _FOCAL_WEIGHT = 20.0
@@ -56,7 +57,7 @@ def frame_loss(raw: Candidates, truth_BHW: torch.Tensor) -> FrameLoss:
     present = truth.flatten(1).any(dim=1)
     logits = F.interpolate(raw.mask_logits, (size, size), mode='bilinear', align_corners=False)
     focal, dice = focal_loss(logits, truth), dice_loss(logits, truth)
-    iou = mask_iou(logits.detach(), truth)
+    iou = mask_iou(logits.detach() > 0, truth[:, None] > 0.5)
     mask = _FOCAL_WEIGHT * focal + dice
     best = mask.detach().argmin(dim=1, keepdim=True)
     weight = present.float() / present.sum().clamp(min=1)
@@ -87,14 +88,6 @@ def dice_loss(logits_BMhw: torch.Tensor, truth_Bhw: torch.Tensor) -> torch.Tenso
     overlap = (probability * truth).sum(dim=(2, 3))
     areas = probability.sum(dim=(2, 3)) + truth.sum(dim=(2, 3))
     return 1.0 - (2.0 * overlap + 1.0) / (areas + 1.0)
-
-
-def mask_iou(logits_BMhw: torch.Tensor, truth_Bhw: torch.Tensor) -> torch.Tensor:
-    """Return the (B, M) IoU of the masks; two empty masks agree."""
-    mask, truth = logits_BMhw > 0, truth_Bhw[:, None] > 0.5
-    overlap = (mask & truth).sum(dim=(2, 3)).float()
-    union = (mask | truth).sum(dim=(2, 3)).float()
-    return torch.where(union > 0, overlap / union.clamp(min=1.0), 1.0)
 
 
 def deep_supervision(logits_Bhw: torch.Tensor, truth_BHW: torch.Tensor) -> torch.Tensor:

@@ -322,33 +322,33 @@ def test_what_came_meanwhile_is_not_overwritten(
     assert not job.workplace.exists()
 
 
-def damage_page(path, state):
+def damage_page(path, saved):
     data = bytearray(path.read_bytes())
     data[4096:] = bytes([7]) * (len(data) - 4096)
     path.write_bytes(data)
 
 
-def damage_state(path, state):
-    position = path.read_bytes().find(state)
+def damage_state(path, saved):
+    position = path.read_bytes().find(saved)
     with path.open('r+b') as stream:
         stream.seek(position)
-        stream.write(bytes(len(state)))
+        stream.write(bytes(len(saved)))
 
 
 @pytest.mark.parametrize('damage', [damage_page, damage_state])
 def test_a_damaged_journal_is_begun_anew(damage, tmp_path: Path):
     path = tmp_path / 'journal.sqlite'
     with Journal(path, 'key') as journal:
-        journal.checkpoint(3, {'number': 5})
+        journal.checkpoint(3, b'tracks' * 50)
     with Journal(path, 'key') as journal:
-        assert (journal.num_frames, journal.state) == (3, {'number': 5})
+        assert (journal.num_frames, journal.saved) == (3, b'tracks' * 50)
     with sqlite3.connect(path) as database:
-        ((state,),) = database.execute('SELECT state FROM checkpoint')
+        ((saved,),) = database.execute('SELECT saved FROM checkpoint')
     database.close()
-    damage(path, state[:200])
+    damage(path, saved[:200])
     with Journal(path, 'key') as journal:
-        assert (journal.num_frames, journal.state) == (0, None)
-        journal.checkpoint(1, {})
+        assert (journal.num_frames, journal.saved) == (0, None)
+        journal.checkpoint(1, b'')
 
 
 def test_a_journal_that_cannot_be_made_says_why(tmp_path: Path):

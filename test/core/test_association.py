@@ -27,7 +27,7 @@ def lost(model, make_scene):
     tracker.add([mask_prompt(scene, disc, 0) for disc in range(2)])
     for index in range(1, 5):
         tracker.step(scene.frame(index))
-    return tracker.snapshot(), scene
+    return tracker.save(), scene
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def tracker(model, lost):
     """A tracker that does not see its two objects for some frames."""
     data, scene = lost
     tracker = VideoTracker(model, SETTINGS)
-    tracker.restore(data)
+    tracker.restore(data, lost=True)
     for index in range(5, 7):
         result = tracker.step(blank(scene, index))
     assert [item.state for item in result.objects] == [ObjectState.LOST] * 2
@@ -94,11 +94,11 @@ def test_what_does_not_look_like_the_object_changes_nothing(tracker, lost):
     scene = lost[1]
     hide(tracker, scene, 7)
     tracker._propagator.reidentifier.gallery.centers.neg_()
-    before = tracker.snapshot()
+    before = tracker.save()
     done = tracker.reinitialize([mask_prompt(scene, 0, 7)])
     assert done.accepted == ()
     assert 'similarity' in done.rejected[0]
-    assert tracker.snapshot() == before
+    assert tracker.save() == before
 
 
 def test_without_known_looks_a_candidate_is_believed(tracker, lost):
@@ -170,14 +170,14 @@ def test_a_candidate_of_a_past_frame_is_tracked_forward(tracker, lost):
     ],
 )
 def test_bad_candidates_change_nothing(tracker, lost, prompt, frame, error):
-    scene, before = lost[1], tracker.snapshot()
+    scene, before = lost[1], tracker.save()
     good = mask_prompt(scene, 0, 7)
     with pytest.raises(error):
         tracker.reinitialize([good, prompt], frame=None if frame is None else scene.frame(frame))
-    assert tracker.snapshot() == before
+    assert tracker.save() == before
 
 
 def test_no_candidates_are_no_change(tracker):
-    before = tracker.snapshot()
+    before = tracker.save()
     assert tracker.reinitialize([]).accepted == ()
-    assert tracker.snapshot() == before
+    assert tracker.save() == before

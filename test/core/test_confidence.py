@@ -6,7 +6,7 @@ import pytest
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.calibration import FEATURES, to_features
 from robust_vos_ros.core.confidence.evidence import Observation
-from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.objects import LiveObject, TrackState
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import EventType, ObjectFlag, ObjectState
 
@@ -21,12 +21,12 @@ STEP_NS = 100_000_000
 
 def run(*observations, settings=SETTINGS, prompted=SEEN):
     """Feed observations 0.1 s apart; returns the object and (states, events) by frame."""
-    item = LiveObject('it', uuid.UUID(int=1), '', 0, 0, 0, 0)
+    item = LiveObject('it', uuid.UUID(int=1), '', 0, 0, TrackState(0, 0))
     states.start(item, prompted, 0)
     entered, events = [], []
     for index, observation in enumerate(observations, start=1):
         events.append(states.update(item, observation, index * STEP_NS, settings))
-        entered.append(item.state)
+        entered.append(item.track.state)
     return item, entered, events
 
 
@@ -60,33 +60,33 @@ def test_an_unseen_object_goes_from_uncertain_to_occluded_to_lost_and_back():
         EventType.CONFIRMED, EventType.UNCERTAIN, EventType.OCCLUDED, EventType.LOST,
         EventType.REACQUIRED,
     ]  # fmt: skip
-    assert item.frames_since_seen == 0
+    assert item.track.frames_since_seen == 0
 
 
 def test_confidence_is_existence_times_predicted_iou_and_zero_when_unseen():
     item, _, _ = run(SEEN)
-    assert item.confidence == pytest.approx(item.existence * 0.9)
+    assert item.track.confidence == pytest.approx(item.track.existence * 0.9)
     item, _, _ = run(SEEN, GONE)
-    assert item.confidence == 0.0
-    assert item.quality != item.quality  # NaN: there is no mask to judge
+    assert item.track.confidence == 0.0
+    assert item.track.mask_quality != item.track.mask_quality  # NaN: there is no mask to judge
 
 
 def test_existence_halves_while_unseen_and_is_back_when_seen():
     item, _, _ = run(SEEN)
-    seen = item.existence
+    seen = item.track.existence
     settings = AT_ONCE.model_copy(update={'existence_half_life_s': 0.5})
     item, _, _ = run(SEEN, *[GONE] * 5, settings=settings)
-    assert item.existence == pytest.approx(seen / 2)
+    assert item.track.existence == pytest.approx(seen / 2)
     item, _, _ = run(SEEN, *[GONE] * 5, SEEN, settings=settings)
-    assert item.existence == pytest.approx(seen)
+    assert item.track.existence == pytest.approx(seen)
 
 
 def test_an_unseen_object_becomes_lost_also_after_time_went_backwards():
     item, _, _ = run(SEEN, SEEN)
     for index in range(-1000, -1000 + 45):
         states.update(item, GONE, index * STEP_NS, SETTINGS)
-    assert item.state == ObjectState.LOST
-    assert item.existence < 0.2
+    assert item.track.state == ObjectState.LOST
+    assert item.track.existence < 0.2
 
 
 UNLIKE = dataclasses.replace(SEEN, similarity=0.1)
@@ -108,8 +108,8 @@ def test_a_lost_object_is_back_when_it_has_looked_like_itself_for_a_while(found,
     settings = TrackerSettings(lost_after_s=0.2, reacquire={'verify': verify, 'hold_s': 0.1})
     item, states, _ = run(SEEN, SEEN, *[GONE] * 4, *found, settings=settings)
     assert states[5] == ObjectState.LOST
-    assert item.visible is back
-    assert item.state == (ObjectState.TRACKED if back else ObjectState.LOST)
+    assert item.track.visible is back
+    assert item.track.state == (ObjectState.TRACKED if back else ObjectState.LOST)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_lost_object_is_back_when_it_has_looked_like_itself_for_a_while(found,
 def test_bad_frames_count_against_good_ones(found, back):
     settings = TrackerSettings(lost_after_s=0.2, reacquire={'hold_s': 0.2})
     item, _, _ = run(SEEN, SEEN, *[GONE] * 4, *found, settings=settings)
-    assert item.visible is back
+    assert item.track.visible is back
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_bad_frames_count_against_good_ones(found, back):
 )
 def test_when_an_object_came_back_is_noted(num_gone, returned_ns, why):
     item, _, _ = run(SEEN, SEEN, *[GONE] * num_gone, SEEN, SEEN, settings=AT_ONCE)
-    assert item.returned_ns == returned_ns, why
+    assert item.reid.reacquired_ns == returned_ns, why
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_evidence_tells_how_much_less_alike_than_usual_a_mask_is(
     mean_similarity, similarity, drop
 ):
     item, _, _ = run(SEEN)
-    item.mean_similarity = mean_similarity
+    item.reid.mean_similarity = mean_similarity
     seen = dataclasses.replace(SEEN, similarity=similarity)
     features = to_features(states.gather(item, seen, STEP_NS))
     assert features[FEATURES.index('drop')] == pytest.approx(drop)
@@ -157,9 +157,9 @@ def test_evidence_tells_how_much_less_alike_than_usual_a_mask_is(
 def test_an_unseen_object_needs_more_evidence_than_a_seen_one():
     hint = Observation(0.8, 0.9, 0.1)  # above visible_off, below visible_on
     item, _, _ = run(SEEN, hint)
-    assert item.visible
+    assert item.track.visible
     item, _, _ = run(GONE, hint)
-    assert not item.visible
+    assert not item.track.visible
 
 
 @pytest.mark.parametrize(
@@ -172,8 +172,8 @@ def test_an_unseen_object_needs_more_evidence_than_a_seen_one():
 )
 def test_masks_of_the_whole_image_are_vetoed(prompted, coverage, vetoed):
     item, _, _ = run(Observation(6.0, 0.9, coverage), prompted=Observation(6.0, 0.9, prompted))
-    assert item.visible is not vetoed
-    assert bool(item.flags & ObjectFlag.COVERS_IMAGE) is vetoed
+    assert item.track.visible is not vetoed
+    assert bool(item.track.flags & ObjectFlag.COVERS_IMAGE) is vetoed
 
 
 @pytest.mark.parametrize(
@@ -181,12 +181,12 @@ def test_masks_of_the_whole_image_are_vetoed(prompted, coverage, vetoed):
 )
 def test_sudden_changes_of_area_are_flagged(ratio, flagged):
     item, _, _ = run(SEEN, Observation(6.0, 0.9, 0.1 * ratio))
-    assert bool(item.flags & ObjectFlag.AREA_JUMP) is flagged
+    assert bool(item.track.flags & ObjectFlag.AREA_JUMP) is flagged
 
 
 def test_extreme_scores_do_not_overflow():
     item, _, _ = run(Observation(-1e6, 0.9, 0.0), Observation(1e6, 0.9, 0.1))
-    assert item.existence == pytest.approx(1.0)
+    assert item.track.existence == pytest.approx(1.0)
 
 
 def sized(growth=1.0, spread=1.0, verified=0.85):
@@ -211,12 +211,12 @@ def sized(growth=1.0, spread=1.0, verified=0.85):
 def test_a_mask_that_became_something_else_is_never_tracked(seen, changed, why):
     item, states, _ = run(*[sized()] * 3, *[seen] * 5, prompted=sized())
     assert states[2] == ObjectState.TRACKED
-    assert item.changed is changed, why
-    assert bool(item.flags & ObjectFlag.CHANGED) is changed
+    assert item.track.changed is changed, why
+    assert bool(item.track.flags & ObjectFlag.CHANGED) is changed
     if changed:
         assert states[3:] == [ObjectState.UNCERTAIN] * 5  # at once, and for as long as it stays
-        assert item.confidence <= SETTINGS.guard.max_confidence
-        assert item.visible
+        assert item.track.confidence <= SETTINGS.guard.max_confidence
+        assert item.track.visible
     else:
         assert states[-1] == ObjectState.TRACKED
     item, states, _ = run(*[sized()] * 3, seen, sized(), prompted=sized())
@@ -234,11 +234,11 @@ def test_the_expected_size_follows_slowly():
 def test_tiny_masks_may_change_by_a_few_cells():
     tiny = Observation(6.0, 0.95, 0.0005, spread=0.005)
     item, _, _ = run(dataclasses.replace(tiny, coverage=0.003, spread=0.015), prompted=tiny)
-    assert not item.changed
+    assert not item.track.changed
 
 
 def test_without_the_guard_the_network_is_believed():
     off = TrackerSettings(guard={'enabled': False})
     item, states, _ = run(*[sized()] * 3, sized(growth=4.0), prompted=sized(), settings=off)
     assert states[-1] == ObjectState.TRACKED
-    assert item.confidence > 0.9
+    assert item.track.confidence > 0.9

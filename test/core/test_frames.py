@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from robust_vos_ros.core.errors import NoFrameError, StampInFutureError, StampTooOldError
-from robust_vos_ros.core.frames import FrameHistory
+from robust_vos_ros.core.frames import ProcessedFrames
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame
 
@@ -18,7 +18,7 @@ def frame(stamp_s):
 
 
 def filled(*stamps_s, seconds=30.0, max_frames=1000):
-    history = FrameHistory(seconds, max_frames * BYTES, SIDE)
+    history = ProcessedFrames(seconds, max_frames * BYTES, SIDE)
     for stamp_s in stamps_s:
         history.append(frame(stamp_s))
     return history

@@ -17,10 +17,10 @@ ALWAYS = TreeSettings(max_hypotheses=3, adaptive=False)
 SURE, UNSURE, ABSENT = 6.0, 1.0, -6.0
 
 
-def propose(*paths):
+def propose(*proposals):
     """Each path: its three IoUs and its object score."""
     return Proposals(
-        np.array([ious for ious, _ in paths]), np.array([score for _, score in paths])
+        np.array([ious for ious, _ in proposals]), np.array([score for _, score in proposals])
     )
 
 
@@ -29,7 +29,7 @@ def picks(chosen):
 
 
 @pytest.mark.parametrize(
-    ('paths', 'scores', 'settings', 'expected'),
+    ('proposals', 'scores', 'settings', 'expected'),
     [
         # Alone and sure: the best mask.
         ([([0.2, 0.9, 0.8], SURE)], [0.0], TREE, [(0, 1)]),
@@ -61,8 +61,8 @@ def picks(chosen):
         ([([0.3, 0.4, 0.1], UNSURE)], [0.0], TreeSettings(max_hypotheses=1), [(0, 1)]),
     ],
 )  # fmt: skip
-def test_branches_that_survive(paths, scores, settings, expected):
-    assert picks(expand(propose(*paths), np.array(scores), settings)) == expected
+def test_branches_that_survive(proposals, scores, settings, expected):
+    assert picks(expand(propose(*proposals), np.array(scores), settings)) == expected
 
 
 def test_scores_are_relative_and_follow_the_equation():
@@ -77,21 +77,21 @@ def test_scores_are_relative_and_follow_the_equation():
 
 def test_absence_does_not_move_scores():
     before = np.array([0.0, -0.7])
-    paths = propose(([0.1, 0.2, 0.1], ABSENT), ([0.9, 0.8, 0.1], ABSENT))
-    hypotheses = expand(paths, before, TREE)
+    proposals = propose(([0.1, 0.2, 0.1], ABSENT), ([0.9, 0.8, 0.1], ABSENT))
+    hypotheses = expand(proposals, before, TREE)
     assert [hypothesis.score for hypothesis in hypotheses] == pytest.approx([0.0, -0.7])
 
 
 @pytest.mark.parametrize(('absent_score', 'winner'), [(-6.0, 0), (-0.1, 1)])
-def test_a_pathway_that_sees_nothing_wins_only_if_it_is_sure(absent_score, winner):
-    paths = propose(([0.9, 0.9, 0.9], absent_score), ([0.8, 0.1, 0.1], SURE))
-    assert expand(paths, np.zeros(2), TREE)[0].parent == winner
+def test_a_hypothesis_that_sees_nothing_wins_only_if_it_is_sure(absent_score, winner):
+    proposals = propose(([0.9, 0.9, 0.9], absent_score), ([0.8, 0.1, 0.1], SURE))
+    assert expand(proposals, np.zeros(2), TREE)[0].parent == winner
 
 
-def test_a_pathway_far_behind_is_given_up():
-    paths = propose(([0.9, 0.1, 0.1], SURE), ([0.9, 0.1, 0.1], SURE))
-    assert len(expand(paths, np.array([0.0, -2.9]), TREE)) == 2
-    assert len(expand(paths, np.array([0.0, -3.1]), TREE)) == 1
+def test_a_hypothesis_far_behind_is_given_up():
+    proposals = propose(([0.9, 0.1, 0.1], SURE), ([0.9, 0.1, 0.1], SURE))
+    assert len(expand(proposals, np.array([0.0, -2.9]), TREE)) == 2
+    assert len(expand(proposals, np.array([0.0, -3.1]), TREE)) == 1
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,10 @@ def test_when_a_frame_is_uncertain(ious, score, uncertain):
     assert is_uncertain(propose((ious, score)), TREE) is uncertain
 
 
-def test_the_batch_has_a_row_for_each_pathway():
+def test_the_batch_has_a_row_for_each_hypothesis():
     tree = MemoryTree(4, 3)
-    paths = propose(([0.9, 0.5, 0.3], UNSURE))
-    tree.keep(2, expand(paths, tree.scores(2), TREE))
+    proposals = propose(([0.9, 0.5, 0.3], UNSURE))
+    tree.keep(2, expand(proposals, tree.scores(2), TREE))
     owners, rows = tree.rows(np.array([0, 2, 3]))
     assert owners.tolist() == [0, 1, 1, 1, 2]
     assert rows.tolist() == [0, 0, 1, 2, 0]

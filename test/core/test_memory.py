@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.memory.bank import Entries, MemoryShape, ObjectMemory
+from robust_vos_ros.core.memory.bank import MemoryShape
+from robust_vos_ros.core.memory.object_memory import Entries, ObjectMemory
 
 ENTRY = (4, 2)
 BOTH = np.array([0, 2])
@@ -12,7 +13,7 @@ ZERO = np.zeros(2, np.int64)
 @pytest.fixture
 def memory():
     shape = MemoryShape(
-        capacity=3, num_paths=2, num_prompted=2, num_anchors=2, num_recent=3, num_pointers=5,
+        capacity=3, num_hypotheses=2, num_prompted=2, num_anchors=2, num_recent=3, num_pointers=5,
         entry_shape=ENTRY, pointer_dim=2,
     )  # fmt: skip
     return ObjectMemory(shape, torch.device('cpu'))
@@ -24,15 +25,15 @@ def entry(value, num=1):
     )
 
 
-def write(memory, slots, frame, path=0, score=1.0, value=None):
+def write(memory, slots, frame, rank=0, score=1.0, value=None):
     values = entry(frame if value is None else value, len(slots))
     scores = np.full(len(slots), score)
-    memory.write_recent(slots, np.full(len(slots), path), frame, Entries(*values, scores))
+    memory.write_recent(slots, np.full(len(slots), rank), frame, Entries(*values, scores))
 
 
-def remembered(memory, slot, frame_index, path=0):
+def remembered(memory, slot, frame_index, rank=0):
     """Frames (entries hold their index) that a hypothesis sees: spatial and pointers, sorted."""
-    view = memory.view(np.array([slot]), np.array([path]), frame_index)
+    view = memory.view(np.array([slot]), np.array([rank]), frame_index)
     if view is None:
         return [], []
     spatial, pointers = view.spatial[0, :, 0, 0], view.pointers[0, :, 0]
@@ -99,19 +100,19 @@ def test_clearing_touches_only_the_given_objects(memory):
     assert remembered(memory, 2, 2) == ([], [])
 
 
-def test_pathways_share_what_they_have_in_common_and_part_where_they_differ(memory):
+def test_hypotheses_share_what_they_have_in_common_and_part_where_they_differ(memory):
     memory.write_prompted(BOTH[:1], 0, *entry(0))
     for frame in (1, 2, 3):
         write(memory, BOTH[:1], frame)
     memory.fork(0, [0, 0])
-    write(memory, BOTH[:1], 4, path=0)
-    write(memory, BOTH[:1], 5, path=1)
-    assert remembered(memory, 0, 9, path=0)[0] == [0, 2, 3, 4]
-    assert remembered(memory, 0, 9, path=1)[0] == [0, 2, 3, 5]
+    write(memory, BOTH[:1], 4, rank=0)
+    write(memory, BOTH[:1], 5, rank=1)
+    assert remembered(memory, 0, 9, rank=0)[0] == [0, 2, 3, 4]
+    assert remembered(memory, 0, 9, rank=1)[0] == [0, 2, 3, 5]
     # The better hypothesis is now the second: the first one's frame is forgotten by all.
     memory.fork(0, [1])
-    assert remembered(memory, 0, 9, path=0)[0] == [0, 2, 3, 5]
-    assert remembered(memory, 0, 9, path=1)[0] == [0]
+    assert remembered(memory, 0, 9, rank=0)[0] == [0, 2, 3, 5]
+    assert remembered(memory, 0, 9, rank=1)[0] == [0]
 
 
 def test_many_branches_never_run_out_of_room(memory):
@@ -123,13 +124,13 @@ def test_many_branches_never_run_out_of_room(memory):
         parents = rng.integers(0, 2, 2).tolist()
         memory.fork(0, parents)
         lists = [list(lists[parent]) for parent in parents]
-        for path in range(2):
+        for rank in range(2):
             # What a hypothesis wrote is told apart by its value.
-            value = frame + 500 * path
-            write(memory, BOTH[:1], frame, path=path, value=value % 256)
-            lists[path] = [0, *[*lists[path][1:], value % 256][-3:]]
-        for path in range(2):
-            assert remembered(memory, 0, frame + 1, path)[0] == sorted(lists[path])
+            value = frame + 500 * rank
+            write(memory, BOTH[:1], frame, rank=rank, value=value % 256)
+            lists[rank] = [0, *[*lists[rank][1:], value % 256][-3:]]
+        for rank in range(2):
+            assert remembered(memory, 0, frame + 1, rank)[0] == sorted(lists[rank])
     assert memory.num_bytes() == size
 
 
@@ -160,7 +161,7 @@ def test_anchors_outlive_recent_frames_and_are_replaced_by_age(memory):
 )
 def test_anchors_take_places_of_at_most_half_of_the_recent_frames(num_anchors, seen):
     shape = MemoryShape(
-        capacity=1, num_paths=1, num_prompted=1, num_anchors=4, num_recent=4, num_pointers=5,
+        capacity=1, num_hypotheses=1, num_prompted=1, num_anchors=4, num_recent=4, num_pointers=5,
         entry_shape=ENTRY, pointer_dim=2,
     )  # fmt: skip
     memory = ObjectMemory(shape, torch.device('cpu'))
@@ -183,7 +184,7 @@ def test_anchors_take_places_of_at_most_half_of_the_recent_frames(num_anchors, s
 )
 def test_an_anchor_that_is_recent_takes_no_place_of_its_own(anchors, seen, why):
     shape = MemoryShape(
-        capacity=1, num_paths=1, num_prompted=1, num_anchors=2, num_recent=4, num_pointers=5,
+        capacity=1, num_hypotheses=1, num_prompted=1, num_anchors=2, num_recent=4, num_pointers=5,
         entry_shape=ENTRY, pointer_dim=2,
     )  # fmt: skip
     memory = ObjectMemory(shape, torch.device('cpu'))

@@ -278,7 +278,7 @@ def test_rank_0_leaves_only_the_norms(model):
 
 
 @pytest.mark.parametrize('condition', ['pointers', 'aggregated'])
-def test_an_object_of_several_pathways_counts_once(model, condition):
+def test_an_object_of_several_hypotheses_counts_once(model, condition):
     """The shared gates are those of the objects, however many hypotheses each has."""
     adapter = trained(model, mode='paper', condition=condition)
     view = random_view(model)

@@ -218,13 +218,13 @@ def test_calibration_takes_part_in_tracking(nano, model, make_scene):
     assert not torch.allclose(with_part, without, atol=1e-2)
 
 
-def test_state_and_snapshot_carry_the_references(nano, make_scene):
+def test_saved_tracks_carry_the_references(nano, make_scene):
     scene = make_scene(num_discs=2)
     tracker, _, _ = track(nano, scene, [0, 1])
     copy = VideoTracker(nano, TrackerSettings(max_objects=4))
-    copy.resume(tracker.state())
+    copy.restore(tracker.save())
     restored = VideoTracker(nano, TrackerSettings(max_objects=4))
-    restored.restore(tracker.snapshot())
+    restored.restore(tracker.save(), lost=True)
     slots = np.array([0, 1])
     for other in (copy, restored):
         mine = tracker._propagator.references.of(slots)

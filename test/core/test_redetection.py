@@ -37,7 +37,7 @@ def embedding(tracker, settings=SEARCHING):
     """Search the newest frame; returns the mask the next frame starts from, and memory."""
     live, propagator = list(tracker._objects), tracker._propagator
     with tracker.model.inference():
-        redetect(live, tracker._segmenter, propagator, tracker._history.newest(), settings)
+        redetect(live, tracker._segmenter, propagator, tracker._frames.history.newest(), settings)
     recent = propagator.memory.banks[0].recent[live[0].slot, 0]
     return propagator.logits[live[0].slot, 0] > 0, recent[recent >= 0]
 
@@ -61,7 +61,7 @@ def test_what_is_alike_is_remembered_and_tracked_from(lost):
     [
         (lambda engine, item: engine.reidentifier.gallery.centers.neg_(), 'nothing looks like it'),
         (lambda engine, item: engine.reidentifier.gallery.clear(item.slot), 'nobody knows it'),
-        (lambda engine, item: setattr(item, 'visible', True), 'it is in sight'),
+        (lambda engine, item: setattr(item.track, 'visible', True), 'it is in sight'),
     ],
 )
 def test_nothing_changes_where_there_is_nothing_to_find(lost, change, why):
@@ -74,9 +74,9 @@ def test_nothing_changes_where_there_is_nothing_to_find(lost, change, why):
 def test_a_search_waits_for_its_turn(lost):
     tracker, _ = lost
     item = next(iter(tracker._objects))
-    item.redetection_ns = tracker._history.newest().stamp_ns - 50_000_000
+    item.reid.searched_ns = tracker._frames.history.newest().stamp_ns - 50_000_000
     assert not embedding(tracker)[0].any()
-    item.redetection_ns -= 60_000_000
+    item.reid.searched_ns -= 60_000_000
     assert embedding(tracker)[0].any()
 
 
@@ -103,7 +103,9 @@ def test_objects_out_of_sight_take_turns(model, make_scene):
     for index in range(1, 16):
         empty = np.full((*scene.size_hw, 3), 128, np.uint8)
         tracker.step(Frame(empty, index * 100_000_000))
-        now = [item.object_id for item in tracker._objects if item.redetection_ns == index * 10**8]
+        now = [
+            item.object_id for item in tracker._objects if item.reid.searched_ns == index * 10**8
+        ]
         turns.append(''.join(now))
     assert all(len(now) <= 1 for now in turns)
     assert ''.join(turns)[-6:] in {'012012', '120120', '201201'}
@@ -115,10 +117,13 @@ def test_a_small_object_is_searched_for_also_on_a_large_one_in_view(lost):
     shown = torch.full((1, tracker.model.mask_size, tracker.model.mask_size), 5.0)
     with tracker.model.inference():
         planes = feature_map(
-            tracker._segmenter.encode(tracker._history.newest()), tracker._history.newest().image
+            tracker._segmenter.encode(tracker._frames.history.newest()),
+            tracker._frames.history.newest().image,
         )
         scene = Scene(planes, [item])
         reidentifier = tracker._propagator.reidentifier
         assert propose_boxes(reidentifier, [item], scene, shown, 0.7)[0] is not None
-        item.mean_coverage = 0.5  # nothing much larger is in view: there it can only be that one
+        item.memory.mean_coverage = (
+            0.5  # nothing much larger is in view: there it can only be that one
+        )
         assert propose_boxes(reidentifier, [item], scene, shown, 0.7)[0] is None

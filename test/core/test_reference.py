@@ -4,12 +4,12 @@ import cv2
 import pytest
 import torch
 
-from robust_vos_ros.core.frames import make_record
 from robust_vos_ros.core.network import checkpoints
 from robust_vos_ros.core.network.checkpoints import build_network, load_spec
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Prompt
+from robust_vos_ros.core.zoom.window import make_record
 
 NUM_FRAMES = 30
 LOGIT_TOLERANCE = 1e-3

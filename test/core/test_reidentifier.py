@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from robust_vos_ros.core.confidence.calibration import Evidence
-from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.objects import LiveObject, TrackState
 from robust_vos_ros.core.reid.association import Reidentifier
 from robust_vos_ros.core.types import ObjectState
 
@@ -25,10 +25,11 @@ def embedding(reidentifier, first, second=0.0):
     return vector / vector.norm()
 
 
-def prompted(reidentifier, **changes):
+def prompted(reidentifier, *, remembered=True, reacquired_ns=None, **changes):
     """Return an object that was prompted at time 0, and is followed well since."""
-    values = {'state': ObjectState.TRACKED, 'confidence': 0.9, 'memory_updated': True}
-    item = LiveObject('cup', uuid.uuid4(), '', 1, 0, 0, 0, **{**values, **changes})
+    track = TrackState(0, 0, **{'state': ObjectState.TRACKED, 'confidence': 0.9, **changes})
+    item = LiveObject('cup', uuid.uuid4(), '', 1, 0, track)
+    item.memory.updated, item.reid.reacquired_ns = remembered, reacquired_ns
     reidentifier.start(item, embedding(reidentifier, 1.0), 0)
     return item
 
@@ -41,17 +42,17 @@ def prompted(reidentifier, **changes):
         ({}, LATER_NS, (0.3, 0.9), False, 'the mask slid to something else'),
         ({}, FIRST_NS // 10, (0.9, 0.3), False, 'the last look is hardly older'),
         ({'confidence': 0.5}, LATER_NS, (0.9, 0.3), False, 'the mask may be wrong'),
-        ({'memory_updated': False}, LATER_NS, (0.9, 0.3), False, 'memory does not trust it'),
+        ({'remembered': False}, LATER_NS, (0.9, 0.3), False, 'memory does not trust it'),
         ({'state': ObjectState.UNCERTAIN}, LATER_NS, (0.9, 0.3), False, 'it is uncertain'),
-        ({'returned_ns': 0}, FIRST_NS, (0.9, 0.3), False, 'what came back may be a look-alike'),
-        ({'returned_ns': 0}, LATER_NS, (0.9, 0.3), True, 'it stayed'),
+        ({'reacquired_ns': 0}, FIRST_NS, (0.9, 0.3), False, 'what came back may be a look-alike'),
+        ({'reacquired_ns': 0}, LATER_NS, (0.9, 0.3), True, 'it stayed'),
     ],
 )
 def test_what_is_learned(reidentifier, changes, stamp_ns, seen, learned, why):
     item = prompted(reidentifier, **changes)
     reidentifier.learn([item], embedding(reidentifier, *seen)[None], stamp_ns, 0.8)
     assert int(reidentifier.gallery.counts[1]) == 1 + learned, why
-    assert item.learned_ns == (stamp_ns if learned else 0)
+    assert item.reid.learned_ns == (stamp_ns if learned else 0)
 
 
 def test_what_is_seen_just_after_a_prompt_is_trusted_later(reidentifier):
@@ -65,7 +66,7 @@ def test_what_is_seen_just_after_a_prompt_is_trusted_later(reidentifier):
 
 def test_what_a_detector_points_at_is_not_trusted(reidentifier):
     item = prompted(reidentifier)
-    item.shown_ns = None
+    item.reid.verified_ns = None
     reidentifier.learn([item], embedding(reidentifier, 0.3, 0.9)[None], FIRST_NS, 0.8)
     assert int(reidentifier.gallery.counts[1]) == 1
 
@@ -87,20 +88,20 @@ def test_looks_do_not_wander_off_step_by_step(reidentifier):
 
 def test_how_alike_an_object_usually_is(reidentifier):
     item = prompted(reidentifier, evidence=Evidence(0.9, 5.0, similarity=0.9))
-    assert math.isnan(item.mean_similarity)  # one look says nothing
-    item.evidence, known = Evidence(0.9, 5.0), item.evidence
+    assert math.isnan(item.reid.mean_similarity)  # one look says nothing
+    item.track.evidence, known = Evidence(0.9, 5.0), item.track.evidence
     reidentifier.learn([item], embedding(reidentifier, 1.0, 0.1)[None], LATER_NS // 2, 0.8)
-    assert math.isnan(item.mean_similarity)  # nor does one that was not compared
-    item.evidence = known
+    assert math.isnan(item.reid.mean_similarity)  # nor does one that was not compared
+    item.track.evidence = known
     reidentifier.learn([item], embedding(reidentifier, 1.0, 0.1)[None], LATER_NS, 0.8)
-    assert item.mean_similarity == pytest.approx(0.9)
-    item.evidence = Evidence(0.9, 5.0, similarity=0.8)
+    assert item.reid.mean_similarity == pytest.approx(0.9)
+    item.track.evidence = Evidence(0.9, 5.0, similarity=0.8)
     reidentifier.learn([item], embedding(reidentifier, 1.0, 0.1)[None], 2 * LATER_NS, 0.8)
-    assert item.mean_similarity == pytest.approx(0.88)
+    assert item.reid.mean_similarity == pytest.approx(0.88)
 
 
 @pytest.mark.parametrize('similarity', [1.0000002, -1.0000002])
-def test_a_rounded_cosine_stays_one_that_a_snapshot_takes(reidentifier, similarity):
+def test_a_rounded_cosine_stays_one_that_can_be_saved(reidentifier, similarity):
     item = prompted(reidentifier, evidence=Evidence(0.9, 5.0, similarity=similarity))
     reidentifier.learn([item], embedding(reidentifier, 1.0)[None], LATER_NS, 0.8)
-    assert abs(item.mean_similarity) == 1.0
+    assert abs(item.reid.mean_similarity) == 1.0

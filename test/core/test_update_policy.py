@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from robust_vos_ros.core.confidence import states
-from robust_vos_ros.core.confidence.evidence import Observation, box_agreement, mask_agreement
+from robust_vos_ros.core.confidence.evidence import Observation
 from robust_vos_ros.core.memory import update_policy
-from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.objects import LiveObject, TrackState
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 
 SEEN = Observation(6.0, 0.9, 0.1)
@@ -19,7 +19,7 @@ STEP_NS = 50_000_000
 
 def judge(*observations, settings=SETTINGS):
     """Feed observations 50 ms apart to a prompted object; returns it and what was admitted."""
-    item = LiveObject('it', uuid.UUID(int=1), '', 0, 0, 0, 0)
+    item = LiveObject('it', uuid.UUID(int=1), '', 0, 0, TrackState(0, 0))
     states.start(item, SEEN, 0)
     admitted = []
     for index, seen in enumerate(observations, start=1):
@@ -76,9 +76,9 @@ def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence(monk
         (Observation(6.0, 0.9, 0.1), True, False),  # the area jumped a moment ago
     ],
 )
-def test_what_enters_one_pathway_among_several(seen, jumped, enters):
+def test_what_enters_one_hypothesis_among_several(seen, jumped, enters):
     item, _ = judge(SEEN)
-    item.jumped_ns = 2 * STEP_NS if jumped else -(10**12)
+    item.memory.jumped_ns = 2 * STEP_NS if jumped else -(10**12)
     assert update_policy.may_update_hypothesis(item, seen, 3 * STEP_NS, SETTINGS) is enters
 
 
@@ -101,7 +101,7 @@ def test_anchors_are_good_masks_beside_a_look_alike(change, anchor):
     seen = dataclasses.replace(SEEN, agreement=0.5)
     seen = dataclasses.replace(seen, **change)
     assert update_policy.is_anchor(item, seen, 10 * STEP_NS, SETTINGS.memory) is anchor
-    item.anchored_ns = 9 * STEP_NS  # just now
+    item.memory.anchored_ns = 9 * STEP_NS  # just now
     assert not update_policy.is_anchor(item, seen, 10 * STEP_NS, SETTINGS.memory)
 
 
@@ -127,16 +127,3 @@ def test_what_lies_in_front_of_something_much_larger_and_it_lose_no_pixels():
     clean = update_policy.exclude_others(best, torch.tensor([0, 1, 2]), best)
     assert (clean[0] > 0).sum() == 5  # only the third one takes pixels from it
     assert torch.equal(clean[1:], best[1:])
-
-
-def test_agreement_of_boxes_and_masks():
-    chosen = torch.zeros(3, 8, 8, dtype=torch.bool)
-    other = chosen.clone()
-    chosen[0, 2:4, 2:4] = True
-    other[0, 2:4, 2:4] = True  # the same
-    chosen[1, 2:4, 2:4] = True
-    other[1, 2:4, 6:8] = True  # a second one further right: box of 2 x 6
-    other[2, 0:2, 0:2] = True  # nothing chosen
-    assert box_agreement(chosen, other).tolist() == pytest.approx([1.0, 4 / 12, 1.0])
-    assert mask_agreement(chosen, other).tolist() == pytest.approx([1.0, 0.0, 0.0])
-    assert mask_agreement(chosen[2], chosen[2]) == 1.0

@@ -66,7 +66,7 @@ def begin(model, discs, settings=ON, **kind):
 
 
 def window(tracker):
-    return tracker._zoom.window
+    return tracker._frames.zoom.window
 
 
 def follow(tracker, discs, first, last):
@@ -164,29 +164,29 @@ def test_the_same_input_gives_the_same_bits(model, discs):
 def test_a_resumed_tracker_gives_the_same_bits(model, discs):
     tracker, _ = begin(model, discs)
     follow(tracker, discs, 1, 6)
-    state = tracker.state()
+    data = tracker.save()
     expected = follow(tracker, discs, 6, 18)
     other = VideoTracker(model, ON)
-    other.resume(state)
+    other.restore(data)
     for ours, theirs in zip(follow(other, discs, 6, 18), expected, strict=True):
         assert torch.equal(ours.mask_logits, theirs.mask_logits)
         assert np.array_equal(ours.label_mask, theirs.label_mask)
 
 
-def test_a_snapshot_changes_nothing_and_is_of_the_whole_image(model, discs):
+def test_after_a_restart_lost_objects_are_looked_for_in_the_whole_image(model, discs):
     tracker, _ = begin(model, discs)
     undisturbed, _ = begin(model, discs)
     follow(tracker, discs, 1, 6), follow(undisturbed, discs, 1, 6)
-    data = tracker.snapshot()
+    data = tracker.save()
     for ours, theirs in zip(
         follow(tracker, discs, 6, 9), follow(undisturbed, discs, 6, 9), strict=True
     ):
         assert torch.equal(ours.mask_logits, theirs.mask_logits)
     restored = VideoTracker(model, ON, session=uuid.UUID(int=3))
-    restored.restore(data)
+    restored.restore(data, lost=True)
     (item,) = restored.step(discs.frame(6)).objects
     assert item.state == ObjectState.LOST
-    assert window(restored).is_whole, 'the frames of the prompts are not in a snapshot'
+    assert window(restored).is_whole
     masks = restored._propagator.raw_masks  # what it sees, before it is believed
     seen = torch.nn.functional.interpolate(masks[0][None, None], SIZE_HW, mode='bilinear')
     assert iou(seen[0, 0].numpy() > 0, discs.mask(6)) > 0.3
@@ -235,7 +235,7 @@ def test_removed_objects_leave_nothing_behind(model, discs):
     assert tracker.step(discs.frame(4)).objects == ()
     assert window(tracker).is_whole
     tracker.add([Prompt('other', mask=discs.mask(4))])
-    assert set(tracker._zoom._sources.shown[0]) == {4}
+    assert set(tracker._frames.zoom._sources.shown[0]) == {4}
     tracker.reset()
     assert window(tracker) is None
 

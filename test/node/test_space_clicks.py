@@ -20,6 +20,7 @@ from robust_vos_ros.spatial.rigid import Rigid
 K = [100.0, 0.0, 64.0, 0.0, 100.0, 48.0, 0.0, 0.0, 1.0]
 P = [90.0, 0.0, 60.0, -9.0, 0.0, 90.0, 50.0, 0.0, 0.0, 0.0, 1.0, 0.0]
 BARREL = [-0.3, 0.1, 0.001, -0.002, -0.02]
+FISHEYE = (64 - 100 * np.arctan(0.24), 48.0)  # the angle counts, not its tangent
 DISC = (-0.48, 0.0, 2.0)  # at pixel (40, 48), in the optical frame of the camera
 # The camera is at (1, 0, 0.5) of the map and looks along its x axis.
 CAMERA_FROM_MAP = Rigid(np.array([0.5, -0.5, 0.5, 0.5]), np.array([0.0, 0.5, -1.0]))
@@ -49,6 +50,8 @@ def make_info(*, width=128, height=96, k=K, p=P, frame_id='camera', **fields):
         ({}, True, ((90 * -0.48 + 60 * 2 - 9) / 2, 50.0)),
         ({'d': BARREL}, True, ((90 * -0.48 + 60 * 2 - 9) / 2, 50.0)),  # of the raw image
         ({'binning_x': 2, 'binning_y': 2}, False, (20.0, 24.0)),  # K is of the whole sensor
+        # a fisheye lens with all coefficients 0 but one, which is as good as that
+        ({'distortion_model': 'equidistant', 'd': [0.0, 0.0, 0.0, 1e-9]}, False, FISHEYE),
         ({'roi': {'x_offset': 30, 'y_offset': 40, 'width': 64, 'height': 32}}, False, (10, 8)),
     ],
 )
@@ -86,10 +89,9 @@ def test_distortion(model, d):
         ((float('nan'), 0.0, 1.0), {}, False, 'not a number'),
         ((2.0, 0.0, 2.0), {}, False, r'pixel \(164, 48\), outside of the image of 128 x 96'),
         ((-2.0, 0.0, 2.0), {}, False, r'pixel \(-36, 48\), outside'),
-        (DISC, {'k': [0.0] * 9}, False, r"'camera' is not calibrated \(k\[0\]"),
-        (DISC, {'p': [0.0] * 12}, True, r'not calibrated \(p\[0\]'),
-        (DISC, {'distortion_model': 'equidistant', 'd': [0.1] * 4}, False, "'equidistant'"),
-        (DISC, {'distortion_model': 'plumb_bob', 'd': [0.1] * 8}, False, 'with 8 numbers'),
+        (DISC, {'k': [0.0] * 9}, False, r"without calibration.* no pixel in 'camera'"),
+        (DISC, {'k': [0.0] * 9, 'p': [0.0] * 12}, True, 'without calibration'),
+        (DISC, {'distortion_model': 'thin_prism', 'd': [0.1] * 4}, False, "'thin_prism'"),
         # at 71 degrees the polynomial has turned round: (61, 48) shows another thing
         ((2.9, 0.0, 1.0), {'d': [-0.12, 0.0, 0.0, 0.0, 0.0]}, False, 'too far from the axis'),
     ],

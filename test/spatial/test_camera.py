@@ -89,6 +89,13 @@ def test_unusable_messages(changes, words):
         read_camera(make_info(**changes))
 
 
+def test_where_the_lens_model_holds():
+    camera = read_camera(make_info(d=[-0.12, 0.0, 0.0, 0.0, 0.0]))
+    assert camera.shows(np.array([1e-14, 0.0, 2.0]))
+    assert camera.shows(np.array([1.0, 0.0, 1.0]))
+    assert not camera.shows(np.array([2.9, 0.0, 1.0])), 'its polynomial has turned round'
+
+
 def test_a_roi_of_the_whole_image_is_no_crop():
     roi = types.SimpleNamespace(width=640, height=480)
     assert read_camera(make_info(roi=roi)).fx == 500.0

@@ -45,21 +45,6 @@ def test_dice_of_perfect_empty_and_disjoint_masks():
     assert losses.dice_loss(empty, torch.zeros(1, 4, 4)).item() == pytest.approx(0.0, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ('mask', 'truth', 'expected', 'reason'),
-    [
-        ([1, 1, 0, 0], [1, 0, 0, 0], 0.5, 'half of the union'),
-        ([0, 0, 0, 0], [0, 0, 0, 0], 1.0, 'two empty masks agree'),
-        ([0, 0, 0, 0], [1, 0, 0, 0], 0.0, 'missed'),
-        ([1, 0, 1, 0], [1, 0, 1, 0], 1.0, 'equal'),
-    ],
-)
-def test_mask_iou(mask, truth, expected, reason):
-    logits = torch.tensor(mask).float().view(1, 1, 2, 2) * 2 - 1
-    got = losses.mask_iou(logits, torch.tensor(truth).float().view(1, 2, 2))
-    assert got.item() == pytest.approx(expected), reason
-
-
 def test_truth_shrinks_by_majority():
     truth = torch.zeros(1, 4, 4, dtype=torch.uint8)
     truth[0, :2, :2] = 1

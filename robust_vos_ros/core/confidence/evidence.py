@@ -7,6 +7,7 @@ import math
 
 import torch
 
+from robust_vos_ros.core.masks import spread
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.reid.appearance import Similarities
 from robust_vos_ros.core.tracking_settings import GuardSettings
@@ -72,7 +73,7 @@ def observe(
             if similarities is None
             else (similarities.similarity, similarities.similarity_margin, similarities.verified)
         ),
-        _spread(masks),
+        spread(masks),
     ]
     names = (
         'object_score', 'iou', 'coverage', 'agreement', 'gate_activity', 'similarity',
@@ -80,54 +81,6 @@ def observe(
     )  # fmt: skip
     table = torch.stack(columns, dim=1).tolist()
     return [Observation(**dict(zip(names, row, strict=True))) for row in table]
-
-
-def box_agreement(chosen: torch.Tensor, alternative: torch.Tensor) -> torch.Tensor:
-    """Return (B,) the IoU of the boxes of masks and of their unions with alternatives.
-
-    The measure of "A Distractor-Aware Memory for Visual Object Tracking with SAM2" (arXiv
-    2411.17576, section 3.2).
-
-    Args:
-        chosen: (B, h, w) bool.
-        alternative: (B, h, w) bool.
-    """
-    return torch.where(
-        chosen.flatten(1).any(dim=1),
-        _box_area(chosen) / _box_area(chosen | alternative).clamp(min=1.0),
-        1.0,
-    )
-
-
-def mask_agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Return (...) the IoU of (..., h, w) bool masks; two empty masks agree."""
-    overlap = (first & second).sum(dim=(-2, -1)).float()
-    union = (first | second).sum(dim=(-2, -1)).float()
-    return torch.where(union > 0, overlap / union.clamp(min=1.0), 1.0)
-
-
-def _spread(masks: torch.Tensor) -> torch.Tensor:
-    """Return (B,) the radius of gyration of (B, h, w) masks of 0 and 1, in sides of the image."""
-    total = masks.sum(dim=(1, 2)).clamp(min=1.0)
-    variance = torch.zeros_like(total)
-    for axis in (1, 2):
-        line = masks.sum(dim=3 - axis)
-        at = (torch.arange(line.shape[1], device=masks.device) + 0.5) / line.shape[1]
-        mean = line @ at / total
-        variance += (line * (at[None] - mean[:, None]) ** 2).sum(dim=1) / total
-    return variance.sqrt()
-
-
-def _box_area(masks: torch.Tensor) -> torch.Tensor:
-    """Return (B,) the area of the tight box around each (B, h, w) mask, in cells."""
-    area = torch.ones(len(masks), device=masks.device)
-    for axis in (1, 2):
-        line = masks.any(dim=axis).float()
-        size = line.shape[1]
-        first = line.argmax(dim=1)
-        last = size - 1 - line.flip(1).argmax(dim=1)
-        area = area * torch.where(line.any(dim=1), (last - first + 1).float(), 0.0)
-    return area
 
 
 # Smaller masks are a few cells of the grid: their sizes are mostly rounding.
@@ -149,8 +102,8 @@ _LEAST_SPREAD = math.sqrt(_LEAST_COVERAGE / (2.0 * math.pi))  # of a disc of tha
 
 def start_reference(item: LiveObject, seen: Observation) -> None:
     """Take the size of a prompted mask as what is expected."""
-    item.reference_coverage, item.reference_spread = seen.coverage, seen.spread
-    item.changed = False
+    item.reference.coverage, item.reference.spread = seen.coverage, seen.spread
+    item.track.changed = False
 
 
 def warn_of_misfit(item: LiveObject, misfit: float, settings: GuardSettings) -> list[str]:
@@ -161,10 +114,10 @@ def warn_of_misfit(item: LiveObject, misfit: float, settings: GuardSettings) -> 
         misfit: From `core.prompts.hold_to_prompts`.
         settings: How much is too much.
     """
-    item.prompt_misfit = misfit
+    item.reference.prompt_misfit = misfit
     if not is_misfit(item, settings):
         return []
-    item.flags |= ObjectFlag.PROMPT_MISFIT
+    item.track.flags |= ObjectFlag.PROMPT_MISFIT
     text = (
         f'{item.object_id!r}: the mask does not fit its prompt: {misfit:.0%} of it was outside of '
         'the box, or of the clicks are contradicted; look at it, and refine it with clicks'
@@ -174,7 +127,7 @@ def warn_of_misfit(item: LiveObject, misfit: float, settings: GuardSettings) -> 
 
 def warn_of_size(item: LiveObject) -> list[str]:
     """Return a sentence where what was prompted is too small to be followed well."""
-    share = item.prompted_coverage
+    share = item.reference.prompted_coverage
     if not 0.0 < share < SMALL_PROMPT:
         return []
     text = (
@@ -187,7 +140,7 @@ def warn_of_size(item: LiveObject) -> list[str]:
 
 def is_misfit(item: LiveObject, settings: GuardSettings) -> bool:
     """Whether the mask of the newest prompt does not fit its box and clicks."""
-    return settings.enabled and item.prompt_misfit > _MAX_MISFIT
+    return settings.enabled and item.reference.prompt_misfit > _MAX_MISFIT
 
 
 def has_changed(item: LiveObject, seen: Observation, settings: GuardSettings) -> bool:
@@ -203,17 +156,19 @@ def has_changed(item: LiveObject, seen: Observation, settings: GuardSettings) ->
     if seen.verified < settings.min_similarity:  # false where nothing is known
         return True
     if seen.verified >= settings.confirm_similarity:
-        return seen.coverage > _MOST_GROWTH * max(item.prompted_coverage, _LEAST_COVERAGE)
-    area = seen.coverage / max(item.reference_coverage, _LEAST_COVERAGE)
-    spread = seen.spread / max(item.reference_spread, _LEAST_SPREAD)
+        return seen.coverage > _MOST_GROWTH * max(
+            item.reference.prompted_coverage, _LEAST_COVERAGE
+        )
+    area = seen.coverage / max(item.reference.coverage, _LEAST_COVERAGE)
+    spread = seen.spread / max(item.reference.spread, _LEAST_SPREAD)
     return area > settings.max_growth or spread > _MAX_EXTENT
 
 
 def follow_reference(item: LiveObject, seen: Observation, passed_s: float) -> None:
     """Let the expected size follow that of a mask that is believed."""
     share = 1.0 - math.exp(-passed_s / _FOLLOW_S)
-    item.reference_coverage = _blend(item.reference_coverage, seen.coverage, share)
-    item.reference_spread = _blend(item.reference_spread, seen.spread, share)
+    item.reference.coverage = _blend(item.reference.coverage, seen.coverage, share)
+    item.reference.spread = _blend(item.reference.spread, seen.spread, share)
 
 
 def _blend(reference: float, value: float, share: float) -> float:
@@ -221,19 +176,3 @@ def _blend(reference: float, value: float, share: float) -> float:
     if not reference or not value:
         return reference
     return reference * (value / reference) ** share
-
-
-_SIZE_RATIO = 3.0
-
-
-def much_smaller(areas: torch.Tensor, than: torch.Tensor) -> torch.Tensor:
-    """Return (N, M) bool, which masks are too small to show the same thing as others.
-
-    Such a mask lies in front where the two overlap: a ball on a man, a cup in a hand. Neither is
-    taken for the other, so that each is followed as if the other one were not there.
-
-    Args:
-        areas: (N,) float32.
-        than: (M,) float32, in the same unit.
-    """
-    return areas[:, None] * _SIZE_RATIO < than[None]

@@ -22,7 +22,7 @@ _AREA_JUMP_RATIO = 3.0  # growth or shrinkage from frame to frame that raises AR
 
 def covers_image(item: LiveObject, seen: Observation, settings: TrackerSettings) -> bool:
     """Whether a mask swallowed the image, as SAM 2's do when an object is lost."""
-    return seen.coverage > max(settings.max_coverage, item.prompted_coverage)
+    return seen.coverage > max(settings.max_coverage, item.reference.prompted_coverage)
 
 
 def update(
@@ -33,58 +33,60 @@ def update(
     calibration: Calibration | None = None,
 ) -> list[EventType]:
     """Bring one object to the present frame; returns the events of its state changing."""
+    track = item.track
     _forget_future(item, stamp_ns)
     vetoed = covers_image(item, seen, settings)
-    item.evidence = gather(item, seen, stamp_ns)
-    item.gate_activity = seen.gate_activity
-    belief = Belief(0.0, 0.0) if vetoed else believe(item.evidence, calibration)
-    item.changed = has_changed(item, seen, settings.guard)
-    if item.changed:
+    track.evidence = gather(item, seen, stamp_ns)
+    track.gate_activity = seen.gate_activity
+    belief = Belief(0.0, 0.0) if vetoed else believe(track.evidence, calibration)
+    track.changed = has_changed(item, seen, settings.guard)
+    if track.changed:
         belief = Belief(min(belief.p_correct, settings.guard.max_confidence), belief.p_on_object)
-    item.confidence = belief.p_correct
-    threshold = settings.visible_off if item.visible else settings.visible_on
-    if item.state == ObjectState.INITIALIZING and item.visible:
+    track.confidence = belief.p_correct
+    threshold = settings.visible_off if track.visible else settings.visible_on
+    if track.state == ObjectState.INITIALIZING and track.visible:
         threshold = 0.0  # a prompt is shown to who made it, however doubtful
     found = seen.coverage > 0.0 and belief.p_on_object >= threshold and not vetoed
-    passed_s = max(0, stamp_ns - item.updated_ns) / 1e9
-    item.updated_ns = stamp_ns
-    item.visible = found
-    if item.state in UNSEEN_STATES and settings.reacquire.verify:
-        item.visible = _is_back(item, seen, settings.reacquire, found=found, passed_s=passed_s)
-    if item.visible and item.state in UNSEEN_STATES:
-        item.returned_ns = stamp_ns
-    item.flags = ObjectFlag.COVERS_IMAGE if vetoed else ObjectFlag.NONE
-    if item.changed:
-        item.flags |= ObjectFlag.CHANGED
+    passed_s = max(0, stamp_ns - track.updated_ns) / 1e9
+    track.updated_ns = stamp_ns
+    track.visible = found
+    if track.state in UNSEEN_STATES and settings.reacquire.verify:
+        track.visible = _is_back(item, seen, settings.reacquire, found=found, passed_s=passed_s)
+    if track.visible and track.state in UNSEEN_STATES:
+        item.reid.reacquired_ns = stamp_ns
+    track.flags = ObjectFlag.COVERS_IMAGE if vetoed else ObjectFlag.NONE
+    if track.changed:
+        track.flags |= ObjectFlag.CHANGED
     if is_misfit(item, settings.guard):
-        item.flags |= ObjectFlag.PROMPT_MISFIT
-    if item.visible:
-        item.existence = item.seen_existence = belief.p_on_object
+        track.flags |= ObjectFlag.PROMPT_MISFIT
+    if track.visible:
+        track.existence = track.seen_existence = belief.p_on_object
         _see(item, seen, stamp_ns)
-        if not item.changed:
+        if not track.changed:
             follow_reference(item, seen, passed_s)
     else:
-        half_lives = (stamp_ns - item.last_seen_ns) / 1e9 / settings.existence_half_life_s
-        item.existence = item.seen_existence * 0.5 ** max(0.0, half_lives)
-        item.quality, item.confidence = float('nan'), 0.0
-        item.frames_since_seen += 1
+        half_lives = (stamp_ns - track.last_seen_ns) / 1e9 / settings.existence_half_life_s
+        track.existence = track.seen_existence * 0.5 ** max(0.0, half_lives)
+        track.mask_quality, track.confidence = float('nan'), 0.0
+        track.frames_since_seen += 1
     return change_state(item, next_state(item, stamp_ns, settings))
 
 
 def _forget_future(item: LiveObject, stamp_ns: int) -> None:
     """Bring the times of an object into the past, after time went backwards."""
-    item.last_seen_ns = min(item.last_seen_ns, stamp_ns)
-    item.prompted_ns = min(item.prompted_ns, stamp_ns)
-    item.remembered_ns = min(item.remembered_ns, stamp_ns)
-    for name in ('returned_ns', 'shown_ns'):
-        known = getattr(item, name)
-        if known is not None:
-            setattr(item, name, min(known, stamp_ns))
+    track, memory, reid = item.track, item.memory, item.reid
+    track.last_seen_ns = min(track.last_seen_ns, stamp_ns)
+    track.prompted_ns = min(track.prompted_ns, stamp_ns)
+    memory.remembered_ns = min(memory.remembered_ns, stamp_ns)
+    if reid.reacquired_ns is not None:
+        reid.reacquired_ns = min(reid.reacquired_ns, stamp_ns)
+    if reid.verified_ns is not None:
+        reid.verified_ns = min(reid.verified_ns, stamp_ns)
 
 
 def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
     """Collect what the confidence of one object in one frame is made of."""
-    ratio = seen.coverage / item.coverage if item.coverage and seen.coverage else 1.0
+    ratio = seen.coverage / item.track.coverage if item.track.coverage and seen.coverage else 1.0
     return Evidence(
         iou=seen.iou,
         object_score=seen.object_score,
@@ -93,13 +95,13 @@ def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
         gate_activity=seen.gate_activity,
         similarity=seen.similarity,
         similarity_margin=seen.similarity_margin,
-        mean_similarity=item.mean_similarity,
+        mean_similarity=item.reid.mean_similarity,
         verified=seen.verified,
-        growth=_log_ratio(seen.coverage, item.reference_coverage),
-        extent=_log_ratio(seen.spread, item.reference_spread),
-        misfit=item.prompt_misfit,
-        searching=not item.visible,
-        memory_age_s=max(0.0, (stamp_ns - item.remembered_ns) / 1e9),
+        growth=_log_ratio(seen.coverage, item.reference.coverage),
+        extent=_log_ratio(seen.spread, item.reference.spread),
+        misfit=item.reference.prompt_misfit,
+        searching=not item.track.visible,
+        memory_age_s=max(0.0, (stamp_ns - item.memory.remembered_ns) / 1e9),
     )
 
 
@@ -120,30 +122,36 @@ def start(
     item: LiveObject, seen: Observation, stamp_ns: int, calibration: Calibration | None = None
 ) -> None:
     """Take a user's prompt as the truth about an object, whatever was believed before."""
-    item.visible = seen.coverage > 0.0
-    item.quality = seen.iou if item.visible else float('nan')
-    item.remembered_ns = stamp_ns
-    item.coverage = item.prompted_coverage = item.mean_coverage = seen.coverage
+    track, memory = item.track, item.memory
+    track.visible = seen.coverage > 0.0
+    track.mask_quality = seen.iou if track.visible else float('nan')
+    memory.remembered_ns = stamp_ns
+    track.coverage = item.reference.prompted_coverage = memory.mean_coverage = seen.coverage
     start_reference(item, seen)
-    item.evidence = gather(item, seen, stamp_ns)
-    belief = believe(item.evidence, calibration) if item.visible else Belief(0.0, 0.0)
-    item.confidence, item.existence, item.seen_existence = (
-        belief.p_correct,
-        belief.p_on_object,
-        belief.p_on_object,
-    )
-    item.mean_confidence = 1.0
-    item.flags = ObjectFlag.NONE
-    item.path_switched = False
-    item.gate_activity = seen.gate_activity
-    item.memory_updated = True
-    item.frames_since_seen = 0
-    item.last_seen_ns = stamp_ns
-    item.reacquire_evidence_s = item.returned_ns = item.shown_ns = None
-    item.updated_ns = stamp_ns
-    item.jumped_ns = item.anchored_ns = stamp_ns - int(3600e9)
-    item.state = ObjectState.INITIALIZING
-    item.prompted_ns = stamp_ns
+    track.evidence = gather(item, seen, stamp_ns)
+    belief = believe(track.evidence, calibration) if track.visible else Belief(0.0, 0.0)
+    track.confidence = belief.p_correct
+    track.existence = track.seen_existence = belief.p_on_object
+    track.flags = ObjectFlag.NONE
+    track.path_switched = False
+    track.gate_activity = seen.gate_activity
+    track.frames_since_seen = 0
+    track.last_seen_ns = track.prompted_ns = track.updated_ns = stamp_ns
+    track.state = ObjectState.INITIALIZING
+    memory.updated, memory.mean_confidence = True, 1.0
+    memory.jumped_ns = memory.anchored_ns = stamp_ns - int(3600e9)
+    item.reid.evidence_s = item.reid.reacquired_ns = item.reid.verified_ns = None
+
+
+def lose(item: LiveObject) -> None:
+    """Let an object be LOST until it is seen again, as after time that nobody tracked."""
+    track = item.track
+    track.state, track.visible, track.flags = ObjectState.LOST, False, ObjectFlag.NONE
+    track.existence, track.confidence = track.seen_existence, 0.0
+    track.mask_quality = track.gate_activity = float('nan')
+    track.path_switched = item.memory.updated = False
+    track.updated_ns = item.reid.searched_ns = 0
+    item.reid.evidence_s = None
 
 
 def sigmoid(logit: float) -> float:
@@ -152,15 +160,16 @@ def sigmoid(logit: float) -> float:
 
 
 def _see(item: LiveObject, seen: Observation, stamp_ns: int) -> None:
-    ratio = seen.coverage / item.coverage if item.coverage else 1.0
+    track, memory = item.track, item.memory
+    ratio = seen.coverage / track.coverage if track.coverage else 1.0
     if max(ratio, 1.0 / ratio) > _AREA_JUMP_RATIO:
-        item.flags |= ObjectFlag.AREA_JUMP
-        item.jumped_ns = stamp_ns
-    item.quality = seen.iou
-    item.coverage = seen.coverage
-    if not item.changed:
-        item.mean_confidence += MEAN_RATE * (item.confidence - item.mean_confidence)
-    item.last_seen_ns, item.frames_since_seen = stamp_ns, 0
+        track.flags |= ObjectFlag.AREA_JUMP
+        memory.jumped_ns = stamp_ns
+    track.mask_quality = seen.iou
+    track.coverage = seen.coverage
+    if not track.changed:
+        memory.mean_confidence += MEAN_RATE * (track.confidence - memory.mean_confidence)
+    track.last_seen_ns, track.frames_since_seen = stamp_ns, 0
 
 
 def _is_back(
@@ -177,51 +186,47 @@ def _is_back(
     look-alike passes for the object in single frames.
     """
     similar = found and (math.isnan(seen.similarity) or seen.similarity >= rule.min_similarity)
-    if item.reacquire_evidence_s is None:
-        item.reacquire_evidence_s = 0.0 if similar else None
+    reid = item.reid
+    if reid.evidence_s is None:
+        reid.evidence_s = 0.0 if similar else None
     else:
-        item.reacquire_evidence_s = min(
-            rule.hold_s, item.reacquire_evidence_s + (passed_s if similar else -passed_s)
-        )
-        if item.reacquire_evidence_s < 0.0:
-            item.reacquire_evidence_s = None
-    back = (
-        similar
-        and item.reacquire_evidence_s is not None
-        and item.reacquire_evidence_s >= rule.hold_s - _TIME_EPS_S
-    )
+        reid.evidence_s = min(rule.hold_s, reid.evidence_s + (passed_s if similar else -passed_s))
+        if reid.evidence_s < 0.0:
+            reid.evidence_s = None
+    back = similar and reid.evidence_s is not None and reid.evidence_s >= rule.hold_s - _TIME_EPS_S
     if back:
-        item.reacquire_evidence_s = None
+        reid.evidence_s = None
     return back
 
 
 def next_state(item: LiveObject, stamp_ns: int, settings: TrackerSettings) -> ObjectState:
     """Return the state that follows from what is known of an object at a time."""
-    if not item.visible:
-        unseen_s = (stamp_ns - item.last_seen_ns) / 1e9
-        if unseen_s >= settings.lost_after_s or item.state == ObjectState.LOST:
+    track = item.track
+    if not track.visible:
+        unseen_s = (stamp_ns - track.last_seen_ns) / 1e9
+        if unseen_s >= settings.lost_after_s or track.state == ObjectState.LOST:
             return ObjectState.LOST
-        if unseen_s >= settings.occluded_after_s or item.state == ObjectState.OCCLUDED:
+        if unseen_s >= settings.occluded_after_s or track.state == ObjectState.OCCLUDED:
             return ObjectState.OCCLUDED
         return ObjectState.UNCERTAIN
     if (
-        item.state == ObjectState.INITIALIZING
-        and (stamp_ns - item.prompted_ns) / 1e9 < settings.confirm_after_s
+        track.state == ObjectState.INITIALIZING
+        and (stamp_ns - track.prompted_ns) / 1e9 < settings.confirm_after_s
     ):
         return ObjectState.INITIALIZING
-    if item.changed:
+    if track.changed:
         return ObjectState.UNCERTAIN
-    tracked = item.state == ObjectState.TRACKED
+    tracked = track.state == ObjectState.TRACKED
     threshold = settings.tracked_off if tracked else settings.tracked_on
-    return ObjectState.TRACKED if item.confidence >= threshold else ObjectState.UNCERTAIN
+    return ObjectState.TRACKED if track.confidence >= threshold else ObjectState.UNCERTAIN
 
 
 def change_state(item: LiveObject, state: ObjectState) -> list[EventType]:
     """Enter a state; returns the events that tell of it."""
-    if state == item.state:
+    if state == item.track.state:
         return []
-    item.state = state
+    item.track.state = state
     if state == ObjectState.TRACKED:
-        first, item.confirmed = not item.confirmed, True
+        first, item.track.confirmed = not item.track.confirmed, True
         return [EventType.CONFIRMED if first else EventType.REACQUIRED]
     return [EventType[state.name]]

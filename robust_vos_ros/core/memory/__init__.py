@@ -1,6 +1,7 @@
 """What is remembered of each object.
 
-bank           `ObjectMemory`: entries of prompted, anchor and recent frames, preallocated
+object_memory  `ObjectMemory`: entries of prompted, anchor and recent frames
+bank           `Bank`, `References`: preallocated tables of them, and of what calibration compares
 update_policy  which frames enter it, and how
 hypotheses     `MemoryTree`: several memories of one object, which of them go on after a frame
 """

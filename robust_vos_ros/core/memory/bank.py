@@ -1,9 +1,11 @@
-"""The bounded memory of all objects: preallocated entries, and which of them each hypothesis sees.
+"""Preallocated tables of what is remembered, a row per object.
 
-All hypotheses of an object share the frames a user prompted (the first and the newest ones) and
-its anchors. Each has lists of recent spatial memories and pointers; hypotheses that have frames in
-common hold the same entry twice in their lists and once in memory. Nothing grows with time. In
-what the network sees, anchors take the place of the oldest recent memories, at most half of them.
+`Bank` has the entries that the network attends to, `References` what object calibration compares
+an object with: its newest prompted and its last frame.
+
+All hypotheses of an object share its fixed entries: the prompted frames and the anchors. Each has
+a list of recent ones; hypotheses that have frames in common hold the same entry twice in their
+lists and once in the table.
 """
 
 from __future__ import annotations
@@ -13,7 +15,10 @@ import dataclasses
 import numpy as np
 import torch
 
-from robust_vos_ros.core.types import MemoryView
+from robust_vos_ros.core.errors import SavedTracksError
+from robust_vos_ros.core.network.object_calibration import NUM_REFERENCES, ObjectCalibration
+from robust_vos_ros.core.network.object_proxies import Proxies
+from robust_vos_ros.core.types import Tensors, expect
 
 EMPTY = -1
 
@@ -24,7 +29,7 @@ class MemoryShape:
 
     Attributes:
         capacity: Number of slots.
-        num_paths: Hypotheses per slot.
+        num_hypotheses: Hypotheses per slot.
         num_prompted: Prompted entries per slot.
         num_anchors: Anchor entries per slot.
         num_recent: Recent spatial entries per hypothesis (6 in SAM 2).
@@ -35,7 +40,7 @@ class MemoryShape:
     """
 
     capacity: int
-    num_paths: int
+    num_hypotheses: int
     num_prompted: int
     num_anchors: int
     num_recent: int
@@ -65,18 +70,18 @@ class Bank:
         device: torch.device,
     ) -> None:
         num_fixed = shape.num_prompted + shape.num_anchors
-        size = num_fixed + shape.num_paths * num_recent
+        size = num_fixed + shape.num_hypotheses * num_recent
         self.num_fixed = num_fixed
         self.num_prompted = shape.num_prompted
         self.values = torch.zeros(shape.capacity, size, *entry_shape, dtype=dtype, device=device)
         self.frames = np.full((shape.capacity, size), EMPTY, np.int64)
         self.scores = np.zeros((shape.capacity, size), np.float32)
         # Entries each hypothesis sees besides the fixed ones; an entry in no list is free.
-        self.recent = np.full((shape.capacity, shape.num_paths, num_recent), EMPTY, np.int64)
+        self.recent = np.full((shape.capacity, shape.num_hypotheses, num_recent), EMPTY, np.int64)
 
-    def place(self, slot: int, path: int) -> int:
+    def place(self, slot: int, rank: int) -> int:
         """Find room for a recent entry of a hypothesis, which drops its oldest when it is full."""
-        mine = self.recent[slot, path]
+        mine = self.recent[slot, rank]
         frames = np.where(mine == EMPTY, EMPTY, self.frames[slot, mine])
         turn = int(frames.argmin())
         mine[turn] = EMPTY
@@ -103,26 +108,66 @@ class Bank:
         self.frames[slots, places] = frame_index
         self.scores[slots, places] = scores
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return a copy of everything, which `resume` takes."""
+    def save(self, slot: int) -> Tensors:
+        """Return what is remembered of one object: the entries in use, and where they are."""
+        lists = self.recent[slot]
+        fixed = np.flatnonzero(self.frames[slot, : self.num_fixed] != EMPTY)
+        columns = np.concatenate([fixed, np.unique(lists[lists != EMPTY])])
         return {
-            'values': self.values.cpu().clone(),
-            'frames': torch.from_numpy(self.frames.copy()),
-            'scores': torch.from_numpy(self.scores.copy()),
-            'recent': torch.from_numpy(self.recent.copy()),
+            'values': self.values[slot, columns],
+            'columns': torch.from_numpy(columns),
+            'frames': torch.from_numpy(self.frames[slot, columns]),
+            'scores': torch.from_numpy(self.scores[slot, columns]),
+            'recent': torch.from_numpy(lists.copy()),
         }
 
-    def resume(self, state: dict[str, torch.Tensor]) -> None:
-        """Become the bank whose `state` this was."""
-        self.values.copy_(state['values'])
-        self.frames[:] = state['frames'].numpy()
-        self.scores[:] = state['scores'].numpy()
-        self.recent[:] = state['recent'].numpy()
+    def load(self, slot: int, saved: Tensors, num_frames: int) -> None:
+        """Remember of one object what another bank did.
+
+        Args:
+            slot: Of the object.
+            saved: What `save` returned there.
+            num_frames: Processed there: the frames of entries are below.
+
+        Raises:
+            SavedTracksError: No bank like this one can have saved it.
+        """
+        columns = expect(saved, 'columns', torch.int64, (-1,)).numpy()
+        count = len(columns)
+        values = expect(saved, 'values', self.values.dtype, (count, *self.values.shape[2:]))
+        frames = expect(saved, 'frames', torch.int64, (count,)).numpy()
+        scores = expect(saved, 'scores', torch.float32, (count,)).numpy()
+        lists = expect(saved, 'recent', torch.int64, self.recent.shape[1:]).numpy()
+        if not self._is_sound(columns, frames, lists, num_frames):
+            raise SavedTracksError(
+                f'expected entries of {num_frames} frames with a prompted one first, got frames '
+                f'{frames.tolist()} in {columns.tolist()}, of which {lists.tolist()} are recent'
+            )
+        self.frames[slot, : self.num_fixed] = EMPTY
+        self.values[slot, columns] = values.to(self.values.device)
+        self.frames[slot, columns] = frames
+        self.scores[slot, columns] = scores
+        self.recent[slot] = lists
+
+    def _is_sound(
+        self, columns: np.ndarray, frames: np.ndarray, lists: np.ndarray, num_frames: int
+    ) -> bool:
+        """Whether what is remembered of an object could have been written by a tracker."""
+        rows = [row[row != EMPTY] for row in lists]
+        return (
+            len(columns) > 0
+            and bool((np.diff(columns) > 0).all())
+            and 0 <= columns[0] < self.num_prompted
+            and columns[-1] < self.frames.shape[1]
+            and bool(((frames >= 0) & (frames < num_frames)).all())
+            and all(len(np.unique(row)) == len(row) for row in rows)
+            and np.array_equal(np.unique(np.concatenate(rows)), columns[columns >= self.num_fixed])
+        )
 
     def pick(
         self,
         slots: np.ndarray,
-        paths: np.ndarray,
+        ranks: np.ndarray,
         frame_index: int,
         *,
         most: int | None = None,
@@ -131,7 +176,7 @@ class Bank:
 
         Args:
             slots: (B,) int64 rows.
-            paths: (B,) int64 hypothesis of each.
+            ranks: (B,) int64 which hypothesis of its object each is, 0 = the best.
             frame_index: Index of the current frame.
             most: Anchors and recent entries together: the oldest recent ones make room, at most
                 half of them.
@@ -141,13 +186,13 @@ class Bank:
         """
         frames = self.frames[slots]
         anchors = slice(self.num_prompted, self.num_fixed)
-        lists = self.recent[slots, paths]
+        lists = self.recent[slots, ranks]
         recent = np.where(lists == EMPTY, -2, np.take_along_axis(frames, lists, axis=1))
         if most is not None:
-            rank = recent.argsort(axis=1, kind='stable')[:, ::-1].argsort(axis=1)  # newest 0
-            room = _room(frames[:, anchors], recent, rank, most)
-            lists = np.where(rank < room, lists, EMPTY)
-            recent = np.where(rank < room, recent, -2)
+            newness = recent.argsort(axis=1, kind='stable')[:, ::-1].argsort(axis=1)  # newest 0
+            room = _room(frames[:, anchors], recent, newness, most)
+            lists = np.where(newness < room, lists, EMPTY)
+            recent = np.where(newness < room, recent, -2)
         seen = np.zeros(frames.shape, bool)
         seen[:, : self.num_fixed] = True
         row, turn = np.nonzero(lists != EMPTY)
@@ -159,7 +204,7 @@ class Bank:
         return columns, np.take_along_axis(usable, columns, axis=1)
 
 
-def _room(anchors: np.ndarray, recent: np.ndarray, rank: np.ndarray, most: int) -> np.ndarray:
+def _room(anchors: np.ndarray, recent: np.ndarray, newness: np.ndarray, most: int) -> np.ndarray:
     """Return (B, 1) how many recent entries there is room for beside the anchors.
 
     An anchor that is among them takes no place of its own.
@@ -167,253 +212,92 @@ def _room(anchors: np.ndarray, recent: np.ndarray, rank: np.ndarray, most: int) 
     Args:
         anchors: (B, A) their frames, EMPTY where there is none.
         recent: (B, R) frames of the recent entries.
-        rank: (B, R) of the recent entries, the newest one 0.
+        newness: (B, R) of the recent entries, the newest one 0.
         most: Entries of both kinds; at least half of it are recent ones.
     """
     room = np.full((len(recent), 1), most // 2)
     for count in range(most // 2 + 1, most + 1):
-        newest = np.where(rank < count, recent, EMPTY - 1)
+        newest = np.where(newness < count, recent, EMPTY - 1)
         apart = (anchors != EMPTY) & ~(anchors[:, :, None] == newest[:, None]).any(axis=2)
         fits = count + apart.sum(axis=1, keepdims=True) <= most
         room = np.where(fits, count, room)
     return room
 
 
-# Object score of frames a user prompted, as in SAM2Long.
-_PROMPTED_SCORE = 10.0
+_PROMPTED, _RECENT = range(NUM_REFERENCES)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Entries:
-    """What B hypotheses are to remember of one frame.
-
-    Attributes:
-        spatial: (B, N, memory_dim) bfloat16.
-        pointers: (B, C) float32.
-        scores: (B,) float object scores (logits).
-    """
-
-    spatial: torch.Tensor
-    pointers: torch.Tensor
-    scores: np.ndarray
-
-    def rows(self, rows: list[int]) -> Entries:
-        """Return some of them."""
-        return Entries(self.spatial[rows], self.pointers[rows], self.scores[rows])
-
-
-class ObjectMemory:
-    """Memory of up to `shape.capacity` objects.
+class References:
+    """What object calibration compares each object with.
 
     Args:
-        shape: How much is remembered.
-        device: Where the entries live.
+        capacity: Number of slots.
+        part: The object calibration of the model; None = nothing is kept.
+        grid_size: h = w of the features at stride 16.
+        device: Where proxies live.
     """
 
-    def __init__(self, shape: MemoryShape, device: torch.device) -> None:
-        self.shape = shape
-        self._num_fixed = shape.num_prompted + shape.num_anchors
-        self._spatial = Bank(
-            shape,
-            num_recent=shape.num_recent,
-            entry_shape=shape.entry_shape,
-            dtype=torch.bfloat16,
-            device=device,
-        )
-        self._pointers = Bank(
-            shape,
-            num_recent=shape.num_pointers - 1,
-            entry_shape=(shape.pointer_dim,),
-            dtype=torch.float32,
-            device=device,
-        )
-
-    @property
-    def banks(self) -> tuple[Bank, Bank]:
-        """The spatial entries and the pointers."""
-        return self._spatial, self._pointers
-
-    def clear(self, slots: np.ndarray) -> None:
-        """Forget everything about some objects."""
-        for bank in self.banks:
-            bank.frames[slots, : self._num_fixed] = EMPTY
-            bank.recent[slots] = EMPTY
-
-    def clear_recent_spatial(self, slots: np.ndarray) -> None:
-        """Forget where some objects were, but for the prompted frames; their pointers stay."""
-        self._spatial.frames[slots, self.shape.num_prompted : self._num_fixed] = EMPTY
-        self._spatial.recent[slots] = EMPTY
-
-    def prompted_frames(self, slot: int) -> np.ndarray:
-        """Return the (K,) frames of the prompted entries of an object."""
-        frames = self._spatial.frames[slot, : self.shape.num_prompted]
-        return frames[frames != EMPTY]
-
-    def clear_recent(self, slots: np.ndarray) -> None:
-        """Forget all but the prompted entries of some objects."""
-        for bank in self.banks:
-            bank.frames[slots, self.shape.num_prompted : self._num_fixed] = EMPTY
-            bank.recent[slots] = EMPTY
-
-    def fork(self, slot: int, parents: list[int]) -> None:
-        """Let hypothesis i of an object remember what `parents[i]` did; drop the others."""
-        for bank in self.banks:
-            lists = bank.recent[slot, parents]
-            bank.recent[slot] = EMPTY
-            bank.recent[slot, : len(parents)] = lists
-
-    def write_recent(
-        self,
-        slots: np.ndarray,
-        paths: np.ndarray,
-        frame_index: int,
-        entries: Entries,
+    def __init__(
+        self, capacity: int, part: ObjectCalibration | None, grid_size: int, device: torch.device
     ) -> None:
-        """Remember one tracked frame, in place of the oldest recent entry of each hypothesis.
-
-        Args:
-            slots: (B,) int64 rows.
-            paths: (B,) int64 hypothesis of each.
-            frame_index: Index of the frame.
-            entries: What to remember.
-        """
-        for bank, values in zip(self.banks, (entries.spatial, entries.pointers), strict=True):
-            places = np.array(
-                [bank.place(slot, path) for slot, path in zip(slots, paths, strict=True)], np.int64
-            )
-            bank.write(slots, places, frame_index, values, entries.scores)
-
-    def write_recent_spatial(
-        self,
-        slots: np.ndarray,
-        paths: np.ndarray,
-        frame_index: int,
-        spatial: torch.Tensor,
-        scores: np.ndarray,
-    ) -> None:
-        """Remember where objects were in a frame whose pointers are remembered already.
-
-        Arguments as in `Entries` and `write_recent`.
-        """
-        bank = self._spatial
-        places = np.array(
-            [bank.place(slot, path) for slot, path in zip(slots, paths, strict=True)], np.int64
-        )
-        bank.write(slots, places, frame_index, spatial, scores)
-
-    def write_prompted(
-        self, slots: np.ndarray, frame_index: int, spatial: torch.Tensor, pointers: torch.Tensor
-    ) -> None:
-        """Remember one prompted frame, over the entry of the same frame or the oldest but one.
-
-        Arguments as in `Entries` and `write_recent`.
-        """
-        frames = self._spatial.frames[slots, : self.shape.num_prompted]
-        places = np.array([_prompted_place(row, frame_index) for row in frames], np.int64)
-        scores = np.full(len(slots), _PROMPTED_SCORE)
-        for bank, values in zip(self.banks, (spatial, pointers), strict=True):
-            bank.write(slots, places, frame_index, values, scores)
-
-    def write_anchors(
-        self,
-        slots: np.ndarray,
-        frame_index: int,
-        entries: Entries,
-    ) -> None:
-        """Remember one tracked frame for long, over the oldest anchor.
-
-        Arguments as in `write_recent`.
-        """
-        if not self.shape.num_anchors:
+        self._kept: dict[str, torch.Tensor] = {}
+        if part is None:
             return
-        first = self.shape.num_prompted
-        frames = self._spatial.frames[slots, first : self._num_fixed]
-        places = first + frames.argmin(axis=1)
-        for bank, values in zip(self.banks, (entries.spatial, entries.pointers), strict=True):
-            bank.write(slots, places, frame_index, values, entries.scores)
+        blank = part.proxies(
+            torch.zeros(1, part.settings.width, 2 * grid_size, 2 * grid_size, device=device),
+            torch.full((1, 1, 4 * grid_size, 4 * grid_size), -1.0, device=device),
+        )
+        for field in dataclasses.fields(blank):
+            value = getattr(blank, field.name)
+            shape = (capacity, NUM_REFERENCES, *value.shape[1:])
+            self._kept[field.name] = torch.zeros(shape, dtype=value.dtype, device=device)
 
-    def view(
-        self, slots: np.ndarray, paths: np.ndarray, frame_index: int, *, modulation: float = 0.0
-    ) -> MemoryView | None:
-        """Return what some hypotheses remember of the frames before `frame_index`.
+    def start(self, slots: np.ndarray, proxies: Proxies | None) -> None:
+        """Begin, or begin again, with a prompted frame, which is the last view as well.
 
         Args:
             slots: (B,) int64 rows.
-            paths: (B,) int64 hypothesis of each.
-            frame_index: Index of the current frame.
-            modulation: Keys are multiplied by 1 - modulation to 1 + modulation, in the order of
-                the object scores of their frames (SAM2Long, section 3.3).
-
-        Returns:
-            None when one of the hypotheses has no memory of an earlier frame.
+            proxies: Of these objects in the frame; None for a model without object calibration.
         """
-        columns, spatial_ok = self._spatial.pick(
-            slots, paths, frame_index, most=self.shape.num_recent
-        )
-        pointer_columns, pointer_ok = self._pointers.pick(slots, paths, frame_index)
-        if not spatial_ok.any(axis=1).all():
-            return None
-        rows, recent = slots[:, None], self.shape.num_recent
-        age = frame_index - self._spatial.frames[rows, columns]
-        # SAM 2 encodes a recent entry by its distance in frames, a prompted one by the last row.
-        age_row = np.where(columns < self._num_fixed, recent, np.minimum(age, recent) - 1)
-        pointer_age = frame_index - self._pointers.frames[rows, pointer_columns]
-        age_row[~spatial_ok] = 0
-        pointer_age[~pointer_ok] = 0
-        valid = weights = None
-        if not (spatial_ok.all() and pointer_ok.all()):
-            valid = (self._to(spatial_ok), self._to(pointer_ok))
-        if modulation:
-            weights = (
-                self._to(_weights(self._spatial.scores[rows, columns], spatial_ok, modulation)),
-                self._to(
-                    _weights(self._pointers.scores[rows, pointer_columns], pointer_ok, modulation)
-                ),
-            )
-        return MemoryView(
-            self._spatial.values[self._to(rows), self._to(columns)],
-            self._to(age_row),
-            self._pointers.values[self._to(rows), self._to(pointer_columns)],
-            self._to(pointer_age).float(),
-            valid,
-            weights,
-        )
+        for index in (_PROMPTED, _RECENT):
+            self._write(torch.from_numpy(slots), index, proxies)
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return a copy of all that is remembered, which `resume` takes."""
-        return {
-            f'{name}.{part}': value
-            for name, bank in zip(('spatial', 'pointers'), self.banks, strict=True)
-            for part, value in bank.state().items()
-        }
+    def see(self, slots: np.ndarray, proxies: Proxies | None) -> None:
+        """Take a tracked frame for the last view of the objects that are in view there."""
+        if proxies is None or not len(slots):
+            return
+        old = self._read(slots, _RECENT)
+        self._write(torch.from_numpy(slots), _RECENT, proxies.or_else(old))
 
-    def resume(self, state: dict[str, torch.Tensor]) -> None:
-        """Remember what another memory of the same size did."""
-        for name, bank in zip(('spatial', 'pointers'), self.banks, strict=True):
-            bank.resume({part: state[f'{name}.{part}'] for part in bank.state()})
+    def of(self, slots: np.ndarray) -> tuple[Proxies, ...]:
+        """Return the references of some objects; empty for a model without object calibration."""
+        if not self._kept:
+            return ()
+        return self._read(slots, _PROMPTED), self._read(slots, _RECENT)
 
-    def num_bytes(self) -> int:
-        """Return the size of the preallocated entries in bytes."""
-        return self._spatial.values.nbytes + self._pointers.values.nbytes
+    def forget_recent(self, slots: np.ndarray) -> None:
+        """Let the prompted frame be the last view of some objects."""
+        for values in self._kept.values():
+            values[slots, _RECENT] = values[slots, _PROMPTED]
 
-    def _to(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._spatial.values.device)
+    def save(self, slot: int) -> Tensors:
+        """Return what is kept of one object, by name."""
+        return {name: values[slot] for name, values in self._kept.items()}
 
+    def load(self, slot: int, saved: Tensors) -> None:
+        """Keep of one object what another one of the same model did.
 
-def _prompted_place(frames: np.ndarray, frame_index: int) -> int:
-    """Choose where a prompted frame goes among the (num_prompted,) prompted frames of a slot."""
-    for wanted in (frame_index, EMPTY):
-        same = np.flatnonzero(frames == wanted)
-        if len(same):
-            return int(same[0])
-    # The first prompt is the surest knowledge of the object and stays, unless it is the only one.
-    return 0 if len(frames) == 1 else 1 + int(frames[1:].argmin())
+        Raises:
+            SavedTracksError: The tensors are others.
+        """
+        for name, values in self._kept.items():
+            mine = values[slot]
+            mine.copy_(expect(saved, name, mine.dtype, tuple(mine.shape)))
 
+    def _read(self, slots: np.ndarray, index: int) -> Proxies:
+        return Proxies(*(values[slots, index] for values in self._kept.values()))
 
-def _weights(scores: np.ndarray, valid: np.ndarray, modulation: float) -> np.ndarray:
-    """Return (B, S) float32 factors of keys, evenly spaced in the order of the scores."""
-    order = np.where(valid, scores, np.inf).argsort(axis=1, kind='stable').argsort(axis=1)
-    last = np.maximum(1, valid.sum(axis=1, keepdims=True) - 1)
-    factors = 1.0 + modulation * (2.0 * order / last - 1.0)
-    factors[valid.sum(axis=1) == 1] = 1.0
-    return np.where(valid, factors, 1.0).astype(np.float32)
+    def _write(self, slots: torch.Tensor, index: int, proxies: Proxies | None) -> None:
+        if proxies is not None:
+            for name, values in self._kept.items():
+                values[slots, index] = getattr(proxies, name)

@@ -21,15 +21,12 @@ import numpy as np
 import torch
 
 from robust_vos_ros.core.adapters.moga import Gates
-from robust_vos_ros.core.confidence.evidence import (
-    Observation,
-    box_agreement,
-    mask_agreement,
-    observe,
-)
+from robust_vos_ros.core.confidence.evidence import Observation, observe
+from robust_vos_ros.core.errors import SavedTracksError
+from robust_vos_ros.core.masks import box_agreement, mask_iou
 from robust_vos_ros.core.reid.appearance import Similarities
 from robust_vos_ros.core.tracking_settings import TreeSettings
-from robust_vos_ros.core.types import Candidates
+from robust_vos_ros.core.types import Candidates, Tensors, expect
 
 _EPS = 1e-5
 # Where no mask of a visible object has this predicted IoU, a frame is uncertain as well.
@@ -149,11 +146,11 @@ class MemoryTree:
 
     Args:
         capacity: Number of slots.
-        num_paths: Most hypotheses per slot.
+        num_hypotheses: Most hypotheses per slot.
     """
 
-    def __init__(self, capacity: int, num_paths: int) -> None:
-        self._scores = np.zeros((capacity, num_paths))
+    def __init__(self, capacity: int, num_hypotheses: int) -> None:
+        self._scores = np.zeros((capacity, num_hypotheses))
         self._active = np.ones(capacity, np.int64)
 
     def rows(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -172,17 +169,25 @@ class MemoryTree:
         self._active[slot] = len(hypotheses)
         self._scores[slot, : len(hypotheses)] = [hypothesis.score for hypothesis in hypotheses]
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return a copy of everything, which `resume` takes."""
-        return {
-            'scores': torch.from_numpy(self._scores.copy()),
-            'active': torch.from_numpy(self._active.copy()),
-        }
+    def save(self, slot: int) -> Tensors:
+        """Return the scores of the hypotheses of an object, by name."""
+        return {'scores': torch.from_numpy(self.scores(slot).copy())}
 
-    def resume(self, state: dict[str, torch.Tensor]) -> None:
-        """Become the tree whose `state` this was."""
-        self._scores[:] = state['scores'].numpy()
-        self._active[:] = state['active'].numpy()
+    def load(self, slot: int, saved: Tensors) -> int:
+        """Give an object the hypotheses it had in another tree; returns their number.
+
+        Raises:
+            SavedTracksError: No tree like this one can have saved them.
+        """
+        scores = expect(saved, 'scores', torch.float64, (-1,)).numpy()
+        count, most = len(scores), self._scores.shape[1]
+        if not 1 <= count <= most or scores[0] != 0.0 or scores.max() > 0.0:
+            raise SavedTracksError(
+                f'expected scores of 1 to {most} hypotheses, the best one 0, got {scores.tolist()}'
+            )
+        self._active[slot] = count
+        self._scores[slot, :count] = scores
+        return count
 
     def collapse(self, slots: np.ndarray) -> None:
         """Leave one hypothesis to some objects, after a prompt or a correction."""
@@ -199,14 +204,14 @@ class KeptHypotheses:
 
     Attributes:
         owners: (K,) index of the object of each.
-        paths: (K,) hypothesis it becomes.
+        ranks: (K,) which hypothesis of its object it becomes, 0 = the best.
         rows: (K,) row of the batch it came from.
         kept: Their masks (M = 1).
         per_object: The hypotheses of each object.
     """
 
     owners: np.ndarray
-    paths: np.ndarray
+    ranks: np.ndarray
     rows: np.ndarray
     kept: Candidates
     per_object: list[list[Hypothesis]]
@@ -253,7 +258,7 @@ def prune(
     count = [len(chosen) for chosen in hypotheses]
     return KeptHypotheses(
         owners=np.repeat(np.arange(len(slots)), count),
-        paths=np.concatenate([np.arange(n) for n in count]),
+        ranks=np.concatenate([np.arange(n) for n in count]),
         rows=np.array(rows),
         kept=candidates.take(torch.tensor(np.array(rows)), torch.from_numpy(picked)),
         per_object=hypotheses,
@@ -299,7 +304,6 @@ def _merge(
     masks = candidates.take(at, picked).mask_logits[:, 0] > 0
     kept = [0]
     for index in range(1, len(hypotheses)):
-        agreement = mask_agreement(masks[kept], masks[index][None].expand(len(kept), -1, -1))
-        if float(agreement.max()) < _MERGE_IOU:
+        if float(mask_iou(masks[kept], masks[index]).max()) < _MERGE_IOU:
             kept.append(index)
     return [hypotheses[index] for index in kept]

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 import torch
 
-from robust_vos_ros.core.confidence.evidence import Observation, much_smaller
+from robust_vos_ros.core.confidence.evidence import Observation
 from robust_vos_ros.core.confidence.states import covers_image
-from robust_vos_ros.core.frames import Record
-from robust_vos_ros.core.memory.bank import Entries, ObjectMemory
+from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.memory.hypotheses import KeptHypotheses
+from robust_vos_ros.core.memory.object_memory import Entries, ObjectMemory
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.objects import MEAN_RATE, LiveObject, slots_of
 from robust_vos_ros.core.tracking_settings import MemorySettings, TrackerSettings
 from robust_vos_ros.core.types import Features
+from robust_vos_ros.core.zoom.window import Record
 
 # Where an object never gets to `min_confidence`, this share of its usual confidence will do.
 _USUAL_SHARE = 0.9
@@ -41,14 +42,14 @@ def may_update(
         settings: When to admit; with `min_confidence`, `min_quality` and `min_iou` 0 everything
             is admitted.
     """
-    if item.changed or not _shows(seen, settings) or seen.iou < settings.min_quality:
+    if item.track.changed or not _shows(seen, settings) or seen.iou < settings.min_quality:
         return False
     if not settings.min_confidence:
         return True
     if _jumped(item, stamp_ns):
         return False
-    mean = _USUAL_SHARE * item.mean_confidence
-    return item.visible and item.confidence >= min(settings.min_confidence, mean)
+    mean = _USUAL_SHARE * item.memory.mean_confidence
+    return item.track.visible and item.track.confidence >= min(settings.min_confidence, mean)
 
 
 def may_update_hypothesis(
@@ -58,7 +59,7 @@ def may_update_hypothesis(
 
     How sure the object is does not matter here: that is what the hypotheses are to find out.
     """
-    if item.changed or not _shows(seen, settings.memory):
+    if item.track.changed or not _shows(seen, settings.memory):
         return False
     if not settings.memory.min_confidence:
         return True
@@ -74,7 +75,7 @@ def _shows(seen: Observation, settings: MemorySettings) -> bool:
 
 def _jumped(item: LiveObject, stamp_ns: int) -> bool:
     """Whether the area of the mask jumped a moment ago."""
-    return 0 <= (stamp_ns - item.jumped_ns) / 1e9 < _AREA_JUMP_HOLD_S
+    return 0 <= (stamp_ns - item.memory.jumped_ns) / 1e9 < _AREA_JUMP_HOLD_S
 
 
 def is_anchor(
@@ -86,14 +87,15 @@ def is_anchor(
         and settings.min_confidence > 0.0
         and seen.iou >= _ANCHOR_MIN_IOU
         and seen.agreement <= _ANCHOR_MAX_AGREEMENT
-        and abs(seen.coverage - item.mean_coverage) <= _SIMILAR_AREA * item.mean_coverage
-        and abs(stamp_ns - item.anchored_ns) / 1e9 >= _ANCHOR_INTERVAL_S
+        and abs(seen.coverage - item.memory.mean_coverage)
+        <= _SIMILAR_AREA * item.memory.mean_coverage
+        and abs(stamp_ns - item.memory.anchored_ns) / 1e9 >= _ANCHOR_INTERVAL_S
     )
 
 
 def update_mean_coverage(item: LiveObject, seen: Observation) -> None:
     """Move the running mean of the area of an object by a frame that entered memory."""
-    item.mean_coverage += MEAN_RATE * (seen.coverage - item.mean_coverage)
+    item.memory.mean_coverage += MEAN_RATE * (seen.coverage - item.memory.mean_coverage)
 
 
 def exclude_others(logits: torch.Tensor, owners: torch.Tensor, best: torch.Tensor) -> torch.Tensor:
@@ -149,7 +151,7 @@ def update_memory(
         model, items, alive, admitted, features=features, exclusive=settings.memory.exclusive
     )
     at = slots_of(items)[alive.owners[admitted]]
-    memory.write_recent(at, alive.paths[admitted], record.frame_index, entries)
+    memory.write_recent(at, alive.ranks[admitted], record.frame_index, entries)
     if anchored:
         memory.write_anchors(at[anchored], record.frame_index, entries.rows(anchored))
 
@@ -165,22 +167,22 @@ def _admit(
     rule = settings.memory
     admitted: list[int] = []
     anchored: list[int] = []  # places in `admitted`
-    for row, (owner, path) in enumerate(zip(alive.owners, alive.paths, strict=True)):
+    for row, (owner, rank) in enumerate(zip(alive.owners, alive.ranks, strict=True)):
         item = items[owner]
         if len(alive.per_object[owner]) > 1:
             enters = may_update_hypothesis(item, seen[row], stamp_ns, settings)
         else:
             enters = may_update(item, seen[row], stamp_ns, rule)
-        if path == 0:
-            item.memory_updated = enters
+        if rank == 0:
+            item.memory.updated = enters
         if not enters:
             continue
-        if path == 0 and item.visible:
+        if rank == 0 and item.track.visible:
             if is_anchor(item, seen[row], stamp_ns, rule):
                 anchored.append(len(admitted))
-                item.anchored_ns = stamp_ns
+                item.memory.anchored_ns = stamp_ns
             update_mean_coverage(item, seen[row])
-            item.remembered_ns = stamp_ns
+            item.memory.remembered_ns = stamp_ns
         admitted.append(row)
     return admitted, anchored
 
@@ -198,8 +200,8 @@ def _remember(
     kept = alive.kept.rows(torch.tensor(admitted))
     logits = kept.mask_logits
     if exclusive and len(items) > 1:
-        best = alive.kept.mask_logits[torch.from_numpy(alive.paths == 0), 0]
-        shown = torch.tensor([item.visible for item in items], device=best.device)
+        best = alive.kept.mask_logits[torch.from_numpy(alive.ranks == 0), 0]
+        shown = torch.tensor([item.track.visible for item in items], device=best.device)
         best = torch.where(shown[:, None, None], best, ABSENT_LOGIT)
         owner_of = torch.from_numpy(alive.owners[admitted]).to(best.device)
         logits = exclude_others(logits[:, 0], owner_of, best).unsqueeze(1)

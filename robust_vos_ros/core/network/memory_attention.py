@@ -16,7 +16,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from sam2.modeling.sam2_base import SAM2Base
+from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import nn
+
+from robust_vos_ros.core.types import MemoryView
 
 # Applies a projection: (index of layer, self_q | self_k | self_v | cross_q, W0, x) -> W0 x + ...
 Project = Callable[[int, str, nn.Linear, torch.Tensor], torch.Tensor]
@@ -39,6 +43,46 @@ class Memory:
     pointer_BKM: torch.Tensor
     pointer_keys_BKM: torch.Tensor
     mask_B1K: torch.Tensor | None
+
+
+def place(
+    net: SAM2Base, view: MemoryView, grid_pos_1NM: torch.Tensor, dtype: torch.dtype
+) -> Memory:
+    """Add position encodings, as SAM2Base._prepare_memory_conditioned_features does.
+
+    Args:
+        net: The network.
+        view: What the objects remember.
+        grid_pos_1NM: Encoding of the places of the grid.
+        dtype: That the network computes in.
+    """
+    spatial = view.spatial.to(dtype)
+    place_and_time = (net.maskmem_tpos_enc[:, 0] + grid_pos_1NM).to(dtype)
+    place_and_time = place_and_time[view.spatial_age]
+    tokens_per_pointer = net.hidden_dim // net.mem_dim
+    pointers = view.pointers.unflatten(2, (tokens_per_pointer, net.mem_dim)).flatten(1, 2)
+    width = net.hidden_dim if net.proj_tpos_enc_in_obj_ptrs else net.mem_dim
+    last = net.max_obj_ptrs_in_encoder - 1
+    pointer_time = get_1d_sine_pe(view.pointer_age / last, dim=width)
+    pointer_time = net.obj_ptr_tpos_proj(pointer_time).float()
+    pointer_time = pointer_time.repeat_interleave(tokens_per_pointer, dim=1)
+    mask = None
+    if view.valid is not None:
+        spatial_valid, pointer_valid = view.valid
+        mask = torch.cat(
+            [
+                spatial_valid.repeat_interleave(spatial.shape[2], dim=1),
+                pointer_valid.repeat_interleave(tokens_per_pointer, dim=1),
+            ],
+            dim=1,
+        ).unsqueeze(1)
+    spatial_keys, pointer_keys = spatial + place_and_time, pointers + pointer_time
+    if view.weights is not None:
+        spatial_weight, pointer_weight = view.weights
+        spatial_keys = spatial_keys * spatial_weight.to(dtype)[..., None, None]
+        factor = pointer_weight.repeat_interleave(tokens_per_pointer, dim=1)
+        pointer_keys = pointer_keys * factor[..., None]
+    return Memory(spatial, spatial_keys, pointers, pointer_keys, mask)
 
 
 def project_plainly(layer: int, name: str, linear: nn.Linear, x: torch.Tensor) -> torch.Tensor:

@@ -1,11 +1,11 @@
-"""SAM 2 cut into the steps of online tracking; the only file that imports the `sam2` package.
+"""SAM 2 cut into the steps of online tracking.
 
 What this folder uses of the inside of sam2 1.1.0, besides the public modules of `SAM2Base`:
 
-- here: the parameters `no_mem_embed`, `maskmem_tpos_enc`, `no_obj_ptr` and `no_obj_embed_spatial`,
-  the modules `obj_ptr_proj`, `obj_ptr_tpos_proj` and `mask_downsample`, configuration attributes;
-- `memory_attention`: the submodules of `MemoryAttention` and its layers, `freqs_cis` and
-  `compute_cis` of `RoPEAttention`;
+- here: the parameters `no_mem_embed`, `no_obj_ptr` and `no_obj_embed_spatial`, the modules
+  `obj_ptr_proj` and `mask_downsample`, configuration attributes;
+- `memory_attention`: `maskmem_tpos_enc`, `obj_ptr_tpos_proj`, the submodules of `MemoryAttention`
+  and its layers, `freqs_cis` and `compute_cis` of `RoPEAttention`;
 - `optimize`: the class name `LayerNorm2d`, `image_encoder.neck.position_encoding`.
 
 No other folder uses any of these (test/test_layers.py).
@@ -24,7 +24,6 @@ from collections.abc import Iterator, Sequence
 import torch
 import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
-from sam2.modeling.sam2_utils import get_1d_sine_pe
 
 from robust_vos_ros.core.adapters.moga import Gates, Moga, Sampling
 from robust_vos_ros.core.confidence.calibration import Calibration
@@ -163,8 +162,9 @@ class Model:
         if gates is not None:
             assert self.adapter is not None, 'gates belong to an adapter'
             project = functools.partial(self.adapter.project, gates)
+        memory = memory_attention.place(self.net, view, self._memory_pos, self._dtype)
         out = memory_attention.attend(
-            self.net.memory_attention, tokens, features.pos, self._memory(view), project
+            self.net.memory_attention, tokens, features.pos, memory, project
         )
         return out.transpose(1, 2).unflatten(2, (self.grid_size, self.grid_size))
 
@@ -349,36 +349,6 @@ class Model:
             age = torch.zeros(1, 1, dtype=torch.long, device=self.device)
             view = MemoryView(spatial[:, None], age, kept.pointers, age.float(), None)
             self.decode(features, self.attend(features, view)).best()
-
-    def _memory(self, view: MemoryView) -> memory_attention.Memory:
-        """Add position encodings, as SAM2Base._prepare_memory_conditioned_features does."""
-        net = self.net
-        spatial = view.spatial.to(self._dtype)
-        place_and_time = (net.maskmem_tpos_enc[:, 0] + self._memory_pos).to(self._dtype)
-        place_and_time = place_and_time[view.spatial_age]
-        tokens_per_pointer = self.hidden_dim // self.memory_dim
-        pointers = view.pointers.unflatten(2, (tokens_per_pointer, self.memory_dim)).flatten(1, 2)
-        width = self.hidden_dim if net.proj_tpos_enc_in_obj_ptrs else self.memory_dim
-        pointer_time = get_1d_sine_pe(view.pointer_age / (self.num_pointers - 1), dim=width)
-        pointer_time = net.obj_ptr_tpos_proj(pointer_time).float()
-        pointer_time = pointer_time.repeat_interleave(tokens_per_pointer, dim=1)
-        mask = None
-        if view.valid is not None:
-            spatial_valid, pointer_valid = view.valid
-            mask = torch.cat(
-                [
-                    spatial_valid.repeat_interleave(spatial.shape[2], dim=1),
-                    pointer_valid.repeat_interleave(tokens_per_pointer, dim=1),
-                ],
-                dim=1,
-            ).unsqueeze(1)
-        spatial_keys, pointer_keys = spatial + place_and_time, pointers + pointer_time
-        if view.weights is not None:
-            spatial_weight, pointer_weight = view.weights
-            spatial_keys = spatial_keys * spatial_weight.to(self._dtype)[..., None, None]
-            factor = pointer_weight.repeat_interleave(tokens_per_pointer, dim=1)
-            pointer_keys = pointer_keys * factor[..., None]
-        return memory_attention.Memory(spatial, spatial_keys, pointers, pointer_keys, mask)
 
     def _memory_position(self) -> torch.Tensor:
         blank = torch.zeros(1, self.memory_dim, self.grid_size, self.grid_size, device=self.device)

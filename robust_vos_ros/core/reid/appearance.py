@@ -13,7 +13,8 @@ import hashlib
 import torch
 import torch.nn.functional as F
 
-from robust_vos_ros.core.types import Features
+from robust_vos_ros.core.errors import SavedTracksError
+from robust_vos_ros.core.types import Features, Tensors, expect
 
 _COLORS = 3
 _SQUARE_IN_DISC = 0.6  # half the side of a square that lies in a disc of radius 1
@@ -135,7 +136,6 @@ _NUM_CLUSTERS = 16
 _NUM_SAMPLES = 256  # frames remembered per object
 _NUM_VERIFIED = 8  # verified exemplars: the first one and the newest ones
 _NUM_ROUNDS = 4  # of Lloyd's algorithm, from the present centers
-_STATE = ('centers', 'samples', 'counts', 'verified', 'verified_counts')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -179,14 +179,33 @@ class Gallery:
         self.counts[slot] = self.verified_counts[slot] = 0
         self.verified[slot] = 0.0
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return a copy of everything, which `resume` takes."""
-        return {name: getattr(self, name).cpu().clone() for name in _STATE}
+    def save(self, slot: int) -> Tensors:
+        """Return what is known of the looks of an object, by name."""
+        counts = torch.stack([self.counts[slot], self.verified_counts[slot]])
+        return {
+            'counts': counts,
+            'centers': self.centers[slot],
+            'samples': self.samples[slot, : min(int(counts[0]), _NUM_SAMPLES)],
+            'verified': self.verified[slot],
+        }
 
-    def resume(self, state: dict[str, torch.Tensor]) -> None:
-        """Become the gallery whose `state` this was."""
-        for name in _STATE:
-            getattr(self, name).copy_(state[name])
+    def load(self, slot: int, saved: Tensors) -> None:
+        """Know of the looks of an object what another gallery did.
+
+        Raises:
+            SavedTracksError: No gallery like this one can have saved it.
+        """
+        counts = expect(saved, 'counts', torch.int64, (2,))
+        if int(counts.min()) < 0:
+            raise SavedTracksError(f'expected counts of frames, got {counts.tolist()}')
+        num_samples = min(int(counts[0]), _NUM_SAMPLES)
+        self.counts[slot], self.verified_counts[slot] = counts
+        for name, mine in (
+            ('centers', self.centers[slot]),
+            ('samples', self.samples[slot, :num_samples]),
+            ('verified', self.verified[slot]),
+        ):
+            mine.copy_(expect(saved, name, torch.float32, tuple(mine.shape)))
 
     def compare_verified(self, slot: int, embedding: torch.Tensor) -> float:
         """Return the cosine to the nearest verified exemplar; 0 = there is none."""

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from robust_vos_ros.core.confidence.evidence import Observation, much_smaller, observe
+from robust_vos_ros.core.confidence.evidence import Observation, observe
+from robust_vos_ros.core.masks import mask_iou, much_smaller
 from robust_vos_ros.core.memory.hypotheses import KeptHypotheses
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, slots_of
@@ -57,7 +58,7 @@ class Reidentifier:
     def start(self, item: LiveObject, embedding: torch.Tensor, stamp_ns: int) -> None:
         """Add what a user has pointed at as a verified exemplar."""
         self.gallery.learn(item.slot, embedding, verified=True)
-        item.learned_ns = item.shown_ns = stamp_ns
+        item.reid.learned_ns = item.reid.verified_ns = stamp_ns
 
     def learn(
         self,
@@ -78,12 +79,13 @@ class Reidentifier:
         for item, embedding in zip(items, embeddings, strict=True):
             if not _shows_surely(item, stamp_ns):
                 continue
-            shown = item.shown_ns is not None and stamp_ns - item.shown_ns <= _SHOWN_S * 1e9
+            verified_ns = item.reid.verified_ns
+            shown = verified_ns is not None and stamp_ns - verified_ns <= _SHOWN_S * 1e9
             if not shown and self.gallery.compare_verified(item.slot, embedding) < min_similarity:
                 continue
             _update_mean_similarity(item)
             self.gallery.learn(item.slot, embedding, verified=shown)
-            item.learned_ns = stamp_ns
+            item.reid.learned_ns = stamp_ns
 
     def compare(
         self, items: Sequence[LiveObject], mask_logits: torch.Tensor, scene: Scene
@@ -101,7 +103,7 @@ class Reidentifier:
     ) -> Similarities:
         """Compare (N, E) embeddings of (N, h, w) masks with the objects of N slots."""
         areas = (mask_logits > 0).float().mean(dim=(1, 2))
-        mean = torch.tensor([item.mean_coverage for item in live], device=areas.device)
+        mean = torch.tensor([item.memory.mean_coverage for item in live], device=areas.device)
         could_be = ~(much_smaller(areas, mean) | much_smaller(mean, areas).T)
         own, rivals = torch.from_numpy(slots), torch.from_numpy(slots_of(live))
         return self.gallery.compare(own, embeddings, rivals, could_be)
@@ -109,26 +111,27 @@ class Reidentifier:
 
 def _shows_surely(item: LiveObject, stamp_ns: int) -> bool:
     """Whether a frame surely shows an object, and some time after the last such frame."""
-    back = item.returned_ns is None or (stamp_ns - item.returned_ns) / 1e9 >= _LEARN_AFTER_S
+    track, reid = item.track, item.reid
+    back_ns = reid.reacquired_ns
     return (
-        back
-        and not item.changed
-        and item.state == ObjectState.TRACKED
-        and item.memory_updated
-        and item.confidence >= _LEARN_MIN_CONFIDENCE
-        and abs(stamp_ns - item.learned_ns) / 1e9 >= _LEARN_EVERY_S
+        (back_ns is None or (stamp_ns - back_ns) / 1e9 >= _LEARN_AFTER_S)
+        and not track.changed
+        and track.state == ObjectState.TRACKED
+        and item.memory.updated
+        and track.confidence >= _LEARN_MIN_CONFIDENCE
+        and abs(stamp_ns - reid.learned_ns) / 1e9 >= _LEARN_EVERY_S
     )
 
 
 def _update_mean_similarity(item: LiveObject) -> None:
     """Move the running mean of the similarity of an object by the newest frame."""
-    similarity = item.evidence.similarity if item.evidence else math.nan
+    similarity = item.track.evidence.similarity if item.track.evidence else math.nan
     if math.isnan(similarity):
         return
-    known = not math.isnan(item.mean_similarity)
-    mean = item.mean_similarity if known else similarity
+    known = not math.isnan(item.reid.mean_similarity)
+    mean = item.reid.mean_similarity if known else similarity
     mean += _MEAN_RATE * (similarity - mean)
-    item.mean_similarity = max(-1.0, min(1.0, mean))  # a cosine is rounded
+    item.reid.mean_similarity = max(-1.0, min(1.0, mean))  # a cosine is rounded
 
 
 _IN_VIEW = 0.2  # added to the similarity of an object that was visible in the frame before
@@ -153,7 +156,7 @@ def suppress_duplicates(
     Returns:
         What is observed of each after that.
     """
-    first = np.flatnonzero(alive.paths == 0)
+    first = np.flatnonzero(alive.ranks == 0)
     masks = alive.kept.mask_logits[torch.from_numpy(first), 0] > 0
     lost = find_duplicates(masks, [seen[row] for row in first], duplicate_iou, visible)
     if not lost.any():
@@ -191,10 +194,8 @@ def find_duplicates(
     lost = np.zeros(len(seen), bool)
     if len(seen) < 2 or duplicate_iou >= 1.0:
         return lost
-    overlap = (masks[:, None] & masks[None]).flatten(2).sum(dim=2)
-    area = overlap.diagonal()
-    union = (area[:, None] + area[None] - overlap).clamp(min=1)
-    same = (overlap / union).numpy(force=True) >= duplicate_iou
+    alike = mask_iou(masks[:, None], masks[None]).numpy(force=True) >= duplicate_iou
+    same = alike & masks.flatten(1).any(dim=1).numpy(force=True)  # an empty mask lies nowhere
     claims = [_claim(one) + _IN_VIEW * here for one, here in zip(seen, visible, strict=True)]
     order = np.argsort(-np.array(claims), kind='stable')
     for place, index in enumerate(order):
@@ -265,23 +266,9 @@ def associate(
     Returns:
         The accepted candidates, and why the others are not.
     """
-    good, rejected = [], []
-    for group in segments:
-        owners = [items[row] for row in group.rows]
-        similarities = reidentifier.compare(owners, group.kept.mask_logits[:, 0], scene)
-        for place, (item, seen) in enumerate(
-            zip(owners, observe(group.kept, similarities=similarities), strict=True)
-        ):
-            kept, similarity = group.kept.rows(torch.tensor([place])), seen.similarity
-            limit = max(settings.max_coverage, item.prompted_coverage)
-            if not 0.0 < seen.coverage <= limit:
-                rejected.append(f'{item.object_id!r}: a mask of {seen.coverage:.0%} of the image')
-            elif settings.reacquire.verify and similarity < min_similarity:
-                rejected.append(f'{item.object_id!r}: similarity {similarity:.2f}')
-            else:
-                spatial, misfit = group.spatial[place : place + 1], [group.misfit[place]]
-                segment = Segments([group.rows[place]], kept, spatial, misfit)
-                good.append(Candidate(item, segment, similarity))
+    good, rejected = _judge(
+        items, segments, reidentifier, scene, settings, min_similarity=min_similarity
+    )
     # A candidate of unknown similarity ranks as if it just passed.
     unknown = min_similarity
     good.sort(key=lambda c: -(unknown if math.isnan(c.similarity) else c.similarity))
@@ -296,6 +283,36 @@ def associate(
             accepted.append(candidate)
             shown = torch.cat([shown, mask])
     return accepted, rejected
+
+
+def _judge(
+    items: list[LiveObject],
+    segments: list[Segments],
+    reidentifier: Reidentifier,
+    scene: Scene,
+    settings: TrackerSettings,
+    *,
+    min_similarity: float,
+) -> tuple[list[Candidate], list[str]]:
+    """Judge each candidate by itself; arguments and results as of `associate`."""
+    good, rejected = [], []
+    for group in segments:
+        owners = [items[row] for row in group.rows]
+        similarities = reidentifier.compare(owners, group.kept.mask_logits[:, 0], scene)
+        for place, (item, seen) in enumerate(
+            zip(owners, observe(group.kept, similarities=similarities), strict=True)
+        ):
+            kept, similarity = group.kept.rows(torch.tensor([place])), seen.similarity
+            limit = max(settings.max_coverage, item.reference.prompted_coverage)
+            if not 0.0 < seen.coverage <= limit:
+                rejected.append(f'{item.object_id!r}: a mask of {seen.coverage:.0%} of the image')
+            elif settings.reacquire.verify and similarity < min_similarity:
+                rejected.append(f'{item.object_id!r}: similarity {similarity:.2f}')
+            else:
+                spatial, misfit = group.spatial[place : place + 1], [group.misfit[place]]
+                segment = Segments([group.rows[place]], kept, spatial, misfit)
+                good.append(Candidate(item, segment, similarity))
+    return good, rejected
 
 
 def _shared(mask: torch.Tensor, taken: torch.Tensor) -> float:

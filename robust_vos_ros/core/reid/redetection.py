@@ -15,8 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from robust_vos_ros.core.confidence.evidence import much_smaller
-from robust_vos_ros.core.frames import Record
+from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator
@@ -25,6 +24,7 @@ from robust_vos_ros.core.reid.association import Reidentifier, Scene, associate
 from robust_vos_ros.core.segmentation import Segmenter
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Prompt
+from robust_vos_ros.core.zoom.window import Record
 
 _INTERVAL_S = 0.1  # between looks for an object in the whole image
 
@@ -47,14 +47,14 @@ def redetect(
     """
     rule = settings.reacquire
     due = [item for item in live if _is_due(item, record.stamp_ns)]
-    due = sorted(due, key=lambda item: item.redetection_ns)[: rule.redetections_per_frame]
+    due = sorted(due, key=lambda item: item.reid.searched_ns)[: rule.redetections_per_frame]
     if not due:
         return
     scene = Scene(feature_map(segmenter.encode(record), record.image), live)
-    shown = propagator.masks([item for item in live if item.visible])
+    shown = propagator.masks([item for item in live if item.track.visible])
     boxes = propose_boxes(propagator.reidentifier, due, scene, shown, rule.min_similarity)
     for item in due:
-        item.redetection_ns = record.stamp_ns
+        item.reid.searched_ns = record.stamp_ns
     pairs = [
         (item, _point_at(item, box, record))
         for item, box in zip(due, boxes, strict=True)
@@ -78,8 +78,8 @@ def redetect(
 
 
 def _is_due(item: LiveObject, stamp_ns: int) -> bool:
-    unseen = item.state in UNSEEN_STATES and not item.visible
-    return unseen and abs(stamp_ns - item.redetection_ns) / 1e9 >= _INTERVAL_S
+    unseen = item.track.state in UNSEEN_STATES and not item.track.visible
+    return unseen and abs(stamp_ns - item.reid.searched_ns) / 1e9 >= _INTERVAL_S
 
 
 def _point_at(item: LiveObject, box: Box, record: Record) -> Prompt:
@@ -151,7 +151,7 @@ def propose_boxes(
         min_similarity: What is less alike is nothing.
     """
     areas = (shown > 0).float().mean(dim=(1, 2))
-    mean = torch.tensor([item.mean_coverage for item in items], device=areas.device)
+    mean = torch.tensor([item.memory.mean_coverage for item in items], device=areas.device)
     smaller = much_smaller(mean, areas)
     return [
         propose_box(
@@ -159,7 +159,7 @@ def propose_boxes(
             reidentifier.gallery,
             item.slot,
             scene.planes,
-            coverage=item.mean_coverage,
+            coverage=item.memory.mean_coverage,
             taken=(shown[~lies_on] > 0).any(dim=0),
             min_similarity=min_similarity,
         )

@@ -63,9 +63,12 @@ def rebuild(
 def resize_object(item: LiveObject, old: Window, new: Window) -> None:
     """Bring the sizes that are expected of an object to another window."""
     side = old.share / new.share
-    for name in ('coverage', 'prompted_coverage', 'mean_coverage', 'reference_coverage'):
-        setattr(item, name, min(1.0, getattr(item, name) * side**2))
-    item.reference_spread = min(1.0, item.reference_spread * side)
+    track, reference, memory = item.track, item.reference, item.memory
+    track.coverage = min(1.0, track.coverage * side**2)
+    memory.mean_coverage = min(1.0, memory.mean_coverage * side**2)
+    reference.prompted_coverage = min(1.0, reference.prompted_coverage * side**2)
+    reference.coverage = min(1.0, reference.coverage * side**2)
+    reference.spread = min(1.0, reference.spread * side)
 
 
 def _rebuild_prompted(
@@ -97,14 +100,14 @@ def _rebuild_prompted(
 def _rebuild_recent(item: LiveObject, propagator: Propagator, view: View, window: Window) -> None:
     """Let one frame take the place of the recent memory of one object."""
     model, slots = propagator.model, slots_of([item])
-    owners, paths = propagator.tree.rows(slots)
+    owners, ranks = propagator.tree.rows(slots)
     logits = move(view.logits, view.window, window)
-    logits = logits[torch.from_numpy(np.minimum(paths, len(logits) - 1))].unsqueeze(1)
+    logits = logits[torch.from_numpy(np.minimum(ranks, len(logits) - 1))].unsqueeze(1)
     features = _encode(propagator, view.picture, window)
-    scores = torch.full((len(paths),), _SEEN_SCORE, device=logits.device)
+    scores = torch.full((len(ranks),), _SEEN_SCORE, device=logits.device)
     spatial = model.remember(features, logits, scores, prompted=False)
     propagator.memory.write_recent_spatial(
-        slots[owners], paths, view.picture.frame_index, spatial, scores.numpy(force=True)
+        slots[owners], ranks, view.picture.frame_index, spatial, scores.numpy(force=True)
     )
     propagator.references.see(slots, model.proxies(features, logits[:1]))
 

@@ -7,13 +7,14 @@ last frame that entered its memory.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import cv2
 import numpy as np
+import pydantic
 import torch
 
-from robust_vos_ros.core.types import Frame
+from robust_vos_ros.core.settings import Settings
+from robust_vos_ros.core.types import Frame, Tensors, expect
 from robust_vos_ros.core.zoom.window import Window
 
 
@@ -66,6 +67,33 @@ def take_picture(frame: Frame, frame_index: int, most: int) -> Picture:
     return Picture(cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA), frame_index)
 
 
+class SavedZoom(Settings):
+    """What the tensors of a saved zoom mean: frames by their index, objects by their slot.
+
+    Attributes:
+        window: What the network saw; None before the first frame.
+        newest: The newest frame.
+        pictures: All frames.
+        shown: Object and frame of each `Shown`.
+        last: Object, frame and window of each `View`.
+    """
+
+    window: Window | None
+    newest: int | None
+    pictures: list[int]
+    shown: list[tuple[int, int]]
+    last: list[tuple[int, int, Window]]
+
+    @pydantic.model_validator(mode='after')
+    def _check(self) -> SavedZoom:
+        used = {index for _, index in self.shown} | {index for _, index, _ in self.last}
+        if self.newest is not None:
+            used.add(self.newest)
+        if used != set(self.pictures):
+            raise ValueError(f'expected the frames {sorted(used)}, got {self.pictures}')
+        return self
+
+
 class Sources:
     """Frames and masks by the slot of the object.
 
@@ -105,51 +133,55 @@ class Sources:
         if sum(frames.values()) <= self._max_bytes:
             mine[shown.picture.frame_index] = shown
 
-    def state(self) -> dict[str, Any]:
-        """Return a copy of everything, which `resume` takes."""
-        pictures: dict[int, Picture] = {}
-        for picture in (s.picture for kept in self.shown.values() for s in kept.values()):
-            pictures[picture.frame_index] = picture
-        for view in self.last.values():
-            pictures[view.picture.frame_index] = view.picture
-        return {
-            'pictures': [
-                (index, torch.from_numpy(picture.rgb.copy()))
-                for index, picture in pictures.items()
-            ],
-            'shown': [
-                (slot, index, torch.from_numpy(shown.mask.copy()))
-                for slot, kept in self.shown.items()
-                for index, shown in kept.items()
-            ],
-            'last': [
-                (
-                    slot,
-                    view.picture.frame_index,
-                    view.logits.cpu().clone(),
-                    numbers_of(view.window),
-                )
-                for slot, view in self.last.items()
-            ],
+    def save(self, newest: Picture | None, window: Window | None) -> tuple[SavedZoom, Tensors]:
+        """Return everything, and what a zoom knows besides.
+
+        Args:
+            newest: The newest frame.
+            window: What the network sees.
+        """
+        shown = [
+            (slot, index, s) for slot, kept in self.shown.items() for index, s in kept.items()
+        ]
+        pictures = [s.picture for *_, s in shown] + [v.picture for v in self.last.values()]
+        known = {p.frame_index: p for p in (*pictures, *([] if newest is None else [newest]))}
+        tensors = {
+            **{f'picture.{i}': torch.from_numpy(p.rgb) for i, p in known.items()},
+            **{f'shown.{slot}.{i}': torch.from_numpy(s.mask) for slot, i, s in shown},
+            **{f'last.{slot}': view.logits for slot, view in self.last.items()},
         }
+        saved = SavedZoom(
+            window=window,
+            newest=None if newest is None else newest.frame_index,
+            pictures=list(known),
+            shown=[(slot, index) for slot, index, _ in shown],
+            last=[(slot, v.picture.frame_index, v.window) for slot, v in self.last.items()],
+        )
+        return saved, tensors
 
-    def resume(self, state: dict[str, Any], device: torch.device) -> None:
-        """Keep what another one did."""
-        self.clear()
-        pictures = {index: Picture(rgb.numpy(), index) for index, rgb in state['pictures']}
-        for slot, index, mask in state['shown']:
-            self.shown.setdefault(slot, {})[index] = Shown(pictures[index], mask.numpy())
-        for slot, index, logits, numbers in state['last']:
-            window = window_of(numbers)
-            self.last[slot] = View(pictures[index], logits.to(device), window)
+    def load(self, saved: SavedZoom, tensors: Tensors, logits: torch.Tensor) -> dict[int, Picture]:
+        """Keep what other sources did; returns all pictures by their frame.
 
+        Args:
+            saved: What `save` returned there; `tensors` likewise.
+            tensors: Of the pictures and masks.
+            logits: (capacity, P, h, w), what the masks of tracked objects are brought to.
 
-def numbers_of(window: Window) -> list[int]:
-    """Return a window as plain numbers, for a state."""
-    return [window.x0, window.y0, window.width, window.height, *window.image_hw]
-
-
-def window_of(numbers: list[int]) -> Window:
-    """Return the window of the numbers in a state."""
-    x0, y0, width, height, rows, columns = numbers
-    return Window(x0, y0, width, height, (rows, columns))
+        Raises:
+            SavedTracksError: They are not what they should be.
+        """
+        pictures = {}
+        for index in saved.pictures:
+            rgb = expect(tensors, f'picture.{index}', torch.uint8, (-1, -1, 3))
+            pictures[index] = Picture(rgb.numpy(), index)
+        shown: dict[int, dict[int, Shown]] = {}
+        for slot, index in saved.shown:
+            size = pictures[index].rgb.shape[:2]
+            mask = expect(tensors, f'shown.{slot}.{index}', torch.bool, size)
+            shown.setdefault(slot, {})[index] = Shown(pictures[index], mask.numpy())
+        last = {}
+        for slot, index, window in saved.last:
+            masks = expect(tensors, f'last.{slot}', torch.float32, (-1, *logits.shape[2:]))
+            last[slot] = View(pictures[index], masks.to(logits.device), window)
+        self.shown, self.last = shown, last
+        return pictures

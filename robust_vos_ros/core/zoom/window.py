@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from robust_vos_ros.core.types import Prompt
+from robust_vos_ros.core.types import Frame, Prompt
 
 _OUTSIDE_LOGIT = -10.0
 _SAMPLES = 4  # per side of a cell of a mask that is moved
@@ -30,6 +30,14 @@ class Window:
     width: int
     height: int
     image_hw: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        height, width = self.image_hw
+        if not (
+            0 <= self.x0 < self.x0 + self.width <= width
+            and 0 <= self.y0 < self.y0 + self.height <= height
+        ):
+            raise ValueError(f'expected a window within the image, got {self}')
 
     @classmethod
     def whole(cls, image_hw: tuple[int, int]) -> Window:
@@ -150,3 +158,33 @@ def _places(
     at = (torch.arange(cells * _SAMPLES, device=device) + 0.5) / (cells * _SAMPLES)
     share = (new[0] + at * new[1] - old[0]) / old[1]
     return 2.0 * share - 1.0, (share >= 0.0) & (share <= 1.0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """One processed frame as the model sees it.
+
+    Attributes:
+        image: (image_size, image_size, 3) uint8, RGB: what the window shows.
+        size_hw: Height and width of the camera image.
+        window: The part of the camera image that the model sees.
+    """
+
+    image: torch.Tensor
+    size_hw: tuple[int, int]
+    stamp_ns: int
+    frame_id: str
+    frame_index: int
+    window: Window
+
+
+def make_record(frame: Frame, image_size: int, frame_index: int) -> Record:
+    """Resize a camera image to the model's square input, without keeping its aspect ratio."""
+    return Record(
+        resize(frame.rgb, image_size),
+        frame.size_hw,
+        frame.stamp_ns,
+        frame.frame_id,
+        frame_index,
+        Window.whole(frame.size_hw),
+    )

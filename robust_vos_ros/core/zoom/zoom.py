@@ -8,31 +8,27 @@ whole image.
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from robust_vos_ros.core.frames import Record
+from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.tracking_settings import ZoomSettings
-from robust_vos_ros.core.types import Frame, Prompt
+from robust_vos_ros.core.types import Frame, Prompt, Tensors
 from robust_vos_ros.core.zoom.rebuilding import rebuild, sources_reach
 from robust_vos_ros.core.zoom.sources import (
     Picture,
+    SavedZoom,
     Shown,
     Sources,
     View,
-    numbers_of,
     take_picture,
-    window_of,
 )
-from robust_vos_ros.core.zoom.window import Window, box_of, extent, move, resize
+from robust_vos_ros.core.zoom.window import Record, Window, box_of, extent, move, resize
 
 # A window of more than this share of the side of the image is not worth its cost.
 _ENTER, _LEAVE = 0.7, 0.85
@@ -112,10 +108,10 @@ class Zoom:
         if self.window is None or self.window.image_hw != record.size_hw:
             self.see_all(items)
             self.window = Window.whole(record.size_hw)
-        if all(item.visible for item in items) and not any(item.changed for item in items):
-            self._aim([self.box(item) for item in items], items, settings)
-        elif not all(item.visible for item in items):
+        if not all(item.track.visible for item in items):
             self.see_all(items)
+        elif not any(item.track.changed for item in items):
+            self._aim([self.box(item) for item in items], items, settings)
         self._newest = take_picture(frame, record.frame_index, self._most)
         return self._through_window(record, frame.rgb)
 
@@ -140,7 +136,7 @@ class Zoom:
             for prompt in prompts
         )
         boxes = [extent(prompt) for prompt in prompts]
-        if sized and all(item.visible and not item.changed for item in items):
+        if sized and all(item.track.visible and not item.track.changed for item in items):
             self._aim([*boxes, *(self.box(item) for item in items)], items, settings)
         else:
             self.see_all(items)
@@ -183,7 +179,7 @@ class Zoom:
     def note_tracked(self, items: Sequence[LiveObject]) -> None:
         """Keep the newest frame for the objects that remember it."""
         for item in items:
-            if item.memory_updated and item.visible:
+            if item.memory.updated and item.track.visible:
                 self._sources.last[item.slot] = self._view(item)
 
     def forget(self, items: Sequence[LiveObject]) -> None:
@@ -202,42 +198,31 @@ class Zoom:
             return logits
         return move(logits, self.window, Window.whole(self.window.image_hw))
 
-    @contextlib.contextmanager
-    def as_whole(self, items: Sequence[LiveObject]) -> Iterator[list[LiveObject]]:
-        """Let memory be that of the whole image for a moment; gives the objects as they are then.
+    def save(self) -> tuple[SavedZoom, Tensors]:
+        """Return what the next frames depend on."""
+        return self._sources.save(self._newest, self.window)
 
-        Nothing is changed in the end.
+    def load(self, saved: SavedZoom, tensors: Tensors, slots: set[int], num_frames: int) -> None:
+        """Go on where another zoom with the same model and settings was.
+
+        Args:
+            saved: What `save` returned there; `tensors` likewise.
+            tensors: Of the pictures and masks.
+            slots: Of the objects there.
+            num_frames: Processed there.
+
+        Raises:
+            SavedTracksError: They are not what they should be.
         """
-        if self.window is None or self.window.is_whole:
-            yield list(items)
-            return
-        window, state = self.window, self._propagator.state()
-        copies = [copy.copy(item) for item in items]
-        try:
-            with self._propagator.model.inference():
-                self.see_all(copies)
-            yield copies
-        finally:
-            self._propagator.resume(state)
-            self.window = window
-
-    def state(self) -> dict[str, Any]:
-        """Return a copy of what the next frames depend on, which `resume` takes."""
-        newest = self._newest
-        return {
-            'window': None if self.window is None else numbers_of(self.window),
-            'newest': None if newest is None else torch.from_numpy(newest.rgb.copy()),
-            'newest_index': None if newest is None else newest.frame_index,
-            'sources': self._sources.state(),
-        }
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Go on where another one with the same model and settings was."""
-        self.window = None if state['window'] is None else window_of(state['window'])
-        self._newest = None
-        if state['newest'] is not None:
-            self._newest = Picture(state['newest'].numpy(), state['newest_index'])
-        self._sources.resume(state['sources'], self._propagator.logits.device)
+        known = {slot for slot, _ in saved.shown} | {slot for slot, _, _ in saved.last}
+        if not known <= slots or not all(0 <= index < num_frames for index in saved.pictures):
+            raise SavedTracksError(
+                f'expected pictures of {num_frames} frames and of the objects {sorted(slots)}, '
+                f'got {saved.pictures} and {sorted(known)}'
+            )
+        pictures = self._sources.load(saved, tensors, self._propagator.logits)
+        self._newest = None if saved.newest is None else pictures[saved.newest]
+        self.window = saved.window
 
     def box(self, item: LiveObject) -> np.ndarray:
         """Return (4,) x0, y0, x1, y1 of a visible object, in pixels of the camera image."""
@@ -263,7 +248,7 @@ class Zoom:
         if old != window and items:
             views = dict(self._sources.last)
             for item in items:
-                if item.visible and not item.changed and self._newest is not None:
+                if item.track.visible and not item.track.changed and self._newest is not None:
                     views[item.slot] = self._view(item)
             rebuild(items, self._propagator, self._sources, views, old=old, new=window)
         self.window = window

@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from robust_vos_ros.core.errors import SnapshotError
+from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import (
     MemorySettings,
@@ -31,12 +31,12 @@ def scene(make_scene):
 
 @pytest.fixture(scope='module')
 def followed(model, scene):
-    """A tracker of two objects after eight frames, its snapshot then, and its next results."""
+    """A tracker of two objects after eight frames, what it saved then, and its next results."""
     tracker = VideoTracker(model, SETTINGS, session=uuid.UUID(int=7))
     tracker.step(scene.frame(0))
     tracker.add([Prompt(f'disc_{k}', mask=mask) for k, mask in enumerate(scene.masks(0))])
     before = [tracker.step(scene.frame(index)) for index in range(1, LAST)][-1]
-    data = tracker.snapshot()
+    data = tracker.save()
     return data, before, [tracker.step(scene.frame(index)) for index in range(LAST, LAST + 5)]
 
 
@@ -45,10 +45,12 @@ def fresh(model):
     return VideoTracker(model, SETTINGS)
 
 
-def test_a_restored_tracker_goes_on_as_if_never_stopped(model, scene, followed):
+def test_a_restarted_tracker_that_does_not_verify_goes_on_as_if_never_stopped(
+    model, scene, followed
+):
     data, _, expected = followed
     tracker = VideoTracker(model, BLIND)
-    tracker.restore(data)
+    tracker.restore(data, lost=True)
     for index, uninterrupted in enumerate(expected, LAST):
         result = tracker.step(scene.frame(index))
         assert torch.equal(result.mask_logits, uninterrupted.mask_logits)
@@ -58,7 +60,7 @@ def test_a_restored_tracker_goes_on_as_if_never_stopped(model, scene, followed):
 
 def test_a_restored_object_is_lost_until_it_looks_like_itself(fresh, scene, followed):
     data, before, _ = followed
-    fresh.restore(data)
+    fresh.restore(data, lost=True)
     assert fresh.last_result is None
     empty = np.full((*scene.size_hw, 3), 128, np.uint8)
     absent = fresh.step(Frame(empty, scene.frame(LAST).stamp_ns))
@@ -81,7 +83,7 @@ def test_uuids_never_repeat(model, scene, followed):
     known = {item.uuid for item in before.objects}
     for session in (uuid.UUID(int=7), uuid.UUID(int=8)):  # 7: as the tracker it was made of
         tracker = VideoTracker(model, SETTINGS, session=session)
-        tracker.restore(data)
+        tracker.restore(data, lost=True)
         tracker.remove()
         tracker.step(scene.frame(LAST))
         again = tracker.add([Prompt('disc_0', mask=scene.masks(LAST)[0])])
@@ -89,9 +91,9 @@ def test_uuids_never_repeat(model, scene, followed):
         known.add(again.objects[0].uuid)
 
 
-def test_an_empty_tracker_makes_an_empty_snapshot(fresh, model, scene):
+def test_an_empty_tracker_saves_no_objects(fresh, model, scene):
     other = VideoTracker(model, SETTINGS)
-    other.restore(fresh.snapshot())
+    other.restore(fresh.save(), lost=True)
     assert not other.step(scene.frame(0)).objects
 
 
@@ -99,13 +101,42 @@ def changed(**changes):
     return SETTINGS.model_copy(update=changes)
 
 
+def test_a_restored_tracker_gives_the_same_bits(model, scene):
+    """With all hypotheses, and with objects added and corrected later."""
+    settings = changed(tree=TreeSettings(max_hypotheses=2, adaptive=False))
+    prompts = [Prompt(f'disc {i}', mask=mask) for i, mask in enumerate(scene.masks(0))]
+
+    def go_on(tracker, first, last):
+        results = []
+        for index in range(first, last):
+            tracker.step(scene.frame(index))
+            if index == 0:
+                tracker.add(prompts[:1])
+            if index == 7:
+                tracker.add(prompts[1:])
+            if index == 8:
+                tracker.refine(prompts[0])
+            results.append(tracker.last_result)
+        return results
+
+    whole = go_on(VideoTracker(model, settings), 0, 10)
+    first = VideoTracker(model, settings)
+    go_on(first, 0, 6)
+    second = VideoTracker(model, settings)
+    second.restore(first.save())
+    for old, new in zip(whole[6:], go_on(second, 6, 10), strict=True):
+        assert torch.equal(old.mask_logits, new.mask_logits)
+        assert repr(old.objects) == repr(new.objects)  # NaN equals NaN there
+        assert (old.frame_index, old.events) == (new.frame_index, new.events)
+
+
 @pytest.mark.parametrize(
     ('settings', 'words'),
     [
         (changed(max_objects=1), ('2 objects', 'max_objects is 1')),
         (changed(max_prompted_entries=2), ('max_prompted_entries 4, here 2',)),
-        (changed(tree=TreeSettings(max_hypotheses=2)), ('hypotheses 1, here 2',)),
-        (changed(memory=MemorySettings(anchors=0)), ('anchors 2, here 0',)),
+        (changed(tree=TreeSettings(max_hypotheses=2)), ('tree.max_hypotheses 1, here 2',)),
+        (changed(memory=MemorySettings(anchors=0)), ('memory.anchors 2, here 0',)),
     ],
 )
 def test_other_sizes_are_refused(model, scene, followed, settings, words):
@@ -127,15 +158,15 @@ def test_another_model_is_refused(fresh, scene, followed, monkeypatch, attribute
 def test_a_tracker_with_objects_is_refused(fresh, scene, followed):
     fresh.step(scene.frame(0))
     fresh.add([Prompt('mine', mask=scene.masks(0)[0])])
-    with pytest.raises(SnapshotError, match='without objects, got one with 1'):
-        fresh.restore(followed[0])
+    with pytest.raises(SavedTracksError, match='without objects, got one with 1'):
+        fresh.restore(followed[0], lost=True)
     assert [item.object_id for item in fresh.step(scene.frame(1)).objects] == ['mine']
 
 
 def refuse(tracker, data, scene, words=()):
     """Expect a refusal that says why and leaves the tracker empty and usable."""
-    with pytest.raises(SnapshotError) as error:
-        tracker.restore(data)
+    with pytest.raises(SavedTracksError) as error:
+        tracker.restore(data, lost=True)
     for word in words:
         assert word in str(error.value)
     assert not list(tracker._objects)
@@ -147,7 +178,7 @@ def test_truncated_bytes_are_refused(fresh, scene, followed):
     for length in [0, 1, 7, 8, 9, 100, len(data) - 1, *rng.integers(0, len(data), 60).tolist()]:
         refuse(fresh, data[:length], scene)
     refuse(fresh, data + b'x', scene)
-    fresh.restore(data)
+    fresh.restore(data, lost=True)
 
 
 def test_damaged_bytes_never_crash(fresh, scene, followed):
@@ -159,22 +190,22 @@ def test_damaged_bytes_never_crash(fresh, scene, followed):
         damaged = bytearray(data)
         damaged[place] ^= int(rng.integers(1, 256))
         try:
-            fresh.restore(bytes(damaged))
-        except SnapshotError:
+            fresh.restore(bytes(damaged), lost=True)
+        except SavedTracksError:
             assert not list(fresh._objects)
         else:
             fresh.reset()
-    fresh.restore(data)
+    fresh.restore(data, lost=True)
     assert len(fresh.step(scene.frame(LAST)).objects) == 2
 
 
 def rewrite(data, change):
-    """Change the header (a dict) and tensors of a snapshot."""
+    """Change the header (a dict) and tensors of saved tracks."""
     tensors = safetensors.torch.load(data)
     length = int.from_bytes(data[:8], 'little')
-    header = json.loads(json.loads(data[8 : 8 + length])['__metadata__']['robust_vos'])
-    change(header, tensors)
-    return safetensors.torch.save(tensors, {'robust_vos': json.dumps(header)})
+    text = json.loads(json.loads(data[8 : 8 + length])['__metadata__']['robust_vos'])
+    change(text['header'], tensors)
+    return safetensors.torch.save(tensors, {'robust_vos': json.dumps(text)})
 
 
 def put(name, value):
@@ -187,7 +218,7 @@ def look_different(header, tensors):
 
 
 def test_what_looks_different_is_not_taken_for_the_object(fresh, scene, followed):
-    fresh.restore(rewrite(followed[0], look_different))
+    fresh.restore(rewrite(followed[0], look_different), lost=True)
     for index in range(LAST, LAST + NUM_HELD + 2):
         result = fresh.step(scene.frame(index))
         assert result.objects[0].state == ObjectState.LOST
@@ -196,16 +227,26 @@ def test_what_looks_different_is_not_taken_for_the_object(fresh, scene, followed
 
 
 def say(name, value):
-    return lambda header, tensors: header['objects'][0].update({name: value})
+    """Change a field of the first object, or of a part of it: `part.name`."""
+
+    def change(header, tensors):
+        *parts, last = name.split('.')
+        place = header['objects'][0]
+        for part in parts:
+            place = place[part]
+        assert last in place
+        place[last] = value
+
+    return change
 
 
 NAN = float('nan')
+ZOOM = {'window': None, 'newest': None, 'pictures': [], 'shown': [], 'last': []}
 
 
 @pytest.mark.parametrize(
     'change',
     [
-        lambda header, tensors: header.update(format='robust_vos tracks 99'),  # of a later version
         lambda header, tensors: header.update(num_frames=3),  # memory of the future
         lambda header, tensors: header.update(num_frames=-1),
         lambda header, tensors: header.update(num_frames=10**30),
@@ -213,7 +254,7 @@ NAN = float('nan')
         lambda header, tensors: header.update(extra=1),
         lambda header, tensors: header.update(objects='none'),
         lambda header, tensors: header['objects'].append(header['objects'][0]),  # twice the same
-        lambda header, tensors: tensors.pop('0.mask'),
+        lambda header, tensors: tensors.pop('0.masks'),
         lambda header, tensors: tensors.update({'0.more': torch.zeros(1)}),
         say('slot', -1),
         say('slot', 99),
@@ -222,25 +263,39 @@ NAN = float('nan')
         say('object_id', 'x' * 10_000),
         say('uuid', 'me'),
         say('added_ns', 10**30),
-        say('seen_existence', NAN),
-        say('coverage', 1.5),
-        say('mean_similarity', 2.0),
-        say('num_learned', 200),  # more than there are samples
-        put('0.mask', torch.zeros(1, 1)),
-        put('0.mask', torch.full((64, 64), NAN)),
+        say('track.seen_existence', NAN),
+        say('track.coverage', 1.5),
+        say('reid.mean_similarity', 2.0),
+        put('0.gallery.counts', torch.tensor([200, 1])),  # more than there are samples
+        put('0.gallery.counts', torch.tensor([8, -1])),
+        put('0.masks', torch.zeros(1, 1)),
+        put('0.masks', torch.full((1, 64, 64), NAN)),
+        put('0.scores', torch.zeros(2, dtype=torch.float64)),  # of more hypotheses than masks
+        put('0.scores', torch.ones(1, dtype=torch.float64)),
         put('0.gallery.centers', torch.zeros(17, 3)),
         put('0.gallery.verified', torch.zeros(5, 3)),
-        say('num_verified', -1),
-        lambda header, tensors: header.update(projection='another'),  # compared elsewhere
+        lambda header, tensors: header['made_with'].update(weights='others'),
+        lambda header, tensors: header.update(zoom=7),
+        lambda header, tensors: header.update(zoom=ZOOM | {'window': [0, 0, 9, 9, [5, 5]]}),
+        lambda header, tensors: header.update(zoom=ZOOM | {'newest': 3}),  # without its picture
+        lambda header, tensors: header.update(zoom=ZOOM | {'newest': 3, 'pictures': [3]}),
         put('0.spatial.columns', torch.zeros(3)),
         put('0.spatial.columns', torch.tensor(5)),
         put('0.spatial.frames', torch.full((1,), 10**6)),
-        put('0.spatial.recent', torch.full((4,), 10**6)),
-        put('0.pointers.recent', torch.full((15,), -5)),
+        put('0.spatial.recent', torch.full((1, 6), 10**6)),
+        put('0.pointers.recent', torch.full((1, 15), -5)),
     ],
 )  # fmt: skip
-def test_hostile_snapshots_are_refused(fresh, scene, followed, change):
+def test_hostile_tracks_are_refused(fresh, scene, followed, change):
     refuse(fresh, rewrite(followed[0], change), scene)
+
+
+def test_another_version_is_named(fresh, scene, followed):
+    tensors = safetensors.torch.load(followed[0])
+    old = safetensors.torch.save(tensors, {'robust_vos': '{"format": "robust_vos tracks 6"}'})
+    refuse(fresh, old, scene, ("'robust_vos tracks 7', got 'robust_vos tracks 6'",))
+    new = safetensors.torch.save(tensors, {'robust_vos': '{"format": "robust_vos tracks 99"}'})
+    refuse(fresh, new, scene, ("got 'robust_vos tracks 99'",))
 
 
 @pytest.mark.parametrize(
@@ -261,5 +316,5 @@ def test_foreign_bytes_are_refused(fresh, scene, data):
 
 
 def test_the_rewriting_of_this_test_changes_nothing_by_itself(fresh, scene, followed):
-    fresh.restore(rewrite(followed[0], lambda header, tensors: None))
+    fresh.restore(rewrite(followed[0], lambda header, tensors: None), lost=True)
     assert len(fresh.step(scene.frame(LAST)).objects) == 2

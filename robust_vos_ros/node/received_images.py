@@ -1,4 +1,9 @@
-"""Received images that a prompt with a past stamp may refer to."""
+"""Received images that a prompt with a past stamp may point at.
+
+These are all images that came, undecoded and in full size, found by their exact stamp, also those
+that were passed over. `core/frames.py` holds what the network saw of the tracked ones,
+through which what was prompted is then tracked forward.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ from robust_vos_ros.core.errors import (
 from robust_vos_ros.ros_types.images import NS_PER_S, stamp_to_ns
 
 
-class FrameBuffer:
+class ReceivedImages:
     """Image messages of the last seconds, oldest first, bounded in time and bytes.
 
     Messages are kept as they came, and only decoded when a prompt asks for one. The newest one is

@@ -13,7 +13,7 @@ from robust_vos_ros.core.errors import (
     StampTooOldError,
     StampUnknownError,
 )
-from robust_vos_ros.node.frame_buffer import FrameBuffer
+from robust_vos_ros.node.received_images import ReceivedImages
 
 pytestmark = pytest.mark.ros
 
@@ -27,14 +27,14 @@ def make(stamp_ns, num_bytes=100):
 
 
 def filled(*stamps_s, max_age_s=2.0, max_bytes=10**6):
-    buffer = FrameBuffer(max_age_s=max_age_s, max_bytes=max_bytes)
+    buffer = ReceivedImages(max_age_s=max_age_s, max_bytes=max_bytes)
     for stamp_s in stamps_s:
         buffer.append(make(round(stamp_s * NS)))
     return buffer
 
 
 def test_finds_the_exact_stamp():
-    buffer = FrameBuffer(max_age_s=2.0, max_bytes=10**6)
+    buffer = ReceivedImages(max_age_s=2.0, max_bytes=10**6)
     msgs = [make(NS + number) for number in range(3)]
     for msg in msgs:
         buffer.append(msg)
@@ -43,7 +43,7 @@ def test_finds_the_exact_stamp():
 
 
 def test_of_equal_stamps_the_newest_counts():
-    buffer = FrameBuffer(max_age_s=2.0, max_bytes=10**6)
+    buffer = ReceivedImages(max_age_s=2.0, max_bytes=10**6)
     msgs = [make(NS), make(NS)]
     for msg in msgs:
         buffer.append(msg)
