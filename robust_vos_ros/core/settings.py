@@ -74,8 +74,8 @@ class ModelSettings(Settings):
 
 DiscontinuityPolicy = Literal['keep', 'reset_memory', 'remove_objects']
 POLICIES = (
-    'keep = change nothing; reset_memory = keep the objects and their prompted frames, but clear their '
-    'recent memory; remove_objects = remove all objects.'
+    'keep = change nothing; reset_memory = keep the objects and their prompted frames, but clear '
+    'their recent memory; remove_objects = remove all objects.'
 )
 
 
