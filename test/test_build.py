@@ -173,6 +173,14 @@ def test_package_xml_and_requirements_agree():
     assert {name for name in ros if name.startswith('python3-')} <= keys | tools
 
 
+def test_colcon_test_runs_every_folder_of_tests():
+    text = (ROOT / 'CMakeLists.txt').read_text(encoding='utf-8')
+    parts = re.search(r'foreach\(part ([\w ]+)\)', text)[1].split()
+    assert set(parts) == {path.name for path in (ROOT / 'test').iterdir() if path.is_dir()} - {
+        '__pycache__'
+    }
+
+
 @pytest.mark.ros
 @pytest.mark.parametrize(
     'path', [*ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv')], ids=lambda path: path.stem

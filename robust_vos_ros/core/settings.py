@@ -43,53 +43,59 @@ def setting(
 class ModelSettings(Settings):
     """Which network runs, and where."""
 
-    name: str = setting('nano', 'Model: a file name in config/models without its ending.')
+    name: str = setting('nano', 'Model name: a file in config/models, without .yaml.')
     checkpoint: str = setting(
-        '', 'Path of a checkpoint; empty = the shipped file or the cache of `robust-vos weights`.'
+        '',
+        'Path of a checkpoint. Empty = the shipped file, or the one downloaded by '
+        '`robust-vos weights fetch`.',
     )
-    device: str = setting('auto', 'Torch device: auto (cuda when present, else cpu), cpu, cuda:N.')
+    device: str = setting(
+        'auto', 'Torch device: auto (cuda if available, else cpu), cpu or cuda:N.'
+    )
     precision: Literal['auto', 'fp32', 'bf16'] = setting(
-        'auto', 'Arithmetic: auto = bf16 where the hardware has it, fp32 elsewhere.'
+        'auto', 'Arithmetic. auto = bf16 if the hardware has it, else fp32.'
     )
     num_threads: int = setting(
-        0, 'CPU threads of torch; 0 = as many as torch chooses.', ge=0, le=256
+        0, "Number of CPU threads of torch; 0 = torch's default.", ge=0, le=256
     )
     adapter: str = setting(
         'auto',
-        'Adapter for adverse weather: auto = the one shipped with the model, if any; none; the '
-        'name of a shipped one; or a file.',
+        'Adapter for adverse weather. auto = the one shipped with the model, if any; '
+        'none = no adapter; else the name of a shipped adapter or the path of a file.',
         dynamic=True,
     )
     calibration: str = setting(
         'auto',
-        'What makes P(IoU > 0.5) of the predictions of the network: auto = the calibration file '
-        'beside its weights, if any; none; or a file of `robust-vos calibrate`.',
+        'Calibration, which turns the outputs of the network into P(IoU > 0.5). auto = '
+        'the file beside the weights, if any; none = no calibration; else the path of a '
+        'file made by `robust-vos calibrate`.',
     )
 
 
 DiscontinuityPolicy = Literal['keep', 'reset_memory', 'remove_objects']
 POLICIES = (
-    'keep = go on, reset_memory = keep the objects and their prompts but forget recent frames, '
-    'remove_objects = start over.'
+    'keep = change nothing; reset_memory = keep the objects and their prompted frames, but clear '
+    'their recent memory; remove_objects = remove all objects.'
 )
 
 
 class StreamSettings(Settings):
-    """What breaks in the stream of images do to the tracks."""
+    """What happens to the objects when the stream of images is discontinuous."""
 
     on_time_jump: DiscontinuityPolicy = setting(
-        'reset_memory', 'What to do when time goes backwards (a bag starts again): ' + POLICIES,
+        'reset_memory', 'Action when time goes backwards (a bag starts again). ' + POLICIES,
         dynamic=True,
     )  # fmt: skip
     time_jump_tolerance_s: float = setting(
-        0.2, 'Stamps may step back by this much (clock corrections) without being a time jump.',
+        0.2, 'A backward step of the stamps by up to this much is not a time jump (clock '
+        'corrections).',
         unit='s', dynamic=True, ge=0.0, le=60.0,
     )  # fmt: skip
     on_resolution_change: DiscontinuityPolicy = setting(
-        'keep', 'What to do when the image size changes: ' + POLICIES, dynamic=True
+        'keep', 'Action when the image size changes. ' + POLICIES, dynamic=True
     )
     on_frame_id_change: DiscontinuityPolicy = setting(
-        'reset_memory', 'What to do when header.frame_id changes (another camera): ' + POLICIES,
+        'reset_memory', 'Action when header.frame_id changes (another camera). ' + POLICIES,
         dynamic=True,
     )  # fmt: skip
 
@@ -99,20 +105,27 @@ class Scale16Settings(Settings):
 
     method: Literal['range', 'percentiles'] = setting(
         'range',
-        'What becomes black and white in a 16-bit image: range = the values low and high, for '
-        'every image the same; percentiles = what is seen of each image, for a thermal camera.',
+        'How 16-bit images become 8-bit images. range = by the values low and high, the '
+        'same for every image; percentiles = by the values of each image, for thermal '
+        'cameras.',
         dynamic=True,
     )
-    low: int = setting(0, 'Value that becomes black (range).', dynamic=True, ge=0, le=65534)
+    low: int = setting(
+        0, 'Pixel value that becomes black (method range).', dynamic=True, ge=0, le=65534
+    )
     high: int = setting(
-        65535, 'Value that becomes white (range); above low.', dynamic=True, ge=1, le=65535
+        65535,
+        'Pixel value that becomes white (method range); above low.',
+        dynamic=True,
+        ge=1,
+        le=65535,
     )
     percentile_low: float = setting(
-        1.0, 'Share of the pixels that becomes black (percentiles).',
+        1.0, 'Percentile of the pixel values that becomes black (method percentiles).',
         unit='%', dynamic=True, ge=0.0, le=50.0,
     )  # fmt: skip
     percentile_high: float = setting(
-        99.0, 'Share of the pixels that does not become white (percentiles); above '
+        99.0, 'Percentile of the pixel values that becomes white (method percentiles); above '
         'percentile_low.',
         unit='%', dynamic=True, ge=50.0, le=100.0,
     )  # fmt: skip

@@ -12,21 +12,21 @@ class TreeSettings(Settings):
 
     max_hypotheses: int = setting(
         1,
-        'Most hypotheses per object; 1 = each frame decides alone. SAM2Long has 3: with nano '
-        'they took 1.2 times the time and brought nothing (docs/long_tracking.md).',
+        'Maximum number of memory hypotheses per object; 1 = one memory, as in SAM 2. '
+        'SAM2Long uses 3; with nano, 3 took 1.2 times the time and did not score better '
+        '(docs/long_tracking.md).',
         ge=1,
         le=8,
     )
     adaptive: bool = setting(
         True,
-        'Keep one hypothesis while a frame is certain and more only while it is not; false = '
-        'always all.',
+        'Keep several hypotheses only while frames are uncertain; false = always.',
         dynamic=True,
     )
     uncertain_score: float = setting(
         2.0,
-        'A frame is uncertain where no object score (logit) of a hypothesis is further from 0: '
-        'delta_conf of SAM2Long.',
+        'A frame is uncertain if no hypothesis has an object score (logit) farther from '
+        '0 than this: delta_conf of SAM2Long.',
         dynamic=True,
         ge=0.0,
         le=20.0,
@@ -38,48 +38,50 @@ class MemorySettings(Settings):
 
     min_confidence: float = setting(
         0.65,
-        'Only frames of this confidence or more; 0 = no gate, as SAM 2 does. Keeps what is seen '
-        'during an occlusion from being taken for the object.',
+        'Minimum confidence of a frame that enters memory, or 0.9 times the mean '
+        'confidence of the object if that is lower. 0 = no limit, as in SAM 2. Keeps '
+        'occluders out of the memory.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     min_quality: float = setting(
         0.65,
-        'Only frames of this predicted IoU while an object has one hypothesis: in noise, masks '
-        'of correct objects but poor shape would degrade the memory.',
+        'Minimum predicted IoU of a frame that enters memory, while the object has one '
+        'hypothesis. Keeps badly shaped masks out of the memory.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     min_iou: float = setting(
         0.3,
-        'Only frames of this predicted IoU, in every hypothesis: delta_IoU of SAM2Long.',
+        'Minimum predicted IoU of a frame that enters memory, in every hypothesis: '
+        'delta_IoU of SAM2Long. 0 = no limit.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     exclusive: bool = setting(
         True,
-        'Pixels that another object claims more strongly do not enter the memory of an object.',
+        'Leave pixels that another object claims more strongly out of the memory of an object.',
         dynamic=True,
     )
     reset_mask_prior: bool = setting(
         True,
-        'Reset the mask prior of an unseen object: its mask does not guide the next frame.',
+        'Do not use the mask of an unseen object as the mask prior of the next frame.',
         dynamic=True,
     )
     anchors: int = setting(
         2,
-        'Frames kept for long because a look-alike was in view and the mask was good, in place of '
-        'recent ones; 0 = none.',
+        'Number of anchor frames in memory, which show the object well beside a '
+        'look-alike. They replace recent frames; 0 = none.',
         ge=0,
         le=4,
     )
     modulation: float = setting(
         0.05,
-        'Keys of memory are scaled by 1 - this to 1 + this, in the order of object scores; 0 = '
-        'not at all.',
+        'Memory keys are scaled by 1 - modulation to 1 + modulation, in the order of '
+        'their object scores, as in SAM2Long; 0 = off.',
         dynamic=True,
         ge=0.0,
         le=0.5,
@@ -91,50 +93,52 @@ class ReacquireSettings(Settings):
 
     verify: bool = setting(
         True,
-        'An OCCLUDED or LOST object stays so until what is found looks like it; false = believe '
-        'the mask.',
+        'Show an OCCLUDED or LOST object again only if its mask looks like the object; '
+        'false = do not compare.',
         dynamic=True,
     )
     min_similarity: float = setting(
         0.7,
-        'Least similarity (cosine) of an appearance embedding to the gallery of the object.',
+        'Minimum similarity (cosine) between the appearance embedding of that mask and '
+        'the gallery of the object.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     learn_similarity: float = setting(
         0.8,
-        'A frame enters the gallery of an object only at this similarity (cosine) to a verified '
-        'exemplar (a prompted frame, or one just after it): otherwise a mask that slid to '
-        'another thing would add that thing.',
+        'Minimum similarity (cosine) between a frame and a verified exemplar for the '
+        'frame to enter the gallery. Verified exemplars are the prompted frames and '
+        'frames up to 1.75 s after them.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     redetect: bool = setting(
         True,
-        'Re-detect OCCLUDED and LOST objects in the whole image by their appearance.',
+        'Search the whole image for OCCLUDED and LOST objects by their appearance.',
         dynamic=True,
     )
     redetect_similarity: float = setting(
         0.75,
-        'Least similarity (cosine) of a re-detected object.',
+        'Minimum similarity (cosine) between a re-detected mask and the gallery of the object.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     redetections_per_frame: int = setting(
         1,
-        'Most objects re-detected in one frame; they take turns, the one that has waited longest '
-        'first. Each costs about as much as tracking one object.',
+        'Maximum number of objects searched for in one frame; they take turns. Each '
+        'search costs about as much time as tracking one object.',
         dynamic=True,
         ge=1,
         le=64,
     )
     hold_s: float = setting(
         0.4,
-        'An OCCLUDED or LOST object is back when the found mask has been similar to it for this '
-        'long, less the time in which it was not: a look-alike is similar in single frames.',
+        'An OCCLUDED or LOST object is shown again once its mask has looked like it for '
+        'this time; time in which it did not is subtracted. This rejects look-alikes, '
+        'which match in single frames.',
         unit='s',
         dynamic=True,
         ge=0.0,
@@ -147,37 +151,38 @@ class GuardSettings(Settings):
 
     enabled: bool = setting(
         True,
-        'Hold masks against the prompt: one of quite another size or look is UNCERTAIN, enters '
-        'no memory and does not guide the next frame; false = believe the network.',
+        'Compare every mask with the prompt. A mask of a very different size or look '
+        'counts as changed: it is UNCERTAIN, does not enter memory and does not guide '
+        'the next frame. false = off.',
         dynamic=True,
     )
     max_growth: float = setting(
         2.5,
-        'A mask of more than this times the expected area has become something else, unless it '
-        'looks like the prompt.',
+        'A mask counts as changed if its area is more than this times the expected area, '
+        'which starts at that of the prompt and follows slowly.',
         dynamic=True,
         ge=1.1,
         le=100.0,
     )
     confirm_similarity: float = setting(
         0.88,
-        'A mask that looks this much (cosine) like a prompted frame, or one just after that, may '
-        'grow beyond these.',
+        'With at least this similarity (cosine) to a verified exemplar, a mask may grow '
+        'to 8 times its prompted area.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     min_similarity: float = setting(
         0.3,
-        'A mask that looks less like a prompted frame (cosine) is something else, whatever its '
-        'size.',
+        'With less than this similarity (cosine) to the verified exemplars, a mask '
+        'counts as changed, whatever its size.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     max_confidence: float = setting(
         0.25,
-        'Most confidence of a mask that has become something else.',
+        'Maximum confidence of a mask that counts as changed.',
         dynamic=True,
         ge=0.0,
         le=1.0,
@@ -189,15 +194,18 @@ class ZoomSettings(Settings):
 
     enabled: bool = setting(
         False,
-        'While all objects are in view, small and near each other, let the network see a window '
-        'around them, in which they are larger.',
+        'While all objects are in view, small and near each other, give the network a '
+        'window around them instead of the whole image.',
     )
     max_factor: float = setting(
-        3.0, 'How much larger things may get, as sides of the image to the window.', ge=1.5, le=8.0
+        3.0,
+        'Maximum enlargement: side of the image divided by side of the window.',
+        ge=1.5,
+        le=8.0,
     )
     min_side: int = setting(
         128,
-        'No window has a shorter side: what is enlarged from less shows no more.',
+        'Minimum side of the window, in pixels of the camera image.',
         unit='px',
         dynamic=True,
         ge=32,
@@ -205,15 +213,15 @@ class ZoomSettings(Settings):
     )
     context: float = setting(
         3.0,
-        'Side of the window to that of the box around all objects.',
+        'Side of the window divided by side of the box around all objects.',
         dynamic=True,
         ge=1.5,
         le=10.0,
     )
     buffer_mb: int = setting(
         64,
-        'Most memory for the frames of prompts, from which memory is made again when the window '
-        'moves; what was prompted in frames beyond that is seen in the whole image.',
+        'Maximum memory for the prompted frames, which are encoded again when the window '
+        'moves. If it does not suffice, the network gets the whole image.',
         unit='MB',
         ge=1,
         le=16384,
@@ -223,53 +231,63 @@ class ZoomSettings(Settings):
 class TrackerSettings(Settings):
     """How objects are remembered and judged."""
 
-    max_objects: int = setting(16, 'Objects tracked at the same time.', ge=1, le=64)
+    max_objects: int = setting(16, 'Maximum number of tracked objects.', ge=1, le=64)
     max_prompted_entries: int = setting(
-        4, 'Prompted frames remembered per object: the first and the newest ones.', ge=1, le=16
+        4,
+        'Maximum number of prompted frames in the memory of an object: the first one and '
+        'the newest ones.',
+        ge=1,
+        le=16,
     )
     prompt_buffer_s: float = setting(
         2.0,
-        'How far back in time a prompt may be applied, as far as prompt_buffer_mb reaches.',
+        'A prompt may refer to a frame up to this long ago, as far as prompt_buffer_mb suffices.',
         unit='s',
         ge=0.0,
         le=30.0,
     )
     prompt_buffer_mb: int = setting(
         256,
-        'Most memory for the frames of that time, as the model sees them: 0.2 MB each at 256 px, '
-        '3.1 MB at 1024 px. 256 MB are 2 s of 640 or of 40 frames per second.',
+        'Maximum memory for these past frames: 0.2 MB per frame at 256 px, 3.1 MB at '
+        '1024 px. 256 MB hold 2 s at 640 frames per second (256 px) or 40 (1024 px).',
         unit='MB',
         ge=0,
         le=16384,
     )
     visible_on: float = setting(
         0.8,
-        'An unseen object counts as visible again at this probability that the mask is on it.',
+        'An unseen object becomes visible when the probability that the mask is on the '
+        'object reaches this value.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     visible_off: float = setting(
         0.6,
-        'A visible object counts as unseen, and has no mask, below this probability; at most '
-        'visible_on.',
+        'A visible object becomes unseen, and has no mask, when this probability falls '
+        'below this value; at most visible_on.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     tracked_on: float = setting(
-        0.6, 'An object becomes TRACKED at this confidence.', dynamic=True, ge=0.0, le=1.0
+        0.6,
+        'An object becomes TRACKED when its confidence reaches this value.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
     )
     tracked_off: float = setting(
         0.45,
-        'A TRACKED object becomes UNCERTAIN below this confidence; at most tracked_on.',
+        'A TRACKED object becomes UNCERTAIN when its confidence falls below this value; '
+        'at most tracked_on.',
         dynamic=True,
         ge=0.0,
         le=1.0,
     )
     confirm_after_s: float = setting(
         0.2,
-        'An object stays INITIALIZING at least this long after its prompt.',
+        'Minimum time in the state INITIALIZING after a prompt.',
         unit='s',
         dynamic=True,
         ge=0.0,
@@ -277,7 +295,8 @@ class TrackerSettings(Settings):
     )
     occluded_after_s: float = setting(
         0.15,
-        'An object unseen for this long becomes OCCLUDED; until then it is UNCERTAIN.',
+        'An object becomes OCCLUDED when it has been unseen for this time; until then it '
+        'is UNCERTAIN.',
         unit='s',
         dynamic=True,
         ge=0.0,
@@ -285,7 +304,7 @@ class TrackerSettings(Settings):
     )
     lost_after_s: float = setting(
         3.0,
-        'An object unseen for this long becomes LOST.',
+        'An object becomes LOST when it has been unseen for this time.',
         unit='s',
         dynamic=True,
         ge=0.0,
@@ -293,9 +312,8 @@ class TrackerSettings(Settings):
     )
     remove_lost_after_s: float = setting(
         120.0,
-        'An object LOST for this long is removed; 0 = never. Each one kept takes the time of a '
-        'tracked one and a place of max_objects, and after two minutes away a robot mostly sees '
-        'another scene, in which what comes back is more often a look-alike.',
+        'An object is removed when it has been LOST for this time; 0 = never. A LOST '
+        'object still takes computing time and counts towards max_objects.',
         unit='s',
         dynamic=True,
         ge=0.0,
@@ -303,7 +321,7 @@ class TrackerSettings(Settings):
     )
     existence_half_life_s: float = setting(
         1.0,
-        'While an object is unseen, the probability that it is still there halves in this time.',
+        'Half-life of existence_probability while an object is unseen.',
         unit='s',
         dynamic=True,
         gt=0.0,
@@ -311,16 +329,16 @@ class TrackerSettings(Settings):
     )
     max_coverage: float = setting(
         0.95,
-        'A mask covering more than this share of the image is vetoed as a failure, unless '
-        'the prompt covered as much.',
+        'A mask that covers more than this share of the image is rejected, unless the '
+        'prompt covered as much.',
         dynamic=True,
         ge=0.1,
         le=1.0,
     )
     duplicate_iou: float = setting(
         0.6,
-        'Of two objects whose masks agree to this IoU, the one that looks less like itself counts '
-        'as hidden; 1 = both are believed.',
+        'If the masks of two objects overlap with at least this IoU, the object that '
+        'looks less like itself counts as unseen; 1 = off.',
         dynamic=True,
         ge=0.1,
         le=1.0,

@@ -11,47 +11,50 @@ class LocateSettings(Settings):
     """How a position is made of a mask and a depth image."""
 
     min_range_m: float = setting(
-        0.1, 'Depth below this is taken for unknown.', unit='m', dynamic=True, ge=0.0, le=1000.0
+        0.1, 'Smaller depth values are ignored.', unit='m', dynamic=True, ge=0.0, le=1000.0
     )
     max_range_m: float = setting(
-        50.0, 'Depth above this is taken for unknown.', unit='m', dynamic=True, ge=0.01, le=1000.0
+        50.0, 'Larger depth values are ignored.', unit='m', dynamic=True, ge=0.01, le=1000.0
     )
     erosion: float = setting(
-        0.08, 'The border of a mask is left out, by this share of the square root of its area: '
-        'depth mixes with the background there.', dynamic=True, ge=0.0, le=0.3,
+        0.08, 'Width of the border of a mask in which depth is ignored, as a share of the '
+        'square root of the mask area. Depth there mixes object and background.',
+        dynamic=True, ge=0.0, le=0.3,
     )  # fmt: skip
     outlier_mads: float = setting(
-        3.0, 'Depth farther from the median than so many standard deviations (1.4826 times the '
-        'median absolute deviation) is left out: flying pixels, holes.',
+        3.0, 'Depth farther from the median than this many standard deviations is ignored '
+        '(1.4826 times the median absolute deviation is one).',
         dynamic=True, ge=1.0, le=20.0,
     )  # fmt: skip
     min_band_m: float = setting(
-        0.05, 'Depth nearer to the median than this always counts.',
+        0.05, 'Depth nearer to the median than this is never ignored.',
         unit='m', dynamic=True, ge=0.0, le=10.0,
     )  # fmt: skip
     min_points: int = setting(
-        12, 'An object with fewer usable depth pixels has no position.',
+        12, 'Minimum number of usable depth pixels; with fewer, an object has no position.',
         dynamic=True, ge=1, le=1000,
     )  # fmt: skip
     min_share: float = setting(
-        0.1, 'An object with depth at a smaller share of its pixels has no position.',
+        0.1, 'Minimum share of the pixels of a mask that have depth; with less, an object has '
+        'no position.',
         dynamic=True, ge=0.0, le=1.0,
     )  # fmt: skip
     max_points: int = setting(
-        1000, 'About so many pixels per object are looked at, evenly spread over it.',
+        1000, 'Approximate maximum number of pixels used per object, spread evenly over its '
+        'mask.',
         dynamic=True, ge=100, le=100000,
     )  # fmt: skip
     extent_percentile: float = setting(
-        2.0, 'The box of an object goes from this percentile of its points to the opposite one.',
+        2.0, 'The box of an object spans its points from this percentile to the opposite one.',
         unit='%', dynamic=True, ge=0.0, le=25.0,
     )  # fmt: skip
     noise_floor_m: float = setting(
-        0.005, 'Standard deviation of the depth camera at 0 m.',
+        0.005, 'Standard deviation of the depth measurement at range 0.',
         unit='m', dynamic=True, ge=0.0, le=1.0,
     )  # fmt: skip
     noise_per_m2: float = setting(
-        0.003, 'What is added to it per square metre of range: a stereo camera gets worse with '
-        'the square of the range.', unit='1/m', dynamic=True, ge=0.0, le=1.0,
+        0.003, 'Increase of that standard deviation per squared range; the error of stereo '
+        'cameras grows with the square of the range.', unit='1/m', dynamic=True, ge=0.0, le=1.0,
     )  # fmt: skip
 
 
@@ -59,35 +62,37 @@ class SpatialSettings(Settings):
     """Positions in space, of `depth` and `depth/camera_info`."""
 
     enabled: bool = setting(
-        False, 'Subscribe to depth, and publish where the objects are. Needs a depth image that '
-        'is registered to the image.',
+        False, 'Subscribe to a depth image and publish the positions of the objects. The depth '
+        'must be registered to the image.',
     )  # fmt: skip
     sync_tolerance_s: float = setting(
-        0.02, 'Most difference between the stamps of an image and of its depth.',
+        0.02, 'Maximum difference between the stamps of an image and its depth.',
         unit='s', dynamic=True, ge=0.0, le=1.0,
     )  # fmt: skip
     max_wait_s: float = setting(
-        0.2, 'A result whose depth has not come after this time has no positions.',
+        0.2, 'Maximum time to wait for the depth of an image; without it there are no '
+        'positions.',
         unit='s', dynamic=True, ge=0.0, le=10.0,
     )  # fmt: skip
     queue_size: int = setting(
-        15, 'Depth images, and results, that wait for each other; more drop the oldest.',
+        15, 'Maximum number of depth images, and of results, that wait for each other; the '
+        'oldest is dropped.',
         ge=1, le=200,
     )  # fmt: skip
     check_frame: bool = setting(
-        True, 'Refuse depth of another frame_id than the image: it is not registered to it.',
+        True, 'Reject depth whose frame_id is not that of the image.',
         dynamic=True,
     )  # fmt: skip
     target_frame: str = setting(
-        '', 'Frame of the published positions, through tf2 where tf2_ros is installed; empty = '
-        'that of the image.',
+        '', 'Frame of the published positions; other than the frame of the image it needs '
+        'tf2_ros. Empty = the frame of the image.',
     )  # fmt: skip
     transform_timeout_s: float = setting(
-        0.1, 'How long to wait for the transform to target_frame.',
+        0.1, 'Maximum time to wait for the transform to target_frame.',
         unit='s', dynamic=True, ge=0.0, le=5.0,
     )  # fmt: skip
     poses: Literal['auto', 'always', 'never'] = setting(
-        'auto', 'Publish ~/poses/<object_id> of every TRACKED object: auto = where vision_msgs, '
-        'and so ~/detections_3d, is not installed.',
+        'auto', 'Publish ~/poses/<object_id> of every TRACKED object. auto = only where '
+        'vision_msgs, which ~/detections_3d needs, is not installed.',
     )  # fmt: skip
     locate: LocateSettings = LocateSettings()

@@ -433,7 +433,7 @@ def test_a_full_tracker_holds_64_objects(model, make_scene):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_time(model, make_scene):
-    """Between frame 200 and frame 2000 the process stays the same size."""
+    """Between frame 200 and frame 1100 the process stays the same size."""
     scene = make_scene(2)
     frames = [scene.frame(index) for index in range(40)]
     tracker = VideoTracker(model, TrackerSettings(prompt_buffer_s=1.0))

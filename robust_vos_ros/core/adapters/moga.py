@@ -138,11 +138,6 @@ class Moga(nn.Module):
             kind = _ReleasedGate if self._released else _Gate
             self.gate = kind(width, *self._shape, bias=settings.gate_bias)
 
-    @property
-    def shares_gates(self) -> bool:
-        """Whether all objects of a frame have the same gates."""
-        return self.settings.mode == 'paper' or self.settings.condition != 'pointers'
-
     def gates(
         self,
         pointers_BKD: torch.Tensor,
