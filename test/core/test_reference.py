@@ -6,12 +6,14 @@ import torch
 
 from robust_vos_ros.core.network import checkpoints
 from robust_vos_ros.core.network.checkpoints import build_network, load_spec
+from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Prompt
 from robust_vos_ros.core.zoom.window import make_record
 
 NUM_FRAMES = 30
+PREDICTOR = 'sam2.sam2_video_predictor.SAM2VideoPredictor'
 LOGIT_TOLERANCE = 1e-3
 AS_SAM2 = TrackerSettings.plain()  # which remembers every frame
 
@@ -38,7 +40,7 @@ def model(model, monkeypatch):
 def predictor():
     """SAM2VideoPredictor with nano's configuration and weights."""
     spec = load_spec('nano')
-    net = build_network(spec, target='sam2.sam2_video_predictor.SAM2VideoPredictor')
+    net = build_network(spec, target=PREDICTOR)
     net.load_state_dict(checkpoints.read_state_dict(checkpoints.find_weights(spec)))
     return net.eval()
 
@@ -62,9 +64,9 @@ def reference_logits(predictor, tmp_path, frames, mask):
     return torch.stack([outputs[index]['pred_masks'][0, 0] for index in range(len(frames))])
 
 
-def track(model, scene, num_objects):
+def track(model, scene, num_objects, num_frames=NUM_FRAMES):
     """Run the engine; (num_objects, T, h, w) logits and the frames."""
-    frames = [scene.frame(index) for index in range(NUM_FRAMES)]
+    frames = [scene.frame(index) for index in range(num_frames)]
     tracker = VideoTracker(model, AS_SAM2)
     tracker.step(frames[0])
     prompts = [Prompt(str(i), mask=mask) for i, mask in enumerate(scene.masks(0))]
@@ -122,3 +124,23 @@ def test_an_object_added_later_equals_its_own_reference_run(
     theirs = reference_logits(predictor, tmp_path, frames[late:], scene.masks(late)[1])
     assert (ours - theirs).abs().max() < LOGIT_TOLERANCE
     assert mask_iou(ours, theirs) > 0.999
+
+
+def test_sam2s_own_trunk_equals_the_reference(make_scene, tmp_path, exact_memory):
+    """SAM 2.1's trunk, widths and six recent memories, with random weights at 128 px.
+
+    The logits are small, so is the tolerance: without one of the memories' temporal encodings,
+    which are made large for that, they would differ by 5e-4.
+    """
+    torch.manual_seed(0)
+    spec = load_spec('sam2.1_hiera_tiny').model_copy(update={'overrides': {'image_size': 128}})
+    net = build_network(spec).eval().requires_grad_(False)
+    net.maskmem_tpos_enc *= 500.0
+    predictor = build_network(spec, target=PREDICTOR).eval()
+    predictor.load_state_dict(net.state_dict())
+    model = Model(net, name='test', weights_hash='', device=torch.device('cpu'), precision='fp32')
+    scene = make_scene(1)
+    ours, frames = track(model, scene, 1, num_frames=9)
+    theirs = reference_logits(predictor, tmp_path, frames, scene.masks(0)[0])
+    assert theirs[1:].std() > 0.05
+    assert (ours[0] - theirs).abs().max() < 1e-4
