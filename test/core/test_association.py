@@ -20,7 +20,7 @@ def blank(scene, index):
 
 @pytest.fixture(scope='module')
 def lost(model, make_scene):
-    """The snapshot of a tracker whose two objects left the view, and the scene."""
+    """What a tracker saved whose two objects left the view, and the scene."""
     scene = make_scene()
     tracker = VideoTracker(model, SETTINGS)
     tracker.step(scene.frame(0))
