@@ -1,4 +1,4 @@
-"""Results drawn over the image they belong to."""
+"""Results drawn over the image they belong to, and images as JPEG."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ class Shown(Protocol):
     @property
     def box_xywh(self) -> tuple[int, int, int, int]:
         """Tight box of the mask in pixels."""
+
+
+def encode_jpeg(rgb: np.ndarray, quality: int) -> bytes:
+    """Return a JPEG file of an (H, W, 3) uint8 RGB image; the quality is 1 to 100."""
+    bgr = np.ascontiguousarray(rgb[..., ::-1])
+    return cv2.imencode('.jpg', bgr, (cv2.IMWRITE_JPEG_QUALITY, quality))[1].tobytes()
 
 
 def draw_objects(rgb: np.ndarray, label_mask: np.ndarray, objects: Iterable[Shown]) -> np.ndarray:

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from robust_vos_ros.bags.formats import Coco, Davis, Format, Mot, YoloSeg, frame_rate
@@ -19,10 +18,10 @@ from robust_vos_ros.bags.reader import (
     header_stamp_ns,
 )
 from robust_vos_ros.bags.results import DEFAULT_NAMESPACE, ResultTopics
-from robust_vos_ros.bags.video import VideoFile
 from robust_vos_ros.core.errors import BagError, ConfigError
 from robust_vos_ros.ros_types.images import JPEG_START
-from robust_vos_ros.visualization import draw_objects
+from robust_vos_ros.video import VideoFile
+from robust_vos_ros.visualization import draw_objects, encode_jpeg
 
 FORMATS: dict[str, Callable[[Path, str], Format]] = {
     'davis': Davis,
@@ -119,9 +118,7 @@ class _FolderExport:
             data = bytes(self._bag.decode(message).data)
             if data.startswith(JPEG_START):
                 return data
-        bgr = self._bag.frame(message).rgb[..., ::-1]
-        quality = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
-        return cv2.imencode('.jpg', np.ascontiguousarray(bgr), quality)[1].tobytes()
+        return encode_jpeg(self._bag.frame(message).rgb, _JPEG_QUALITY)
 
 
 class _VideoExport:

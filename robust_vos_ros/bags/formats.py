@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ import yaml
 from robust_vos_ros.bags.labelled import LabelledFrame, LabelledObject
 from robust_vos_ros.bags.mask_files import VOID, ObjectName, save_names, write_labels
 from robust_vos_ros.core.errors import BagError
+from robust_vos_ros.files import write_json
 from robust_vos_ros.ros_types.messages import encode_rle
 
 _NO_CLASS = 'object'
@@ -144,7 +144,7 @@ class Coco:
         """Write the file."""
         names = enumerate(self._classes.names, start=1)
         self._content['categories'] = [{'id': number, 'name': name} for number, name in names]
-        self._path.write_text(json.dumps(self._content) + '\n', encoding='utf-8')
+        write_json(self._path, self._content, indent=None)
 
 
 class YoloSeg:

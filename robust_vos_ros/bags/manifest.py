@@ -15,6 +15,7 @@ from robust_vos_ros.bags.metadata import read_custom_data
 from robust_vos_ros.bags.prompts import load_prompt_file
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.settings import Settings
+from robust_vos_ros.files import replace_file, write_json
 
 
 class Entry(Settings):
@@ -83,9 +84,7 @@ class Manifest:
         """Add or replace an entry, and write the file."""
         self.entries[entry.target] = entry
         rows = [self.entries[name].model_dump() for name in sorted(self.entries)]
-        new = self.path.with_suffix('.new')
-        new.write_text(json.dumps({'bags': rows}, indent=2) + '\n', encoding='utf-8')
-        new.replace(self.path)
+        replace_file(self.path, lambda new: write_json(new, {'bags': rows}))
 
     def _owns(self, job: Job) -> bool:
         entry = self.entries.get(job.target.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from PIL import Image
 
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.settings import Settings, load_yaml, parse_settings, setting
+from robust_vos_ros.files import write_json
 from robust_vos_ros.visualization import label_colors
 
 VOID = 255  # nobody said what is there
@@ -42,8 +42,7 @@ def load_names(path: Path) -> dict[int, ObjectName]:
 
 def save_names(path: Path, names: Mapping[int, ObjectName]) -> None:
     """Write what `load_names` reads, as JSON."""
-    content = {str(value): names[value].model_dump() for value in sorted(names)}
-    path.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+    write_json(path, {str(value): names[value].model_dump() for value in sorted(names)})
 
 
 def read_labels(path: Path, *, void: int | None = VOID) -> np.ndarray:

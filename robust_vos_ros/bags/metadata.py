@@ -16,6 +16,7 @@ from rosbags.rosbag2.metadata import dump_qos_v9, parse_qos
 
 from robust_vos_ros.bags.definitions import PACKAGE
 from robust_vos_ros.bags.mcap_file import McapFile
+from robust_vos_ros.files import replace_file
 
 QOS_KEY, HASH_KEY = 'offered_qos_profiles', 'topic_type_hash'  # of a channel in a file
 CUSTOM_DATA = PACKAGE  # name of the record with it in a file
@@ -106,10 +107,7 @@ def write_metadata(
         'ros_distro': 'unknown',
     }
     text = yaml.safe_dump({'rosbag2_bagfile_information': content}, sort_keys=False)
-    # A reader sees the old file or the new one, nothing between.
-    temporary = folder / f'{METADATA}.tmp'
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(folder / METADATA)
+    replace_file(folder / METADATA, lambda new: new.write_text(text, encoding='utf-8'))
 
 
 def read_custom_data(bag: Path) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -16,16 +15,17 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag1, Qos
 from rosbags.typesys.store import Typestore
 
 from robust_vos_ros.bags.definitions import message_typestore
+from robust_vos_ros.bags.metadata import METADATA
 from robust_vos_ros.bags.ros1 import LATCHED, Ros1Converter
 from robust_vos_ros.core.errors import BagError
 from robust_vos_ros.core.settings import Scale16Settings
 from robust_vos_ros.core.types import Frame
+from robust_vos_ros.files import natural_key
 from robust_vos_ros.ros_types.images import FULL_RANGE, NS_PER_S, to_frame
 
 IMAGE, COMPRESSED_IMAGE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 _ENDINGS = ('.mcap', '.db3', '.bag')
-_METADATA = 'metadata.yaml'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -248,17 +248,17 @@ def _bag_files(path: Path) -> list[Path]:
     if not path.exists():
         raise BagError(f'{path}: expected a bag, but there is no such file or folder')
     if path.is_dir():
-        if (path / _METADATA).is_file():
+        if (path / METADATA).is_file():
             return [path]
         files = [file for file in path.iterdir() if file.suffix in _ENDINGS]
         kinds = {file.suffix for file in files}
         if len(kinds) != 1:
             found = f'files of {" and ".join(sorted(kinds))}' if kinds else 'none'
             raise BagError(
-                f'{path}: expected {_METADATA} or split files of one kind '
+                f'{path}: expected {METADATA} or split files of one kind '
                 f'({", ".join(_ENDINGS)}), got {found}'
             )
-        files.sort(key=_natural_key)
+        files.sort(key=lambda file: natural_key(file.name))
     elif path.suffix in _ENDINGS:
         files = [path]
     else:
@@ -270,12 +270,6 @@ def _bag_files(path: Path) -> list[Path]:
         if not file.stat().st_size:
             raise BagError(f'{file}: expected a bag, got an empty file of 0 bytes')
     return files
-
-
-def _natural_key(path: Path) -> list[tuple[int, str]]:
-    """Sort drive_10 after drive_9."""
-    parts = re.split(r'(\d+)', path.name)
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in parts]
 
 
 def _reason(error: Exception) -> str:

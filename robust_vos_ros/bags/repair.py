@@ -21,6 +21,7 @@ from robust_vos_ros.bags.metadata import (
 from robust_vos_ros.bags.salvage import salvage
 from robust_vos_ros.bags.writer import LIBRARY
 from robust_vos_ros.core.errors import BagError
+from robust_vos_ros.files import natural_key
 
 _ROSBAG2 = 'rosbag2'  # metadata that closing a bag writes; what it says is made anew
 
@@ -74,7 +75,7 @@ def repair_bag(bag: Path, out: Path) -> Repaired:
 def _files(bag: Path) -> list[Path]:
     if bag.is_file():
         return [bag]
-    files = sorted(bag.glob('*.mcap'), key=lambda path: (len(path.name), path.name))
+    files = sorted(bag.glob('*.mcap'), key=lambda path: natural_key(path.name))
     if not files:
         what = 'got a folder without one' if bag.is_dir() else 'but it does not exist'
         raise BagError(f'expected an MCAP file or a folder with MCAP files: {bag}, {what}')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,6 +57,7 @@ def compare(
     from robust_vos_ros.data.video_folder import open_dataset
     from robust_vos_ros.eval import compare as comparison
     from robust_vos_ros.eval.clip_scores import make_clip_report, make_clip_table, make_size_table
+    from robust_vos_ros.files import write_json
 
     dataset = open_dataset(root, layout=layout, split=split)
     entrants, models = comparison.baselines(), {}
@@ -85,8 +85,7 @@ def compare(
                 console.print(make_size_table(clip_rows))
             report[f'stills, {title}'] = make_clip_report(clip_rows)
     if json_path:
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+        write_json(json_path, report)
 
 
 def _score_stills(

@@ -161,9 +161,10 @@ def takes_run(command: Callable[..., None]) -> Callable[..., None]:
 def save(path: Path, found: Results) -> None:
     """Write results and print their table."""
     from robust_vos_ros.eval import columns, results
+    from robust_vos_ros.files import write_json
 
     content = results.to_json(found)
-    results.write(path, content)
+    write_json(path, content, indent=1, allow_nan=False)
     titles, *rows = columns.table_rows(content)
     table = Table(title='95% intervals over sequences')
     for title in titles:

@@ -22,6 +22,8 @@ from robust_vos_ros.data.corruption import Corruption
 from robust_vos_ros.data.labels import read_image
 from robust_vos_ros.data.layouts import IMAGE_ENDINGS, list_files
 from robust_vos_ros.data.severity import Profile, clip_seed
+from robust_vos_ros.files import replace_file
+from robust_vos_ros.video import VideoFile
 
 VIDEO_ENDINGS = ('.mp4', '.avi', '.mkv', '.mov', '.webm')
 _IMAGE_FOLDER = 'JPEGImages'  # data sets begin the names of their image folders so
@@ -30,6 +32,7 @@ _JPEG_OPTIONS = (
     *(cv2.IMWRITE_JPEG_QUALITY, 100),
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
 )
+_DEFAULT_RATE_HZ = 30.0  # of videos that do not state theirs
 _MAX_FRAMES = 10_000_000  # more is what OpenCV says when it does not know
 _SETTINGS_FILE = 'corruption.json'
 
@@ -156,34 +159,29 @@ def _write_image(path: Path, rgb: np.ndarray) -> None:
     ending = path.suffix.lower()
     options = () if ending == '.png' else _JPEG_OPTIONS
     _, data = cv2.imencode(ending, rgb[..., ::-1], options)
-    partial = path.with_name(f'.{path.name}.partial')
-    partial.write_bytes(data.tobytes())
-    partial.replace(path)  # so that a file that exists is whole
+    replace_file(path, lambda new: new.write_bytes(data.tobytes()))
 
 
 def _corrupt_video(job: Job) -> None:
     capture = cv2.VideoCapture(str(job.source))
-    size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    rate = capture.get(cv2.CAP_PROP_FPS) or 30.0
-    corruption = job.options.corruption(job.name, job.source.stem, _count_frames(job.source))
-    partial = job.target.with_name(f'.partial-{job.target.name}')
-    writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*'mp4v'), rate, size)
-    if not writer.isOpened() and capture.isOpened():
-        raise DatasetError(f'{job.target}: expected OpenCV to write mp4 files here, it cannot')
-    index = 0
-    while True:
-        ok, bgr = capture.read()
-        if not ok:
-            break
-        rgb = np.ascontiguousarray(bgr[..., ::-1])
-        writer.write(np.ascontiguousarray(corruption.apply(rgb, index)[..., ::-1]))
-        index += 1
-    capture.release()
-    writer.release()
-    if not index:
-        partial.unlink(missing_ok=True)
+    ok, bgr = capture.read()
+    if not ok:
         raise DatasetError(f'{job.source}: expected a video that OpenCV can read, got no frame')
-    partial.replace(job.target)
+    rate = capture.get(cv2.CAP_PROP_FPS) or _DEFAULT_RATE_HZ
+    corruption = job.options.corruption(job.name, job.source.stem, _count_frames(job.source))
+
+    def write(path: Path) -> None:
+        nonlocal ok, bgr
+        index = 0
+        with VideoFile(path, bgr.shape[1::-1], rate) as video:
+            while ok:
+                rgb = np.ascontiguousarray(bgr[..., ::-1])
+                video.write(np.ascontiguousarray(corruption.apply(rgb, index)[..., ::-1]))
+                index += 1
+                ok, bgr = capture.read()
+
+    replace_file(job.target, write)
+    capture.release()
 
 
 def _count_frames(path: Path) -> int:

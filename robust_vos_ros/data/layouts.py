@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import re
 from pathlib import Path
 
 from robust_vos_ros.core.errors import DatasetError
+from robust_vos_ros.files import natural_key
 
 IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png')
 MASK_ENDINGS = ('.png',)  # a JPEG changes ids
@@ -73,13 +73,6 @@ LAYOUTS = {
         'JPEGImages', 'Annotations', MaskKind.DETECT, split_file='{split}.txt', needs_split=False
     ),
 }
-
-
-def natural_key(name: str) -> tuple[list[str | int], str]:
-    """Return a sort key that puts `frame2` before `frame10`."""
-    # Texts and numbers alternate, so that equal positions have equal types.
-    parts = re.split(r'([0-9]+)', name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
 
 def list_folders(folder: Path) -> list[str]:

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import rclpy
 from rclpy.node import Node
@@ -28,6 +27,7 @@ from std_srvs.srv import Trigger
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.demo.clip import Clip, ClipFrame, generated_clip, video_clip
 from robust_vos_ros.demo.depth_feed import DepthFeed
+from robust_vos_ros.visualization import encode_jpeg
 
 FRAME_ID = 'camera_optical_frame'
 JPEG_QUALITY = 95
@@ -36,13 +36,6 @@ REPORT_QOS = QoSProfile(depth=10_000, durability=DurabilityPolicy.TRANSIENT_LOCA
 # Reliable, for a subscriber that asks for it; a best-effort subscriber is served all the same.
 _IMAGE_QOS = QoSProfile(depth=5)
 _SPIN_TIMEOUT_S = 0.2
-
-
-def encode_jpeg(rgb: np.ndarray) -> bytes:
-    """Return a JPEG file of an (H, W, 3) uint8 RGB image."""
-    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return data.tobytes()
 
 
 def to_image(rgb: np.ndarray, header: Header) -> Image:
@@ -56,7 +49,7 @@ def to_image(rgb: np.ndarray, header: Header) -> Image:
 def to_compressed_image(rgb: np.ndarray, header: Header) -> CompressedImage:
     """Make a JPEG message of an (H, W, 3) uint8 RGB image."""
     message = CompressedImage(header=header, format='rgb8; jpeg compressed bgr8')
-    message.data = _to_array(encode_jpeg(rgb))
+    message.data = _to_array(encode_jpeg(rgb, JPEG_QUALITY))
     return message
 
 

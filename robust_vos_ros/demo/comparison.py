@@ -9,6 +9,7 @@ import numpy as np
 
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.demo.records import Recording
+from robust_vos_ros.video import VideoFile
 
 _TILE_WIDTH = 640
 _SHEET_ROWS = 6
@@ -35,13 +36,9 @@ def write_side_by_side(out: Path, recordings: dict[str, Recording], *, rate_hz: 
         raise ConfigError('expected frames that all runs have pictures of, got none; see node.log')
     rows = [_draw_row(runs, index) for index in common]
     size_wh = rows[0].shape[1], rows[0].shape[0]
-    path = out / 'side_by_side.mp4'
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), rate_hz, size_wh)
-    if not writer.isOpened():
-        raise ConfigError(f'OpenCV cannot write {path}; this build of it lacks mp4v in FFmpeg')
-    for row in rows:
-        writer.write(row)
-    writer.release()
+    with VideoFile(out / 'side_by_side.mp4', size_wh, rate_hz) as video:
+        for row in rows:
+            video.write(row)
     picked = np.linspace(0, len(rows) - 1, min(_SHEET_ROWS, len(rows))).round().astype(int)
     cv2.imwrite(str(out / 'side_by_side.png'), np.vstack([rows[i] for i in picked]))
 

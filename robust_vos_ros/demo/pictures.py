@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from robust_vos_ros.bags.video import VideoFile
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.demo.records import FrameRecord, ObjectRecord
+from robust_vos_ros.video import VideoFile
 from robust_vos_ros.visualization import label_colors
 
 _ROWS = _COLUMNS = 4

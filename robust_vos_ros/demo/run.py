@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import random
 import shutil
@@ -17,7 +16,7 @@ from rclpy.serialization import serialize_message
 from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 
-from robust_vos_ros.bags.reader import RawMessage
+from robust_vos_ros.bags.reader import COMPRESSED_IMAGE, RawMessage
 from robust_vos_ros.bags.writer import BagWriter
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.checkpoints import find_adapter, shipped_adapters
@@ -30,14 +29,11 @@ from robust_vos_ros.demo.operator import IMAGE_TOPIC, Operator, to_header
 from robust_vos_ros.demo.options import DemoOptions, parse_box, parse_clicks
 from robust_vos_ros.demo.pictures import make_contact_sheet, write_video
 from robust_vos_ros.demo.position_report import make_position_table, score_positions
-from robust_vos_ros.demo.processes import (
-    ChildProcess,
-    Deadline,
-    find_free_domain,
-)
+from robust_vos_ros.demo.processes import ChildProcess, Deadline, find_free_domain
 from robust_vos_ros.demo.records import Recording
 from robust_vos_ros.demo.report import Summary, make_tables, summarize
 from robust_vos_ros.demo.transport import make_room_for_images
+from robust_vos_ros.files import write_json
 from robust_vos_ros.live.interrupts import Interrupts
 
 _START_TIMEOUT_S = 120.0  # weights and warm-up of a large model on a slow machine
@@ -47,7 +43,6 @@ _INTERRUPTED = 130
 _FILES = (
     'demo.mp4', 'contact_sheet.png', 'summary.json', 'positions.json', 'node.log', 'camera.log',
 )  # fmt: skip
-_JPEG_TYPE = 'sensor_msgs/msg/CompressedImage'
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -78,8 +73,7 @@ def _report_positions(
     """Print and write the errors of positions in space; return the exit code."""
     scores = score_positions(recording, clip)
     console.print(make_position_table(scores))
-    text = json.dumps([dataclasses.asdict(item) for item in scores], indent=2)
-    (options.out / 'positions.json').write_text(text + '\n', encoding='utf-8')
+    write_json(options.out / 'positions.json', [dataclasses.asdict(item) for item in scores])
     failures = [item.failure for item in scores if item.failure]
     for failure in failures or ([] if scores else ['no object was located']):
         console.print(f'[red]failed:[/red] {failure}')
@@ -257,8 +251,8 @@ def write_results(
         sheet = make_contact_sheet(frames, summary.hidden)
         cv2.imwrite(str(out / 'contact_sheet.png'), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     write_bag(out / 'demo_bag', clip, recording)
-    text = json.dumps({**dataclasses.asdict(summary), 'failure': summary.failure}, indent=2)
-    (out / 'summary.json').write_text(text + '\n', encoding='utf-8')
+    numbers = {**dataclasses.asdict(summary), 'failure': summary.failure}
+    write_json(out / 'summary.json', numbers)
 
 
 def write_bag(path: Path, clip: Clip, recording: Recording) -> None:
@@ -268,7 +262,8 @@ def write_bag(path: Path, clip: Clip, recording: Recording) -> None:
     with BagWriter(path) as bag:
         for stamp_ns, frame in zip(recording.sent_ns, clip.frames(), strict=False):
             image = to_compressed_image(frame.rgb, to_header(stamp_ns, FRAME_ID))
-            bag.write(f'{IMAGE_TOPIC}/compressed', _JPEG_TYPE, serialize_message(image), stamp_ns)
+            cdr = serialize_message(image)
+            bag.write(f'{IMAGE_TOPIC}/compressed', COMPRESSED_IMAGE, cdr, stamp_ns)
             while waiting is not None and waiting.stamp_ns <= stamp_ns:
                 bag.write(waiting.topic, waiting.msgtype, waiting.cdr, waiting.stamp_ns)
                 waiting = next(messages, None)

@@ -13,6 +13,7 @@ from robust_vos_ros.eval.protocols import NOTES
 from robust_vos_ros.eval.records import SequenceRecord
 from robust_vos_ros.eval.runners import Runner
 from robust_vos_ros.eval.tasks import Task
+from robust_vos_ros.files import replace_file
 
 
 def choose_prompt(prompt: str, protocol: str) -> str:
@@ -95,6 +96,4 @@ def _read(path: Path) -> SequenceRecord | None:
 
 
 def _write(path: Path, record: SequenceRecord) -> None:
-    partial = path.with_suffix('.partial')
-    partial.write_text(record.model_dump_json(), encoding='utf-8')
-    partial.replace(path)  # so that an interruption leaves no half file
+    replace_file(path, lambda new: new.write_text(record.model_dump_json(), encoding='utf-8'))

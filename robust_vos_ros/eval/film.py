@@ -11,7 +11,7 @@ import numpy as np
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.eval.absences import Rows, Verdict, judge
 from robust_vos_ros.eval.records import SequenceRecord
-from robust_vos_ros.visualization import overlay
+from robust_vos_ros.visualization import encode_jpeg, overlay
 
 _WIDTH = 240  # px of one frame
 _QUALITY = 80
@@ -35,7 +35,7 @@ class FilmMaker:
 
     def __init__(self, object_ids: Sequence[int]) -> None:
         self._labels = {key: number for number, key in enumerate(object_ids[:255], 1)}
-        self._tiles: list[np.ndarray] = []  # encoded: a sequence may be long
+        self._tiles: list[bytes] = []  # JPEG: a sequence may be long
         self._truth: list[np.ndarray] = []
 
     def add(
@@ -55,7 +55,7 @@ class FilmMaker:
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         labels = np.ascontiguousarray(label_mask.astype(np.uint8))
         tile = overlay(small, cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))
-        self._tiles.append(_encode(tile))
+        self._tiles.append(encode_jpeg(tile, _QUALITY))
         truth = np.zeros(size[::-1], np.uint8)
         for key, mask in (masks or {}).items():
             inside = cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
@@ -81,11 +81,12 @@ class FilmMaker:
         chosen = sorted({min(max(0, int(frame)), len(self._tiles) - 1) for frame in frames})
         key = record.objects[position].object_id
         tiles = [self._tile(frame, key, tables[position], rate_hz) for frame in chosen]
-        return base64.b64encode(_encode(np.hstack(tiles)).tobytes()).decode()
+        return base64.b64encode(encode_jpeg(np.hstack(tiles), _QUALITY)).decode()
 
     def _tile(self, frame: int, key: int, rows: Rows, rate_hz: int) -> np.ndarray:
         """Return (h, w, 3) uint8 with the truth of one object, and what was claimed of it."""
-        tile = np.ascontiguousarray(cv2.imdecode(self._tiles[frame], cv2.IMREAD_COLOR)[..., ::-1])
+        data = np.frombuffer(self._tiles[frame], np.uint8)
+        tile = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
         truth = cv2.imdecode(self._truth[frame], cv2.IMREAD_GRAYSCALE)
         inside = (truth == self._labels.get(key)).view(np.uint8)
         lines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
@@ -125,7 +126,3 @@ def _worst_frame(tables: Sequence[Rows]) -> tuple[int, int]:
 
 def _write(tile: np.ndarray, text: str, y: int, color: tuple[int, int, int]) -> None:
     cv2.putText(tile, text, (4, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, 1, cv2.LINE_AA)
-
-
-def _encode(rgb: np.ndarray) -> np.ndarray:
-    return cv2.imencode('.jpg', rgb[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))[1]

@@ -14,7 +14,6 @@ import torch
 
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.optimize import cpu_name
-from robust_vos_ros.data.layouts import natural_key
 from robust_vos_ros.eval.protocols import NOTES
 from robust_vos_ros.eval.records import Condition, Record, SequenceRecord
 from robust_vos_ros.eval.summary import differences, summarize
@@ -26,6 +25,7 @@ from robust_vos_ros.eval.tasks import (
     code_hash,
     weights_hash,
 )
+from robust_vos_ros.files import natural_key
 
 _NUM_STRIPS = 8  # of a variant
 _STRIPS_PER_SEQUENCE = 2
@@ -205,12 +205,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f'{path}: expected a JSON object, got {type(content).__name__}')
     return content
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file and the folders above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + '\n', encoding='utf-8')
 
 
 def keep_worst_strips(records: Sequence[SequenceRecord]) -> list[SequenceRecord]:

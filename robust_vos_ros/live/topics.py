@@ -18,8 +18,9 @@ from rosbags.interfaces import (
     QosTime,
 )
 
+from robust_vos_ros.ros_types.images import NS_PER_S
+
 RELIABLE, LATCHED = ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL
-_NS_PER_S = 1_000_000_000
 
 
 def message_class(msgtype: str) -> Any | None:
@@ -66,4 +67,4 @@ def to_bag_qos(publishers: Sequence[TopicEndpointInfo]) -> list[Qos]:
 
 
 def _to_time(duration: Duration) -> QosTime:
-    return QosTime(*divmod(duration.nanoseconds, _NS_PER_S))
+    return QosTime(*divmod(duration.nanoseconds, NS_PER_S))

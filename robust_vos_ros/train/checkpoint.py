@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,6 @@ def _telling_what_is_wrong(path: Path) -> Iterator[None]:
 def _shapes(tensors: dict[str, torch.Tensor]) -> str:
     """Name some tensors for an error text."""
     return ', '.join(f'{k} {tuple(tensor.shape)}' for k, tensor in list(tensors.items())[:2])
-
-
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside the old one and put it in its place at once."""
-    new = path.with_name(path.name + '.new')
-    write(new)
-    new.replace(path)
 
 
 def differences(have: TrainSettings, want: TrainSettings) -> list[str]:

@@ -15,13 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.optimize import device_name, find_device, find_precision
-from robust_vos_ros.train.checkpoint import (
-    STATE_FILE,
-    differences,
-    read_state,
-    replace_file,
-    start_from,
-)
+from robust_vos_ros.files import replace_file
+from robust_vos_ros.train.checkpoint import STATE_FILE, differences, read_state, start_from
 from robust_vos_ros.train.config import OptimizerSettings, TrainSettings, ValidationSettings
 from robust_vos_ros.train.export import Export
 from robust_vos_ros.train.loader import Batches, load_batches, step_rng
