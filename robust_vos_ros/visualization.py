@@ -38,7 +38,7 @@ class Shown(Protocol):
 
 def encode_jpeg(rgb: np.ndarray, quality: int) -> bytes:
     """Return a JPEG file of an (H, W, 3) uint8 RGB image; the quality is 1 to 100."""
-    bgr = np.ascontiguousarray(rgb[..., ::-1])
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     return cv2.imencode('.jpg', bgr, (cv2.IMWRITE_JPEG_QUALITY, quality))[1].tobytes()
 
 

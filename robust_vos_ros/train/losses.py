@@ -42,10 +42,10 @@ def shrink_truth(truth: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def frame_loss(raw: Candidates, truth_BHW: torch.Tensor) -> FrameLoss:
-    """Judge the candidates of one frame.
+    """Return the loss of the candidates of one frame.
 
-    Masks are compared at twice their resolution, so that the logits learn where between two cells
-    an outline runs. Absent objects only teach the object score.
+    Masks are compared at twice their resolution, so that logits are trained to place an outline
+    between two cells. For absent objects only the object score has a loss.
 
     Args:
         raw: From `Model.predict`.
@@ -90,7 +90,7 @@ def dice_loss(logits_BMhw: torch.Tensor, truth_Bhw: torch.Tensor) -> torch.Tenso
 
 
 def mask_iou(logits_BMhw: torch.Tensor, truth_Bhw: torch.Tensor) -> torch.Tensor:
-    """Return the (B, M) IoU of the masks; two empty masks agree."""
+    """Return the (B, M) IoU of the masks; 1 if both are empty."""
     mask, truth = logits_BMhw > 0, truth_Bhw[:, None] > 0.5
     overlap = (mask & truth).sum(dim=(2, 3)).float()
     union = (mask | truth).sum(dim=(2, 3)).float()
@@ -98,7 +98,7 @@ def mask_iou(logits_BMhw: torch.Tensor, truth_Bhw: torch.Tensor) -> torch.Tensor
 
 
 def deep_supervision(logits_Bhw: torch.Tensor, truth_BHW: torch.Tensor) -> torch.Tensor:
-    """Return the scalar loss of a coarse mask read directly from memory-conditioned features.
+    """Return the scalar loss of a coarse mask that an auxiliary head predicts.
 
     Args:
         logits_Bhw: (B, h, w) at stride 16.
