@@ -1,4 +1,4 @@
-"""Read bags of ROS 1 and ROS 2 without ROS: files or folders, whole or split."""
+"""Read bags of ROS 1 and ROS 2 without ROS: files or folders, also split ones."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class RawMessage:
 
     Attributes:
         topic: Full name.
-        msgtype: As in `robust_vos/msg/TrackEvent`.
-        cdr: The message as ROS 2 serializes it.
-        stamp_ns: When it was received or recorded, in nanoseconds.
+        msgtype: Such as `robust_vos/msg/TrackEvent`.
+        cdr: The message, serialized as in ROS 2.
+        stamp_ns: Time of receipt or recording in nanoseconds.
     """
 
     topic: str
@@ -47,7 +47,7 @@ class RawMessage:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic of a bag; `qos` is what its publishers offered, empty where nobody noted it."""
+    """One topic of a bag; `qos` is the QoS that its publishers offered, empty if not recorded."""
 
     name: str
     msgtype: str
@@ -56,14 +56,14 @@ class Topic:
 
     @property
     def is_image(self) -> bool:
-        """Whether it carries images, raw or compressed."""
+        """Whether its messages are images, raw or compressed."""
         return self.msgtype in IMAGE_TYPES
 
 
 class BagReader:
-    """Messages of a bag in the order of their recording; use it as a context manager.
+    """Messages of a bag in the order of their times; use it as a context manager.
 
-    ROS 1 messages come out as ROS 2 messages. The bag is opened for reading only.
+    ROS 1 messages are converted to ROS 2. The bag is opened for reading only.
 
     Args:
         path: A file (.mcap, .db3, .bag), a folder of rosbag2, or a folder with the split files of
@@ -71,12 +71,12 @@ class BagReader:
 
     Attributes:
         topics: By name, sorted.
-        typestore: The types of the messages, from the bag where it holds definitions.
+        typestore: Types of the messages, from the bag if it has definitions.
         start_ns: Time of the first message in nanoseconds; `end_ns` of the last one.
-        num_messages: Of all topics.
+        num_messages: Number of messages on all topics.
 
     Raises:
-        BagError: Entered: the bag is missing, damaged, cut off or empty.
+        BagError: On entry: the bag is missing, damaged, truncated or empty.
     """
 
     def __init__(self, path: Path) -> None:
@@ -123,10 +123,10 @@ class BagReader:
         """Yield the messages of some topics, by default of all, in the order of their times.
 
         Raises:
-            BagError: The bag is damaged from here on.
+            BagError: The next message is damaged.
         """
         wanted = [c for c in self._reader.connections if not topics or c.topic in topics]
-        if not wanted:  # rosbags would take an empty list for all
+        if not wanted:  # for rosbags an empty list means all
             return
         messages = iter(self._reader.messages(wanted))
         while True:
@@ -135,7 +135,7 @@ class BagReader:
                 message = self._to_message(connection, stamp_ns, data)
             except StopIteration:
                 return
-            except Exception as error:  # whatever a library makes of damaged bytes
+            except Exception as error:  # rosbags raises anything on damaged bytes
                 raise self._damaged(error) from error
             yield message
 
@@ -143,7 +143,7 @@ class BagReader:
         """Return a message as an object with the fields of its type.
 
         Raises:
-            BagError: The type is unknown or the bytes do not fit it.
+            BagError: The type is unknown, or the bytes are not of this type.
         """
         if message.msgtype not in self.typestore.fielddefs:
             raise BagError(
@@ -189,7 +189,7 @@ class BagReader:
             self._add_connection(connection)
 
     def _add_connection(self, connection: Connection) -> None:
-        """Count a connection; a topic may have one per split file or publisher."""
+        """Add a connection to its topic; there may be one per split file or publisher."""
         name, msgtype = connection.topic, self._type_of(connection)
         known = self.topics.get(name)
         if known is not None and known.msgtype != msgtype:
@@ -244,7 +244,7 @@ def bag_name(path: Path) -> str:
 
 
 def _bag_files(path: Path) -> list[Path]:
-    """Return what to open for a path: a folder of rosbag2, or the files of one recording."""
+    """Return the paths to open: a folder of rosbag2, or the files of one recording."""
     if not path.exists():
         raise BagError(f'{path}: expected a bag, but there is no such file or folder')
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Follow a plan of prompts through the images of a bag, as the node would live."""
+"""Track through the images of a bag with prompts by frame, as the node does live."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_disc
 
 
 class PlannedTracker:
-    """A tracker that is told what to do at which frame.
+    """A tracker that gets its prompts from a plan.
 
     Args:
         model: The network.
-        identity: Gives uuids to the objects.
-        prompts: Settings; `plan` is what came of its prompts.
-        plan: What to do after which frame.
-        state: What `state` of another one gave, to go on from there.
+        identity: Its session determines the uuids of the objects.
+        prompts: The prompt file, for its settings.
+        plan: The prompts by frame.
+        state: Return value of `state` to resume from; None = start.
 
     Attributes:
-        seconds: Spent tracking.
+        seconds: Time of tracking.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class PlannedTracker:
                 self._previous = Previous(stamp_ns, tuple(size_hw), frame_id)
 
     def state(self) -> dict[str, Any]:
-        """Return what the next frames depend on."""
+        """Return the state that the next frames depend on."""
         previous = self._previous and dataclasses.astuple(self._previous)
         return {'tracker': self._tracker.state(), 'previous': previous}
 
     def track(self, index: int, frame: Frame) -> TrackResult:
-        """Track into a frame, then do what the plan says about it."""
+        """Track a frame, then apply its prompts."""
         start_s = time.perf_counter()
-        events = self._handle_changes(frame)
+        events = self._handle_discontinuities(frame)
         result = self._tracker.step(frame)
         self._previous = Previous(frame.stamp_ns, frame.size_hw, frame.frame_id)
         events += result.events
@@ -70,7 +70,7 @@ class PlannedTracker:
         return dataclasses.replace(self._tracker.last_result, events=tuple(events))
 
     def check_unused(self, index: int, problem: str) -> None:
-        """Raise BagError if the plan needs an image that cannot be used."""
+        """Raise BagError if an image that cannot be used has prompts."""
         if index in self._plan:
             raise BagError(f'frame {index} has prompts, but its image cannot be used: {problem}')
 
@@ -84,10 +84,10 @@ class PlannedTracker:
             events += self._tracker.refine(prompt).events
         return events
 
-    def _handle_changes(self, frame: Frame) -> list[TrackEvent]:
-        """Do at a break in the stream what the node does."""
-        changes = find_discontinuities(self._previous, frame, self._stream, clock_jumped=False)
-        action = max((change.action for change in changes), default=Action.keep)
+    def _handle_discontinuities(self, frame: Frame) -> list[TrackEvent]:
+        """Handle discontinuities of the stream as the node does."""
+        found = find_discontinuities(self._previous, frame, self._stream, clock_jumped=False)
+        action = max((item.action for item in found), default=Action.keep)
         if action == Action.reset_memory:
             self._tracker.reset_memory()
         return list(self._tracker.reset()) if action == Action.remove_objects else []

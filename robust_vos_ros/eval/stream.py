@@ -47,8 +47,7 @@ def run_sequence(
         condition: Corruption of the images.
         variant: Copied to the record.
         prompt: Form of the prompts, one of `prompting.PROMPT_FORMS`.
-        prepare: Changes every image, corrupted or not, before it is tracked; its time counts as
-            time in the engine.
+        prepare: Changes every image before it is tracked; its time counts as the engine's.
 
     Raises:
         DatasetError: A file cannot be used, or no mask shows an object.
