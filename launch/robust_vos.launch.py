@@ -29,8 +29,8 @@ ARGUMENTS = (
     ('namespace', '', None, 'Namespace of the node.'),
     (
         'params_file', in_config('robust_vos.yaml'), None,
-        ('Parameter file; the default one explains every parameter. use_sim_time, autostart, bond, '
-        'transport and state_file below override it.'),
+        ('Parameter file; the default one explains every parameter. use_sim_time, autostart, '
+         'bond, transport and state_file below override it.'),
     ),
     (
         'use_sim_time', 'false', BOOLEAN,
@@ -43,12 +43,12 @@ ARGUMENTS = (
     (
         'bond', 'false', BOOLEAN,
         ("Publish the heartbeat that nav2's lifecycle manager waits for; needs the package bond. "
-        'false = as in params_file.'),
+         'false = as in params_file.'),
     ),
     (
         'use_respawn', 'false', BOOLEAN,
         ('Start the node again two seconds after it died, unless it cannot start with its '
-        'parameters.'),
+         'parameters.'),
     ),
     (
         'log_level', 'info', ['debug', 'info', 'warn', 'error', 'fatal'],
@@ -59,7 +59,7 @@ ARGUMENTS = (
     (
         'depth_topic', '', None,
         ('Depth registered to the images, for positions in space, with its camera_info beside it; '
-        'empty = as in params_file.'),
+         'empty = as in params_file.'),
     ),
     (
         'transport', 'raw', ['raw', 'compressed'],
