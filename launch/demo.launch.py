@@ -1,7 +1,7 @@
 """Start the node and a camera that plays a clip: `ros2 launch robust_vos demo.launch.py`.
 
-Then point at something, for example by `ros2 service call /robust_vos/add_objects ...`, and watch
-/robust_vos/overlay. The arguments of robust_vos.launch.py work here as well.
+Then prompt an object, for example by `ros2 service call /robust_vos/add_objects ...`, and watch
+/robust_vos/overlay. The arguments of robust_vos.launch.py may be used too.
 """
 
 from launch import LaunchDescription

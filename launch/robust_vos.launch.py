@@ -23,90 +23,67 @@ def in_config(name: str) -> PathJoinSubstitution:
     return PathJoinSubstitution([FindPackageShare('robust_vos'), 'config', name])
 
 
+# Name, default, allowed values (None = any), description; named as in nav2_bringup, if it has the
+# same argument.
+ARGUMENTS = (
+    ('namespace', '', None, 'Namespace of the node.'),
+    (
+        'params_file', in_config('robust_vos.yaml'), None,
+        ('Parameter file; the default one explains every parameter. use_sim_time, autostart, '
+         'bond, transport and state_file below override it.'),
+    ),
+    (
+        'use_sim_time', 'false', BOOLEAN,
+        'Take the time from /clock: for simulators and `ros2 bag play --clock`.',
+    ),
+    (
+        'autostart', 'true', BOOLEAN,
+        'Configure and activate the node; false leaves it to a lifecycle manager.',
+    ),
+    (
+        'bond', 'false', BOOLEAN,
+        ("Publish the heartbeat that nav2's lifecycle manager waits for; needs the package bond. "
+         'false = as in params_file.'),
+    ),
+    (
+        'use_respawn', 'false', BOOLEAN,
+        ('Start the node again two seconds after it died, unless it cannot start with its '
+         'parameters.'),
+    ),
+    (
+        'log_level', 'info', ['debug', 'info', 'warn', 'error', 'fatal'],
+        'Lowest severity of the messages that the node logs.',
+    ),
+    ('state_file', '', None, 'File that keeps the objects; empty = as in params_file.'),
+    ('image_topic', 'image', None, 'Image topic, without /compressed.'),
+    (
+        'depth_topic', '', None,
+        ('Depth registered to the images, for positions in space, with its camera_info beside it; '
+         'empty = as in params_file.'),
+    ),
+    (
+        'transport', 'raw', ['raw', 'compressed'],
+        'Subscribe to <image_topic>, or to <image_topic>/compressed.',
+    ),
+    (
+        'record', 'false', BOOLEAN,
+        'Record images, camera_info, results, tf and diagnostics by robust-vos bag record.',
+    ),
+    ('bag_path', '', None, 'Folder for the recording; empty = one named by the date.'),
+    ('rviz', 'false', BOOLEAN, 'Show the results in RViz.'),
+)  # fmt: skip
+
+
 def declare_arguments() -> list[DeclareLaunchArgument]:
-    """Return the arguments, named as those of nav2_bringup where it has the same."""
+    """Return the arguments of this file."""
     return [
-        DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node.'),
-        DeclareLaunchArgument(
-            'params_file',
-            default_value=in_config('robust_vos.yaml'),
-            description='Parameter file; the default one explains every parameter. use_sim_time, '
-            'autostart, bond, transport and state_file below override it.',
-        ),
-        DeclareLaunchArgument(
-            'use_sim_time',
-            default_value='false',
-            choices=BOOLEAN,
-            description='Take the time from /clock: for simulators and `ros2 bag play --clock`.',
-        ),
-        DeclareLaunchArgument(
-            'autostart',
-            default_value='true',
-            choices=BOOLEAN,
-            description='Configure and activate the node; false leaves it to a lifecycle manager.',
-        ),
-        DeclareLaunchArgument(
-            'bond',
-            default_value='false',
-            choices=BOOLEAN,
-            description="Publish the heartbeat that nav2's lifecycle manager waits for; needs the "
-            'package bond. false = as in params_file.',
-        ),
-        DeclareLaunchArgument(
-            'use_respawn',
-            default_value='false',
-            choices=BOOLEAN,
-            description='Start the node again two seconds after it died, unless it cannot start '
-            'with its parameters.',
-        ),
-        DeclareLaunchArgument(
-            'log_level',
-            default_value='info',
-            choices=['debug', 'info', 'warn', 'error', 'fatal'],
-            description='Messages of the node from this severity on.',
-        ),
-        DeclareLaunchArgument(
-            'state_file',
-            default_value='',
-            description='File that keeps the objects; empty = as in params_file.',
-        ),
-        DeclareLaunchArgument(
-            'image_topic',
-            default_value='image',
-            description='Image topic, without /compressed.',
-        ),
-        DeclareLaunchArgument(
-            'depth_topic',
-            default_value='',
-            description='Depth registered to the images, for positions in space, with its '
-            'camera_info beside it; empty = as in params_file.',
-        ),
-        DeclareLaunchArgument(
-            'transport',
-            default_value='raw',
-            choices=['raw', 'compressed'],
-            description='Subscribe to <image_topic>, or to <image_topic>/compressed.',
-        ),
-        DeclareLaunchArgument(
-            'record',
-            default_value='false',
-            choices=BOOLEAN,
-            description='Record image, camera_info, results, tf and diagnostics as MCAP, with '
-            'robust-vos bag record.',
-        ),
-        DeclareLaunchArgument(
-            'bag_path',
-            default_value='',
-            description='Folder for the recording; empty = one named by the date.',
-        ),
-        DeclareLaunchArgument(
-            'rviz', default_value='false', choices=BOOLEAN, description='Show the result in RViz.'
-        ),
+        DeclareLaunchArgument(name, default_value=default, choices=choices, description=text)
+        for name, default, choices, text in ARGUMENTS
     ]
 
 
 def make_recorder(context: LaunchContext) -> list[ExecuteProcess]:
-    """Return the recorder of the node's input and outputs."""
+    """Return the process that records images and results."""
     values = context.launch_configurations
     command = [ExecutableInPackage('robust-vos', 'robust_vos'), 'bag', 'record']
     for option in ('image_topic', 'transport', 'namespace'):
@@ -163,9 +140,9 @@ def make_node(context: LaunchContext) -> list[LifecycleNode]:
 
 
 def fail_if_refused(event: ProcessExited, context: LaunchContext) -> None:
-    """End the launch, which then returns 1, if the node cannot start with its parameters.
+    """End the launch with exit code 1 if the node cannot start with its parameters.
 
-    A node that dies later ends alone: a robot goes on without it.
+    If the node dies later, the launch goes on.
     """
     if event.returncode == CANNOT_START and not context.is_shutdown:
         raise RuntimeError('robust_vos cannot start, its output says why')

@@ -1,1 +1,1 @@
-"""Video object segmentation for robots: SAM 2 with bounded per-object memory, as ROS 2 package."""
+"""Video object segmentation for robots: SAM 2 with bounded memory per object, for ROS 2."""

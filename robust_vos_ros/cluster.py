@@ -1,4 +1,4 @@
-"""Connect to a Ray cluster, an optional extra."""
+"""Connection to a Ray cluster; Ray is an optional extra."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from robust_vos_ros.core.errors import ConfigError
 
 
 def import_ray() -> Any:
-    """Return the module ray.
+    """Import Ray.
 
     Raises:
-        ConfigError: It is not installed.
+        ConfigError: Ray is not installed.
     """
     try:
         import ray  # noqa: PLC0415  an optional extra
@@ -24,7 +24,7 @@ def import_ray() -> Any:
 
 @contextlib.contextmanager
 def connected(ray: Any, address: str) -> Iterator[None]:
-    """Be connected to a cluster.
+    """Connect to a cluster, inside `with`.
 
     Args:
         ray: The module.

@@ -1,4 +1,4 @@
-"""The program robust_vos_node: the node, put together with the corruptions it can show."""
+"""The program robust_vos_node: the node, with the corruptions of `debug.corruption`."""
 
 from __future__ import annotations
 

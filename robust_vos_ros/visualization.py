@@ -1,4 +1,4 @@
-"""Results drawn over the image they belong to."""
+"""Drawing of results over images, and JPEG encoding."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from robust_vos_ros.core.types import ObjectState
 
 
-class Shown(Protocol):
-    """What is written beside a mask; a `TrackedObject` will do."""
+class DrawnObject(Protocol):
+    """Fields of an object that are drawn; `core.types.TrackedObject` has them."""
 
     @property
     def object_id(self) -> str:
@@ -21,11 +21,11 @@ class Shown(Protocol):
 
     @property
     def state(self) -> ObjectState:
-        """What a planner may assume."""
+        """State of the object."""
 
     @property
     def confidence(self) -> float:
-        """In [0, 1]."""
+        """Confidence in [0, 1]."""
 
     @property
     def area_px(self) -> int:
@@ -36,13 +36,21 @@ class Shown(Protocol):
         """Tight box of the mask in pixels."""
 
 
-def draw_objects(rgb: np.ndarray, label_mask: np.ndarray, objects: Iterable[Shown]) -> np.ndarray:
-    """Paint masks over an image, and id, state and confidence beside them.
+def encode_jpeg(rgb: np.ndarray, quality: int) -> bytes:
+    """Return a JPEG file of an (H, W, 3) uint8 RGB image; the quality is 1 to 100."""
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return cv2.imencode('.jpg', bgr, (cv2.IMWRITE_JPEG_QUALITY, quality))[1].tobytes()
+
+
+def draw_objects(
+    rgb: np.ndarray, label_mask: np.ndarray, objects: Iterable[DrawnObject]
+) -> np.ndarray:
+    """Draw masks over an image, with id, state and confidence beside them.
 
     Args:
         rgb: (H, W, 3) uint8, the source image.
         label_mask: (H, W) labels.
-        objects: In this order, those without a mask in a corner.
+        objects: Those without a mask are listed in a corner.
 
     Returns:
         (H, W, 3) uint8.
@@ -53,7 +61,7 @@ def draw_objects(rgb: np.ndarray, label_mask: np.ndarray, objects: Iterable[Show
         text = f'{item.object_id} {item.state.name} {item.confidence:.2f}'
         if item.area_px:
             place = (item.box_xywh[0], max(item.box_xywh[1] - 4, int(20 * scale)))
-        else:  # nothing to write beside: a list in the corner
+        else:  # a list in the corner
             place = (4, int((row + 1) * 32 * scale))
         for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
             cv2.putText(
@@ -65,8 +73,10 @@ def draw_objects(rgb: np.ndarray, label_mask: np.ndarray, objects: Iterable[Show
 
 @functools.cache
 def label_colors() -> np.ndarray:
-    """Return (256, 3) uint8 RGB colours, far apart for neighbouring labels; row 0 is black."""
-    hues = (np.arange(256) * 0.618034 * 180.0 + 10.0) % 180.0  # golden ratio: never close soon
+    """Return (256, 3) uint8 RGB colours, different for adjacent labels; row 0 is black."""
+    hues = (
+        np.arange(256) * 0.618034 * 180.0 + 10.0
+    ) % 180.0  # golden ratio: adjacent hues are far apart
     hsv = np.stack([hues, np.full(256, 210.0), np.full(256, 255.0)], axis=1).astype(np.uint8)
     colors = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
     colors[0] = 0
@@ -74,7 +84,7 @@ def label_colors() -> np.ndarray:
 
 
 def overlay(rgb: np.ndarray, label_mask: np.ndarray, *, opacity: float = 0.45) -> np.ndarray:
-    """Paint a label mask over an image, with a solid outline.
+    """Draw a label mask over an image, with a solid outline.
 
     Args:
         rgb: (H, W, 3) uint8.

@@ -1,4 +1,4 @@
-"""Draw every corruption at severities 1, 3 and 5 over five frames in a row: docs/benchmark.md.
+"""Draw every corruption at severities 1, 3 and 5 over five frames, for docs/benchmark.md.
 
 usage: draw_corruptions.py VIDEO FIRST_FRAME OUT
 """
@@ -16,18 +16,13 @@ SEVERITIES, NUM_FRAMES, WIDTH, QUALITY = (1.0, 3.0, 5.0), 5, 256, 82
 
 
 def read_frames(video: str, first: int) -> list[np.ndarray]:
-    """Return frames in a row, (H, W, 3) uint8 RGB, not higher than 480 px."""
+    """Return consecutive frames, (H, W, 3) uint8 RGB, at most 480 px high."""
     capture = cv2.VideoCapture(video)
     capture.set(cv2.CAP_PROP_POS_FRAMES, first)
     frames = [capture.read()[1] for _ in range(NUM_FRAMES)]
     scale = min(1.0, 480 / frames[0].shape[0])
-    size = None, scale, scale
-    return [
-        np.ascontiguousarray(
-            cv2.resize(f, size[0], fx=size[1], fy=size[2], interpolation=cv2.INTER_AREA)[..., ::-1]
-        )
-        for f in frames
-    ]
+    small = [cv2.resize(f, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for f in frames]
+    return [cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) for frame in small]
 
 
 def draw(name: str, frames: list[np.ndarray], severities: tuple[float, ...]) -> np.ndarray:
@@ -48,7 +43,7 @@ def draw(name: str, frames: list[np.ndarray], severities: tuple[float, ...]) -> 
 
 
 def main() -> None:
-    """Write a sheet per preset."""
+    """Write one image per preset."""
     video, first, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     frames = read_frames(video, first)
     out.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Write test/eval/golden_metrics.json: J and F of random masks, as vos-benchmark computes them.
 
-Run once, where vos-benchmark is installed; the tests of this package do without it:
+Needs vos-benchmark, which the tests of this package do not need:
 
     pip install vos-benchmark==0.1.0
     python scripts/make_golden_metrics.py
@@ -19,7 +19,7 @@ NUM_SEEDS = 60
 
 
 def make_masks(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return two (H, W) bool masks that agree more or less; every tenth seed empties one."""
+    """Return two similar (H, W) bool masks; for every tenth seed one is empty."""
     rng = np.random.default_rng(seed)
     size_hw = SIZES_HW[seed % len(SIZES_HW)]
     shift = rng.integers(-3, 4, 2)
@@ -50,10 +50,9 @@ def _draw(size_hw: tuple[int, int], discs: np.ndarray) -> np.ndarray:
 def reference(pred: np.ndarray, true: np.ndarray) -> tuple[float, float]:
     """Return J and F in [0, 1] as vos-benchmark computes them.
 
-    It knows only objects that it has seen, so that the masks are its second frame; the first
-    one is full.
+    It scores only known objects, so the first frame is a full mask, and the masks are the second.
     """
-    from vos_benchmark.evaluator import Evaluator  # noqa: PLC0415 (the tests do without it)
+    from vos_benchmark.evaluator import Evaluator  # noqa: PLC0415 (not needed by the tests)
 
     evaluator = Evaluator()
     evaluator.feed_frame(np.ones(true.shape, np.uint8), np.ones(true.shape, np.uint8))

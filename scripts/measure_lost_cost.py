@@ -1,8 +1,8 @@
-"""Time of a frame while objects are tracked, and while the same ones are out of sight.
+"""Time of a frame while objects are tracked, and while the same objects are LOST.
 
     python scripts/measure_lost_cost.py [NUM_OBJECTS ...]
 
-CPU time of the process in milliseconds per frame, so that other work on the machine matters less.
+It is the CPU time of the process in milliseconds per frame, which depends less on other processes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Frame, Prompt
 
-_STEP_NS = 200_000_000  # at 5 Hz a search is due in every frame
+_STEP_NS = 200_000_000  # at 5 Hz every frame has a re-detection
 _WARM, _MEASURED = 5, 30
 _SIZE = 360
 
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _measure(model: object, count: int) -> tuple[float, float]:
-    """Return milliseconds per frame, tracked and lost."""
+    """Return milliseconds per frame, while tracked and while LOST."""
     image, masks = _discs(count)
     settings = TrackerSettings(max_objects=count, lost_after_s=1.0)
     tracker = VideoTracker(model, settings)
@@ -45,7 +45,7 @@ def _measure(model: object, count: int) -> tuple[float, float]:
     tracked = _run(tracker, image, 1)
     assert all(item.state not in UNSEEN_STATES for item in tracker.last_result.objects)
     _run(tracker, np.full_like(image, 90), 1 + _WARM + _MEASURED)
-    # The worst case: searches find what is alike in every frame, and it is never believed.
+    # The worst case: re-detection finds a candidate in every frame, which is never confirmed.
     tracker.settings = settings.model_copy(update={'visible_on': 1.0})
     lost = _run(tracker, image, 1 + 2 * (_WARM + _MEASURED))
     assert all(item.state in UNSEEN_STATES for item in tracker.last_result.objects)
@@ -61,7 +61,7 @@ def _run(tracker: VideoTracker, image: np.ndarray, first: int) -> float:
 
 
 def _discs(count: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return an image with discs of different colours, and their masks."""
+    """Return an image of discs of different colours, and their masks."""
     rng = np.random.default_rng(0)
     image = rng.integers(70, 100, (_SIZE, _SIZE, 3)).astype(np.uint8)
     ys, xs = np.mgrid[:_SIZE, :_SIZE]

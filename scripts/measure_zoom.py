@@ -1,9 +1,9 @@
-"""How well small objects are followed with `tracking.zoom`, and without.
+"""Scores of small objects with `tracking.zoom` and without.
 
     python scripts/measure_zoom.py STILLS [NUM_CLIPS]
 
-Held-out still images of the folder STILLS are set in motion at 768 px; of each clip the smallest
-object is followed, from its mask in the first frame.
+Held-out still images of the folder STILLS are animated at 768 px; the smallest object of each clip
+is tracked from its mask in the first frame.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _SEED = 5
 
 
 def main() -> None:
-    """Print a line per clip, then the means by size: J&F and share of TRACKED, in percent."""
+    """Print a line per clip, then means by size: J&F, and share of TRACKED frames, in percent."""
     torch.set_num_threads(1)
     model = load_model(ModelSettings(device='cpu', num_threads=1))
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 24
     variants = [TrackerSettings(zoom=ZoomSettings(enabled=on)) for on in (False, True)]
     rows = []
-    for name, images, masks in itertools.islice(_small_things(Path(sys.argv[1])), count):
+    for name, images, masks in itertools.islice(_small_objects(Path(sys.argv[1])), count):
         scores = [_score(model, images, masks, settings) for settings in variants]
         rows.append((masks[0].mean(), *scores[0], *scores[1]))
         print(name, _percents(rows[-1]), flush=True)
@@ -48,7 +48,7 @@ def main() -> None:
             print(f'{low:.1%} to {high:.1%}, {len(mine)} objects:', _percents(mine.mean(axis=0)))
 
 
-def _small_things(root: Path) -> Iterator[tuple[str, list[np.ndarray], np.ndarray]]:
+def _small_objects(root: Path) -> Iterator[tuple[str, list[np.ndarray], np.ndarray]]:
     """Yield the name, (H, W, 3) images and (T, H, W) bool masks of clips."""
     sources = held_out_stills(root, 0.1)
     maker = ClipMaker(parse_settings(ClipSettings, {'paste': 1.0}), _SIDE, sources)

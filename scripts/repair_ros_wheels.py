@@ -1,7 +1,7 @@
-"""Repair the CMake files of the ROS wheels in a virtual environment; doing it twice is harmless.
+"""Repair the CMake files of the ROS wheels in a virtual environment; it may run more than once.
 
-The wheels name the include folders of the machine that built them (/opt/python/cp311-cp311/...),
-which exist nowhere else, and CMake refuses targets with missing include folders.
+The wheels name include folders of the machine that built them (/opt/python/cp311-cp311/...), and
+CMake refuses targets with missing include folders.
 """
 
 import re
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def main(venv: Path) -> None:
-    """Replace build-time include folders by the ones of the running Python and NumPy."""
+    """Replace these include folders by those of the running Python and NumPy."""
     folders = {
         re.compile(
             r'/opt/python/[^/;"]+/lib/[^;"]*/numpy/(?:_core|core)/include'

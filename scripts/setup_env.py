@@ -1,8 +1,8 @@
-"""Set up everything `make` needs: a virtual environment, ROS 2, the messages of this package.
+"""Set up everything that `make` needs: a virtual environment, ROS 2, the messages of this package.
 
-Does only what is out of date, so every make target starts with it. ROS 2 is the sourced
-distribution where there is one, else a set of wheels (requirements/ros-*.txt). Written for any
-Python 3.6+, so that a Python which is too old is told so by a sentence.
+Only outdated parts are set up, so every make target runs it first. ROS 2 is the sourced
+distribution if there is one, else a set of wheels (requirements/ros-*.txt). The syntax is that of
+Python 3.6, so that an old Python prints a clear error.
 """
 
 import contextlib
@@ -20,16 +20,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_DISTRO = 'jazzy'
 PYTHON_RANGE = ((3, 10), (3, 14))
-# Of pyproject.toml; those that are large and seldom used only on request.
+# Extras of pyproject.toml; large ones that are rarely needed only on request.
 EXTRAS = ['dev', 'train', 'eval'] + os.environ.get('EXTRAS', '').split()
 
 
 class SetupError(Exception):
-    """Something is missing on this machine; the text is one sentence for people."""
+    """Something is missing on this machine; the text is one sentence for the user."""
 
 
 class Layout:
-    """Where the environment of one choice of ROS 2 lives, and what it was made from."""
+    """Paths of the environment for one choice of ROS 2, and the identity of its sources."""
 
     def __init__(self, distro):
         self.wheels = ROOT / 'requirements' / 'ros-{}.txt'.format(distro) if distro else None
@@ -69,7 +69,7 @@ def find_distro():
 
 
 def check_machine(distro):
-    """Raise SetupError unless this machine has what the set-up cannot bring along."""
+    """Raise SetupError unless this machine has what the set-up cannot install."""
     low, high = PYTHON_RANGE
     if not low <= sys.version_info[:2] <= high:
         raise SetupError(
@@ -118,8 +118,8 @@ def run(layout, title, command, failure, env=None):
 
 
 def tool_env(layout, **more):
-    """Return the environment for pip and colcon: this one, without what would mislead them."""
-    # The flags of the make that called us would tell the inner build to use one core.
+    """Return the environment for pip and colcon: this one, without variables that disturb them."""
+    # The flags of the calling make would limit the inner build to one core.
     env = {
         key: value for key, value in os.environ.items() if 'MAKE' not in key and key != 'MFLAGS'
     }
@@ -133,8 +133,8 @@ def tool_env(layout, **more):
 
 
 def make_venv(layout):
-    """Create the virtual environment, replacing one of another Python, place or ROS."""
-    # Together with the build: its CMake cache names the old one.
+    """Create the virtual environment; one for another Python, path or ROS is replaced."""
+    # The build is removed too, because its CMake cache names the old environment.
     for folder in (layout.venv, layout.base / 'build' / 'robust_vos', layout.prefix):
         shutil.rmtree(str(folder), ignore_errors=True)
     layout.venv.mkdir()
@@ -155,7 +155,7 @@ def install_packages(layout):
     build_tools = ['setuptools>=77,<80', 'wheel', 'ninja~=1.13']  # below 80: a condition of colcon
     run(layout, 'build tools', pip + build_tools, failure, env)
 
-    # Without build isolation: setuptools is there already, and the isolated build of sam2 would
+    # Without build isolation: setuptools is installed already, and an isolated build of sam2 would
     # download a second torch.
     pip.append('--no-build-isolation')
     everything = ['-e', '.[{}]'.format(','.join(EXTRAS))]
@@ -174,7 +174,7 @@ def install_packages(layout):
 
 
 def list_constraints(layout):
-    """Return pip options that keep the NumPy a sourced distribution was compiled for."""
+    """Return pip options that keep the NumPy for which a sourced distribution was compiled."""
     command = [sys.executable, '-c', 'import numpy; print("numpy==" + numpy.__version__)']
     constraints = layout.venv / 'constraints.txt'
     constraints.write_bytes(subprocess.check_output(command))
@@ -211,20 +211,21 @@ def hash_files(paths, extra=''):
 
 
 def hash_packages(layout):
-    """Return the hash of all that decides which packages are installed."""
-    # Tool settings, from the first [tool.*] table on, decide nothing here and change often.
+    """Return the hash of everything that determines the installed packages."""
+    # Tool settings, from the first [tool.*] table on, have no effect here and change often.
     project = (ROOT / 'pyproject.toml').read_text().split('\n[tool.')[0]
-    paths = list((ROOT / 'scripts').glob('*.py')) + [ROOT / 'setup.py', ROOT / 'package.xml']
+    paths = [ROOT / 'scripts' / name for name in ('setup_env.py', 'repair_ros_wheels.py')]
+    paths += [ROOT / 'setup.py', ROOT / 'package.xml']
     paths += [ROOT / 'requirements' / (name + '.txt') for name in ('python', 'sam2', 'tests')]
     return hash_files(paths, layout.identity + project + ' '.join(EXTRAS))
 
 
 def hash_build(layout):
-    """Return the hash of all that decides what the build installs."""
+    """Return the hash of everything that determines the installed build."""
     paths = [ROOT / 'package.xml', ROOT / 'CMakeLists.txt']
     for folder in ('msg', 'srv', 'scripts'):
         paths += [path for path in (ROOT / folder).iterdir() if path.is_file()]
-    # Links are installed for these, so a changed content needs no build, but a new name does.
+    # These are installed as links: changed content needs no build, but a new name does.
     names = []
     for folder in ('config', 'launch', 'robust_vos_ros'):
         for pattern in ('*.py', '*.yaml', '*.rviz', '*.safetensors', '*.html'):

@@ -15,18 +15,31 @@ ALLOWED = {
     'core': set(),
     'cluster.py': {'core'},  # Ray
     'visualization.py': {'core'},
+    'files.py': set(),
+    'video.py': {'core'},
     'ros_types': {'core', 'visualization'},  # what node and bags share, without ROS
     'spatial': {'core'},  # depth and masks to positions, without ROS
     'node': {'core', 'ros_types', 'visualization', 'spatial'},
-    'bags': {'core', 'ros_types', 'visualization', 'cluster'},
-    'data': {'core'},
-    'eval': {'core', 'data', 'visualization', 'cluster'},
-    'train': {'core', 'data'},
+    'bags': {'core', 'ros_types', 'visualization', 'cluster', 'files', 'video'},
+    'data': {'core', 'files', 'video'},
+    'eval': {'core', 'data', 'visualization', 'cluster', 'files'},
+    'train': {'core', 'data', 'files'},
     'live': {'core', 'ros_types', 'bags'},  # bags with a running ROS
-    'demo': {'core', 'visualization', 'node', 'bags', 'live', 'spatial'},
+    'demo': {
+        'core',
+        'ros_types',
+        'visualization',
+        'node',
+        'client',
+        'bags',
+        'live',
+        'spatial',
+        'files',
+        'video',
+    },
     'client': {'core', 'ros_types'},  # for the programs of others
     'node_program.py': {'node', 'data'},
-    'cli': {'core', 'ros_types', 'bags', 'data', 'eval', 'train', 'demo', 'live'},
+    'cli': {'core', 'ros_types', 'bags', 'data', 'eval', 'train', 'demo', 'live', 'files'},
     '__init__.py': set(),
 }
 ROS = {

@@ -1,4 +1,4 @@
-"""Many bags: here or on a Ray cluster, with retries; what is done is not done again."""
+"""Process many bags, in this process or on a Ray cluster; finished bags are skipped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pooch
 
 from robust_vos_ros.bags.job import Job
-from robust_vos_ros.bags.manifest import Entry, Manifest, job_hash, job_tag
+from robust_vos_ros.bags.manifest import Manifest, ManifestEntry, job_hash, job_tag
 from robust_vos_ros.bags.process import Summary, process_bag
 from robust_vos_ros.bags.reader import bag_name
 from robust_vos_ros.cluster import connected, import_ray
@@ -19,7 +19,7 @@ from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.settings import ModelSettings
 
-# Yields (position of the job, what came of it), in any order; runs no job twice.
+# A runner yields (position of the job, outcome), in any order; it runs each job once.
 Outcome = Summary | Exception
 Runner = Callable[[Sequence[Job]], Iterator[tuple[int, Outcome]]]
 
@@ -29,19 +29,19 @@ def make_jobs(sources: Sequence[Path], out: Path, prompts: Path, **fields: objec
 
     Args:
         sources: The bags.
-        out: Folder for the outputs, each named after its bag.
-        prompts: A prompt file for all, or a folder with one NAME.yaml per bag.
+        out: Folder for the outputs, named after the bags.
+        prompts: One prompt file for all bags, or a folder with one NAME.yaml per bag.
         fields: Further fields of `Job`.
 
     Raises:
-        ConfigError: Two bags would get one output.
+        ConfigError: Two bags have the same name.
     """
     jobs = []
     for source in sources:
         name = bag_name(source)
         file = prompts / f'{name}.yaml' if prompts.is_dir() else prompts
         paths = {'source': source, 'target': out / f'{name}.mcap', 'prompts': file}
-        # Absolute: a worker of a cluster has another working directory.
+        # Absolute, because a worker of a cluster has another working directory.
         paths = {key: path.absolute() for key, path in paths.items()}
         jobs.append(Job(**paths, **fields))
     names = collections.Counter(job.target for job in jobs)
@@ -56,21 +56,21 @@ def process_many(
     runner: Runner,
     *,
     retries: int,
-    on_entry: Callable[[Entry], None] = lambda _entry: None,
-) -> list[Entry]:
-    """Process what is not done yet.
+    on_entry: Callable[[ManifestEntry], None] = lambda _entry: None,
+) -> list[ManifestEntry]:
+    """Process all bags that are not finished yet.
 
     Args:
-        jobs: With outputs in one folder.
-        runner: Where they run.
-        retries: How often a bag that failed is tried again.
-        on_entry: Called when a bag is done, or was before, or is given up.
+        jobs: Their outputs are in one folder.
+        runner: Runs the jobs.
+        retries: Number of times a failed bag is tried again.
+        on_entry: Called when a bag is finished, was finished before, or has failed for good.
 
     Returns:
         The entries of all jobs, in their order.
 
     Raises:
-        ConfigError: The manifest is damaged, or the folder cannot be made.
+        ConfigError: The manifest is damaged, or the folder cannot be created.
     """
     folder = jobs[0].target.parent
     try:
@@ -82,18 +82,11 @@ def process_many(
     manifest = Manifest(folder)
     todo = []
     for job in jobs:
-        try:
-            key = job_hash(job)
-        except ConfigError as error:
-            manifest.put(_to_entry(job, '', error, 0, manifest))
+        unfinished = _prepare(job, manifest)
+        if unfinished is None:
             on_entry(manifest.entries[job.target.name])
-            continue
-        if manifest.is_done(job, key):
-            on_entry(manifest.entries[job.target.name])
-            continue
-        tagged = job.model_copy(update={'tag': job_tag(job)})
-        replace = manifest.may_replace(tagged)
-        todo.append((key, tagged.model_copy(update={'replace': replace})))
+        else:
+            todo.append(unfinished)
     for attempt in range(1, retries + 2):
         failed = []
         for position, outcome in runner([job for _, job in todo]):
@@ -110,8 +103,21 @@ def process_many(
     return [manifest.entries[job.target.name] for job in jobs]
 
 
+def _prepare(job: Job, manifest: Manifest) -> tuple[str, Job] | None:
+    """Return a job to run with its hash; None if it is finished, or has failed already."""
+    try:
+        key = job_hash(job)
+    except ConfigError as error:
+        manifest.put(_to_entry(job, '', error, 0, manifest))
+        return None
+    if manifest.is_done(job, key):
+        return None
+    tagged = job.model_copy(update={'tag': job_tag(job)})
+    return key, tagged.model_copy(update={'replace': manifest.may_replace(tagged)})
+
+
 def run_here(jobs: Sequence[Job]) -> Iterator[tuple[int, Outcome]]:
-    """Run one job after the other in this process."""
+    """Run the jobs one after another in this process."""
     for position, job in enumerate(jobs):
         try:
             yield position, run_job(job)
@@ -123,9 +129,9 @@ def run_on_ray(address: str) -> Runner:
     """Return a runner that makes each bag a Ray task.
 
     Args:
-        address: As in `cluster.connected`. Workers need this package, and bags and outputs
-            at the same paths. A task takes as many CPUs as the model has threads (1 if it does
-            not say), and a GPU where the cluster has some and the model may use one.
+        address: As in `cluster.connected`. Workers need this package, and bags and outputs at the
+            same paths. A task takes `model.num_threads` CPUs (1 if that is 0), and a GPU if the
+            cluster has one and `model.device` is not cpu.
 
     Raises:
         ConfigError: Ray is not installed or does not answer.
@@ -159,7 +165,7 @@ def run_on_ray(address: str) -> Runner:
 
 
 def run_job(job: Job) -> Summary:
-    """Process one bag with a model that is loaded once per process."""
+    """Process one bag; the model is loaded once per process."""
     return process_bag(job, _load(job.model.model_dump_json()))
 
 
@@ -170,7 +176,9 @@ def _load(settings: str) -> Model:
     return model
 
 
-def _to_entry(job: Job, key: str, outcome: Outcome, attempts: int, manifest: Manifest) -> Entry:
+def _to_entry(
+    job: Job, key: str, outcome: Outcome, attempts: int, manifest: Manifest
+) -> ManifestEntry:
     about = {
         'source': str(job.source),
         'target': job.target.name,
@@ -183,8 +191,8 @@ def _to_entry(job: Job, key: str, outcome: Outcome, attempts: int, manifest: Man
             text = f'{type(outcome).__name__}: {text}'
         before = manifest.entries.get(job.target.name)
         about['sha256'] = before.sha256 if before else ''
-        return Entry(status='failed', error=' '.join(text.split()), **about)
-    return Entry(
+        return ManifestEntry(status='failed', error=' '.join(text.split()), **about)
+    return ManifestEntry(
         status='done',
         sha256=pooch.file_hash(job.target),
         num_frames=outcome.num_frames,

@@ -1,4 +1,4 @@
-"""Message definitions for bags: of ROS 2, of this package, and of two that few machines have."""
+"""Message definitions for bags: of ROS 2, of this package, of vision_msgs and foxglove_msgs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from robust_vos_ros.ros_types.annotations import ANNOTATIONS, LABEL_INFO
 
 PACKAGE = 'robust_vos'
 
-# The part of vision_msgs and foxglove_msgs that bags contain. A bag carries its definitions, so
-# that what reads it needs neither package. Field names and order are those of the packages.
+# The types of vision_msgs and foxglove_msgs that bags contain. A bag has its definitions inside,
+# so that its readers need neither package. Field names and order are those of the packages.
 _BORROWED = {
     'vision_msgs/msg/VisionClass': 'uint16 class_id\nstring class_name\n',
     LABEL_INFO: 'std_msgs/Header header\nVisionClass[] class_map\nfloat32 threshold\n',
@@ -42,7 +42,7 @@ _BORROWED = {
 
 
 def message_typestore() -> Typestore:
-    """Return the message types for bags written or read without ROS.
+    """Return the message types to write and read bags without ROS.
 
     Raises:
         ConfigError: The installation lacks the definitions of this package.
@@ -58,11 +58,11 @@ def message_typestore() -> Typestore:
 
 
 def add_installed_type(typestore: Typestore, msgtype: str) -> bool:
-    """Add a type of a sourced ROS installation, and the types it is made of, to a typestore.
+    """Add a type of a sourced ROS installation to a typestore, with the types of its fields.
 
     Args:
         typestore: Gets the types.
-        msgtype: As in `nav_msgs/msg/Odometry`.
+        msgtype: Such as `nav_msgs/msg/Odometry`.
 
     Returns:
         Whether the typestore knows the type now.
@@ -105,11 +105,14 @@ def _find_definition(msgtype: str) -> Path | None:
 
 @functools.cache
 def _message_dir() -> Path:
-    """Return the folder `msg/` of the source tree, or of the installation around this file."""
+    """Return the folder `msg/` of the source tree, or of the installation of this file."""
     here = Path(__file__).resolve()
     candidates = [here.parents[2] / 'msg']
     candidates += [parent / 'share' / PACKAGE / 'msg' for parent in here.parents]
     for candidate in candidates:
         if (candidate / 'TrackedObject.msg').is_file():
             return candidate
-    raise ConfigError(f'no message definitions next to or above {here}; install the package again')
+    raise ConfigError(
+        f'expected the message definitions of {PACKAGE} next to or above {here}, got none; '
+        'install the package again'
+    )

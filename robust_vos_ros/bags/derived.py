@@ -1,7 +1,7 @@
-"""Messages made from those of the node for viewers: what a label means, and outlines.
+"""Messages for viewers, derived from those of the node: label info and annotations.
 
-Their types, vision_msgs/LabelInfo and foxglove_msgs/ImageAnnotations, are not installed
-everywhere. In a bag they need not be: it carries the definitions.
+Their types, vision_msgs/LabelInfo and foxglove_msgs/ImageAnnotations, need not be installed: a bag
+has the definitions inside.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import cv2
 from rosbags.typesys.store import Typestore
 
-from robust_vos_ros.bags.definitions import PACKAGE
-from robust_vos_ros.bags.reader import RawMessage, header_stamp_ns
+from robust_vos_ros.bags.reader import COMPRESSED_IMAGE, RawMessage, header_stamp_ns
+from robust_vos_ros.bags.results import OBJECTS_TYPE, ResultTopics
 from robust_vos_ros.ros_types.annotations import (
     ANNOTATIONS,
     LABEL_INFO,
@@ -24,32 +24,34 @@ from robust_vos_ros.ros_types.annotations import (
     make_label_info,
 )
 
-_ARRAY = f'{PACKAGE}/msg/TrackedObjectArray'
-_PNG = 'sensor_msgs/msg/CompressedImage'
-_MAX_UNPAIRED = 30  # frames of which the objects or the mask are still missing
-_MAX_WAITING = 64
+_MAX_UNPAIRED = 30  # frames without their objects or their mask
+_MAX_WAITING = 64  # messages
 
 
 class DerivedTopics:
-    """Adds label info and annotations to a recording, in a thread of its own.
+    """Adds label info and annotations to a recording, in its own thread.
 
-    What comes faster than that thread works is left out, so that nothing recorded ever waits.
+    If messages arrive faster than the thread works, some are skipped, so that the recording never
+    waits.
 
     Args:
         typestore: Of `bags.definitions`.
-        prefix: Of the node's topics, as in `/robust_vos`.
+        topics: Of the node.
         put: Records a message.
+
+    Attributes:
+        sources: Topics of the messages that are needed.
     """
 
     def __init__(
-        self, typestore: Typestore, prefix: str, put: Callable[[RawMessage], None]
+        self, typestore: Typestore, topics: ResultTopics, put: Callable[[RawMessage], None]
     ) -> None:
-        self.sources = (f'{prefix}/objects', f'{prefix}/label_mask/compressed')
-        self._label_info, self._annotations = f'{prefix}/label_info', f'{prefix}/annotations'
+        self.sources = (topics.objects, topics.label_png)
+        self._topics = topics
         self._typestore = typestore
         self._put = put
         self._frames: dict[int, dict[str, Any]] = {}
-        self._names: dict[int, str] | None = None  # of the labels, as last recorded
+        self._names: dict[int, str] | None = None  # of the last recorded label info
         self._queue: queue.Queue[RawMessage | None] = queue.Queue(_MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name='derived topics', daemon=True)
         self._thread.start()
@@ -60,44 +62,44 @@ class DerivedTopics:
             self._queue.put(message)
 
     def stop(self) -> None:
-        """Finish what waits."""
+        """Process the waiting messages, and end the thread."""
         self._queue.put(None)
         self._thread.join()
 
     def _run(self) -> None:
         while (message := self._queue.get()) is not None:
             try:
-                if message.msgtype == _ARRAY:
+                if message.msgtype == OBJECTS_TYPE:
                     self._add_objects(message)
-                elif message.msgtype == _PNG:
+                elif message.msgtype == COMPRESSED_IMAGE:
                     self._add_mask(message)
-            except Exception:  # noqa: S112  whatever a library makes of damaged bytes
-                continue  # the message itself is recorded as it came
+            except Exception:  # noqa: S112  damaged bytes may raise anything in the libraries
+                continue  # the message itself is recorded all the same
 
     def _add_objects(self, message: RawMessage) -> None:
-        array: Any = self._typestore.deserialize_cdr(message.cdr, _ARRAY)
+        array: Any = self._typestore.deserialize_cdr(message.cdr, OBJECTS_TYPE)
         names = label_names(array.objects)
         if names != self._names:
             self._names = names
             made = make_label_info(self._typestore.types, names, array.header)
-            self._record(self._label_info, LABEL_INFO, made, message.stamp_ns)
-        self._pair(message, _ARRAY, array)
+            self._record(self._topics.label_info, LABEL_INFO, made, message.stamp_ns)
+        self._pair(message, OBJECTS_TYPE, array)
 
     def _add_mask(self, message: RawMessage) -> None:
-        image: Any = self._typestore.deserialize_cdr(message.cdr, _PNG)
+        image: Any = self._typestore.deserialize_cdr(message.cdr, COMPRESSED_IMAGE)
         mask = cv2.imdecode(image.data, cv2.IMREAD_UNCHANGED)
         if mask is not None:
-            self._pair(message, _PNG, mask)
+            self._pair(message, COMPRESSED_IMAGE, mask)
 
     def _pair(self, message: RawMessage, kind: str, content: Any) -> None:
-        """Annotate a frame when both its objects and its mask are there."""
+        """Annotate a frame once both its objects and its mask have arrived."""
         frame = self._frames.setdefault(header_stamp_ns(message.cdr), {})
         frame[kind] = content
         if len(frame) == 2:
             del self._frames[header_stamp_ns(message.cdr)]
-            array, types = frame[_ARRAY], self._typestore.types
-            made = make_annotations(types, array.objects, frame[_PNG], array.header)
-            self._record(self._annotations, ANNOTATIONS, made, message.stamp_ns)
+            array, types = frame[OBJECTS_TYPE], self._typestore.types
+            made = make_annotations(types, array.objects, frame[COMPRESSED_IMAGE], array.header)
+            self._record(self._topics.annotations, ANNOTATIONS, made, message.stamp_ns)
         while len(self._frames) > _MAX_UNPAIRED:
             del self._frames[next(iter(self._frames))]
 

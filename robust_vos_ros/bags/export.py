@@ -1,12 +1,11 @@
-"""Labelled bags as data sets and videos, and back."""
+"""Export bags with results as data sets or videos."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from robust_vos_ros.bags.formats import Coco, Davis, Format, Mot, YoloSeg, frame_rate
@@ -19,10 +18,10 @@ from robust_vos_ros.bags.reader import (
     header_stamp_ns,
 )
 from robust_vos_ros.bags.results import DEFAULT_NAMESPACE, ResultTopics
-from robust_vos_ros.bags.video import VideoFile
 from robust_vos_ros.core.errors import BagError, ConfigError
 from robust_vos_ros.ros_types.images import JPEG_START
-from robust_vos_ros.visualization import draw_objects
+from robust_vos_ros.video import VideoFile
+from robust_vos_ros.visualization import draw_objects, encode_jpeg
 
 FORMATS: dict[str, Callable[[Path, str], Format]] = {
     'davis': Davis,
@@ -48,15 +47,15 @@ def export_bag(
 
     Args:
         path: A bag with results.
-        out: Folder to make; for `video` the file.
+        out: Folder to create; for `video` the file.
         form: A key of FORMATS, or `video`.
         topic: Image topic; empty = the only one.
-        namespace: Where the results are.
-        min_confidence: Masks below it are left out.
+        namespace: Namespace of the results.
+        min_confidence: Masks with a lower confidence are left out.
         on_frame: Called after each frame.
 
     Returns:
-        The number of frames written.
+        Number of written frames.
 
     Raises:
         BagError: The bag cannot be read, has no results, or they do not fit the format.
@@ -69,22 +68,10 @@ def export_bag(
     results = ResultTopics(namespace)
     count = 0
     with BagReader(path) as bag:
-        images = results.find_images(bag, topic, required=False)
-        frames = labelled_frames(bag, images, results, min_confidence=min_confidence)
-        first = next(frames, None)
-        if first is None:
-            raise BagError(
-                f'{path}: expected a frame with objects and mask of one stamp'
-                f'{f" as an image on {images}" if images else ""}, got none'
-            )
+        frames = _frames(bag, results, topic, min_confidence)
         try:
-            if form == VIDEO:
-                writer = _VideoExport(bag, out, results)
-            else:
-                out.mkdir(parents=True)
-                writer = _FolderExport(bag, FORMATS[form](out, bag_name(path)))
-            with writer:
-                for frame in itertools.chain((first,), frames):
+            with _open_export(bag, out, form, results) as writer:
+                for frame in frames:
                     writer.add(frame)
                     count += 1
                     on_frame()
@@ -93,8 +80,36 @@ def export_bag(
     return count
 
 
+def _frames(
+    bag: BagReader, results: ResultTopics, topic: str, min_confidence: float
+) -> Iterator[LabelledFrame]:
+    """Return the frames of a bag; at least one is read at once.
+
+    Raises:
+        BagError: There is none.
+    """
+    images = results.find_images(bag, topic, required=False)
+    frames = labelled_frames(bag, images, results, min_confidence=min_confidence)
+    first = next(frames, None)
+    if first is None:
+        raise BagError(
+            f'{bag.path}: expected a frame with objects and mask of one stamp'
+            f'{f" as an image on {images}" if images else ""}, got none'
+        )
+    return itertools.chain((first,), frames)
+
+
+def _open_export(
+    bag: BagReader, out: Path, form: str, results: ResultTopics
+) -> _FolderExport | _VideoExport:
+    if form == VIDEO:
+        return _VideoExport(bag, out, results)
+    out.mkdir(parents=True)
+    return _FolderExport(bag, FORMATS[form](out, bag_name(bag.path)))
+
+
 class _FolderExport:
-    """Frames to a folder, images beside."""
+    """Writes masks in a format, and the images beside them."""
 
     def __init__(self, bag: BagReader, form: Format) -> None:
         self._bag, self._form = bag, form
@@ -114,18 +129,16 @@ class _FolderExport:
             path.write_bytes(self._to_jpeg(frame.image))
 
     def _to_jpeg(self, message: RawMessage) -> bytes:
-        """Return an image as a JPEG file: the recorded bytes where they are one."""
+        """Return an image as a JPEG file; recorded JPEG bytes are copied."""
         if message.msgtype == COMPRESSED_IMAGE:
             data = bytes(self._bag.decode(message).data)
             if data.startswith(JPEG_START):
                 return data
-        bgr = self._bag.frame(message).rgb[..., ::-1]
-        quality = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
-        return cv2.imencode('.jpg', np.ascontiguousarray(bgr), quality)[1].tobytes()
+        return encode_jpeg(self._bag.frame(message).rgb, _JPEG_QUALITY)
 
 
 class _VideoExport:
-    """Frames to a video of the masks over the images, or over black."""
+    """Writes a video of the masks over the images, or over black if there are none."""
 
     def __init__(self, bag: BagReader, path: Path, results: ResultTopics) -> None:
         self._bag, self._path = bag, path

@@ -1,8 +1,7 @@
-"""Labelled frames as data sets: DAVIS, COCO, YOLO segmentation, MOT."""
+"""Formats of exported data sets: DAVIS, COCO, YOLO segmentation, MOT."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,26 +12,27 @@ import yaml
 from robust_vos_ros.bags.labelled import LabelledFrame, LabelledObject
 from robust_vos_ros.bags.mask_files import VOID, ObjectName, save_names, write_labels
 from robust_vos_ros.core.errors import BagError
+from robust_vos_ros.files import write_json
 from robust_vos_ros.ros_types.messages import encode_rle
 
 _NO_CLASS = 'object'
 
 
 class Format(Protocol):
-    """A data set that grows frame by frame."""
+    """A data set that is written frame by frame."""
 
     def image_path(self, index: int) -> Path:
-        """Return where the image of a frame belongs."""
+        """Return the path for the image of a frame."""
 
     def add(self, frame: LabelledFrame) -> None:
         """Add one frame."""
 
     def finish(self) -> None:
-        """Write what can be told only at the end."""
+        """Write what is known only at the end."""
 
 
 class Classes:
-    """Numbers of classes, in the order in which they appear."""
+    """Numbers of classes, in the order of their first appearance."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -46,7 +46,7 @@ class Classes:
 
 
 class Davis:
-    """Palette masks in the layout of DAVIS 2017, and objects.json with who the values are."""
+    """Palette masks in the layout of DAVIS 2017, and objects.json with the names of the values."""
 
     def __init__(self, root: Path, name: str) -> None:
         self._images = root / 'JPEGImages' / '480p' / name
@@ -63,7 +63,7 @@ class Davis:
         """Write one mask.
 
         Raises:
-            BagError: A label is too large for DAVIS, or two objects had the same one.
+            BagError: A label is too large for DAVIS, or was used for two objects.
         """
         for item in frame.shown:
             if item.label >= VOID:
@@ -89,7 +89,7 @@ class Davis:
 
 
 class Coco:
-    """One annotation per object and frame, as run lengths; `track_id` ties them together."""
+    """One annotation per object and frame, as RLE; `track_id` is the same over frames."""
 
     def __init__(self, root: Path, name: str) -> None:
         self._images = root / 'images'
@@ -106,7 +106,7 @@ class Coco:
         return self._images / f'{index:05d}.jpg'
 
     def add(self, frame: LabelledFrame) -> None:
-        """Note one frame."""
+        """Add the annotations of one frame."""
         height, width = frame.labels.shape
         self._content['images'].append(
             {
@@ -144,11 +144,11 @@ class Coco:
         """Write the file."""
         names = enumerate(self._classes.names, start=1)
         self._content['categories'] = [{'id': number, 'name': name} for number, name in names]
-        self._path.write_text(json.dumps(self._content) + '\n', encoding='utf-8')
+        write_json(self._path, self._content, indent=None)
 
 
 class YoloSeg:
-    """A text file per frame: class and outline of each part of a mask; holes are filled."""
+    """A text file per frame with class and polygon of each part of a mask; holes are filled."""
 
     def __init__(self, root: Path, name: str) -> None:
         del name
@@ -162,7 +162,7 @@ class YoloSeg:
         return self._images / f'{index:05d}.jpg'
 
     def add(self, frame: LabelledFrame) -> None:
-        """Write one text file, empty where nothing is seen."""
+        """Write one text file; it is empty if no object is visible."""
         lines = []
         size_wh = np.array(frame.labels.shape[::-1])
         for item in frame.shown:
@@ -170,9 +170,9 @@ class YoloSeg:
             outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
             for outline in outlines:
                 points = outline[:, 0]
-                if len(points) < 3:  # a part of one or two pixels, which readers refuse
+                if len(points) < 3:  # readers refuse parts of one or two pixels
                     points = np.repeat(points, 3, axis=0)
-                # Centres of pixels: whoever rounds down gets the same pixels back.
+                # Centres of pixels, so that rounding down gives the same pixels.
                 values = ((points + 0.5) / size_wh).reshape(-1)
                 numbers = ' '.join(f'{value:.6f}' for value in values)
                 lines.append(f'{self._classes.number(item)} {numbers}\n')
@@ -192,7 +192,7 @@ class YoloSeg:
 
 
 class Mot:
-    """Boxes over time as ground truth of MOTChallenge: frames, ids and pixels count from 1."""
+    """Boxes as ground truth of MOTChallenge; frames, ids and pixels count from 1."""
 
     def __init__(self, root: Path, name: str) -> None:
         self._images = root / name / 'img1'
@@ -208,10 +208,10 @@ class Mot:
         return self._images / f'{index + 1:06d}.jpg'
 
     def add(self, frame: LabelledFrame) -> None:
-        """Note one frame: frame, id, left, top, width, height, 1, class, visibility."""
+        """Add one frame; a row is frame, id, left, top, width, height, 1, class, visibility."""
         self._size_wh = frame.labels.shape[1], frame.labels.shape[0]
         self._stamps_ns.append(frame.stamp_ns)
-        self._length = frame.index + 1  # also frames without a result count
+        self._length = frame.index + 1  # frames without a result count too
         for item in frame.shown:
             if item.object_id not in self._tracks:
                 self._tracks.append(item.object_id)
@@ -243,7 +243,7 @@ class Mot:
 
 
 def frame_rate(stamps_ns: list[int]) -> float:
-    """Return the usual number of frames per second, 1 where it cannot be told."""
+    """Return the median frame rate in Hz, 1 if it is not known."""
     gaps = np.diff(stamps_ns)
     gaps = gaps[gaps > 0]
     return float(1e9 / np.median(gaps)) if gaps.size else 1.0

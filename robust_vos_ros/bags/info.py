@@ -1,4 +1,4 @@
-"""What is in a bag: topics, time, and the objects with their states."""
+"""Content of a bag: topics, time range, and the objects with their states."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from robust_vos_ros.bags.definitions import PACKAGE
 from robust_vos_ros.bags.metadata import read_custom_data
 from robust_vos_ros.bags.reader import BagReader, Topic
+from robust_vos_ros.bags.results import OBJECTS_TYPE
 from robust_vos_ros.core.errors import BagError
 from robust_vos_ros.core.types import ObjectState
-
-_ARRAY = f'{PACKAGE}/msg/TrackedObjectArray'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,7 +18,7 @@ class Sighting:
     """The state of an object in one frame.
 
     Attributes:
-        time_s: Since the start of the bag.
+        time_s: Seconds since the start of the bag.
     """
 
     time_s: float
@@ -30,7 +28,7 @@ class Sighting:
 
 @dataclasses.dataclass(slots=True)
 class ObjectHistory:
-    """The life of one object on one topic, in order of time."""
+    """The states of one object on one topic, in order of time."""
 
     topic: str
     object_id: str
@@ -45,18 +43,19 @@ class ObjectHistory:
 
     @property
     def mean_confidence(self) -> float:
-        """Over all its frames."""
+        """Mean confidence over its frames."""
         return sum(item.confidence for item in self.sightings) / len(self.sightings)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BagInfo:
-    """What is in a bag.
+    """Content of a bag.
 
     Attributes:
-        num_bytes: Of its files.
-        custom_data: Of the recording; for one of this package the model, its weights, its adapter
-            and the version.
+        start_ns: Time of the first message in nanoseconds.
+        num_bytes: Size of its files.
+        custom_data: Key-value pairs of the recording; a recording of this package has model,
+            weights, adapter and version.
     """
 
     path: Path
@@ -70,10 +69,10 @@ class BagInfo:
 
 
 def read_info(path: Path) -> BagInfo:
-    """Read what is in a bag.
+    """Read the content of a bag.
 
     Raises:
-        BagError: It is missing, damaged, cut off or empty, or has objects in no known state.
+        BagError: It is missing, damaged, truncated or empty, or an object has an unknown state.
     """
     with BagReader(path) as bag:
         return BagInfo(
@@ -96,7 +95,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _histories(bag: BagReader) -> list[ObjectHistory]:
-    arrays = [topic.name for topic in bag.topics.values() if topic.msgtype == _ARRAY]
+    arrays = [topic.name for topic in bag.topics.values() if topic.msgtype == OBJECTS_TYPE]
     found: dict[tuple[str, str], ObjectHistory] = {}
     for message in bag.messages(arrays) if arrays else ():
         time_s = (message.stamp_ns - bag.start_ns) / 1e9

@@ -1,4 +1,4 @@
-"""One bag to be processed: what goes in, what comes out, and all that the result depends on."""
+"""One bag to process: input, output, and everything that the result depends on."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from robust_vos_ros.core.saved_tracks import FORMAT
 from robust_vos_ros.core.settings import ModelSettings, Settings
 from robust_vos_ros.ros_types.identity import describe
 
-JOB_KEY = 'robust_vos.job'  # of the tag in an output
+JOB_KEY = 'robust_vos.job'  # of the tag in the metadata of an output
 
 
 class Job(Settings):
-    """What to do with one bag.
+    """One bag to process.
 
     Attributes:
         source: The bag to read.
         target: The bag to write: a file ending in .mcap, else a folder.
         prompts: The prompt file.
-        topic: Its images; empty = the only image topic.
-        namespace: Where results go; topics of the input below it are replaced.
-        model: What tracks.
+        topic: Image topic; empty = the only one.
+        namespace: Namespace of the results; topics of the input below it are replaced.
+        model: Settings of the network.
         compress: Whether the output is compressed.
-        replace: Whether an output file that is there is replaced, at the end and at once.
-        tag: Noted in the output as `robust_vos.job`; empty = nothing.
+        replace: Whether an existing output file is replaced when the new one is finished.
+        tag: Written into the metadata of the output as `robust_vos.job`; empty = none.
     """
 
     source: Path
@@ -48,16 +48,16 @@ class Job(Settings):
     tag: str = ''
 
     @property
-    def workplace(self) -> Path:
-        """Folder for what is not finished yet."""
+    def partial_folder(self) -> Path:
+        """Folder for the unfinished output and the journal."""
         return self.target.with_name(self.target.name + '.partial')
 
 
 def check_job(job: Job) -> None:
-    """Check what can be told without opening the bag.
+    """Check a job without opening the bag.
 
     Raises:
-        ConfigError: The namespace is malformed, the output is the input, or it exists.
+        ConfigError: The namespace is malformed, or the output is the input or exists already.
     """
     if not job.namespace.startswith('/') or job.namespace.endswith('/'):
         raise ConfigError(f'namespace: expected a name such as /robust_vos, got {job.namespace!r}')
@@ -73,7 +73,7 @@ def check_job(job: Job) -> None:
 
 
 def read_plan(bag: BagReader, topic: str, path: Path) -> tuple[PromptFile, Plan]:
-    """Read the prompts for the images of a topic.
+    """Read the prompt file, and make a plan of it for the images of a topic.
 
     Raises:
         ConfigError, PromptError: The prompts cannot be used.
@@ -91,20 +91,20 @@ def read_plan(bag: BagReader, topic: str, path: Path) -> tuple[PromptFile, Plan]
 
 
 class Identity:
-    """What a result depends on.
+    """Everything that a result depends on.
 
     Args:
         job: The job.
         bag: Its open input.
         topic: Its image topic.
-        prompts: Its prompt file, and the plan made of it.
-        plan: Which prompts at which frame.
+        prompts: Its prompt file.
+        plan: The prompts by frame.
         model: The loaded network.
 
     Attributes:
-        session: Namespace of the objects' uuids: another bag or other prompts, other uuids.
-        key: Of all that changes a result.
-        custom_data: What the metadata of the output say about its origin.
+        session: Namespace of the objects' uuids, from the bag and the prompts.
+        key: Text of everything that changes a result.
+        custom_data: Model, weights, adapter and version, for the metadata of the output.
     """
 
     def __init__(

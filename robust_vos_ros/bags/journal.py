@@ -1,4 +1,4 @@
-"""What a run has found so far, on disk: a run that was killed goes on from its last checkpoint."""
+"""Results of a run on disk; a run that was killed is resumed from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ CREATE INDEX IF NOT EXISTS result_frame ON result (frame);
 """
 
 
-# Words of errors that do not mean damage; Python 3.10 does not tell their codes.
+# Texts of errors that do not mean a damaged file; Python 3.10 has no error codes for them.
 _BUSY = ('locked',)
-_SURROUNDINGS = ('unable to open', 'readonly', 'disk is full', 'disk I/O error')
+_DISK_PROBLEMS = ('unable to open', 'readonly', 'disk is full', 'disk I/O error')
 
 
 class Journal:
     """Results of finished frames and the saved tracker after them, in an SQLite file.
 
-    Results become permanent with the checkpoint after them, both or neither, whatever happens to
-    the process. One thread at a time may use it.
+    Results become permanent together with the checkpoint after them. Only one thread at a time may
+    use it.
 
     Args:
-        path: The file, made if it is missing.
-        key: All that results depend on; a file of another key, or a damaged one, is begun anew.
+        path: The file; created if it is missing.
+        key: Everything that results depend on. A file with another key, or a damaged one, is
+            replaced by an empty one.
 
     Raises:
-        BagError: Another process has it open.
+        BagError: Another process uses the file.
         sqlite3.OperationalError: The disk is full, or the file cannot be opened.
 
     Attributes:
@@ -56,7 +57,7 @@ class Journal:
             self._database.commit()
 
     def __enter__(self) -> Journal:
-        """Do nothing: it is open already."""
+        """Return the journal, which is open."""
         return self
 
     def __exit__(
@@ -65,7 +66,7 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the file; results after the last checkpoint are dropped."""
+        """Close the file; results after the last checkpoint are lost."""
         self._database.close()
 
     def results(self, frame: int) -> list[RawMessage]:
@@ -77,7 +78,7 @@ class Journal:
         return [RawMessage(*row) for row in rows]
 
     def problems(self) -> list[tuple[int, str]]:
-        """Return the frames that could not be used, and why."""
+        """Return (frame, reason) of the images that could not be used."""
         return self._database.execute('SELECT frame, text FROM problem ORDER BY frame').fetchall()
 
     def add(self, frame: int, results: Iterable[RawMessage]) -> None:
@@ -88,7 +89,7 @@ class Journal:
         )
 
     def add_problem(self, frame: int, text: str) -> None:
-        """Note why a frame could not be used."""
+        """Add the reason why an image could not be used."""
         self._database.execute('INSERT INTO problem VALUES (?, ?)', (frame, text))
 
     def checkpoint(self, num_frames: int, saved: bytes) -> None:
@@ -99,7 +100,7 @@ class Journal:
         self._database.commit()
 
     def _resume(self, path: Path, key: str) -> bool:
-        """Load the last checkpoint; return whether the file is whole and of this key."""
+        """Load the last checkpoint; return whether the file is intact and has this key."""
         try:
             self._open(path)
             if self._database.execute('PRAGMA quick_check').fetchone() != ('ok',):
@@ -111,9 +112,9 @@ class Journal:
         except sqlite3.DatabaseError as error:
             if _says(error, _BUSY):
                 raise BagError(
-                    f'{path.parent}: another process is at work there ({error})'
+                    f'{path.parent}: another process uses this folder ({error}); wait for its end'
                 ) from error
-            if _says(error, _SURROUNDINGS):
+            if _says(error, _DISK_PROBLEMS):
                 raise
             return False
         if same and row is not None:
@@ -124,11 +125,11 @@ class Journal:
         return same
 
     def _open(self, path: Path) -> None:
-        # The writing thread uses what the main thread opened, one after the other.
+        # Opened by the main thread, then used by the writing thread alone.
         self._database = sqlite3.connect(path, timeout=0.0, check_same_thread=False)
         self._database.execute('PRAGMA locking_mode = EXCLUSIVE')
         self._database.executescript(_TABLES)
-        # Locks the file until it is closed.
+        # The lock lasts until the file is closed.
         self._database.execute('BEGIN IMMEDIATE')
         self._database.commit()
 

@@ -1,4 +1,4 @@
-"""The images of a bag with the masks of the same stamps, recorded live or made offline."""
+"""Images of a bag with the masks of the same stamps, recorded live or made offline."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from robust_vos_ros.bags.results import OBJECTS_TYPE, ResultTopics
 from robust_vos_ros.core.errors import BagError
 from robust_vos_ros.core.types import ObjectState
 
-_MAX_PENDING = 100  # frames that wait for an image, objects or a mask: a few seconds
+_MAX_PENDING = 100  # incomplete frames
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LabelledObject:
-    """One object of one frame, as recorded; fields as of `core.types.TrackedObject`."""
+    """One object of one frame, as recorded; fields as in `core.types.TrackedObject`."""
 
     object_id: str
     class_id: str
@@ -36,11 +36,11 @@ class LabelledFrame:
     """One frame with its masks.
 
     Attributes:
-        index: Of the image in its topic; of the result where the bag has no images.
+        index: Of the image on its topic, or of the result if the bag has no images.
         stamp_ns: Stamp of the image in nanoseconds.
-        image: The image message, None where the bag has none.
+        image: The image message, None if the bag has none.
         labels: (H, W) uint8 or uint16, 0 = background, else `LabelledObject.label`.
-        objects: All live objects, also those without a mask.
+        objects: All live objects, with or without a mask.
     """
 
     index: int
@@ -57,7 +57,7 @@ class LabelledFrame:
 
 @dataclasses.dataclass(slots=True)
 class _Parts:
-    """What has come of a frame so far."""
+    """The messages of a frame that were read so far."""
 
     index: int
     image: RawMessage | None = None
@@ -68,13 +68,13 @@ class _Parts:
 def labelled_frames(
     bag: BagReader, topic: str | None, results: ResultTopics, *, min_confidence: float = 0.0
 ) -> Iterator[LabelledFrame]:
-    """Yield the frames that have a result, in order; images without one are skipped.
+    """Yield the frames that have a result, in order; images without a result are skipped.
 
     Args:
         bag: An open bag.
-        topic: Of its images, None without.
-        results: Where its results are.
-        min_confidence: Masks of objects below it are left out.
+        topic: Image topic, None without images.
+        results: Topics of its results.
+        min_confidence: Masks with a lower confidence are left out.
 
     Raises:
         BagError: Results are missing or damaged.
@@ -93,11 +93,11 @@ def labelled_frames(
         if message.topic == counter:
             parts.index = num_seen
             num_seen += 1
-        if len(pending) > _MAX_PENDING:  # results for the oldest one never came
+        if len(pending) > _MAX_PENDING:  # the oldest one has no results
             del pending[next(iter(pending))]
         if parts.objects and parts.png and (parts.image or topic is None):
             yield _join(bag, stamp_ns, parts, min_confidence)
-            # Results come in order: what began before this one was dropped by the node.
+            # Results are published in order, so the node dropped all frames before this one.
             for old_ns in list(pending):
                 del pending[old_ns]
                 if old_ns == stamp_ns:

@@ -1,4 +1,4 @@
-"""What is done of many bags: a file beside the outputs, and hashes that tell when it holds."""
+"""State of many bags: a file beside the outputs, and hashes that tell whether it is valid."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from robust_vos_ros.bags.metadata import read_custom_data
 from robust_vos_ros.bags.prompts import load_prompt_file
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.settings import Settings
+from robust_vos_ros.files import replace_file, write_json
 
 
-class Entry(Settings):
+class ManifestEntry(Settings):
     """One bag of a manifest.
 
     Attributes:
-        source: The bag that was read.
+        source: The input.
         target: Name of the output, beside the manifest.
-        status: What came of it.
-        attempts: How often it was tried.
-        job: Hash of the job, its prompts and masks and the size and time of its input; empty
-            when one of them is missing.
-        sha256: Of the output; after a failure of the one that an earlier job left there.
-        num_frames: Images in it; `num_unusable` of them gave no result.
-        error: Why it failed.
+        status: Whether the last attempt succeeded.
+        attempts: Number of attempts.
+        job: Hash of the job, its prompts and masks, and the size and time of its input; empty if
+            one of them is missing.
+        sha256: Of the output; after a failure, of the output of an earlier job.
+        num_frames: Number of images; `num_unusable` of them have no result.
+        error: Reason of a failure.
     """
 
     source: str
@@ -44,22 +45,22 @@ class Entry(Settings):
 
 
 class Manifest:
-    """The file manifest.json of a folder of outputs, written anew after every bag."""
+    """The file manifest.json of a folder of outputs; it is written after every bag."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / 'manifest.json'
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, ManifestEntry] = {}
         if self.path.exists():
             try:
                 rows = json.loads(self.path.read_text('utf-8'))['bags']
-                self.entries = {row['target']: Entry(**row) for row in rows}
+                self.entries = {row['target']: ManifestEntry(**row) for row in rows}
             except (OSError, ValueError, KeyError, TypeError, pydantic.ValidationError) as error:
                 raise ConfigError(
                     f'{self.path}: expected a manifest of earlier runs, got {error}; move it away'
                 ) from error
 
     def is_done(self, job: Job, key: str) -> bool:
-        """Whether the output of this job is there and unchanged.
+        """Tell whether the output of this job exists and is unchanged.
 
         Args:
             job: The job.
@@ -71,21 +72,19 @@ class Manifest:
         )
 
     def may_replace(self, job: Job) -> bool:
-        """Whether an earlier run made what is there; what somebody else put there stays.
+        """Tell whether an existing output comes from an earlier run and may be replaced.
 
-        A run that was killed before it could note its output is known by the tag in there.
+        The output of a run that was killed before it wrote the manifest is recognized by its tag.
         """
         return job.target.is_file() and (
             self._owns(job) or read_custom_data(job.target).get(JOB_KEY) == job.tag
         )
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: ManifestEntry) -> None:
         """Add or replace an entry, and write the file."""
         self.entries[entry.target] = entry
         rows = [self.entries[name].model_dump() for name in sorted(self.entries)]
-        new = self.path.with_suffix('.new')
-        new.write_text(json.dumps({'bags': rows}, indent=2) + '\n', encoding='utf-8')
-        new.replace(self.path)
+        replace_file(self.path, lambda new: write_json(new, {'bags': rows}))
 
     def _owns(self, job: Job) -> bool:
         entry = self.entries.get(job.target.name)
@@ -111,7 +110,7 @@ def job_hash(job: Job) -> str:
 
 
 def job_tag(job: Job) -> str:
-    """Return a hash of what a job asks for, equal for copies of its files elsewhere.
+    """Return a hash of a job that does not depend on the paths of its files.
 
     Raises:
         ConfigError: A file is missing, or the prompts cannot be used.

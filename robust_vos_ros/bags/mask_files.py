@@ -1,8 +1,7 @@
-"""Mask files as DAVIS has them: PNGs whose pixel values are objects, and who the values are."""
+"""Mask files as of DAVIS: PNGs whose pixel values are objects, and the names of these objects."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,14 +10,15 @@ from PIL import Image
 
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.settings import Settings, load_yaml, parse_settings, setting
+from robust_vos_ros.files import write_json
 from robust_vos_ros.visualization import label_colors
 
-VOID = 255  # nobody said what is there
+VOID = 255  # value of unlabelled pixels
 _MODES = ('P', 'L', '1', 'I;16')
 
 
 class ObjectName(Settings):
-    """Who a value of a mask file is."""
+    """Name of the object that a value of a mask file stands for."""
 
     object_id: str = setting(..., 'Name of the object.', min_length=1)
     class_id: str = setting('', 'Its class, free text.')
@@ -41,32 +41,31 @@ def load_names(path: Path) -> dict[int, ObjectName]:
 
 
 def save_names(path: Path, names: Mapping[int, ObjectName]) -> None:
-    """Write what `load_names` reads, as JSON."""
-    content = {str(value): names[value].model_dump() for value in sorted(names)}
-    path.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+    """Write the file that `load_names` reads, as JSON."""
+    write_json(path, {str(value): names[value].model_dump() for value in sorted(names)})
 
 
 def read_labels(path: Path, *, void: int | None = VOID) -> np.ndarray:
     """Read a mask file.
 
     Args:
-        path: A PNG of palette or grey values.
-        void: Value that counts as background.
+        path: A palette or grey PNG.
+        void: Value that counts as background; None = none.
 
     Returns:
         (H, W) uint8 or uint16; 0 = background.
 
     Raises:
-        ConfigError: The file is missing, damaged or a colour picture.
+        ConfigError: The file is missing, damaged or a colour image.
     """
     try:
-        with Image.open(path) as picture:
-            mode, labels = picture.mode, np.array(picture)
+        with Image.open(path) as image:
+            mode, labels = image.mode, np.array(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise ConfigError(f'{path}: expected a PNG of masks: {error}') from error
     if mode not in _MODES:
         raise ConfigError(
-            f'{path}: expected a PNG of palette or grey values, got a picture of mode {mode}'
+            f'{path}: expected a palette or grey PNG, got an image of mode {mode}; convert it'
         )
     labels = labels.astype(np.uint16 if labels.dtype.itemsize > 1 else np.uint8)
     return labels if void is None else np.where(labels == void, 0, labels)
@@ -78,9 +77,9 @@ def write_labels(path: Path, labels: np.ndarray) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    picture = Image.fromarray(labels, 'P')
-    picture.putpalette(label_colors().tobytes())
-    picture.save(path)
+    image = Image.fromarray(labels, 'P')
+    image.putpalette(label_colors().tobytes())
+    image.save(path)
 
 
 def split_labels(labels: np.ndarray) -> dict[int, np.ndarray]:

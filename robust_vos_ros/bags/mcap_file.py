@@ -1,4 +1,4 @@
-"""An MCAP file that is readable up to its last chunk while it grows (https://mcap.dev/spec)."""
+"""An MCAP file that can be read up to its last chunk while it is written (mcap.dev/spec)."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from mcap.records import (
 
 MAGIC = b'\x89MCAP0\r\n'
 PROFILE = 'ros2'
-# What a killed program can lose besides the time since the last `end_chunk`.
+# A killed program loses at most the messages of one chunk.
 _CHUNK_BYTES = 4 << 20
-_ZSTD_LEVEL = 1  # camera images hardly get smaller at higher ones
+_ZSTD_LEVEL = 1  # higher levels hardly reduce the size of camera images
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,12 +48,11 @@ class ChannelCount:
 class McapFile:
     """Write records in chunks, each followed by its index, and a summary at the end.
 
-    Whatever ends the program, all chunks ended before are in the file: `end_chunk` hands them to
-    the system, and `bags.repair` adds the summary. Records are those of the package mcap, whose
-    own writer cannot end a chunk on request.
+    If the program is killed, all finished chunks are in the file, and `bags.repair` can add the
+    summary. Records are those of the package mcap, whose writer cannot end a chunk on request.
 
     Args:
-        stream: An empty file, unbuffered: what was written is out of this program's hands.
+        stream: An empty file, unbuffered, so that writes reach the system at once.
         library: Name of the writing program, for the header.
         compress: Whether chunks are compressed.
     """
@@ -62,7 +61,7 @@ class McapFile:
         self._stream = stream
         self._compress = compress
         self._end = 0  # bytes written
-        self._whole = 0  # of them, up to the last chunk or record with all that belongs to it
+        self._whole = 0  # bytes up to the end of the last complete chunk or record
         self._pending = RecordBuilder()
         self._pending_index: dict[int, list[tuple[int, int]]] = defaultdict(list)
         self._schemas: dict[int, Schema] = {}
@@ -78,30 +77,30 @@ class McapFile:
 
     @property
     def num_messages(self) -> int:
-        """Messages in the chunks written so far."""
+        """Number of messages in the chunks written so far."""
         return sum(self._counts.values())
 
     def channels(self) -> list[ChannelCount]:
-        """Return all channels in order of their ids."""
+        """Return all channels in the order of their ids."""
         return [
             ChannelCount(item, self._schemas.get(item.schema_id), self._counts[key])
             for key, item in sorted(self._channels.items())
         ]
 
     def add_schema(self, schema: Schema) -> None:
-        """Add a message definition; the same one again changes nothing."""
+        """Add a message definition; one with a known id is ignored."""
         if schema.id not in self._schemas:
             self._schemas[schema.id] = schema
             schema.write(self._pending)
 
     def add_channel(self, channel: Channel) -> None:
-        """Add a topic; the same one again changes nothing."""
+        """Add a topic; one with a known id is ignored."""
         if channel.id not in self._channels:
             self._channels[channel.id] = channel
             channel.write(self._pending)
 
     def add_message(self, message: Message) -> None:
-        """Add a message of a channel added before.
+        """Add a message of a known channel.
 
         Raises:
             OSError: The file cannot be written.
@@ -113,7 +112,7 @@ class McapFile:
             self.end_chunk()
 
     def add_metadata(self, name: str, values: dict[str, str]) -> None:
-        """Add named key-value pairs, at once.
+        """Write named key-value pairs at once.
 
         Raises:
             OSError: The file cannot be written.
@@ -123,7 +122,7 @@ class McapFile:
         self._whole = self._end
 
     def add_attachment(self, attachment: Attachment) -> None:
-        """Add a file inside the file, at once.
+        """Write an attached file at once.
 
         Raises:
             OSError: The file cannot be written.
@@ -138,7 +137,7 @@ class McapFile:
         self._whole = self._end
 
     def end_chunk(self) -> None:
-        """Write what has been added.
+        """Write the added records as a chunk.
 
         Raises:
             OSError: The file cannot be written.
@@ -179,9 +178,9 @@ class McapFile:
         self._whole = self._end
 
     def cut_back(self) -> None:
-        """After an error, remove the record that was not written in full.
+        """After an error, remove the incomplete record.
 
-        That makes room on a full disk; messages that were not written are given up.
+        This makes room on a full disk; messages that were not written are lost.
 
         Raises:
             OSError: The file cannot be changed.
@@ -258,6 +257,6 @@ class McapFile:
 
     def _put(self, data: bytes) -> None:
         rest = memoryview(data)
-        while rest:  # a full disk takes a part before it refuses
+        while rest:  # a write may be partial, for example on a full disk
             rest = rest[self._stream.write(rest) :]
         self._end += len(data)

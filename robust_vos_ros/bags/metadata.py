@@ -1,4 +1,4 @@
-"""`metadata.yaml` beside the files of a bag, in version 9 of rosbag2's format."""
+"""`metadata.yaml` of a bag, in version 9 of the format of rosbag2."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from rosbags.rosbag2.metadata import dump_qos_v9, parse_qos
 
 from robust_vos_ros.bags.definitions import PACKAGE
 from robust_vos_ros.bags.mcap_file import McapFile
+from robust_vos_ros.files import replace_file
 
-QOS_KEY, HASH_KEY = 'offered_qos_profiles', 'topic_type_hash'  # of a channel in a file
-CUSTOM_DATA = PACKAGE  # name of the record with it in a file
+QOS_KEY, HASH_KEY = 'offered_qos_profiles', 'topic_type_hash'  # in the metadata of a channel
+CUSTOM_DATA = PACKAGE  # name of the metadata record with the custom data
 METADATA = 'metadata.yaml'
 _VERSION = 9
 
@@ -29,7 +30,7 @@ class TopicSummary:
 
     Attributes:
         qos: Offered QoS profiles, as YAML.
-        type_hash: Of the message definition, empty when unknown.
+        type_hash: Of the message definition, empty if unknown.
     """
 
     name: str
@@ -42,7 +43,7 @@ class TopicSummary:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FileSummary:
-    """What metadata.yaml says about one file of a bag."""
+    """One file of a bag in metadata.yaml."""
 
     name: str
     start_ns: int
@@ -52,7 +53,7 @@ class FileSummary:
 
     @classmethod
     def of(cls, path: str | Path, file: McapFile) -> FileSummary:
-        """Summarize a finished file."""
+        """Return the summary of a finished file."""
         topics = tuple(
             TopicSummary(
                 name=item.channel.topic,
@@ -73,7 +74,7 @@ def write_metadata(
     """Write metadata.yaml.
 
     Args:
-        folder: The bag.
+        folder: Folder of the bag.
         files: Its files, in order.
         custom_data: Key-value pairs about the whole bag.
 
@@ -106,14 +107,11 @@ def write_metadata(
         'ros_distro': 'unknown',
     }
     text = yaml.safe_dump({'rosbag2_bagfile_information': content}, sort_keys=False)
-    # A reader sees the old file or the new one, nothing between.
-    temporary = folder / f'{METADATA}.tmp'
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(folder / METADATA)
+    replace_file(folder / METADATA, lambda new: new.write_text(text, encoding='utf-8'))
 
 
 def read_custom_data(bag: Path) -> dict[str, str]:
-    """Return the key-value pairs noted in a bag, none where they cannot be read.
+    """Return the custom data of a bag; empty if it cannot be read.
 
     Args:
         bag: A folder of rosbag2, or an MCAP file of this package.
@@ -164,7 +162,7 @@ def _topics(files: Sequence[FileSummary]) -> list[dict[str, Any]]:
 
 
 def _qos(text: str) -> list[Any]:
-    """Return QoS profiles as a list, whichever way a recorder wrote them."""
+    """Return QoS profiles as a list, from any form that recorders write."""
     try:
         return list(dump_qos_v9(parse_qos(text)))
     except (ReaderError, LookupError, TypeError, ValueError):

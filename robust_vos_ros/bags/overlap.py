@@ -1,4 +1,4 @@
-"""Do work in threads beside the caller's, in order, with bounded queues."""
+"""Run work in other threads, in order, with bounded queues."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar('T')
-_POLL_S = 0.1  # how soon a waiting thread notices that the other side has gone
+_POLL_S = 0.1  # interval at which a waiting thread checks whether it must stop
 _END = object()
 
 
 def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
-    """Yield items that another thread takes from an iterable, up to `depth` of them ahead.
+    """Yield the items of an iterable that another thread reads, up to `depth` items ahead.
 
-    An exception of the iterable is raised where its item would have come. Closing the generator
-    ends the thread.
+    An exception of the iterable is raised in place of its item. Closing the generator ends the
+    thread.
     """
     ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(depth)
     stop = threading.Event()
@@ -58,11 +58,11 @@ def _put(target: queue.Queue[Any], item: Any, stop: threading.Event) -> bool:
 
 
 class Background(Generic[T]):
-    """Hand items to a function that runs in another thread; leaving the context waits for it.
+    """Pass items to a function that runs in another thread; use it as a context manager.
 
     Args:
         consume: Called with each item, in order.
-        depth: Items that may wait.
+        depth: Most items that wait.
     """
 
     def __init__(self, consume: Callable[[T], None], depth: int) -> None:
@@ -83,7 +83,7 @@ class Background(Generic[T]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish what waits, or drop it after an error; raise what `consume` raised."""
+        """Process the waiting items, or drop them after an error; raise an error of `consume`."""
         if error is None:
             _put(self._waiting, _END, self._stop)
         else:
@@ -93,7 +93,7 @@ class Background(Generic[T]):
             raise self._error
 
     def put(self, item: T) -> None:
-        """Hand over an item; waits while `depth` of them do.
+        """Pass an item; block while `depth` items wait.
 
         Raises:
             BaseException: Whatever `consume` raised.

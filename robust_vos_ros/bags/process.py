@@ -1,9 +1,8 @@
 """Track through a recorded bag: every image in order, none dropped; same input, same bytes.
 
-Three threads overlap: one reads and decodes, the caller's one tracks, one writes. The bag is
-always written from its beginning in one go. What costs time, the results, is kept in a journal
-besides: after an interruption they are taken from there, and tracking goes on from the last
-checkpoint.
+Three threads work at the same time: one reads and decodes, the calling one tracks, one writes. The
+output is always written from its beginning. Results are also kept in a journal: after an
+interruption they are read from there, and tracking is resumed from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from robust_vos_ros.core.types import Frame, TrackResult
 
 CHECKPOINT_FRAMES = 100
 _DEPTH = 4  # decoded images that wait
-_MOST_MESSAGES = 256  # of other topics that travel together
+_MAX_MESSAGES = 256  # of other topics in one step
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,9 +36,9 @@ class Step:
     """Messages of the input up to and including the next image.
 
     Attributes:
-        index: Of the image, which is the last message; None when there is none.
-        frame: The decoded image; None when it was tracked in an earlier run, or cannot be used.
-        problem: Why it cannot be used.
+        index: Of the image, which is the last message; None if there is none.
+        frame: The decoded image; None if it was tracked in an earlier run or cannot be used.
+        problem: Reason why it cannot be used.
     """
 
     messages: list[RawMessage]
@@ -59,14 +58,16 @@ class Tracked:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Summary:
-    """What came of one bag.
+    """Result of processing one bag.
 
     Attributes:
-        num_resumed: Frames whose results came from an interrupted run.
-        problems: Index of each image that could not be used, and why.
-        left_out: Topics of the input that are not in the output, and why.
-        seconds: From the first to the last message, for the other frames.
-        engine_s: Of these inside the tracker.
+        topic: Image topic.
+        num_frames: Number of images.
+        num_resumed: Number of frames with results of an interrupted run.
+        problems: (index, reason) of images that could not be used.
+        left_out: Topics of the input that are not in the output, with the reason.
+        seconds: Time of this run.
+        engine_s: Time in the tracker.
     """
 
     topic: str
@@ -89,11 +90,12 @@ def process_bag(
     """Track through one bag and write it with the results.
 
     Args:
-        job: What to do.
+        job: The bag, its prompts and the output.
         model: The network of `job.model`.
-        on_start: Called with the number of images, and of those done by an interrupted run.
+        on_start: Called with the number of images, and the number of those that an interrupted run
+            has processed.
         on_frame: Called after each further image.
-        checkpoint_frames: Images after which an interruption loses nothing.
+        checkpoint_frames: Number of images between two checkpoints.
 
     Raises:
         BagError: The input cannot be read, or the output cannot be written.
@@ -106,8 +108,8 @@ def process_bag(
         prompts, plan = read_plan(bag, topic, job.prompts)
         identity = Identity(job, bag, topic, prompts=prompts, plan=plan, model=model)
         try:
-            job.workplace.mkdir(parents=True, exist_ok=True)
-            with Journal(job.workplace / 'journal.sqlite', identity.key) as journal:
+            job.partial_folder.mkdir(parents=True, exist_ok=True)
+            with Journal(job.partial_folder / 'journal.sqlite', identity.key) as journal:
                 runner = _Runner(
                     job, bag, topic, journal, identity, scale_16bit=prompts.scale_16bit
                 )
@@ -117,8 +119,8 @@ def process_bag(
             runner.finish()
         except (OSError, sqlite3.Error) as error:
             raise BagError(
-                f'{job.target}: cannot be written ({error}); the same command goes on from '
-                f'{job.workplace}'
+                f'{job.target}: cannot be written ({error}); the same command resumes from '
+                f'{job.partial_folder}'
             ) from error
     return summary
 
@@ -141,7 +143,7 @@ class _Runner:
         self._results = ResultTopics(job.namespace)
         self._serializer = ResultSerializer(self._results)
         self._first = journal.num_frames
-        self._folder = job.workplace / 'bag'
+        self._folder = job.partial_folder / 'bag'
         shutil.rmtree(self._folder, ignore_errors=True)
         custom_data = {**identity.custom_data, **({JOB_KEY: job.tag} if job.tag else {})}
         self._writer = BagWriter(self._folder, compress=job.compress, custom_data=custom_data)
@@ -183,7 +185,7 @@ class _Runner:
         )
 
     def _add_topics(self) -> dict[str, str]:
-        """Announce all topics; return those of the input that have no place, and why."""
+        """Add all topics; return those of the input that are left out, with the reason."""
         left_out = {}
         for name, msgtype in self._results.types.items():
             self._writer.add_topic(name, msgtype)
@@ -200,7 +202,7 @@ class _Runner:
         return left_out
 
     def _steps(self, topics: list[str]) -> Iterator[Step]:
-        """Read and decode; runs in a thread of its own."""
+        """Read and decode; this runs in its own thread."""
         messages: list[RawMessage] = []
         index = 0
         for message in self._bag.messages(topics):
@@ -209,7 +211,7 @@ class _Runner:
                 yield self._decode(messages, index)
                 index += 1
                 messages = []
-            elif len(messages) == _MOST_MESSAGES:
+            elif len(messages) == _MAX_MESSAGES:
                 yield Step(messages)
                 messages = []
         yield Step(messages)
@@ -219,11 +221,11 @@ class _Runner:
             return Step(messages, index)
         try:
             return Step(messages, index, self._bag.frame(messages[-1], self._scale_16bit))
-        except (ImageError, BagError) as error:  # the node, too, goes on with the next image
+        except (ImageError, BagError) as error:  # as in the node, the next image is used
             return Step(messages, index, problem=str(error))
 
     def _write(self, tracked: Tracked) -> None:
-        """Write a step and its results; runs in a thread of its own."""
+        """Write a step and its results; this runs in its own thread."""
         step, index = tracked.step, tracked.step.index
         for message in step.messages:
             self._writer.write(message.topic, message.msgtype, message.cdr, message.stamp_ns)
@@ -232,14 +234,14 @@ class _Runner:
         if index < self._first:
             results = self._journal.results(index)
         else:
-            results = self._note(tracked, index)
+            results = self._serialize(tracked, index)
         for message in results:
             self._writer.write(message.topic, message.msgtype, message.cdr, message.stamp_ns)
         if tracked.saved is not None:
             self._journal.checkpoint(index + 1, tracked.saved)
 
-    def _note(self, tracked: Tracked, index: int) -> list[RawMessage]:
-        """Serialize the results of a frame and keep them."""
+    def _serialize(self, tracked: Tracked, index: int) -> list[RawMessage]:
+        """Serialize the results of a frame, and add them to the journal."""
         if tracked.result is None:
             self._journal.add_problem(index, tracked.step.problem)
             return []
@@ -249,9 +251,9 @@ class _Runner:
         return results
 
     def finish(self) -> None:
-        """Put the finished bag in its place, at once; the journal is closed before."""
-        check_job(self._job)  # somebody may have put something there meanwhile
+        """Move the finished bag to its place; the journal must be closed."""
+        check_job(self._job)  # the output may exist by now
         single = self._job.target.suffix == '.mcap'
         done = self._folder / f'{self._folder.name}.mcap' if single else self._folder
         done.replace(self._job.target)
-        shutil.rmtree(self._job.workplace, ignore_errors=True)
+        shutil.rmtree(self._job.partial_folder, ignore_errors=True)

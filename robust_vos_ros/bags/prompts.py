@@ -1,4 +1,4 @@
-"""The prompt file of `robust-vos bag process`: what to track, from which frame on."""
+"""The prompt file of `robust-vos bag process`: prompts of objects by frame."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from robust_vos_ros.core.types import Prompt
 Pair = tuple[float, float]
 
 
-class Entry(Settings):
+class PromptEntry(Settings):
     """One prompt, or the masks of several objects at once."""
 
     frame: int | None = setting(None, 'Index of the image in its topic, from 0.', ge=0)
@@ -37,7 +37,8 @@ class Entry(Settings):
         unit='ns',
     )
     action: Literal['add', 'refine', 'remove'] = setting(
-        'add', 'add starts an object, refine corrects it in a later frame, remove ends it.'
+        'add',
+        'add starts an object, refine corrects it in a later frame, remove stops tracking it.',
     )
     object_id: str = setting('', 'Name of the object.')
     class_id: str = setting('', 'Free text copied to every output.')
@@ -47,33 +48,33 @@ class Entry(Settings):
     points: list[Pair] = setting([], 'x, y of clicks (x right, y down).', unit='px')
     point_labels: list[int] = setting([], '1 on the object, 0 not on it; empty = all 1.')
     mask: Path | None = setting(
-        None, 'PNG of one object, not zero where it is; relative to this file.'
+        None, 'PNG mask of one object, not zero on the object; relative to this file.'
     )
     masks: Path | None = setting(
         None,
-        'PNG whose values are objects, as of DAVIS, for a `frame`; or a folder of them named by '
-        'frame (00000.png), where each object is added in the first frame that shows it.',
+        'PNG whose values are objects, as of DAVIS, for a `frame`; or a folder of PNGs named by '
+        'frame (00000.png): each object is added in the first frame that shows it.',
     )
     objects: Path | None = setting(
-        None, 'Which object and class a value in `masks` is; a file as export writes it.'
+        None, 'File with object and class of each value in `masks`, as export writes it.'
     )
 
     @pydantic.model_validator(mode='after')
-    def _check(self) -> Entry:
-        whens = (self.frame is not None) + (self.stamp_ns is not None)
+    def _check(self) -> PromptEntry:
+        num_times = (self.frame is not None) + (self.stamp_ns is not None)
         one = (self.object_id, self.box, self.points, self.mask)
         if self.masks is not None:
             if any(one) or self.action != 'add':
-                raise ValueError('masks adds all objects it shows; give no other prompt beside it')
-            if whens > 1:
+                raise ValueError('masks adds all its objects; expected no other prompt beside it')
+            if num_times > 1:
                 raise ValueError('expected frame or stamp_ns, not both')
             return self
-        if whens != 1:
+        if num_times != 1:
             raise ValueError('expected one of frame and stamp_ns')
         if not self.object_id:
             raise ValueError('expected an object_id')
         if self.objects is not None:
-            raise ValueError('objects belongs to masks')
+            raise ValueError('expected masks beside objects')
         if (self.action == 'remove') == (any(one[1:])):
             raise ValueError('expected a box, points or a mask to add or refine, none to remove')
         return self
@@ -82,9 +83,11 @@ class Entry(Settings):
 class PromptFile(Settings):
     """A prompt file."""
 
-    prompts: list[Entry] = setting(..., 'In any order; several may refer to one frame.')
+    prompts: list[PromptEntry] = setting(
+        ..., 'Prompts in any order; several may refer to one frame.'
+    )
     tracking: TrackerSettings = setting(TrackerSettings(), 'As `tracking` of the node.')
-    stream: StreamSettings = setting(StreamSettings(), 'What breaks in the images do.')
+    stream: StreamSettings = setting(StreamSettings(), 'As `stream` of the node.')
     scale_16bit: Scale16Settings = setting(
         Scale16Settings(), 'As `input.scale_16bit` of the node.'
     )
@@ -92,7 +95,7 @@ class PromptFile(Settings):
 
 @dataclasses.dataclass(slots=True)
 class FramePrompts:
-    """What happens after one frame was tracked, in this order."""
+    """What is done after a frame is tracked, in this order."""
 
     remove: list[str] = dataclasses.field(default_factory=list)
     add: list[Prompt] = dataclasses.field(default_factory=list)
@@ -115,18 +118,17 @@ def load_prompt_file(path: Path) -> PromptFile:
 def make_plan(
     file: PromptFile, folder: Path, *, num_frames: int, frame_of: Mapping[int, int]
 ) -> Plan:
-    """Say for every prompted frame what to do.
+    """Return the prompts by frame.
 
     Args:
         file: The prompts.
-        folder: What paths in it are relative to.
-        num_frames: Images in the bag.
-        frame_of: Index of the frame of each image stamp in nanoseconds; needed where prompts have
-            stamps.
+        folder: Paths in the file are relative to it.
+        num_frames: Number of images in the bag.
+        frame_of: Index of the frame by stamp in nanoseconds; needed if prompts have stamps.
 
     Raises:
-        PromptError: A prompt refers to no frame, or to an object that is not there then, or has
-            too long a name.
+        PromptError: A prompt has no frame, its object is not tracked then, or its name is too
+            long.
         ConfigError: A mask or object file cannot be used.
     """
     plan: Plan = {}
@@ -146,11 +148,11 @@ def make_plan(
 
 
 def count_objects(plan: Plan) -> int:
-    """Return how many objects a plan adds."""
+    """Return the number of objects that a plan adds."""
     return sum(len(prompts.add) for prompts in plan.values())
 
 
-def _add_entry(prompts: FramePrompts, entry: Entry, folder: Path) -> None:
+def _add_entry(prompts: FramePrompts, entry: PromptEntry, folder: Path) -> None:
     if entry.masks is not None:
         prompts.add.extend(_to_prompts(read_labels(folder / entry.masks), _names(entry, folder)))
     elif entry.action == 'remove':
@@ -160,7 +162,7 @@ def _add_entry(prompts: FramePrompts, entry: Entry, folder: Path) -> None:
         target.append(_to_prompt(entry, folder))
 
 
-def _to_prompt(entry: Entry, folder: Path) -> Prompt:
+def _to_prompt(entry: PromptEntry, folder: Path) -> Prompt:
     points = np.array(entry.points, np.float32).reshape(-1, 2)
     labels = np.array(entry.point_labels or [1] * len(points), np.int32)
     return Prompt(
@@ -173,7 +175,7 @@ def _to_prompt(entry: Entry, folder: Path) -> Prompt:
     )
 
 
-def _names(entry: Entry, folder: Path) -> dict[int, ObjectName]:
+def _names(entry: PromptEntry, folder: Path) -> dict[int, ObjectName]:
     return {} if entry.objects is None else load_names(folder / entry.objects)
 
 
@@ -186,7 +188,7 @@ def _to_prompts(labels: np.ndarray, names: Mapping[int, ObjectName]) -> list[Pro
 
 
 def _first_masks(folder: Path, names: Mapping[int, ObjectName]) -> list[tuple[int, list[Prompt]]]:
-    """Return for each frame of a folder the objects it is the first one to show."""
+    """Return, for each mask file of a folder, the objects that it shows first."""
     files = {path.stem: path for path in folder.glob('*.png')}
     if not files:
         raise PromptError(f'{folder}: expected a PNG of masks or a folder of them, got none')
@@ -207,12 +209,12 @@ def _first_masks(folder: Path, names: Mapping[int, ObjectName]) -> list[tuple[in
     return found
 
 
-def _index_of(entry: Entry, num_frames: int, frame_of: Mapping[int, int]) -> int:
+def _index_of(entry: PromptEntry, num_frames: int, frame_of: Mapping[int, int]) -> int:
     what = repr(entry.object_id or str(entry.masks))
     if entry.frame is not None:
         _check_frame(entry.frame, num_frames, what)
         return entry.frame
-    assert entry.stamp_ns is not None  # the model has checked it
+    assert entry.stamp_ns is not None, 'PromptEntry checks it'
     if entry.stamp_ns not in frame_of:
         near = min(frame_of, key=lambda stamp_ns: abs(stamp_ns - (entry.stamp_ns or 0)), default=0)
         raise PromptError(
@@ -230,7 +232,7 @@ def _check_frame(index: int, num_frames: int, what: str) -> None:
 
 
 def _check_lives(plan: Plan) -> None:
-    """Check, before hours of work, that objects are added once and live when they are named."""
+    """Check that objects are added once, and are tracked when they are refined or removed."""
     live: set[str] = set()
     for index in sorted(plan):
         prompts = plan[index]

@@ -1,10 +1,9 @@
-"""Read bags of ROS 1 and ROS 2 without ROS: files or folders, whole or split."""
+"""Read bags of ROS 1 and ROS 2 without ROS: files or folders, also split ones."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -16,16 +15,17 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag1, Qos
 from rosbags.typesys.store import Typestore
 
 from robust_vos_ros.bags.definitions import message_typestore
+from robust_vos_ros.bags.metadata import METADATA
 from robust_vos_ros.bags.ros1 import LATCHED, Ros1Converter
 from robust_vos_ros.core.errors import BagError
 from robust_vos_ros.core.settings import Scale16Settings
 from robust_vos_ros.core.types import Frame
+from robust_vos_ros.files import natural_key
 from robust_vos_ros.ros_types.images import FULL_RANGE, NS_PER_S, to_frame
 
 IMAGE, COMPRESSED_IMAGE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 _ENDINGS = ('.mcap', '.db3', '.bag')
-_METADATA = 'metadata.yaml'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class RawMessage:
 
     Attributes:
         topic: Full name.
-        msgtype: As in `robust_vos/msg/TrackEvent`.
-        cdr: The message as ROS 2 serializes it.
-        stamp_ns: When it was received or recorded, in nanoseconds.
+        msgtype: Such as `robust_vos/msg/TrackEvent`.
+        cdr: The message, serialized as in ROS 2.
+        stamp_ns: Time of receipt or recording in nanoseconds.
     """
 
     topic: str
@@ -47,7 +47,7 @@ class RawMessage:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic of a bag; `qos` is what its publishers offered, empty where nobody noted it."""
+    """One topic of a bag; `qos` is the QoS that its publishers offered, empty if not recorded."""
 
     name: str
     msgtype: str
@@ -56,14 +56,14 @@ class Topic:
 
     @property
     def is_image(self) -> bool:
-        """Whether it carries images, raw or compressed."""
+        """Whether its messages are images, raw or compressed."""
         return self.msgtype in IMAGE_TYPES
 
 
 class BagReader:
-    """Messages of a bag in the order of their recording; use it as a context manager.
+    """Messages of a bag in the order of their times; use it as a context manager.
 
-    ROS 1 messages come out as ROS 2 messages. The bag is opened for reading only.
+    ROS 1 messages are converted to ROS 2. The bag is opened for reading only.
 
     Args:
         path: A file (.mcap, .db3, .bag), a folder of rosbag2, or a folder with the split files of
@@ -71,12 +71,12 @@ class BagReader:
 
     Attributes:
         topics: By name, sorted.
-        typestore: The types of the messages, from the bag where it holds definitions.
+        typestore: Types of the messages, from the bag if it has definitions.
         start_ns: Time of the first message in nanoseconds; `end_ns` of the last one.
-        num_messages: Of all topics.
+        num_messages: Number of messages on all topics.
 
     Raises:
-        BagError: Entered: the bag is missing, damaged, cut off or empty.
+        BagError: On entry: the bag is missing, damaged, truncated or empty.
     """
 
     def __init__(self, path: Path) -> None:
@@ -123,10 +123,10 @@ class BagReader:
         """Yield the messages of some topics, by default of all, in the order of their times.
 
         Raises:
-            BagError: The bag is damaged from here on.
+            BagError: The next message is damaged.
         """
         wanted = [c for c in self._reader.connections if not topics or c.topic in topics]
-        if not wanted:  # rosbags would take an empty list for all
+        if not wanted:  # for rosbags an empty list means all
             return
         messages = iter(self._reader.messages(wanted))
         while True:
@@ -135,7 +135,7 @@ class BagReader:
                 message = self._to_message(connection, stamp_ns, data)
             except StopIteration:
                 return
-            except Exception as error:  # whatever a library makes of damaged bytes
+            except Exception as error:  # rosbags raises anything on damaged bytes
                 raise self._damaged(error) from error
             yield message
 
@@ -143,7 +143,7 @@ class BagReader:
         """Return a message as an object with the fields of its type.
 
         Raises:
-            BagError: The type is unknown or the bytes do not fit it.
+            BagError: The type is unknown, or the bytes are not of this type.
         """
         if message.msgtype not in self.typestore.fielddefs:
             raise BagError(
@@ -189,7 +189,7 @@ class BagReader:
             self._add_connection(connection)
 
     def _add_connection(self, connection: Connection) -> None:
-        """Count a connection; a topic may have one per split file or publisher."""
+        """Add a connection to its topic; there may be one per split file or publisher."""
         name, msgtype = connection.topic, self._type_of(connection)
         known = self.topics.get(name)
         if known is not None and known.msgtype != msgtype:
@@ -244,21 +244,21 @@ def bag_name(path: Path) -> str:
 
 
 def _bag_files(path: Path) -> list[Path]:
-    """Return what to open for a path: a folder of rosbag2, or the files of one recording."""
+    """Return the paths to open: a folder of rosbag2, or the files of one recording."""
     if not path.exists():
         raise BagError(f'{path}: expected a bag, but there is no such file or folder')
     if path.is_dir():
-        if (path / _METADATA).is_file():
+        if (path / METADATA).is_file():
             return [path]
         files = [file for file in path.iterdir() if file.suffix in _ENDINGS]
         kinds = {file.suffix for file in files}
         if len(kinds) != 1:
             found = f'files of {" and ".join(sorted(kinds))}' if kinds else 'none'
             raise BagError(
-                f'{path}: expected {_METADATA} or split files of one kind '
+                f'{path}: expected {METADATA} or split files of one kind '
                 f'({", ".join(_ENDINGS)}), got {found}'
             )
-        files.sort(key=_natural_key)
+        files.sort(key=lambda file: natural_key(file.name))
     elif path.suffix in _ENDINGS:
         files = [path]
     else:
@@ -270,12 +270,6 @@ def _bag_files(path: Path) -> list[Path]:
         if not file.stat().st_size:
             raise BagError(f'{file}: expected a bag, got an empty file of 0 bytes')
     return files
-
-
-def _natural_key(path: Path) -> list[tuple[int, str]]:
-    """Sort drive_10 after drive_9."""
-    parts = re.split(r'(\d+)', path.name)
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in parts]
 
 
 def _reason(error: Exception) -> str:

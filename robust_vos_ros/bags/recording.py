@@ -1,4 +1,4 @@
-"""A bag that is written while messages arrive, by a thread of its own."""
+"""A bag that a thread writes while messages arrive."""
 
 from __future__ import annotations
 
@@ -15,30 +15,28 @@ from robust_vos_ros.bags.reader import RawMessage
 from robust_vos_ros.bags.writer import BagWriter
 from robust_vos_ros.core.errors import ConfigError
 
-# A killed recorder loses what came since the last flush.
-_FLUSH_S = 0.5
-# Stop while there is room for the index.
-MIN_FREE_BYTES = 64 << 20
-# Messages that wait for a slow disk; ten seconds of raw VGA images at 30 Hz.
+_FLUSH_S = 0.5  # a killed recorder loses the messages since the last flush
+MIN_FREE_BYTES = 64 << 20  # the recording stops while there is room for the index
+# Most bytes that wait for a slow disk: ten seconds of raw VGA images at 30 Hz.
 _MAX_WAITING_BYTES = 256 << 20
 
 _CustomData = dict[str, str]
 
 
 class Recording:
-    """Takes messages from any thread, and never makes it wait for the disk.
+    """Records messages from any thread; `put` never waits for the disk.
 
     Args:
         path: Folder to create.
-        max_waiting_bytes: Messages that find more than that waiting are dropped and counted.
+        max_waiting_bytes: While more bytes wait, messages are dropped and counted.
 
     Attributes:
-        num_dropped: Messages the disk was too slow for.
-        left_out: Topics that cannot be recorded, and why.
-        problem: Why the recording ended by itself, empty when it did not.
+        num_dropped: Number of messages dropped because the disk was too slow.
+        left_out: Topics that cannot be recorded, with the reason.
+        problem: Reason why the recording has ended by itself, else empty.
 
     Raises:
-        ConfigError: The folder exists, or cannot be made.
+        ConfigError: The folder exists, or cannot be created.
     """
 
     def __init__(self, path: Path, *, max_waiting_bytes: int = _MAX_WAITING_BYTES) -> None:
@@ -60,20 +58,20 @@ class Recording:
 
     @property
     def num_messages(self) -> int:
-        """Messages in the file so far."""
+        """Number of messages in the file."""
         return self._bag.num_messages
 
     @property
     def num_topics(self) -> int:
-        """Topics in the file so far."""
+        """Number of topics in the file."""
         return len(self._topics)
 
     def put(self, message: RawMessage, qos: Sequence[Qos] = ()) -> None:
         """Record a message.
 
         Args:
-            message: As it came over the wire.
-            qos: What the publishers of its topic offer; the first ones are noted.
+            message: As received.
+            qos: QoS that the publishers of its topic offer; that of the first message counts.
         """
         with self._lock:
             if self._waiting_bytes > self._max_waiting_bytes or self.problem:
@@ -87,7 +85,7 @@ class Recording:
         self._queue.put(dict(values))
 
     def stop(self) -> None:
-        """Write what waits, and finish the bag."""
+        """Write the waiting messages, and finish the bag."""
         self._queue.put(None)
         self._thread.join()
 
@@ -95,7 +93,7 @@ class Recording:
         error: Exception | None = None
         try:
             self._write_all()
-        except Exception as failure:  # whatever it is: say so, and save what there is
+        except Exception as failure:  # reported as `problem`; the messages so far are kept
             error = failure
         try:
             self._bag.__exit__(type(error) if error else None, error, None)
@@ -139,7 +137,7 @@ class Recording:
                 self._bag.add_topic(message.topic, message.msgtype, qos=qos)
                 self._topics.add(message.topic)
             self._bag.write(message.topic, message.msgtype, message.cdr, message.stamp_ns)
-        except ConfigError as error:  # its type is unknown, or changes
+        except ConfigError as error:  # the type is unknown, or another than before
             self.left_out[message.topic] = str(error)
 
     def _check_disk(self) -> None:

@@ -1,4 +1,4 @@
-"""Rebuild the index and the metadata of a bag that was cut off, from what is whole in it."""
+"""Rebuild the index and the metadata of a truncated bag from its intact records."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from robust_vos_ros.bags.metadata import (
 from robust_vos_ros.bags.salvage import salvage
 from robust_vos_ros.bags.writer import LIBRARY
 from robust_vos_ros.core.errors import BagError
+from robust_vos_ros.files import natural_key
 
-_ROSBAG2 = 'rosbag2'  # metadata that closing a bag writes; what it says is made anew
+_ROSBAG2 = 'rosbag2'  # metadata record of rosbag2, which is not copied
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Repaired:
-    """What a repair saved.
+    """Result of a repair.
 
     Attributes:
-        num_unknown: Messages left out because the definition of their topic is lost.
+        num_unknown: Number of messages left out because the definition of their topic is lost.
         custom_data: Of the recording.
     """
 
@@ -42,10 +43,10 @@ class Repaired:
 
 
 def repair_bag(bag: Path, out: Path) -> Repaired:
-    """Write a bag with everything that is whole in another one.
+    """Write a bag with all intact records of another one.
 
-    The bag itself is not changed, unless it is its own output: then its files are replaced at the
-    end, one by one, and other files beside them stay.
+    The bag itself is not changed, unless it is also the output: then its files are replaced at the
+    end, one by one, and other files beside them are kept.
 
     Args:
         bag: A folder of rosbag2 with MCAP files, or one MCAP file.
@@ -74,7 +75,7 @@ def repair_bag(bag: Path, out: Path) -> Repaired:
 def _files(bag: Path) -> list[Path]:
     if bag.is_file():
         return [bag]
-    files = sorted(bag.glob('*.mcap'), key=lambda path: (len(path.name), path.name))
+    files = sorted(bag.glob('*.mcap'), key=lambda path: natural_key(path.name))
     if not files:
         what = 'got a folder without one' if bag.is_dir() else 'but it does not exist'
         raise BagError(f'expected an MCAP file or a folder with MCAP files: {bag}, {what}')
@@ -82,7 +83,7 @@ def _files(bag: Path) -> list[Path]:
 
 
 def _move(new: Path, out: Path) -> None:
-    """Put a file or folder in the place of another one; each file is the old or the new one."""
+    """Move a file or folder to the place of another one; each file is replaced in one step."""
     if not out.is_dir():
         new.replace(out)
         return
@@ -95,7 +96,7 @@ def _repair_files(files: list[Path], target: Path, bag: Path) -> Repaired:
     custom_data = read_custom_data(bag)
     summaries, num_unknown = [], 0
     for path in files:
-        # A recorder that was killed at a split leaves a file of 0 bytes.
+        # A recorder that was killed at a split leaves an empty file.
         records = salvage(path) if len(files) == 1 or path.stat().st_size else iter(())
         summary, unknown = _repair_file(records, target / path.name, custom_data)
         summaries.append(summary)
@@ -119,7 +120,11 @@ def _repair_files(files: list[Path], target: Path, bag: Path) -> Repaired:
 def _repair_file(
     records: Iterator[McapRecord], out: Path, custom_data: dict[str, str]
 ) -> tuple[FileSummary, int]:
-    """Write what is whole in one file; return its summary and the number of unknown messages."""
+    """Write the intact records of one file.
+
+    Returns:
+        The summary of the new file, and the number of messages without a known topic.
+    """
     num_unknown, channels = 0, set()
     with out.open('wb', buffering=0) as stream:
         file = McapFile(stream, library=LIBRARY)
@@ -140,5 +145,5 @@ def _repair_file(
             elif isinstance(record, Attachment):
                 file.add_attachment(record)
         file.finish()
-        os.fsync(stream.fileno())  # before it may take the place of the original
+        os.fsync(stream.fileno())  # before it may replace the original
         return FileSummary.of(out, file), num_unknown

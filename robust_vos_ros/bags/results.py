@@ -1,4 +1,4 @@
-"""Results as the messages the node would publish, serialized without ROS."""
+"""Results as serialized messages, the same as the node publishes, made without ROS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from robust_vos_ros.ros_types.messages import MessageMaker
 OBJECTS_TYPE, EVENT_TYPE = 'robust_vos/msg/TrackedObjectArray', 'robust_vos/msg/TrackEvent'
 DEFAULT_NAMESPACE = '/robust_vos'
 _PNG_LEVEL = 1
-# Events after which labels mean something else.
+# Events after which the meaning of labels changes.
 _NEW_LABELS = {EventType.ADDED, EventType.REMOVED, EventType.RESET}
 
 
@@ -30,7 +30,7 @@ class ResultTopics:
     """The topics of results below a namespace.
 
     Attributes:
-        prefix: Of all of them.
+        prefix: Prefix of all of them.
     """
 
     def __init__(self, namespace: str) -> None:
@@ -57,11 +57,11 @@ class ResultTopics:
 
         Args:
             bag: An open bag.
-            topic: The one that is wanted; empty = the only one besides results.
-            required: Whether there must be one; else None stands for none.
+            topic: Name of the topic; empty = the only image topic besides results.
+            required: Whether there must be one; otherwise None is returned if there is none.
 
         Raises:
-            BagError: The wanted one is not there, or there is not exactly one.
+            BagError: The topic does not exist, or there is not exactly one.
         """
         images = (item.name for item in bag.topics.values() if item.is_image)
         topics = [name for name in images if not name.startswith(self.prefix)]
@@ -77,7 +77,7 @@ class ResultTopics:
 
 
 class ResultSerializer:
-    """Make serialized messages of results; what depends on the clock (latency) is zero."""
+    """Make serialized messages of results; fields that depend on the clock (latency) are zero."""
 
     def __init__(self, topics: ResultTopics) -> None:
         self._topics = topics
@@ -85,11 +85,11 @@ class ResultSerializer:
         self._maker = MessageMaker(self._store.types, _to_uint8)
 
     def serialize(self, result: TrackResult, stamp_ns: int) -> list[RawMessage]:
-        """Return the messages of one frame: objects, events, label mask and what viewers need.
+        """Return the messages of one frame: objects, events, label mask, label info, annotations.
 
         Args:
-            result: What the engine found.
-            stamp_ns: Time of recording of the image; the messages get the same.
+            result: Of the engine.
+            stamp_ns: Time of recording of the image, also used for the messages.
         """
         make, topics = self._maker, self._topics
         header = make.to_header(result)

@@ -1,4 +1,4 @@
-"""ROS 1 messages as ROS 2 would have recorded them."""
+"""Convert messages of ROS 1 bags to ROS 2."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rosbags.typesys.store import Typestore
 
 from robust_vos_ros.bags.definitions import message_typestore
 
-LATCHED = tuple(LATCH)  # a latched topic, in the words of ROS 2
+LATCHED = tuple(LATCH)  # QoS of a latched topic
 
 
 class Ros1Converter:
-    """Turn messages of a ROS 1 bag into CDR.
+    """Convert messages of a ROS 1 bag to CDR.
 
-    A type that ROS 2 knows by the same name becomes that type; fields it has no place for are
-    dropped (`Header.seq`). Others keep their own definition.
+    A type that exists in ROS 2 becomes that type, without fields that it lacks (`Header.seq`).
+    Other types keep their own definition.
 
     Attributes:
         typestore: The types of the converted messages.

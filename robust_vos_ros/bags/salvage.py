@@ -1,4 +1,4 @@
-"""Read the records of an MCAP file as far as they are whole, whatever happened to the file."""
+"""Read the intact records of a damaged or truncated MCAP file."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ _READERS: dict[int, Callable[[ReadDataStream, int], McapRecord]] = {
     Opcode.ATTACHMENT: lambda stream, _: Attachment.read(stream),
     Opcode.METADATA: lambda stream, _: Metadata.read(stream),
 }
-# What parsers and decompressors raise on bytes that are not what they should be.
+# Errors of parsers and decompressors on damaged bytes.
 _DAMAGE = (struct.error, UnicodeDecodeError, McapError, zstandard.ZstdError, RuntimeError)
 
 
 def salvage(path: Path) -> Iterator[McapRecord]:
-    """Yield every whole schema, channel, message, metadata and attachment record of a file.
+    """Yield all intact schema, channel, message, metadata and attachment records of a file.
 
-    Of a chunk that is cut off comes what can be decompressed; a chunk with a wrong checksum is
-    left out, as is one of an unknown compression. The file counts as ended where no record can
-    begin, and where one would reach beyond its end.
+    A truncated chunk is decompressed as far as possible. A chunk with a wrong checksum or an
+    unknown compression is skipped. Reading stops where no valid record begins, or where a record
+    would reach beyond the end of the file.
 
     Args:
         path: An MCAP file.
 
     Raises:
-        BagError: It is no MCAP file.
+        BagError: It is not an MCAP file.
         OSError: It cannot be read.
     """
     with path.open('rb') as stream:
@@ -63,7 +63,7 @@ def salvage(path: Path) -> Iterator[McapRecord]:
 
 
 def _records(stream: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
-    """Yield opcode, content and whether that is all of it, up to the end of the data."""
+    """Yield opcode and content of each record, and whether the content is complete."""
     position = stream.tell()
     size = stream.seek(0, io.SEEK_END)
     stream.seek(position)
@@ -74,14 +74,14 @@ def _records(stream: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
         available = size - stream.tell()
         if opcode in _READERS or opcode == Opcode.CHUNK:
             yield opcode, stream.read(min(length, available)), length <= available
-        elif length <= available:  # indexes: they are made anew
+        elif length <= available:  # an index, which is not needed
             stream.seek(length, io.SEEK_CUR)
         else:
             return
 
 
 def _chunk_records(data: bytes, *, whole: bool) -> Iterator[McapRecord]:
-    """Yield the records of a chunk from the content of its record."""
+    """Yield the records in a chunk, given the content of its record."""
     try:
         _, _, size, checksum = _CHUNK_HEAD.unpack_from(data)
         name_start = _CHUNK_HEAD.size + _LENGTH.size
@@ -99,7 +99,7 @@ def _chunk_records(data: bytes, *, whole: bool) -> Iterator[McapRecord]:
 
 
 def _decompress(data: bytes, compression: str) -> bytes:
-    """Decompress as much as there is.
+    """Decompress as far as possible.
 
     Raises:
         RuntimeError: The compression is unknown.
@@ -117,7 +117,7 @@ def _decompress(data: bytes, compression: str) -> bytes:
 
 
 def _parse(opcode: int, data: bytes) -> Iterator[McapRecord]:
-    """Yield the record of a content, nothing when it is damaged."""
+    """Yield the record with this content, nothing if it is damaged."""
     reader = _READERS.get(opcode)
     if reader is None:
         return

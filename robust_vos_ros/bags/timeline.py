@@ -1,4 +1,4 @@
-"""The contents of a bag for a terminal: tables, and a line of time per object."""
+"""Content of a bag for a terminal: tables, and a timeline per object."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from rich.text import Text
 from robust_vos_ros.bags.info import BagInfo, ObjectHistory
 from robust_vos_ros.core.types import ObjectState
 
-# Each state is a letter in a colour: a log file keeps the letter. The worst state of the frames in
-# a column wins, so that no short loss is hidden; the order is from best to worst.
-_LOOKS = {
+# Letter and colour of each state, from best to worst; without colours the letters remain. A column
+# shows the worst state of its frames, so that no short loss is hidden.
+_STYLES = {
     ObjectState.TRACKED: ('T', 'black on green'),
     ObjectState.INITIALIZING: ('i', 'black on cyan'),
     ObjectState.UNCERTAIN: ('u', 'black on yellow'),
     ObjectState.OCCLUDED: ('o', 'white on blue'),
     ObjectState.LOST: ('L', 'white on red'),
 }
-_RANK = {state: rank for rank, state in enumerate(_LOOKS)}
+_RANK = {state: rank for rank, state in enumerate(_STYLES)}
 _ABSENT = ('·', 'dim')
 _TICKS = 5
 _MIN_WIDTH = 20
@@ -30,11 +30,11 @@ _HEADING = '  TRACKED  confidence'  # of the numbers after each line
 
 
 def render(info: BagInfo, *, width: int) -> Iterator[RenderableType]:
-    """Yield what to print of a bag, part by part.
+    """Yield the parts to print.
 
     Args:
-        info: The bag.
-        width: Of the terminal in columns.
+        info: Content of the bag.
+        width: Width of the terminal in columns.
     """
     yield _summary(info)
     yield _topics(info)
@@ -77,21 +77,21 @@ def _timeline(info: BagInfo, width: int) -> Iterator[RenderableType]:
     for line in _axis(info.duration_s, columns):
         yield Text(' ' * margin + line)
     legend = Text(' ' * margin)
-    for state, (letter, style) in _LOOKS.items():
+    for state, (letter, style) in _STYLES.items():
         legend.append(letter, style)
         legend.append(f' {state.name}  ')
     yield legend
 
 
 def _name(item: ObjectHistory, objects: Iterable[ObjectHistory]) -> str:
-    """Return the id, and with several nodes also the topic."""
+    """Return the id of an object; with several nodes the topic before it."""
     if len({other.topic for other in objects}) > 1:
         return f'{item.topic} {item.object_id}'
     return item.object_id
 
 
 def _cells(item: ObjectHistory, duration_s: float, columns: int) -> list[tuple[str, str]]:
-    """Return letter and style of each column of time."""
+    """Return letter and style of each column."""
     worst: list[ObjectState | None] = [None] * columns
     last = -1
     for sighting in item.sightings:
@@ -101,11 +101,10 @@ def _cells(item: ObjectHistory, duration_s: float, columns: int) -> list[tuple[s
             worst[column] = sighting.state
         last = max(last, column)
     first = _column(item.sightings[0].time_s, duration_s, columns)
-    for column in range(
-        first + 1, last
-    ):  # fewer frames than columns: a state lasts until the next
+    # With fewer frames than columns, a state lasts until the next one.
+    for column in range(first + 1, last):
         worst[column] = worst[column - 1] if worst[column] is None else worst[column]
-    return [_ABSENT if state is None else _LOOKS[state] for state in worst]
+    return [_ABSENT if state is None else _STYLES[state] for state in worst]
 
 
 def _column(time_s: float, duration_s: float, columns: int) -> int:
@@ -113,7 +112,7 @@ def _column(time_s: float, duration_s: float, columns: int) -> int:
 
 
 def _axis(duration_s: float, columns: int) -> tuple[str, str]:
-    """Return a ruler and its numbers in seconds."""
+    """Return the axis: a ruler, and its numbers in seconds."""
     if duration_s <= 0:
         return '|', '0 s'
     step_s = _round_up(duration_s / _TICKS)

@@ -1,4 +1,4 @@
-"""Follow a plan of prompts through the images of a bag, as the node would live."""
+"""Track through the images of a bag with prompts by frame, as the node does live."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PREVIOUS = 'previous frame'
 
 
 class PlannedTracker:
-    """A tracker that is told what to do at which frame.
+    """A tracker that gets its prompts from a plan.
 
     Args:
         model: The network.
@@ -29,7 +29,7 @@ class PlannedTracker:
         saved: What `save` of another one gave, to go on from there.
 
     Attributes:
-        seconds: Spent tracking.
+        seconds: Time of tracking.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class PlannedTracker:
         return self._tracker.save({_PREVIOUS: json.dumps(previous)})
 
     def track(self, index: int, frame: Frame) -> TrackResult:
-        """Track into a frame, then do what the plan says about it."""
+        """Track a frame, then apply its prompts."""
         start_s = time.perf_counter()
-        events = self._handle_changes(frame)
+        events = self._handle_discontinuities(frame)
         result = self._tracker.step(frame)
         self._previous = Previous(frame.stamp_ns, frame.size_hw, frame.frame_id)
         events += result.events
@@ -74,7 +74,7 @@ class PlannedTracker:
         return dataclasses.replace(self._tracker.last_result, events=tuple(events))
 
     def check_unused(self, index: int, problem: str) -> None:
-        """Raise BagError if the plan needs an image that cannot be used."""
+        """Raise BagError if an image that cannot be used has prompts."""
         if index in self._plan:
             raise BagError(f'frame {index} has prompts, but its image cannot be used: {problem}')
 
@@ -88,10 +88,10 @@ class PlannedTracker:
             events += self._tracker.refine(prompt).events
         return events
 
-    def _handle_changes(self, frame: Frame) -> list[TrackEvent]:
-        """Do at a break in the stream what the node does."""
-        changes = find_discontinuities(self._previous, frame, self._stream, clock_jumped=False)
-        action = max((change.action for change in changes), default=Action.keep)
+    def _handle_discontinuities(self, frame: Frame) -> list[TrackEvent]:
+        """Handle discontinuities of the stream as the node does."""
+        found = find_discontinuities(self._previous, frame, self._stream, clock_jumped=False)
+        action = max((item.action for item in found), default=Action.keep)
         if action == Action.reset_memory:
             self._tracker.reset_memory()
         return list(self._tracker.reset()) if action == Action.remove_objects else []

@@ -1,4 +1,4 @@
-"""Write messages to an MCAP bag that opens anywhere: it carries all message definitions."""
+"""Write messages to an MCAP bag, with all message definitions inside."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class BagWriter:
     Args:
         path: Folder to create.
         compress: Whether chunks are compressed (zstd).
-        custom_data: Noted in the bag.
+        custom_data: Key-value pairs about the bag.
 
     Raises:
-        ConfigError: The folder exists, or cannot be made.
+        ConfigError: The folder exists, or cannot be created.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class BagWriter:
 
     @property
     def num_messages(self) -> int:
-        """Messages written so far."""
+        """Number of messages written so far."""
         return self._file.num_messages
 
     @property
@@ -98,9 +98,9 @@ class BagWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the bag, after an error as far as it got.
+        """Finish the bag, also after an error.
 
-        Where even that fails, it is left without an index; bags/repair.py makes one.
+        If that fails too, the bag has no index; bags/repair.py can make one.
         """
         with self._stream:
             if kind is None:
@@ -123,13 +123,14 @@ class BagWriter:
         typestore: Typestore | None = None,
         qos: Sequence[Qos] = (),
     ) -> None:
-        """Announce a topic; `write` does so by itself for types that are known.
+        """Add a topic; `write` adds topics with known types by itself.
 
         Args:
             topic: Full topic name.
-            msgtype: As in `robust_vos/msg/TrackEvent`.
-            typestore: Where the type is defined; default: ROS 2, robust_vos, what is installed.
-            qos: What its publishers offer.
+            msgtype: Such as `robust_vos/msg/TrackEvent`.
+            typestore: Has the definition of the type; default: ROS 2, robust_vos, and installed
+                packages.
+            qos: QoS that its publishers offer.
 
         Raises:
             ConfigError: The type is unknown, or another topic has another version of it.
@@ -163,7 +164,7 @@ class BagWriter:
 
         Args:
             topic: Full topic name.
-            msgtype: As in `robust_vos/msg/TrackEvent`.
+            msgtype: Such as `robust_vos/msg/TrackEvent`.
             cdr: The serialized message.
             stamp_ns: Time of the message in nanoseconds.
 
@@ -186,7 +187,7 @@ class BagWriter:
         )  # fmt: skip
 
     def write_custom_data(self, values: dict[str, str]) -> None:
-        """Write key-value pairs about the whole bag: to its file at once, to its metadata later.
+        """Add key-value pairs about the bag: to its file at once, to metadata.yaml at the end.
 
         Raises:
             OSError: The file cannot be written.
@@ -195,7 +196,7 @@ class BagWriter:
         self._file.add_metadata(CUSTOM_DATA, values)
 
     def flush(self) -> None:
-        """Put everything written so far on the disk, where it survives the end of the power.
+        """Flush everything written so far to the disk, so that it survives a power failure.
 
         Raises:
             OSError: The file cannot be written.

@@ -1,4 +1,4 @@
-"""`robust-vos bag`: what is done with bags, with or without a ROS installation."""
+"""`robust-vos bag process` and `export`, which need no ROS installation."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from robust_vos_ros.cli.base import app, reports_errors
+from robust_vos_ros.cli.base import app, progress_bar, reports_errors
+from robust_vos_ros.cli.options import Adapter, Checkpoint, Device, Model, Threads
 
 if TYPE_CHECKING:
     from robust_vos_ros.bags.job import Job
     from robust_vos_ros.bags.process import Summary
 
-bag_app = typer.Typer(no_args_is_help=True, help='Bags: label, export, inspect and replay.')
+bag_app = typer.Typer(
+    no_args_is_help=True, help='Track in bags, export, inspect, record and play them.'
+)
 app.add_typer(bag_app, name='bag')
 
 
@@ -26,33 +29,31 @@ def process(
     ],
     prompts: Annotated[
         Path,
-        typer.Option(help='Prompt file; with --out also a folder of one NAME.yaml per bag.'),
+        typer.Option(help='Prompt file; with --out also a folder with one NAME.yaml per bag.'),
     ],
     out: Annotated[
         Path | None, typer.Option(help='Folder for many outputs and their manifest.json.')
     ] = None,
-    topic: Annotated[str, typer.Option(help='Images; default: the only image topic.')] = '',
+    topic: Annotated[str, typer.Option(help='Image topic; default: the only one.')] = '',
     namespace: Annotated[
-        str, typer.Option(help='Where results go; input topics below it are replaced.')
+        str, typer.Option(help='Namespace of the results; input topics below it are replaced.')
     ] = '/robust_vos',
-    model: Annotated[str, typer.Option(help='Model to run.')] = 'nano',
-    checkpoint: Annotated[str, typer.Option(help='Its weights, if not the usual ones.')] = '',
-    adapter: Annotated[
-        str, typer.Option(help='Adapter of the model: auto, none, a name or a file.')
-    ] = 'auto',
-    device: Annotated[str, typer.Option(help='Torch device.')] = 'auto',
-    threads: Annotated[int, typer.Option(min=0, help='CPU threads of torch; 0 = all.')] = 0,
+    model: Model = 'nano',
+    checkpoint: Checkpoint = '',
+    adapter: Adapter = 'auto',
+    device: Device = 'auto',
+    threads: Threads = 0,
     ray: Annotated[
         str, typer.Option(help='With --out: a Ray cluster, such as auto, HOST:PORT or local.')
     ] = '',
     retries: Annotated[
-        int, typer.Option(min=0, help='With --out: try a bag that failed so often again.')
+        int, typer.Option(min=0, help='With --out: number of times a failed bag is tried again.')
     ] = 1,
     compress: Annotated[
         bool, typer.Option('--compress', help='Compress the output (zstd): smaller, slower.')
     ] = False,
 ) -> None:
-    """Track through recorded images, none dropped, and write the bag with the results."""
+    """Track through all images of a bag, and write the bag with the results."""
     from robust_vos_ros.bags.batch import make_jobs
     from robust_vos_ros.bags.job import Job
     from robust_vos_ros.core.settings import ModelSettings, parse_settings
@@ -104,14 +105,14 @@ def _process_one(job: Job) -> None:
 def _process_many(jobs: list[Job], ray: str, retries: int) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from robust_vos_ros.bags.batch import Entry, process_many, run_here, run_on_ray
+    from robust_vos_ros.bags.batch import ManifestEntry, process_many, run_here, run_on_ray
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     runner = run_on_ray(ray) if ray else run_here
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task('bags', total=len(jobs))
 
-        def show(entry: Entry) -> None:
+        def show(entry: ManifestEntry) -> None:
             progress.advance(task)
             text = f'{entry.num_frames} frames' if entry.status == 'done' else entry.error
             progress.console.print(f'{entry.target}: {entry.status}, {text}', soft_wrap=True)
@@ -143,21 +144,18 @@ def _describe(target: Path, summary: Summary) -> list[str]:
 @reports_errors
 def export(
     bag: Annotated[Path, typer.Argument(help='A bag with masks.')],
-    out: Annotated[Path, typer.Argument(help='Folder to make; a file for video.')],
+    out: Annotated[Path, typer.Argument(help='Folder to create; a file for video.')],
     form: Annotated[str, typer.Option('--format', help='davis, coco, yolo-seg, mot or video.')],
-    topic: Annotated[str, typer.Option(help='Images; default: the only image topic.')] = '',
-    namespace: Annotated[str, typer.Option(help='Where the results are.')] = '/robust_vos',
+    topic: Annotated[str, typer.Option(help='Image topic; default: the only one.')] = '',
+    namespace: Annotated[str, typer.Option(help='Namespace of the results.')] = '/robust_vos',
     min_confidence: Annotated[
         float, typer.Option(min=0.0, max=1.0, help='Leave out masks below this confidence.')
     ] = 0.0,
 ) -> None:
     """Write the images and masks of a bag as a data set or a video."""
-    from rich.progress import Progress
-
     from robust_vos_ros.bags.export import export_bag
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(form, total=None)
+    with progress_bar(form, None) as advance:
         count = export_bag(
             bag,
             out,
@@ -165,6 +163,6 @@ def export(
             topic=topic,
             namespace=namespace,
             min_confidence=min_confidence,
-            on_frame=lambda: progress.advance(task),
+            on_frame=advance,
         )
     typer.echo(f'{out}: {count} frames')

@@ -19,8 +19,8 @@ def _check_ros() -> None:
 
     if importlib.util.find_spec('rclpy') is None:
         raise ConfigError(
-            'this command talks to a running ROS 2, and rclpy cannot be imported; '
-            'source the setup.bash of a ROS 2 installation first'
+            'this command needs ROS 2, but rclpy cannot be imported; source the setup.bash of a '
+            'ROS 2 installation first'
         )
 
 
@@ -31,17 +31,17 @@ def record(
         Path | None, typer.Option('--out', '-o', help='Folder to create [bag_<date>].')
     ] = None,
     image_topic: Annotated[
-        str, typer.Option(help="The node's image topic, without /compressed.")
+        str, typer.Option(help='Image topic of the node, without /compressed.')
     ] = '/image',
-    transport: Annotated[str, typer.Option(help='Image to record: raw or compressed.')] = 'raw',
+    transport: Annotated[str, typer.Option(help='Images to record: raw or compressed.')] = 'raw',
     namespace: Annotated[str, typer.Option(help='Namespace of the node.')] = '',
     topic: Annotated[
-        list[str] | None, typer.Option('--topic', help='One more topic; may be repeated.')
+        list[str] | None, typer.Option('--topic', help='A further topic; may be repeated.')
     ] = None,
     use_sim_time: Annotated[bool, typer.Option(help='Take the time from /clock.')] = False,
     duration: Annotated[float, typer.Option(min=0.0, help='Seconds; 0 = until Ctrl-C.')] = 0.0,
 ) -> None:
-    """Record images and results as MCAP, without ros2 bag; Ctrl-C ends it."""
+    """Record images and results of the node as MCAP; Ctrl-C ends it."""
     import datetime as dt
 
     _check_ros()
@@ -76,14 +76,16 @@ def record(
 @reports_errors
 def play(
     bag: Annotated[Path, typer.Argument(help='Bag: .mcap, .db3, .bag or a folder.')],
-    rate: Annotated[float, typer.Option(min=0.01, help='2 = twice as fast as recorded.')] = 1.0,
+    rate: Annotated[
+        float, typer.Option(min=0.01, help='Factor of the speed: 2 = twice as fast as recorded.')
+    ] = 1.0,
     topics: Annotated[str, typer.Option(help='Topics, separated by commas [all].')] = '',
     loop: Annotated[bool, typer.Option(help='Start again at the end.')] = False,
     delay: Annotated[
-        float, typer.Option(min=0.0, help='Seconds for subscribers to find the publishers.')
+        float, typer.Option(min=0.0, help='Seconds before the first message, for discovery.')
     ] = 1.0,
 ) -> None:
-    """Publish what was recorded: images, masks and objects with their headers intact."""
+    """Publish the messages of a bag with their recorded headers."""
     _check_ros()
     from robust_vos_ros.live.player import PlayOptions, play
 

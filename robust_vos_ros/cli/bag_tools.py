@@ -10,7 +10,7 @@ import typer
 from robust_vos_ros.cli.bag import bag_app
 from robust_vos_ros.cli.base import reports_errors
 
-_NO_EDGE = 10_000  # columns: more than any line
+_MAX_COLUMNS = 10_000  # wider than any line
 
 
 @bag_app.command()
@@ -26,8 +26,8 @@ def info(
 
     console = Console(highlight=False)
     width = console.width
-    if not console.is_terminal:  # a file or a pipe has no edge to break lines at
-        console.width = _NO_EDGE
+    if not console.is_terminal:  # lines are not wrapped in a file or a pipe
+        console.width = _MAX_COLUMNS
     for part in render(read_info(bag), width=width):
         console.print(part)
 
@@ -35,13 +35,13 @@ def info(
 @bag_app.command()
 @reports_errors
 def repair(
-    bag: Annotated[Path, typer.Argument(help='Bag that was cut off: .mcap or a folder of such.')],
+    bag: Annotated[Path, typer.Argument(help='Truncated bag: .mcap or a folder of such files.')],
     out: Annotated[
         Path | None,
-        typer.Argument(help='Bag to write; default: BAG_repaired. BAG itself = replace it.'),
+        typer.Argument(help='Bag to write; default: BAG_repaired. BAG itself is replaced.'),
     ] = None,
 ) -> None:
-    """Rebuild index and metadata of a cut-off bag from what is whole in it."""
+    """Rebuild index and metadata of a truncated bag from its intact records."""
     from robust_vos_ros.bags.reader import bag_name
     from robust_vos_ros.bags.repair import repair_bag
 
@@ -54,4 +54,4 @@ def repair(
         f'{result.duration_s:.2f} s, to {target}'
     )
     if result.num_unknown:
-        typer.echo(f'left out {result.num_unknown} messages whose topic is no longer known')
+        typer.echo(f'left out {result.num_unknown} messages without a known topic')

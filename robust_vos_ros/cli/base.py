@@ -1,12 +1,14 @@
-"""The application and what its commands share. Heavy imports are inside the commands."""
+"""The application, and helpers of its commands. Heavy imports are inside of the commands."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import typer
+from rich.console import Console
 
 from robust_vos_ros.core.errors import RobustVosError
 
@@ -19,7 +21,7 @@ app = typer.Typer(
 
 
 def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the errors we raise on purpose into one sentence and exit code 1."""
+    """Print errors of this package as one sentence, and exit with code 1."""
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -32,8 +34,22 @@ def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+@contextlib.contextmanager
+def progress_bar(title: str, total: int | None) -> Iterator[Callable[[], None]]:
+    """Show a progress bar on stderr; yield a function that advances it by one."""
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        yield functools.partial(progress.advance, task)
+
+
 def numbers(text: str, separator: str, count: int | None, option: str, form: str) -> list[int]:
-    """Return the positive whole numbers of an option, or fail in the way of the command line."""
+    """Return the positive integers of an option; `count` of them, None = any number.
+
+    Raises:
+        typer.BadParameter: The text has another form.
+    """
     parts = text.split(separator)
     if not all(part.strip().isdigit() and int(part) > 0 for part in parts) or (
         count is not None and len(parts) != count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from typing import Annotated
 
@@ -10,29 +9,28 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from robust_vos_ros.cli.base import app, numbers, reports_errors
+from robust_vos_ros.cli.base import app, numbers, progress_bar, reports_errors
+from robust_vos_ros.cli.options import Device, Model, Threads
 
 
 @app.command()
 @reports_errors
 def bench(
-    model: Annotated[str, typer.Option(help='Model to measure.')] = 'nano',
+    model: Model = 'nano',
     size: Annotated[str, typer.Option(help='Frame size, WIDTHxHEIGHT in pixels.')] = '640x480',
     objects: Annotated[
         str, typer.Option(help='Numbers of objects, separated by commas.')
     ] = '1,4,8',
     frames: Annotated[int, typer.Option(min=1, help='Measured frames.')] = 100,
-    device: Annotated[str, typer.Option(help='Torch device.')] = 'auto',
-    precision: Annotated[str, typer.Option(help='auto, fp32 or bf16.')] = 'auto',
-    threads: Annotated[int, typer.Option(min=0, help='CPU threads; 0 = all.')] = 0,
+    device: Device = 'auto',
+    precision: Annotated[str, typer.Option(help='Precision: auto, fp32 or bf16.')] = 'auto',
+    threads: Threads = 0,
     corruptions: Annotated[
-        str, typer.Option(help='Measure these corruptions instead, such as all or fog,rain.')
+        str, typer.Option(help='Measure corruptions instead, such as all or fog,rain.')
     ] = '',
     as_json: Annotated[bool, typer.Option('--json', help='Print JSON.')] = False,
 ) -> None:
-    """Measure the engine: time per frame and memory, without ROS."""
-    from rich.progress import Progress
-
+    """Measure the engine without ROS: time per frame, and memory."""
     from robust_vos_ros.core.network.checkpoints import load_model
     from robust_vos_ros.core.settings import ModelSettings, parse_settings
     from robust_vos_ros.eval import speed
@@ -46,16 +44,15 @@ def bench(
     network = load_model(parse_settings(ModelSettings, settings))
     network.warm_up()
     runs = []
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        for count in counts:
-            task = progress.add_task(f'{count} objects', total=frames + speed.WARM_UP_FRAMES)
+    for count in counts:
+        with progress_bar(f'{count} objects', frames + speed.WARM_UP_FRAMES) as advance:
             runs.append(
                 speed.measure(
                     network,
                     size_hw=(height, width),
                     num_objects=count,
                     num_frames=frames,
-                    on_frame=functools.partial(progress.advance, task),
+                    on_frame=advance,
                 )
             )
     about = {**speed.machine(network), 'size': f'{width}x{height}', 'frames': frames}

@@ -8,56 +8,62 @@ from typing import Annotated, Any
 
 import typer
 
-from robust_vos_ros.cli.base import app, reports_errors
+from robust_vos_ros.cli.base import app, progress_bar, reports_errors
+from robust_vos_ros.cli.options import Adapter, Checkpoint, Layout, Model, Split
+
+Exclude = Annotated[str, typer.Option(help='Text file in DATASET with sequences to leave out.')]
+Clips = Annotated[
+    int,
+    typer.Option(
+        min=0, help='Long rendered clips; with a data set every second one has objects of it.'
+    ),
+]
+Frames = Annotated[int, typer.Option(min=2, help='Frames of each long clip.')]
+Conditions = Annotated[
+    int,
+    typer.Option(min=1, max=9, help='Times each sequence is used: once clean, then corrupted.'),
+]
+Contact = Annotated[
+    int,
+    typer.Option(min=0, help='Clips of small objects of the data set on large ones, 120 frames.'),
+]
+EmbeddingClips = Annotated[
+    int, typer.Option(min=0, help='Further rendered clips, for the projection of embeddings.')
+]
+Rounds = Annotated[
+    int,
+    typer.Option(min=1, max=9, help='Rounds of tracking, each with the fit of the one before.'),
+]
+Processes = Annotated[int, typer.Option(min=1, help='Processes of one thread each.')]
+Seed = Annotated[
+    int, typer.Option(min=0, help='Seed of clips and corruptions; not one of a benchmark.')
+]
+Out = Annotated[Path, typer.Option(help='Calibration file to write; put it beside the weights.')]
 
 
 @app.command()
 @reports_errors
 def calibrate(
     dataset: Annotated[
-        Path | None, typer.Argument(help='Folder of a data set; default: drawn objects only.')
+        Path | None, typer.Argument(help='Folder of a data set; default: only drawn objects.')
     ] = None,
-    layout: Annotated[str, typer.Option(help='Its arrangement.')] = 'folders',
-    split: Annotated[str, typer.Option(help='Its split.')] = '',
-    exclude: Annotated[
-        str, typer.Option(help='Text file in it: sequences that are not used.')
-    ] = '',
-    model: Annotated[str, typer.Option(help='Model to calibrate.')] = 'nano',
-    checkpoint: Annotated[str, typer.Option(help="Its weights; default: the model's own.")] = '',
-    adapter: Annotated[str, typer.Option(help='Its adapter.')] = 'auto',
-    clips: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help='Long rendered clips; with a data set every second one shows objects of it.',
-        ),
-    ] = 24,
-    frames: Annotated[int, typer.Option(min=2, help='Frames of each.')] = 400,
-    conditions: Annotated[
-        int, typer.Option(min=1, max=9, help='Times each sequence is used: clean, then corrupted.')
-    ] = 3,
-    contact: Annotated[
-        int,
-        typer.Option(
-            min=0, help='Clips of small objects of the data set on large ones, 120 frames each.'
-        ),
-    ] = 24,
-    embedding_clips: Annotated[
-        int, typer.Option(min=0, help='Further rendered clips, to learn what tells objects apart.')
-    ] = 40,
-    rounds: Annotated[
-        int,
-        typer.Option(min=1, max=9, help='Times all clips are tracked, each with the last fit.'),
-    ] = 3,
-    processes: Annotated[int, typer.Option(min=1, help='Processes, of one thread each.')] = 1,
-    seed: Annotated[
-        int, typer.Option(min=0, help='Of clips and weather; take one no benchmark uses.')
-    ] = 1000,
-    out: Annotated[Path, typer.Option(help='Calibration file; put it beside the weights.')] = Path(
-        'out/calibration.json'
-    ),
+    layout: Layout = 'folders',
+    split: Split = '',
+    exclude: Exclude = '',
+    model: Model = 'nano',
+    checkpoint: Checkpoint = '',
+    adapter: Adapter = 'auto',
+    clips: Clips = 24,
+    frames: Frames = 400,
+    conditions: Conditions = 3,
+    contact: Contact = 24,
+    embedding_clips: EmbeddingClips = 40,
+    rounds: Rounds = 3,
+    processes: Processes = 1,
+    seed: Seed = 1000,
+    out: Out = Path('out/calibration.json'),
 ) -> None:
-    """Fit what a model says of its masks to how often they are right, in all weather."""
+    """Fit the confidence of a model to how often its masks are correct, clean and corrupted."""
     from robust_vos_ros.core.settings import ModelSettings, parse_settings
     from robust_vos_ros.eval import calibrating
     from robust_vos_ros.eval.calibration_clips import make_clips, make_rendered
@@ -82,7 +88,7 @@ def calibrate(
     file = calibrating.calibrate(
         settings, sources, more,
         rounds=rounds,
-        data=f'{len(sources)} clips ({", ".join(names)}), looks of {len(more)} more, seed {seed}',
+        data=f'{len(sources)} clips ({", ".join(names)}), {len(more)} for embeddings, seed {seed}',
         processes=processes,
         progress=_show,
     )  # fmt: skip
@@ -92,6 +98,7 @@ def calibrate(
 
 
 def _show(title: str, total: int, items: Iterator[Any]) -> Iterator[Any]:
-    from rich.progress import track
-
-    return iter(track(items, description=title, total=total))
+    with progress_bar(title, total) as advance:
+        for item in items:
+            yield item
+            advance()

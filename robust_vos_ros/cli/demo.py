@@ -8,37 +8,36 @@ from typing import Annotated
 import typer
 
 from robust_vos_ros.cli.base import app, reports_errors
+from robust_vos_ros.cli.options import Adapter, Model, Severity
 
 
 @app.command()
 @reports_errors
 def demo(
     video: Annotated[
-        Path | None, typer.Option(help='Video to track in; default: a generated clip.')
+        Path | None, typer.Option(help='Video file; default: a generated clip.')
     ] = None,
     box: Annotated[
         str, typer.Option(help='Box around an object in the first frame: x0,y0,x1,y1 in pixels.')
     ] = '',
     clicks: Annotated[
-        str, typer.Option(help='Clicks on one more object: "x,y;x,y" in pixels.')
+        str, typer.Option(help='Clicks on a second object: "x,y;x,y" in pixels.')
     ] = '',
     out: Annotated[Path, typer.Option(help='Folder for the results.')] = Path('out/demo'),
-    model: Annotated[str, typer.Option(help='Model to run.')] = 'nano',
+    model: Model = 'nano',
     rate: Annotated[float, typer.Option(help='Frames per second of the camera.')] = 15.0,
-    max_frames: Annotated[int, typer.Option(help='Play at most so many frames.')] = 300,
+    max_frames: Annotated[int, typer.Option(help='Most frames of the clip.')] = 300,
     compressed: Annotated[bool, typer.Option(help='Send JPEG instead of raw images.')] = False,
     weather: Annotated[
-        str, typer.Option(help='Corruption such as rain: runs without and with the adapter.')
+        str, typer.Option(help='Corruption such as rain: run without and with the adapter.')
     ] = 'none',
-    severity: Annotated[float, typer.Option(min=0.0, max=5.0, help='Of the weather.')] = 4.0,
-    adapter: Annotated[
-        str, typer.Option(help='Adapter of the model: auto, none, a name or a file.')
-    ] = 'auto',
+    severity: Severity = 4.0,
+    adapter: Adapter = 'auto',
     depth: Annotated[
-        bool, typer.Option(help='Send the true depth of the generated clip, compare positions.')
+        bool, typer.Option(help='Send the depth of the generated clip, and compare positions.')
     ] = False,
 ) -> None:
-    """Run the node and a camera as two processes, track, and show what came out."""
+    """Run the node and a camera as two processes, and report how objects are tracked."""
     from robust_vos_ros.demo.options import DemoOptions
     from robust_vos_ros.demo.run import run_demo
 

@@ -1,4 +1,4 @@
-"""Downloads of weights."""
+"""Download of weights."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from robust_vos_ros.core.settings import cache_dir
 
 
 def fetch_weights(spec: ModelSpec, *, progress: bool = True) -> Path:
-    """Download the weights of a model into the cache, unless they are there already.
+    """Download the weights of a model into the cache, if they are not there yet.
 
     Raises:
-        WeightsError: There is no network, or what came has another checksum.
+        WeightsError: The download failed, or the file has another checksum.
     """
     if not spec.url:
         return find_weights(spec)
@@ -26,7 +26,7 @@ def fetch_weights(spec: ModelSpec, *, progress: bool = True) -> Path:
         )
     except ValueError as error:
         raise WeightsError(
-            f'{spec.url} did not deliver the expected file: {error}; try again, or put '
+            f'{spec.url}: expected a file with the known checksum: {error}; try again, or put '
             f'{spec.file} with sha256 {spec.sha256} into {cache_dir()}'
         ) from error
     except (requests.RequestException, OSError) as error:

@@ -9,26 +9,21 @@ import typer
 
 from robust_vos_ros.cli.base import app, reports_errors
 from robust_vos_ros.cli.evaluate_run import Run, save, takes_run
+from robust_vos_ros.cli.options import Layout, Split
 from robust_vos_ros.core.errors import ConfigError
 
 evaluate_app = typer.Typer(
-    no_args_is_help=True, help='Score trackers, streamed as a camera would send the images.'
+    no_args_is_help=True, help='Score trackers on data sets and rendered clips, frame by frame.'
 )
 app.add_typer(evaluate_app, name='evaluate')
 
-_WEATHER, _CLIPS = 'Weather', 'Clips'
-Layout = Annotated[
-    str, typer.Option(help='Arrangement of the data set, such as folders or davis2016.')
-]
-Split = Annotated[
-    str, typer.Option(help='Split, such as val; default: all, if the layout allows it.')
-]
+_CORRUPTIONS, _CLIPS = 'Corruptions', 'Clips'
 Clips = Annotated[int, typer.Option(min=1, help='Number of clips.', rich_help_panel=_CLIPS)]
 Frames = Annotated[
-    int, typer.Option(min=10, help='Frames of each, 30 in a second.', rich_help_panel=_CLIPS)
+    int, typer.Option(min=10, help='Frames of each clip, at 30 Hz.', rich_help_panel=_CLIPS)
 ]
 Size = Annotated[
-    int, typer.Option(min=64, help='Side of their images in pixels.', rich_help_panel=_CLIPS)
+    int, typer.Option(min=64, help='Side of the images in pixels.', rich_help_panel=_CLIPS)
 ]
 
 
@@ -50,21 +45,22 @@ def evaluate_dataset(
     corruption: Annotated[
         str,
         typer.Option(
-            help='Corruptions, separated by commas, or robustpvos-c, further, compound, ytvos-p, '
-            'all; empty = clean images only.',
-            rich_help_panel=_WEATHER,
+            help='Corruptions and presets, separated by commas; presets are robustpvos-c, '
+            'further, compound, ytvos-p and all; empty = only clean images.',
+            rich_help_panel=_CORRUPTIONS,
         ),
     ] = '',
     severity: Annotated[
         str,
         typer.Option(
-            help='Severities above 0, up to 5, separated by commas.', rich_help_panel=_WEATHER
+            help='Severities above 0, up to 5, separated by commas.', rich_help_panel=_CORRUPTIONS
         ),
     ] = '3',
     profile: Annotated[
         str,
         typer.Option(
-            help='Severity over time: constant, ramp, burst or fourier.', rich_help_panel=_WEATHER
+            help='Severity over time: constant, ramp, burst or fourier.',
+            rich_help_panel=_CORRUPTIONS,
         ),
     ] = 'constant',
     run: Run,
@@ -87,7 +83,7 @@ def evaluate_long(
     *,
     footage: Annotated[
         Path | None,
-        typer.Option(help='Data set whose objects and pictures are used; default: drawn ones.'),
+        typer.Option(help='Data set with objects and backgrounds; default: drawn ones.'),
     ] = None,
     layout: Layout = 'folders',
     split: Split = '',
@@ -96,7 +92,7 @@ def evaluate_long(
     size: Size = 384,
     run: Run,
 ) -> None:
-    """Score trackers on rendered clips of objects that hide and leave for seconds."""
+    """Score trackers on rendered clips of objects that are absent for seconds."""
     _evaluate_rendered('long', footage, layout, split, (clips, frames, size), run)
 
 
@@ -115,7 +111,7 @@ def evaluate_contact(
     size: Size = 384,
     run: Run,
 ) -> None:
-    """Score trackers on clips of small real objects on a large one."""
+    """Score trackers on rendered clips of small real objects on a large one."""
     _evaluate_rendered('contact', footage, layout, split, (clips, frames, size), run)
 
 
@@ -128,10 +124,10 @@ def report(
     ] = None,
     parts: Annotated[
         Path | None,
-        typer.Option(help='Also write table, charts and film strips as files of this folder.'),
+        typer.Option(help='Also write table, charts and film strips as files into this folder.'),
     ] = None,
 ) -> None:
-    """Make one self-contained HTML page of results."""
+    """Write results as one self-contained HTML page."""
     from robust_vos_ros.eval import results
     from robust_vos_ros.eval.report import make_report, write_parts
 
@@ -149,7 +145,7 @@ def report(
 @reports_errors
 def merge(
     sources: Annotated[list[Path], typer.Argument(metavar='JSON...', help='Results to join.')],
-    json_path: Annotated[Path, typer.Option('--json', help='File for all of them.')] = Path(
+    json_path: Annotated[Path, typer.Option('--json', help='File for the joined results.')] = Path(
         'out/merged.json'
     ),
 ) -> None:

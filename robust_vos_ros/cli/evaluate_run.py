@@ -1,4 +1,4 @@
-"""The options that the commands of `robust-vos evaluate` share, and what they run."""
+"""The options that the commands of `robust-vos evaluate` share, and their evaluation."""
 
 from __future__ import annotations
 
@@ -14,30 +14,35 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from robust_vos_ros.cli.base import progress_bar
+
 if TYPE_CHECKING:
     from robust_vos_ros.eval.records import Condition
     from robust_vos_ros.eval.results import Results
     from robust_vos_ros.eval.runners import Runner
     from robust_vos_ros.eval.tasks import Dataset
 
-_TRACKERS, _RUN, _FILES = 'What tracks', 'How it runs', 'Files'
+_TRACKERS, _RUN, _FILES = 'Trackers', 'Run', 'Files'
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What tracks, how it runs, and where the results go: an option for each field."""
+    """Trackers, run and files of an evaluation: one option per field."""
 
     model: Annotated[str, typer.Option(help='Model.', rich_help_panel=_TRACKERS)] = 'nano'
     checkpoint: Annotated[
-        str, typer.Option(help="Its weights; default: the model's own.", rich_help_panel=_TRACKERS)
+        str,
+        typer.Option(
+            help="Weights of the model; default: the model's own.", rich_help_panel=_TRACKERS
+        ),
     ] = ''
     variants: Annotated[
         str,
         typer.Option(
-            help='What to compare with the first, separated by commas: base is --model without '
-            'adapter, moga or another name a shipped adapter, NAME=FILE an adapter or weights of '
-            'nano, NAME=MODEL:FILE another model, uncalibrated and restored are base without '
-            'calibration and on denoised images.',
+            help='Variants to compare with the first one, separated by commas: base is --model '
+            'without adapter; moga, or another name, is a shipped adapter; NAME=FILE is an '
+            'adapter, or weights of nano; NAME=MODEL:FILE is another model; uncalibrated is base '
+            'without calibration; restored is base on denoised images.',
             rich_help_panel=_TRACKERS,
         ),
     ] = 'base'
@@ -46,20 +51,21 @@ class Run:
         typer.Option(
             '--set',
             help='NAME:tracking.KEY=VALUE changes a setting of a variant; a new NAME is base with '
-            'it; NAME:tracking=plain is SAM 2 as it is. May be repeated.',
+            'this change; NAME:tracking=plain is tracking as in SAM 2. May be repeated.',
             rich_help_panel=_TRACKERS,
         ),
     ] = None
     prompt: Annotated[
         str,
         typer.Option(
-            help='mask, box, clicks3 or click1; default: mask, clicks3 for robustpvos.',
+            help='Form of the prompts: mask, box, clicks3 or click1; default: mask, for the '
+            'protocol robustpvos clicks3.',
             rich_help_panel=_TRACKERS,
         ),
     ] = ''
     seed: Annotated[
         int,
-        typer.Option(min=0, help='Another seed, other weather and clips.', rich_help_panel=_RUN),
+        typer.Option(min=0, help='Seed of corruptions and clips.', rich_help_panel=_RUN),
     ] = 0
     device: Annotated[str, typer.Option(help='Torch device.', rich_help_panel=_RUN)] = 'auto'
     processes: Annotated[
@@ -77,7 +83,7 @@ class Run:
     shard: Annotated[
         str,
         typer.Option(
-            help='Run only part i of n: i/n. `robust-vos evaluate merge` joins the results.',
+            help='Run only part i of n, as i/n; `robust-vos evaluate merge` joins the results.',
             rich_help_panel=_RUN,
         ),
     ] = ''
@@ -87,18 +93,17 @@ class Run:
     cache: Annotated[
         Path,
         typer.Option(
-            help='Folder of finished sequences, from where a run goes on.', rich_help_panel=_FILES
+            help='Folder of finished sequences, from which a run is resumed.',
+            rich_help_panel=_FILES,
         ),
     ] = Path('out/evaluate_cache')
 
     def evaluate(self, dataset: Dataset, conditions: Sequence[Condition], protocol: str) -> None:
-        """Measure what is not in the cache, write the results and print their table.
+        """Run the tasks that are not in the cache, write the results and print their table.
 
         Raises:
             RobustVosError: A tracker, a sequence or an option cannot be used.
         """
-        from rich.progress import Progress
-
         from robust_vos_ros.eval import benchmark, results
         from robust_vos_ros.eval.tasks import make_tasks
         from robust_vos_ros.eval.variants import make_variants
@@ -112,13 +117,11 @@ class Run:
         )
         prompt = benchmark.choose_prompt(self.prompt, protocol)
         about = results.describe(variants, dataset, conditions, protocol=protocol, prompt=prompt)
-        todo = make_tasks(variants, dataset, conditions, prompt)
+        tasks = make_tasks(variants, dataset, conditions, prompt)
         if self.shard:
-            todo = benchmark.take_shard(todo, self.shard)
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            bar = progress.add_task('sequences', total=len(todo))
-            advance = functools.partial(progress.advance, bar)
-            records = benchmark.run_benchmark(todo, self._runner(), self.cache, on_done=advance)
+            tasks = benchmark.take_shard(tasks, self.shard)
+        with progress_bar('sequences', len(tasks)) as advance:
+            records = benchmark.run_benchmark(tasks, self._runner(), self.cache, on_done=advance)
         save(self.json_path, results.Results(about=about, records=records))
 
     def _runner(self) -> Runner:
@@ -131,7 +134,7 @@ class Run:
 
 
 def takes_run(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each field of `Run` after its own; it gets them as `run`."""
+    """Add an option for each field of `Run` to a command, which gets them as `run`."""
     hints = get_type_hints(command, include_extras=True)
     shared_hints = get_type_hints(Run, include_extras=True)
     own = [
@@ -161,9 +164,10 @@ def takes_run(command: Callable[..., None]) -> Callable[..., None]:
 def save(path: Path, found: Results) -> None:
     """Write results and print their table."""
     from robust_vos_ros.eval import columns, results
+    from robust_vos_ros.files import write_json
 
     content = results.to_json(found)
-    results.write(path, content)
+    write_json(path, content, indent=1, allow_nan=False)
     titles, *rows = columns.table_rows(content)
     table = Table(title='95% intervals over sequences')
     for title in titles:

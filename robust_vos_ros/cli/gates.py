@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from robust_vos_ros.cli.base import app, reports_errors
+from robust_vos_ros.cli.options import Layout, Model, Severity, SeverityProfile, Split
 
 
 @app.command()
@@ -15,18 +16,18 @@ from robust_vos_ros.cli.base import app, reports_errors
 def gates(
     root: Annotated[Path, typer.Argument(metavar='DATASET', help='Folder of a data set.')],
     sequence: Annotated[str, typer.Argument(help='Name of a sequence.')],
-    adapter: Annotated[str, typer.Argument(help='File of an adapter, or a shipped one.')],
-    model: Annotated[str, typer.Option(help='Its model.')] = 'nano',
-    layout: Annotated[str, typer.Option(help='Arrangement of the data set.')] = 'folders',
-    split: Annotated[str, typer.Option(help='Split, where the layout needs one.')] = '',
+    adapter: Annotated[
+        str, typer.Argument(help='File of an adapter, or the name of a shipped one.')
+    ],
+    model: Model = 'nano',
+    layout: Layout = 'folders',
+    split: Split = '',
     corruption: Annotated[str, typer.Option(help='Corruption, such as fog.')] = 'fog',
-    severity: Annotated[float, typer.Option(min=0.0, max=5.0, help='Severity, 0 to 5.')] = 5.0,
-    profile: Annotated[
-        str, typer.Option(help='Severity over time: constant, ramp, burst or fourier.')
-    ] = 'burst',
-    out: Annotated[Path, typer.Option(help='PNG file.')] = Path('out/gates.png'),
+    severity: Severity = 5.0,
+    profile: SeverityProfile = 'burst',
+    out: Annotated[Path, typer.Option(help='PNG file to write.')] = Path('out/gates.png'),
 ) -> None:
-    """Draw the gates of an adapter over time, for each object, under changing weather."""
+    """Plot the gates of an adapter over time, for each object, under a corruption."""
     from robust_vos_ros.core.network.checkpoints import load_model
     from robust_vos_ros.core.settings import ModelSettings, parse_settings
     from robust_vos_ros.data.severity import Profile
@@ -35,8 +36,8 @@ def gates(
 
     network = load_model(parse_settings(ModelSettings, {'name': model, 'adapter': adapter}))
     clip = open_dataset(root, layout=layout, split=split)[sequence]
-    course = Profile(profile, severity, clip.num_frames)
-    table, severities = record_gates(network, clip, corruption, course)
+    over_time = Profile(profile, severity, clip.num_frames)
+    table, severities = record_gates(network, clip, corruption, over_time)
     out.parent.mkdir(parents=True, exist_ok=True)
     plot_gates(table, severities, out, f'{sequence}, {corruption}')
     typer.echo(out)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from robust_vos_ros.cli.base import app, reports_errors
+from robust_vos_ros.cli.base import app, progress_bar, reports_errors
+from robust_vos_ros.cli.options import Layout, Split
 
 _CACHE_FRAMES = 2000
 
@@ -20,19 +20,16 @@ def render(
     clips: Annotated[int, typer.Option(min=1, help='Number of clips.')] = 200,
     frames: Annotated[int, typer.Option(min=2, help='Frames per clip.')] = 24,
     size: Annotated[int, typer.Option(min=64, help='Side of the images in pixels.')] = 384,
-    seed: Annotated[int, typer.Option(min=0, help='Another seed, other clips.')] = 0,
+    seed: Annotated[int, typer.Option(min=0, help='Seed of the clips.')] = 0,
     footage: Annotated[
         Path | None,
-        typer.Option(
-            help='Data set whose objects and pictures are used; default: drawn ones only.'
-        ),
+        typer.Option(help='Data set with objects and backgrounds; default: drawn ones.'),
     ] = None,
-    layout: Annotated[str, typer.Option(help='Its layout.')] = 'folders',
-    split: Annotated[str, typer.Option(help='Its split.')] = '',
+    layout: Layout = 'folders',
+    split: Split = '',
 ) -> None:
-    """Render clips of several objects with perfect masks, as a data set for eval and train."""
+    """Render clips of several objects with exact masks, as a data set."""
     import numpy as np
-    from rich.progress import track
 
     from robust_vos_ros.data.clips import ClipMaker, ClipSettings
     from robust_vos_ros.data.export import write_clip
@@ -43,8 +40,9 @@ def render(
         found = [SourceSettings(root=str(footage), layout=layout, split=split)]
     sources = Sources.open(found, held_out=0.0, cache_frames=_CACHE_FRAMES)
     maker = ClipMaker(ClipSettings(), size, sources)
-    console = Console(stderr=True)
-    for number in track(range(clips), 'clips', console=console, transient=True):
-        rng = np.random.default_rng((seed, number))
-        write_clip(out, f'{number:05d}', maker.make('synthetic', rng, frames))
+    with progress_bar('clips', clips) as advance:
+        for number in range(clips):
+            rng = np.random.default_rng((seed, number))
+            write_clip(out, f'{number:05d}', maker.make('synthetic', rng, frames))
+            advance()
     typer.echo(f'{clips} clips in {out}')

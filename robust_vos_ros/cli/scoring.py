@@ -1,4 +1,4 @@
-"""Scores while a model is trained, by what `robust-vos compare` does: joins training and eval."""
+"""Score the weights of a running training as `robust-vos compare` does."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from robust_vos_ros.train.validation import Score, Scorer
 
 
 def make_scorer(settings: TrainSettings) -> Scorer:
-    """Return what scores a file of weights, or an adapter, on the development split.
+    """Return a function that scores a file of weights, or an adapter, on the development split.
 
     Args:
-        settings: Of the training, with a `validation`.
+        settings: Of the training; `validation` is set.
 
     Raises:
         DatasetError, ImageError: The development split cannot be scored.
@@ -32,8 +32,8 @@ def make_scorer(settings: TrainSettings) -> Scorer:
         frame_stride=validation.frame_stride,
         max_frames=validation.max_frames,
     )
-    # Reads every file: what cannot be scored is told now, not after hours.
-    comparison.compare(comparison.baselines()[:1], dataset)
+    # Reads every file, so that errors are raised now and not after hours.
+    comparison.compare(comparison.baseline_methods()[:1], dataset)
 
     def score(path: Path) -> Score:
         files = {'checkpoint': str(path), 'adapter': 'none'}
@@ -42,8 +42,8 @@ def make_scorer(settings: TrainSettings) -> Scorer:
         model = load_model(
             ModelSettings(name=settings.model, device=settings.device, calibration='none', **files)
         )
-        entrants = comparison.network_entrants('', model, validation.prompts)
-        rows = comparison.compare(entrants, dataset)
+        methods = comparison.network_methods('', model, validation.prompts)
+        rows = comparison.compare(methods, dataset)
         return Score(
             round(100 * float(np.mean([row.total.jf for row in rows])), 2),
             {

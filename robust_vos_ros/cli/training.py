@@ -27,11 +27,11 @@ def train(
         typer.Option('--set', help='Change a setting: key=value or section.key=value.'),
     ] = None,
     resume: Annotated[
-        bool, typer.Option('--resume', help='Go on from the checkpoint in --out.')
+        bool, typer.Option('--resume', help='Continue from the checkpoint in --out.')
     ] = False,
     status: Annotated[
         bool,
-        typer.Option('--status', help='Print where the training in --out is; starts nothing.'),
+        typer.Option('--status', help='Print the status of the training in --out, and exit.'),
     ] = False,
     as_json: Annotated[bool, typer.Option('--json', help='Print the status as JSON.')] = False,
 ) -> None:

@@ -16,7 +16,7 @@ app.add_typer(weights_app, name='weights')
 @weights_app.command('list')
 @reports_errors
 def list_weights() -> None:
-    """List the models and where their weights are."""
+    """List the models and the paths of their weights."""
     from robust_vos_ros.core.errors import WeightsError
     from robust_vos_ros.core.network.checkpoints import find_weights, load_spec, model_names
 
@@ -39,7 +39,7 @@ def identify(
         Path | None, typer.Option(help='Parameter file of the node [defaults].')
     ] = None,
 ) -> None:
-    """Print model, weights hash, adapter and version as KEY=VALUE, to note beside recordings."""
+    """Print model, hash of the weights, adapter and version as KEY=VALUE lines."""
     from robust_vos_ros.core.settings import ModelSettings
     from robust_vos_ros.ros_types.identity import identify, read_model_settings
 

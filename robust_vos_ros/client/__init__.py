@@ -1,4 +1,4 @@
-"""The node for other Python programs: `from robust_vos_ros.client import RobustVos`."""
+"""A client of the node for Python programs: `from robust_vos_ros.client import RobustVos`."""
 
 from robust_vos_ros.client.client import RefusedError, RobustVos
 from robust_vos_ros.client.connection import ClientError

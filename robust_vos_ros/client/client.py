@@ -1,4 +1,4 @@
-"""A client of the node: points at things, and iterates over frames with their masks."""
+"""A client of the node: prompts objects, and iterates over frames with their masks."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ SERVICES = {
     'list_objects': ListObjects,
     'reset': Trigger,
 }
-# An image may reach this program before it reaches the node.
-ARRIVAL_S = 2.0
+ARRIVAL_S = 2.0  # an image may reach this program so long before the node
 _NOT_ARRIVED = ('NO_IMAGE', 'STAMP_IN_FUTURE')
 _CODES = {value: name for name, value in vars(ErrorCode).items() if isinstance(value, int)}
-# As the node publishes results: reliable, a second of them.
+# As the node publishes results: reliable, with a depth of a second.
 _RESULTS = QoSProfile(depth=30, reliability=QoSReliabilityPolicy.RELIABLE)
-# Best effort receives from every publisher, and only the newest image counts.
+# Best effort is compatible with every publisher; only the newest image is needed.
 _IMAGES = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 _RETRY_S, _ANSWER_S = 0.05, 1.0
 
@@ -52,19 +51,19 @@ class RefusedError(ClientError):
 class RobustVos:
     """A connection to a running node; use it as a context manager.
 
-    It has a ROS context and a thread of its own, so it needs no rclpy.init() and no spinning, and
-    its methods may be called from any thread, also from callbacks. Iterating yields every
-    processed frame with its masks, oldest first; who is slow misses the oldest ones.
+    It has its own ROS context and thread, so it needs no rclpy.init() and no spinning, and its
+    methods may be called from any thread, also from callbacks. Iterating yields every processed
+    frame with its masks, oldest first; a slow program misses the oldest ones.
 
     Args:
-        name: Of the node, with its namespace.
-        timeout_s: How long to wait for the node to become active, for answers and for frames; it
+        name: Name of the node, with its namespace.
+        timeout_s: Timeout for the node to become active, for answers and for frames. The node
             answers nothing while it loads its model.
-        queue_size: Frames that wait for a slow program.
-        domain_id: Of ROS; None = ROS_DOMAIN_ID.
+        queue_size: Most frames that wait for a slow program.
+        domain_id: ROS domain; None = ROS_DOMAIN_ID.
 
     Raises:
-        ClientError: The node did not become active in time; says why.
+        ClientError: The node did not become active in time.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class RobustVos:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
+        """Close the connection."""
         self.close()
 
     def close(self) -> None:
@@ -103,10 +102,10 @@ class RobustVos:
         self._connection.close()
 
     def next_image(self, topic: str) -> Image | CompressedImage:
-        """Return the next image of a topic, of any publisher; `.../compressed` gives JPEG or PNG.
+        """Return the next image of a topic; on `.../compressed` it is JPEG or PNG.
 
         Raises:
-            ClientError: None came in time.
+            ClientError: No image was received in time.
         """
         kind = CompressedImage if topic.endswith('/compressed') else Image
         received: list[Any] = []
@@ -128,18 +127,18 @@ class RobustVos:
         """Start tracking an object.
 
         Args:
-            object_id: Your name for it; empty = one that is new.
-            on: The image that was pointed at, or any message with its header; None = the newest.
+            object_id: Name of the object; empty = a new one.
+            on: The prompted image, or any message with its header; None = the newest image.
             replace: Replace a live object of the same id.
-            prompt: class_id, box, points, labels, mask, as of `to_prompt_message`.
+            prompt: class_id, box, points, labels, mask, as in `to_prompt_message`.
 
         Returns:
-            The object as of the newest frame.
+            The object in the newest frame.
 
         Raises:
-            RefusedError: The node refuses; `code` and text say why.
+            RefusedError: The node refuses; `code` and text give the reason.
             ClientError: There is no answer.
-            PromptError: The prompt has no such form.
+            PromptError: The prompt is malformed.
         """
         object_id = object_id or f'object_{uuid.uuid4().hex[:8]}'
         prompts = [to_prompt_message(object_id, **prompt)]
@@ -149,14 +148,14 @@ class RobustVos:
         return self._ask_about_image('add_objects', request).objects[0]
 
     def refine(self, object_id: str, *, on: Any = None, **prompt: Any) -> TrackedObject:
-        """Correct a live object; arguments, result and errors as of `add`."""
+        """Correct a live object; arguments, result and errors as in `add`."""
         request = RefineObject.Request(
             header=_header_of(on), prompt=to_prompt_message(object_id, **prompt)
         )
         return self._ask_about_image('refine_object', request).object
 
     def remove(self, *object_ids: str) -> list[str]:
-        """Stop tracking objects, all when no id is given; return the ids.
+        """Stop tracking objects, or all if no id is given; return their ids.
 
         Raises:
             RefusedError: An id is unknown; nothing is removed.
@@ -166,18 +165,19 @@ class RobustVos:
         return list(self._ask('remove_objects', request).removed)
 
     def reset(self) -> None:
-        """Forget all objects and frames; errors as of `remove`."""
+        """Remove all objects, and forget all frames; errors as in `remove`."""
         self._ask('reset', Trigger.Request())
 
     def __iter__(self) -> Iterator[MaskedFrame]:
-        """Return itself."""
+        """Return the client itself."""
         return self
 
     def __next__(self) -> MaskedFrame:
         """Return the next processed frame with its masks.
 
         Raises:
-            ClientError: None came in time: no images, or publish.label_mask_compressed is off.
+            ClientError: None was received in time; there are no images, or
+                publish.label_mask_compressed is off.
         """
         what = f'a frame of {self._name} with its masks'
         try:
@@ -189,7 +189,7 @@ class RobustVos:
         return decode(parts)
 
     def _ask_about_image(self, service: str, request: Any) -> Any:
-        """Ask, and again as long as the image may still be on its way to the node."""
+        """Call a service, again while the image may still be on its way to the node."""
         end_s = time.monotonic() + ARRIVAL_S
         while True:
             try:
@@ -217,10 +217,10 @@ class RobustVos:
         end_s = time.monotonic() + self._timeout_s
         name, refusal = f'{self._name}/list_objects', ''
         while (left_s := end_s - time.monotonic()) > 0:
-            # More than once: a server that does not know its new client yet loses the answer.
+            # Repeated: a server that has not discovered its new client yet loses the answer.
             answer = self._connection.call(name, ListObjects.Request(), min(_ANSWER_S, left_s))
             if answer is None:
-                refusal = '' if left_s >= _ANSWER_S else refusal  # unless it had no time
+                refusal = '' if left_s >= _ANSWER_S else refusal  # else the time was too short
             elif not answer.success:
                 refusal = answer.message
             elif self._connection.complete:
@@ -248,5 +248,5 @@ class RobustVos:
 
 
 def _header_of(on: Any) -> Header:
-    """Return the header of what was pointed at; its stamp names the image."""
+    """Return the header of the prompted image; an empty one means the newest image."""
     return Header() if on is None else getattr(on, 'header', on)

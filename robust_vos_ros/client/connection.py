@@ -1,4 +1,4 @@
-"""A node of its own in the ROS graph, spun by a thread of its own."""
+"""A ROS node of the client, spun by its own thread."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from rclpy.qos import QoSProfile
 from robust_vos_ros.core.errors import RobustVosError
 
 _SPIN_S = 0.1
-_LOOK_S = 0.05  # nothing tells when a service appears
+_POLL_S = 0.05  # interval of checks for a service, as there is no event for it
 
 T = TypeVar('T')
 
 
 class ClientError(RobustVosError):
-    """The node is not there, not active, or silent."""
+    """The node does not exist, is not active, or does not answer."""
 
 
 class ClosedError(ClientError):
-    """The connection was closed while somebody waited."""
+    """The connection is closed."""
 
 
 class Connection:
-    """Subscriptions and service clients, for callers of any thread.
+    """Subscriptions and service clients; methods may be called from any thread.
 
     Args:
         services: Type of each service by its full name.
-        domain_id: Of ROS; None = ROS_DOMAIN_ID.
+        domain_id: ROS domain; None = ROS_DOMAIN_ID.
     """
 
     def __init__(self, services: dict[str, Any], domain_id: int | None) -> None:
         self._changed = threading.Condition()
-        self._closed = False  # changes under the lock; nothing of ROS is used afterwards
+        self._closed = False  # changed under the lock; ROS is not used afterwards
         self._destroyed = False
         self._failure = ''
         self._context = Context()
         self._context.init(args=[], domain_id=domain_id)
-        # Arguments such as __node:=NAME are meant for the program's own node.
+        # Arguments of the program such as __node:=NAME are not for this node.
         self._node = Node(
             f'robust_vos_client_{uuid.uuid4().hex[:8]}', context=self._context,
             use_global_arguments=False, enable_rosout=False, start_parameter_services=False,
@@ -58,7 +58,7 @@ class Connection:
         self._thread.start()
 
     def close(self) -> None:
-        """Leave the ROS graph; who waits gets a ClosedError."""
+        """Leave the ROS graph; waiting calls raise ClosedError."""
         with self._changed:
             if self._destroyed:
                 return
@@ -72,7 +72,7 @@ class Connection:
     def subscribe(
         self, kind: Any, topic: str, receive: Callable[[Any], None], qos: QoSProfile
     ) -> Callable[[], None]:
-        """Hand each message of a topic to a function, then wake who waits.
+        """Call a function with each message of a topic, then wake waiting threads.
 
         Returns:
             A function that unsubscribes.
@@ -88,7 +88,7 @@ class Connection:
 
         def unsubscribe() -> None:
             with self._changed:
-                if not self._closed:  # on the thread that spins, which may be about to wait for it
+                if not self._closed:  # in the spinning thread, which may be using it
                     self._executor.create_task(self._node.destroy_subscription, subscription)
 
         with self._changed:
@@ -98,7 +98,7 @@ class Connection:
 
     @property
     def complete(self) -> bool:
-        """Whether every service and every publisher of a subscription is there."""
+        """Whether every service, and a publisher for every subscription, is there."""
         with self._changed:
             self._check_open()
             return all(client.service_is_ready() for client in self._clients.values()) and all(
@@ -106,7 +106,7 @@ class Connection:
             )
 
     def sees(self, service: str) -> bool:
-        """Tell whether a service is there, though it may not answer.
+        """Tell whether a service exists; it may still not answer.
 
         Raises:
             ClosedError: The connection is closed.
@@ -116,7 +116,7 @@ class Connection:
             return bool(self._clients[service].service_is_ready())
 
     def call(self, service: str, request: Any, timeout_s: float) -> Any | None:
-        """Return the answer of a service, None when none came in time.
+        """Return the answer of a service, None if there was none in time.
 
         Raises:
             ClosedError: The connection is closed.
@@ -128,7 +128,7 @@ class Connection:
             if left_s <= 0:
                 return None
             with self._changed:
-                self._changed.wait_for(lambda: self._closed, min(left_s, _LOOK_S))
+                self._changed.wait_for(lambda: self._closed, min(left_s, _POLL_S))
         with self._changed:
             self._check_open()
             future = client.call_async(request)
@@ -141,15 +141,15 @@ class Connection:
             return None
 
     def wait(self, take: Callable[[], T | None], timeout_s: float, what: str) -> T:
-        """Wait until a function returns what messages brought; return that.
+        """Wait until a function does not return None, and return its value.
 
         Args:
-            take: Returns something true, or None; no message is received meanwhile.
-            timeout_s: How long to wait.
-            what: It is, for the error.
+            take: The function; no message is received while it runs.
+            timeout_s: Longest time to wait.
+            what: Description of the value, for the error.
 
         Raises:
-            ClientError: It did not come in time.
+            ClientError: There was no value in time.
             ClosedError: The connection was closed.
         """
         taken: T | None = None
@@ -181,9 +181,9 @@ class Connection:
         try:
             while not self._closed:
                 self._executor.spin_once(timeout_sec=_SPIN_S)
-        except ExternalShutdownException:  # Ctrl-C, which ends ROS in this process
+        except ExternalShutdownException:  # Ctrl-C shuts ROS down in this process
             pass
-        except Exception as error:  # who waits must hear of it
+        except Exception as error:  # raised again in waiting calls
             failure = f'the thread of the client ended: {type(error).__name__}: {error}'
         with self._changed:
             self._failure, self._closed = failure, True

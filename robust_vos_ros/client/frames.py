@@ -1,4 +1,4 @@
-"""Objects and label masks of the node, joined by the stamp of their image."""
+"""Objects and label masks of the node, joined by the stamp of the image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robust_vos.msg import TrackedObject, TrackedObjectArray
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-_MAX_PENDING = 100  # stamps with one of both: some seconds
+_MAX_PENDING = 100  # incomplete frames
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class MaskedFrame:
     """One processed frame with its masks.
 
     Attributes:
-        array: As the node published it.
+        array: The objects, as published.
         labels: (H, W) uint8 or uint16, 0 = background, else `TrackedObject.label`.
     """
 
@@ -28,7 +28,7 @@ class MaskedFrame:
 
     @property
     def header(self) -> Header:
-        """The image's, so that a frame tells `refine` where it was corrected."""
+        """Header of the image; `refine` takes the frame as `on`."""
         return self.array.header
 
     @property
@@ -37,7 +37,7 @@ class MaskedFrame:
         return {item.object_id: item for item in self.array.objects}
 
     def mask(self, object_id: str) -> np.ndarray:
-        """Return the (H, W) bool mask of an object; all False while it is not seen.
+        """Return the (H, W) bool mask of an object; all False while it is not visible.
 
         Raises:
             KeyError: No object of this frame has that id.
@@ -46,15 +46,15 @@ class MaskedFrame:
 
 
 class FrameJoiner:
-    """Brings together what is published of a frame, in whatever order it arrives."""
+    """Joins the objects and the label mask of each frame, in any order of arrival."""
 
     def __init__(self) -> None:
         self._pending: dict[tuple[int, int], dict[type, Any]] = {}  # by stamp, oldest first
 
     def add(self, msg: TrackedObjectArray | CompressedImage) -> dict[type, Any] | None:
-        """Take one message; return both of its frame, by type, once they are there.
+        """Take one message; return both messages of its frame, by type, once they are there.
 
-        Frames that began before a complete one are given up: the node publishes in order.
+        Incomplete frames before a complete one are dropped, as the node publishes in order.
         """
         stamp = msg.header.stamp.sec, msg.header.stamp.nanosec
         parts = self._pending.setdefault(stamp, {})
@@ -71,6 +71,6 @@ class FrameJoiner:
 
 
 def decode(parts: dict[type, Any]) -> MaskedFrame:
-    """Make a frame of its objects and its label mask, a PNG."""
+    """Return the frame of an objects message and a label mask, which is a PNG."""
     data = np.frombuffer(parts[CompressedImage].data, np.uint8)
     return MaskedFrame(parts[TrackedObjectArray], cv2.imdecode(data, cv2.IMREAD_UNCHANGED))

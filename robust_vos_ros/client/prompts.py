@@ -1,4 +1,4 @@
-"""What a program points with, as messages."""
+"""Prompts as messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image, RegionOfInterest
 from robust_vos_ros.core.errors import PromptError
 
 Pair = tuple[float, float]
-# As of the node, which sees only what is left of a box here.
+# As in the node, which gets the box after it is cut here.
 _MIN_INSIDE = 0.75
 
 
@@ -27,19 +27,19 @@ def to_prompt_message(
     labels: Sequence[int] = (),
     mask: np.ndarray | None = None,
 ) -> ObjectPrompt:
-    """Make a prompt; the node checks it. Pixels are x right, y down, of the image.
+    """Return the message of a prompt; coordinates are pixels of the image, x right, y down.
 
     Args:
         object_id: Name of the object.
         class_id: Free text.
-        box: (x0, y0, x1, y1); grows to whole pixels, and is cut at the left and upper border, if
-            most of it is inside.
+        box: (x0, y0, x1, y1); it is rounded outwards to whole pixels, and cut at the left and
+            upper border if most of it is inside.
         points: Clicks (x, y).
         labels: Of each click, 1 on the object, 0 not on it; empty = all on it.
-        mask: (H, W), not zero where the object is.
+        mask: (H, W), not zero on the object.
 
     Raises:
-        PromptError: The box or the mask has another form.
+        PromptError: The box or the mask is malformed.
     """
     msg = ObjectPrompt(object_id=object_id, class_id=class_id)
     msg.points = [Point(x=float(x), y=float(y)) for x, y in points]

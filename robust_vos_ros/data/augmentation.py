@@ -1,4 +1,4 @@
-"""Corrupt training clips: a corruption and a course of severity drawn for each clip."""
+"""Corrupt training clips: each gets a random corruption and a random severity over time."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.corruption import Corruption, find_corruptions
 from robust_vos_ros.data.severity import MAX_SEVERITY, Profile, clip_seed
 
-# Corruptions are made for camera images; training clips are half as large.
+# Corruptions are tuned for camera images; training clips are half as large.
 _ENLARGE = 2
-_COURSE_FRAMES = 80  # length of the video that a training clip is a part of
+_PROFILE_FRAMES = 80  # length of the video that a training clip is a part of
 
 
 class AugmentationSettings(Settings):
     """How training clips are corrupted."""
 
-    share: float = setting(0.0, 'Share of corrupted clips; the others stay clean.', ge=0.0, le=1.0)
+    share: float = setting(0.0, 'Share of clips that are corrupted.', ge=0.0, le=1.0)
     corruptions: str = setting(
         'robustpvos-c', 'Corruptions and presets to draw from, separated by commas.'
     )
@@ -29,10 +29,10 @@ class AugmentationSettings(Settings):
 
 
 def corrupt_clip(clip: Clip, rng: np.random.Generator, settings: AugmentationSettings) -> Clip:
-    """Return the clip, corrupted or as it is.
+    """Return the clip, or a corrupted copy of it.
 
-    The severity follows the Fourier mixture of RobustPVOS. Seeds come from the training's source
-    of randomness and from names that no benchmark uses.
+    The severity follows the Fourier mixture of RobustPVOS. The seeds differ from those of every
+    benchmark.
 
     Args:
         clip: Square images of any size.
@@ -43,9 +43,9 @@ def corrupt_clip(clip: Clip, rng: np.random.Generator, settings: AugmentationSet
         return clip
     name = str(rng.choice(find_corruptions(settings.corruptions)))
     severity = rng.uniform(settings.min_severity, settings.max_severity)
-    start = int(rng.integers(_COURSE_FRAMES - len(clip.images)))
+    start = int(rng.integers(_PROFILE_FRAMES - len(clip.images)))
     seed = clip_seed(f'training/{rng.integers(2**62)}')
-    corruption = Corruption(name, Profile('fourier', severity, _COURSE_FRAMES), seed)
+    corruption = Corruption(name, Profile('fourier', severity, _PROFILE_FRAMES), seed)
     images = np.stack([_apply(corruption, im, start + t) for t, im in enumerate(clip.images)])
     return dataclasses.replace(clip, name=f'{clip.name}/{name}', images=images)
 
@@ -53,5 +53,5 @@ def corrupt_clip(clip: Clip, rng: np.random.Generator, settings: AugmentationSet
 def _apply(corruption: Corruption, image: np.ndarray, index: int) -> np.ndarray:
     height, width = image.shape[:2]
     large = cv2.resize(image, (width * _ENLARGE, height * _ENLARGE))
-    spoilt = corruption.apply(large, index)
-    return cv2.resize(spoilt, (width, height), interpolation=cv2.INTER_AREA)
+    corrupted = corruption.apply(large, index)
+    return cv2.resize(corrupted, (width, height), interpolation=cv2.INTER_AREA)

@@ -12,7 +12,7 @@ class Clip:
     """T frames and the masks of K objects.
 
     Attributes:
-        name: Where it comes from: a sequence or a seed.
+        name: The sequence or the seed it was made from.
         images: (T, H, W, 3) uint8, RGB.
         masks: (K, T, H, W) uint8: 1 where the object is visible, 0 elsewhere. Masks may overlap.
     """

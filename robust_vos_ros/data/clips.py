@@ -1,4 +1,4 @@
-"""Training clips: real motion, pictures taken apart and set in motion, rendered ones."""
+"""Training clips: real footage, animated still images, and rendered clips."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 
 from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.data import layered, motion, photometric
-from robust_vos_ros.data.actors import draw
 from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.layered import LayeredSettings
 from robust_vos_ros.data.layers import cut_out
-from robust_vos_ros.data.sources import Picture, Sources
+from robust_vos_ros.data.moving_objects import draw
+from robust_vos_ros.data.sources import LabelledImage, Sources
 from robust_vos_ros.data.synthetic import SyntheticSettings, render_clip
 
 _NUM_PHOTOS = 6
@@ -19,23 +19,23 @@ _NUM_CUTOUTS = 3
 
 
 class ClipSettings(Settings):
-    """How clips are cut out of footage and changed."""
+    """How clips are cropped from footage and augmented."""
 
     max_stride: int = setting(5, 'Largest step between frames of a real clip.', ge=1, le=100)
     slow: float = setting(
-        0.5, 'Share of real clips at the rate of the footage, stride 1.', ge=0.0, le=1.0
+        0.5, 'Share of real clips with stride 1, the rate of the footage.', ge=0.0, le=1.0
     )
     min_crop: float = setting(
-        0.45, 'Smallest crop, share of the height of the frame.', gt=0.0, le=1.0
+        0.45, 'Height of the smallest crop, share of the frame.', gt=0.0, le=1.0
     )
     max_aspect: float = setting(
-        1.35, 'Largest change of the aspect ratio by a crop.', ge=1.0, le=4.0
+        1.35, 'Largest factor by which a crop changes the aspect ratio.', ge=1.0, le=4.0
     )
     pan: float = setting(
-        0.08, 'Motion of the crop over a real clip, share of its size.', ge=0.0, le=1.0
+        0.08, 'Motion of the crop over a real clip, share of the size of the crop.', ge=0.0, le=1.0
     )
     paste: float = setting(
-        0.5, 'Share of clips into which objects of other pictures are pasted.', ge=0.0, le=1.0
+        0.5, 'Share of clips into which objects of other images are pasted.', ge=0.0, le=1.0
     )
     max_pasted: int = setting(2, 'Most objects pasted into a clip.', ge=1, le=8)
     layered: LayeredSettings = LayeredSettings()
@@ -45,9 +45,9 @@ class ClipMaker:
     """Make clips of square images.
 
     Args:
-        settings: How.
+        settings: How they are made.
         size: Side of the images in pixels.
-        sources: Pictures; may be empty where only synthetic clips are asked for.
+        sources: Footage; may be empty if only synthetic clips are made.
     """
 
     def __init__(self, settings: ClipSettings, size: int, sources: Sources) -> None:
@@ -61,18 +61,18 @@ class ClipMaker:
         return makers[kind](rng, num_frames)
 
     def synthetic(self, rng: np.random.Generator, num_frames: int) -> Clip:
-        """Render a clip, with textures and cut-outs of pictures where there are some."""
+        """Render a clip, with textures and objects of the footage if there is any."""
         photos, cutouts = [], []
         if len(self._sources):
-            photos = [self._sources.shot(rng, 1)[0].image for _ in range(_NUM_PHOTOS)]
+            photos = [self._sources.draw(rng, 1)[0].image for _ in range(_NUM_PHOTOS)]
             for _ in range(_NUM_CUTOUTS):
-                shots = self._sources.shot(rng, num_frames)
-                if not len(shots[0].masks):
+                frames = self._sources.draw(rng, num_frames)
+                if not len(frames[0].masks):
                     continue
-                row = int(rng.integers(len(shots[0].masks)))
-                masks = np.stack([shot.masks[row] for shot in shots])
+                row = int(rng.integers(len(frames[0].masks)))
+                masks = np.stack([frame.masks[row] for frame in frames])
                 if masks[0].any():
-                    cutouts.append(cut_out(np.stack([shot.image for shot in shots]), masks))
+                    cutouts.append(cut_out(np.stack([frame.image for frame in frames]), masks))
         seed = int(rng.integers(2**62))
         return render_clip(
             seed, num_frames=num_frames, size=self._size, settings=SyntheticSettings(),
@@ -81,7 +81,7 @@ class ClipMaker:
 
     def real(self, rng: np.random.Generator, num_frames: int) -> Clip:
         """Take frames at a random stride, forwards or backwards, through a moving crop."""
-        videos = self._sources.video(rng)
+        videos = self._sources.draw_videos(rng)
         sequence = int(rng.integers(len(videos.sequences)))
         labelled = videos.labelled[sequence]
         longest = max(1, (len(labelled) - 1) // max(1, num_frames - 1))
@@ -93,33 +93,33 @@ class ClipMaker:
         picked = np.minimum(first + stride * np.arange(num_frames), len(labelled) - 1)
         if rng.random() < 0.5:
             picked = picked[::-1]
-        shots = [videos.frame(sequence, int(labelled[i])) for i in picked]
-        boxes = self._crop(rng, shots[0].masks, num_frames)
+        frames = [videos.frame(sequence, int(labelled[i])) for i in picked]
+        boxes = self._crop(rng, frames[0].masks, num_frames)
         mirror = rng.random() < 0.5
-        cuts = [self._resample(shot, box, mirror) for shot, box in zip(shots, boxes, strict=True)]
-        images = np.stack([image for image, _ in cuts])
-        masks = np.stack([stack for _, stack in cuts], axis=1)
-        return Clip(shots[0].name, *self._finish(rng, shots[0].words, images, masks))
+        crops = [self._resample(f, box, mirror) for f, box in zip(frames, boxes, strict=True)]
+        images = np.stack([image for image, _ in crops])
+        masks = np.stack([stack for _, stack in crops], axis=1)
+        return Clip(frames[0].name, *self._finish(rng, frames[0].class_names, images, masks))
 
     def layered(self, rng: np.random.Generator, num_frames: int) -> Clip:
-        """Take a picture apart and move its objects, the background and the camera."""
-        picture = self._sources.shot(rng, 1)[0]
-        box = self._crop(rng, picture.masks, 1)[0]
-        image, stack = self._resample(picture, box, mirror=rng.random() < 0.5)
+        """Animate a still image: its objects, the background and the camera move."""
+        still = self._sources.draw(rng, 1)[0]
+        box = self._crop(rng, still.masks, 1)[0]
+        image, stack = self._resample(still, box, mirror=rng.random() < 0.5)
         if rng.random() < self._settings.layered.grouped:
             stack = layered.group_touching(rng, stack)
         other = None
         if rng.random() < self._settings.layered.other_background:
-            behind = self._sources.shot(rng, 1)[0]
+            behind = self._sources.draw(rng, 1)[0]
             other, _ = self._resample(behind, self._crop(rng, behind.masks, 1)[0], mirror=False)
-        images, masks = layered.set_in_motion(
+        images, masks = layered.animate(
             rng, image, stack, num_frames, self._settings.layered, other=other
         )
-        name = f'layered/{picture.name}'
-        return Clip(name, *self._finish(rng, picture.words, images, masks))
+        name = f'layered/{still.name}'
+        return Clip(name, *self._finish(rng, still.class_names, images, masks))
 
     def _crop(self, rng: np.random.Generator, masks: np.ndarray, num_frames: int) -> np.ndarray:
-        """Return (T, 4) float64 boxes x0, y0, width, height around an object, slowly moving."""
+        """Return (T, 4) float64 boxes x0, y0, width, height around an object, moving slowly."""
         settings = self._settings
         frame_height, frame_width = masks.shape[1:]
         share = rng.uniform(settings.min_crop, 1.0)
@@ -128,7 +128,7 @@ class ClipMaker:
         height = min(frame_height, share * frame_height / stretch)
         width = min(frame_width, share * frame_width * stretch)
         present = np.flatnonzero(masks.any(axis=(1, 2)))
-        if len(present):  # any object is as likely as any other, however small
+        if len(present):  # small objects are as likely as large ones
             ys, xs = np.nonzero(masks[rng.choice(present)])
             place = rng.integers(len(ys))
             x, y = xs[place], ys[place]
@@ -142,15 +142,15 @@ class ClipMaker:
         return np.concatenate([corners, np.tile([width, height], (num_frames, 1))], axis=1)
 
     def _resample(
-        self, picture: Picture, box: np.ndarray, mirror: bool
+        self, source: LabelledImage, box: np.ndarray, mirror: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Cut a box out of a picture and its masks and bring it to the size of the clip."""
+        """Crop an image and its masks to a box, and resize them to the size of the clip."""
         x0, y0 = (int(v) for v in np.floor(box[:2]))
         x1, y1 = (int(v) for v in np.ceil(box[:2] + box[2:]))
         size = (self._size, self._size)
-        cut = cv2.resize(picture.image[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
-        small = np.zeros((len(picture.masks), *size), np.uint8)
-        for row, mask in enumerate(picture.masks):
+        cut = cv2.resize(source.image[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
+        small = np.zeros((len(source.masks), *size), np.uint8)
+        for row, mask in enumerate(source.masks):
             soft = mask[y0:y1, x0:x1].astype(np.float32)
             small[row] = cv2.resize(soft, size, interpolation=cv2.INTER_AREA) >= 0.5
         if mirror:
@@ -160,24 +160,24 @@ class ClipMaker:
     def _finish(
         self,
         rng: np.random.Generator,
-        words: tuple[str, ...],
+        class_names: tuple[str, ...],
         images: np.ndarray,
         masks: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Paste objects of other pictures and change the appearance of the clip."""
+        """Paste objects of other images, and augment the appearance of the clip."""
         if rng.random() < self._settings.paste:
-            guests = []
+            pasted = []
             for _ in range(rng.integers(1, self._settings.max_pasted + 1)):
-                shots = None
-                word = str(rng.choice(words)) if words else ''
-                if word and rng.random() < self._settings.layered.same_class:
-                    alike = self._sources.named(rng, word)
-                    shots = None if alike is None else [alike]
-                shots = shots or self._sources.shot(rng, len(images))
-                guest = layered.make_guest(
-                    rng, shots, images, masks, self._settings.layered, word=word
+                frames = None
+                name = str(rng.choice(class_names)) if class_names else ''
+                if name and rng.random() < self._settings.layered.same_class:
+                    found = self._sources.draw_of_class(rng, name)
+                    frames = None if found is None else [found]
+                frames = frames or self._sources.draw(rng, len(images))
+                item = layered.make_pasted_object(
+                    rng, frames, images, masks, self._settings.layered, class_name=name
                 )
-                guests += [] if guest is None else [guest]
-            masks = draw(images, masks, guests)
+                pasted += [] if item is None else [item]
+            masks = draw(images, masks, pasted)
         images = photometric.degrade(rng, images, photometric.PhotometricSettings())
         return images, masks

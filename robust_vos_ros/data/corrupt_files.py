@@ -1,7 +1,7 @@
-"""Corrupt a video, a folder of images or a whole data set on disk, and go on after interruptions.
+"""Corrupt a video, a folder of images or a data set on disk; an interrupted run can be resumed.
 
-Results are in OUT/CORRUPTION. A data set keeps its form: images are new, all else is linked. PNG
-files hold exactly what a stream would see, JPEG files nearly (quality 100), videos about.
+Results are in OUT/CORRUPTION. A data set keeps its layout: images are written, everything else is
+linked. PNG files are exact, JPEG files nearly so (quality 100), videos are compressed.
 """
 
 from __future__ import annotations
@@ -22,21 +22,24 @@ from robust_vos_ros.data.corruption import Corruption
 from robust_vos_ros.data.labels import read_image
 from robust_vos_ros.data.layouts import IMAGE_ENDINGS, list_files
 from robust_vos_ros.data.severity import Profile, clip_seed
+from robust_vos_ros.files import replace_file
+from robust_vos_ros.video import VideoFile
 
 VIDEO_ENDINGS = ('.mp4', '.avi', '.mkv', '.mov', '.webm')
-_IMAGE_FOLDER = 'JPEGImages'  # data sets begin the names of their image folders so
-# Noise does not survive less, nor halved colour.
+_IMAGE_FOLDER = 'JPEGImages'  # names of image folders of data sets begin with this
+# Lower quality and subsampled colour would remove noise.
 _JPEG_OPTIONS = (
     *(cv2.IMWRITE_JPEG_QUALITY, 100),
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
 )
-_MAX_FRAMES = 10_000_000  # more is what OpenCV says when it does not know
+_DEFAULT_RATE_HZ = 30.0  # of videos that do not state theirs
+_MAX_FRAMES = 10_000_000  # OpenCV returns more if it does not know the number
 _SETTINGS_FILE = 'corruption.json'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CorruptOptions:
-    """How to corrupt.
+    """Corruptions, and their severity over time.
 
     Attributes:
         corruptions: Names of `corruption.CORRUPTIONS`.
@@ -51,10 +54,10 @@ class CorruptOptions:
     seed: int
 
     def corruption(self, name: str, clip: str, num_frames: int) -> Corruption:
-        """Return the corruption of one clip.
+        """Return the corruption of one clip by its name.
 
         Raises:
-            ConfigError: A name or the severity is not known.
+            ConfigError: A name is unknown, or the severity is out of range.
         """
         profile = Profile(self.profile, self.severity, num_frames)
         return Corruption(name, profile, clip_seed(clip, self.seed))
@@ -62,11 +65,12 @@ class CorruptOptions:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """One clip and one corruption.
+    """One clip to corrupt.
 
     Attributes:
         source: Video file or folder of images.
         target: Video file or folder to write.
+        name: Of the corruption.
     """
 
     source: Path
@@ -76,12 +80,12 @@ class Job:
 
 
 def plan(source: Path, out: Path, options: CorruptOptions) -> list[Job]:
-    """Make the folders and links of the result, and return what is to be computed.
+    """Make the folders and links of the result, and return the clips to corrupt.
 
     Args:
         source: A video, a folder of images, or a data set with folders named JPEGImages...
         out: Folder of the results, not inside `source`.
-        options: How to corrupt.
+        options: The corruptions.
 
     Raises:
         DatasetError: The source has no images or is no video, or `out` is inside of it.
@@ -111,10 +115,10 @@ def plan(source: Path, out: Path, options: CorruptOptions) -> list[Job]:
 def run_jobs(
     jobs: Sequence[Job], *, num_processes: int, on_done: Callable[[], None] = lambda: None
 ) -> None:
-    """Compute what is not there yet.
+    """Corrupt all clips that are not finished yet.
 
     Raises:
-        DatasetError: A clip cannot be read; the others are finished first.
+        DatasetError: A clip cannot be read; raised after the others are finished.
     """
     problems = []
     context = multiprocessing.get_context('spawn')
@@ -130,10 +134,11 @@ def run_jobs(
 
 
 def run_job(job: Job) -> None:
-    """Corrupt one clip; frames and videos that exist are finished and stay as they are.
+    """Corrupt one clip; frames and videos that exist already are kept.
 
     Raises:
         DatasetError: The clip cannot be read.
+        ConfigError: OpenCV cannot write a video.
     """
     cv2.setNumThreads(1)
     if job.source.is_dir():
@@ -156,38 +161,33 @@ def _write_image(path: Path, rgb: np.ndarray) -> None:
     ending = path.suffix.lower()
     options = () if ending == '.png' else _JPEG_OPTIONS
     _, data = cv2.imencode(ending, rgb[..., ::-1], options)
-    partial = path.with_name(f'.{path.name}.partial')
-    partial.write_bytes(data.tobytes())
-    partial.replace(path)  # so that a file that exists is whole
+    replace_file(path, lambda new: new.write_bytes(data.tobytes()))
 
 
 def _corrupt_video(job: Job) -> None:
     capture = cv2.VideoCapture(str(job.source))
-    size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    rate = capture.get(cv2.CAP_PROP_FPS) or 30.0
-    corruption = job.options.corruption(job.name, job.source.stem, _count_frames(job.source))
-    partial = job.target.with_name(f'.partial-{job.target.name}')
-    writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*'mp4v'), rate, size)
-    if not writer.isOpened() and capture.isOpened():
-        raise DatasetError(f'{job.target}: expected OpenCV to write mp4 files here, it cannot')
-    index = 0
-    while True:
-        ok, bgr = capture.read()
-        if not ok:
-            break
-        rgb = np.ascontiguousarray(bgr[..., ::-1])
-        writer.write(np.ascontiguousarray(corruption.apply(rgb, index)[..., ::-1]))
-        index += 1
-    capture.release()
-    writer.release()
-    if not index:
-        partial.unlink(missing_ok=True)
+    ok, bgr = capture.read()
+    if not ok:
         raise DatasetError(f'{job.source}: expected a video that OpenCV can read, got no frame')
-    partial.replace(job.target)
+    rate = capture.get(cv2.CAP_PROP_FPS) or _DEFAULT_RATE_HZ
+    corruption = job.options.corruption(job.name, job.source.stem, _count_frames(job.source))
+
+    def write(path: Path) -> None:
+        nonlocal ok, bgr
+        index = 0
+        with VideoFile(path, bgr.shape[1::-1], rate) as video:
+            while ok:
+                rgb = np.ascontiguousarray(bgr[..., ::-1])
+                video.write(np.ascontiguousarray(corruption.apply(rgb, index)[..., ::-1]))
+                index += 1
+                ok, bgr = capture.read()
+
+    replace_file(job.target, write)
+    capture.release()
 
 
 def _count_frames(path: Path) -> int:
-    """Return the number of frames of a video, at least 1, by counting where it is not known."""
+    """Return the number of frames of a video, at least 1; count them if OpenCV does not know."""
     capture = cv2.VideoCapture(str(path))
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     if not 0 < count < _MAX_FRAMES:
@@ -199,7 +199,7 @@ def _count_frames(path: Path) -> int:
 
 
 def _clips(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield (clip, its place in the result), and link what is not images."""
+    """Yield each clip with its path in the result; link all other files."""
     if source.is_file():
         if source.suffix.lower() not in VIDEO_ENDINGS:
             raise DatasetError(
@@ -234,7 +234,7 @@ def _images_below(folder: Path) -> Iterator[Path]:
 
 
 def _keep_settings(target: Path, source: Path, name: str, options: CorruptOptions) -> None:
-    """Write down how this result is made, or check that it is the same as before."""
+    """Write the settings of a result, or check that they are those of the run before."""
     settings = {
         'source': source.resolve().name,
         'corruption': name,
@@ -249,6 +249,6 @@ def _keep_settings(target: Path, source: Path, name: str, options: CorruptOption
         path.write_text(text, encoding='utf-8')
     elif path.read_text(encoding='utf-8') != text:
         raise ConfigError(
-            f'{target}: expected to go on with {json.dumps(settings)}, but {path} says otherwise; '
+            f'{target}: expected the settings {json.dumps(settings)}, got others in {path}; '
             'name another folder or remove this one'
         )

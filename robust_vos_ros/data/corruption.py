@@ -1,8 +1,8 @@
 """Corruptions by name: pure functions of an image, a severity, a clip's seed and a frame index.
 
 The eight of RobustPVOS (arXiv 2605.12006), further ones that robots meet, compounds of these, and
-the six fixed ones of YouTube-VOS-P (AOC, ACM MM 2022). They are written anew, with particles that
-move and drifts instead of flicker, so figures do not compare with those published elsewhere.
+the six fixed ones of YouTube-VOS-P (AOC, ACM MM 2022). These are new implementations, coherent in
+time (particles move, colours drift), so scores do not compare with published ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from robust_vos_ros.core.errors import ConfigError, ImageError
 from robust_vos_ros.data import sensor, weather
 from robust_vos_ros.data.severity import Level, Profile
 
-_LIVE_RATE_HZ = 24  # as the motion of particles is made for
+_LIVE_RATE_HZ = 24  # the motion of particles is made for this rate
 
 Corrupt = Callable[[np.ndarray, Level, int, int], np.ndarray]
 
@@ -69,7 +69,7 @@ COMPOUND: dict[str, Corrupt] = {
     'rain_snow': _chain(weather.rain, weather.snow),
     'fog_blur_noise': _chain(weather.fog, sensor.motion_blur, sensor.gaussian_noise),
 }
-# As the paper states them; the severity matters only in that 0 is clean.
+# As in the paper. Any severity above 0 gives the same result.
 YOUTUBE_VOS_P: dict[str, Corrupt] = {
     'blur_7': _blur(7),
     'blur_9': _blur(9),
@@ -129,10 +129,10 @@ class Corruption:
 
 
 def find_corruptions(names: str) -> tuple[str, ...]:
-    """Return the corruptions that a list separated by commas means.
+    """Return the corruptions of a list.
 
     Args:
-        names: Names of corruptions and of `PRESETS`.
+        names: Names of corruptions and of `PRESETS`, separated by commas.
 
     Raises:
         ConfigError: A name is not known.
@@ -150,9 +150,13 @@ def find_corruptions(names: str) -> tuple[str, ...]:
 
 
 def corrupt_live(image: np.ndarray, name: str, severity: float, stamp_ns: int) -> np.ndarray:
-    """Corrupt an image of a camera as one of an endless clip; args as in `Corruption`.
+    """Corrupt the image of a camera; the index of its frame comes from its stamp.
 
-    The stamp in nanoseconds takes the place of the frame's index.
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        name: A key of `CORRUPTIONS`.
+        severity: 0 to 5.
+        stamp_ns: Stamp of the image in nanoseconds.
 
     Raises:
         ConfigError: The name or the severity is not known.

@@ -1,4 +1,4 @@
-"""Weather that comes and goes over a long clip: segments of corruptions, clean between."""
+"""Segments of corruptions over a long clip, with clean frames between them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _FADE_S = 0.5
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Segment:
-    """One corruption for some time.
+    """One corruption over some frames.
 
     Attributes:
         corruption: A name of `data.corruption.ROBUSTPVOS`.
         profile: Severity over the frames of the segment.
         start: Its first frame.
-        fade: Frames of its beginning and of its end in which the severity rises and falls.
+        fade: Number of frames in which the severity rises, and of those in which it falls.
         seed: Of the corruption.
     """
 
@@ -43,11 +43,11 @@ class Segment:
         return min(1.0, edge / self.fade) * self.profile.at(inside, self.seed, parameter)
 
 
-class WeatherCourse:
-    """The weather of one clip: a pure function of its seed.
+class CorruptionSchedule:
+    """The corruptions of one clip: a pure function of its seed.
 
-    Each of the eight corruptions comes once before one comes again. A segment has a Fourier
-    mixture of severities, or a burst.
+    Each of the eight corruptions is used once before one is used again. The severity over a
+    segment is a Fourier mixture or a burst.
 
     Args:
         rng: Source of randomness.
@@ -81,7 +81,7 @@ class WeatherCourse:
         return (segment.corruption, severity) if segment and severity > 0.0 else ('', 0.0)
 
     def apply(self, image: np.ndarray, frame: int) -> np.ndarray:
-        """Return a frame in its weather; the image itself where it is clean.
+        """Return a corrupted frame; the image itself where it is clean.
 
         Args:
             image: (H, W, 3) uint8, RGB.

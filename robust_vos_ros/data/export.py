@@ -1,4 +1,4 @@
-"""Write clips as a data set: images beside palette masks."""
+"""Write clips as a data set of images and palette masks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_clip(root: Path, name: str, clip: Clip) -> None:
     Args:
         root: Folder of the data set.
         name: Name of the sequence.
-        clip: At most 255 objects; ids begin with 1, and later objects own what masks share.
+        clip: At most 255 objects; ids begin with 1. Where masks overlap, the later object counts.
     """
     images, masks = root / 'JPEGImages' / name, root / 'Annotations' / name
     for folder in (images, masks):
@@ -31,6 +31,6 @@ def write_clip(root: Path, name: str, clip: Clip) -> None:
         labels = np.zeros(image.shape[:2], np.uint8)
         for row, mask in enumerate(clip.masks[:, t]):
             labels[mask > 0] = row + 1
-        picture = Image.fromarray(labels, 'P')
-        picture.putpalette(_PALETTE)
-        picture.save(masks / f'{t:05d}.png')
+        palette_image = Image.fromarray(labels, 'P')
+        palette_image.putpalette(_PALETTE)
+        palette_image.save(masks / f'{t:05d}.png')

@@ -1,4 +1,4 @@
-"""Images and masks of one video, read from files when they are asked for."""
+"""Images and masks of one video, read from files when they are needed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from robust_vos_ros.data.layouts import MaskKind
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LabelMap:
-    """Who owns each pixel of one labelled frame.
+    """Object ids of the pixels of one labelled frame.
 
     Attributes:
         ids: (H, W) uint8: the object id, 0 = background or void.
-        void: (H, W) bool, pixels that nobody labelled; None = the data set has no void value.
+        void: (H, W) bool, unlabelled pixels; None = the data set has no void value.
     """
 
     ids: np.ndarray
@@ -40,11 +40,11 @@ class Labels:
     """The masks of one sequence.
 
     Args:
-        frames: Images.
-        files: For each frame, its mask files by object id; empty where nobody labelled. Other
-            kinds than PER_OBJECT have one file per frame, under any id.
-        kind: What mask pixels mean.
-        void_value: Pixel value of void; None = no void.
+        frames: Paths of the images.
+        files: For each frame its mask files by object id; empty if it is not labelled. Kinds
+            other than PER_OBJECT have one file per frame, under any id.
+        kind: Meaning of the mask pixels.
+        void_value: Mask value of unlabelled pixels; None = no such value.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Labels:
 
     @functools.cached_property
     def labelled(self) -> tuple[int, ...]:
-        """Indices of the labelled frames; reads no file."""
+        """Indices of the labelled frames; no file is read."""
         return tuple(i for i, files in enumerate(self._files) if files)
 
     @property
@@ -84,7 +84,7 @@ class Labels:
         return dict(sorted(first.items()))
 
     def masks(self, index: int) -> dict[int, np.ndarray] | None:
-        """Return the (H, W) bool masks of the visible objects by object id, or None.
+        """Return the (H, W) bool masks of the visible objects by object id; None without labels.
 
         Raises:
             DatasetError: The mask cannot be used.
@@ -101,22 +101,22 @@ class Labels:
         return {int(object_id): ids == object_id for object_id in visible}
 
     def label_map(self, index: int) -> LabelMap | None:
-        """Return the owner of each pixel, or None.
+        """Return the object id of each pixel; None without labels.
 
         Raises:
-            DatasetError: The mask cannot be used, or objects have masks of their own.
+            DatasetError: The mask cannot be used, or there is one file per object.
         """
         if not self._files[index]:
             return None
         if self._kind is MaskKind.PER_OBJECT:
             raise DatasetError(
                 f'{self._frames[index]}: expected one mask for all objects, got one per object, '
-                'which may overlap; ask for masks instead of a label map'
+                'and they may overlap; ask for masks instead of a label map'
             )
         return self._label_map(index)
 
     def void(self, index: int) -> np.ndarray | None:
-        """Return the (H, W) bool pixels that nobody labelled, or None.
+        """Return the (H, W) bool mask of unlabelled pixels; None without labels or void value.
 
         Raises:
             DatasetError: The mask cannot be used.
@@ -136,7 +136,7 @@ class Labels:
             if ids.max(initial=0) == 255:
                 raise DatasetError(
                     f'{path}: expected object ids from 1 to 254, got the value 255; '
-                    'say void_value=255 if it marks pixels that nobody labelled'
+                    'pass void_value=255 if it marks unlabelled pixels'
                 )
             return LabelMap(ids)
         void = ids == self._void_value
@@ -144,9 +144,9 @@ class Labels:
 
     @functools.cached_property
     def _detected_binary(self) -> bool:
-        """Whether these masks of unknown kind are grey with an object of value 255.
+        """Whether masks of kind DETECT are binary: grey, with one object of value 255.
 
-        The first mask with an object decides; masks that follow must agree.
+        The first mask with an object decides; the others must agree.
         """
         if self._kind is not MaskKind.DETECT or self._void_value is not None:
             return False
@@ -160,19 +160,19 @@ class Labels:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Return a picture as (H, W, 3) uint8, RGB, in the orientation in which it is stored.
+    """Read an image as (H, W, 3) uint8, RGB; EXIF orientation is ignored.
 
     Raises:
-        DatasetError: The file is missing, truncated or no picture.
+        DatasetError: The file is missing, truncated or no image.
     """
-    # Not OpenCV: it fills the rest of a truncated JPEG with grey and only prints a warning.
+    # Not by OpenCV: it fills the rest of a truncated JPEG with grey and only prints a warning.
     with _opened(path) as image:
         return np.array(image.convert('RGB'))
 
 
 def _read_ids(path: Path, image_path: Path) -> tuple[np.ndarray, str]:
     """Return the (H, W) uint8 pixel values of a mask and Pillow's name of its type."""
-    # Not OpenCV: it turns palette indices into colours.
+    # Not by OpenCV: it turns palette indices into colours.
     with _opened(path) as mask:
         _check_size(path, mask.size, image_path)
         if mask.mode not in {'P', 'L', '1'}:
@@ -184,18 +184,18 @@ def _read_ids(path: Path, image_path: Path) -> tuple[np.ndarray, str]:
 
 
 def _read_binary(path: Path, image_path: Path) -> np.ndarray:
-    """Return where an (H, W) mask of one object is on, as bool."""
+    """Read the mask of one object as (H, W) bool."""
     with _opened(path) as mask:
         _check_size(path, mask.size, image_path)
         if mask.mode == 'P':
             return np.array(mask) != 0
         values = np.array(mask.convert('L'))
-    # Values between 0 and 255 are edges that were smoothed when the mask was resized.
+    # Values between 0 and 255 come from smooth edges of a mask that was resized.
     return values >= 128 if values.max(initial=0) > 1 else values != 0
 
 
 def _only_0_and_255(path: Path, values: np.ndarray) -> np.ndarray:
-    """Return (H, W) uint8 0 and 1 for 0 and 255."""
+    """Return (H, W) uint8 of 0 and 1 for a mask of 0 and 255."""
     odd = (values != 0) & (values != 255)
     if odd.any():
         raise DatasetError(
@@ -218,7 +218,7 @@ def _check_size(path: Path, size_wh: tuple[int, int], image_path: Path) -> None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open a picture; what Pillow raises on damaged ones becomes a DatasetError."""
+    """Open an image; errors of Pillow on damaged files become a DatasetError."""
     try:
         with Image.open(path) as image:
             yield image

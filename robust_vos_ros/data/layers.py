@@ -1,47 +1,44 @@
-"""What moves in a rendered clip: drawn objects, real ones cut out of footage, and pasting them."""
+"""Layers of rendered clips: drawn or cut-out objects, and how they are pasted."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-_MAX_CUTOUT = 160
+_MAX_CUTOUT_PX = 160  # larger side of a cut-out object
 _SHADOW_PX = 20  # reach of a shadow around its layer
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Cutout:
-    """A real object cut out of consecutive frames.
+class Layer:
+    """An object in T' frames, before it is placed in a clip.
 
     Attributes:
-        colors: (T', h, w, 3) uint8, RGB.
-        alphas: (T', h, w) float32, 0 to 1.
+        colors: (T', h, w, 3) uint8, RGB: an array or a list of frames.
+        alphas: (T', h, w) float32, 0 to 1; likewise.
     """
 
-    colors: np.ndarray
-    alphas: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Layer:
-    """An object before it is placed: looks that the clip goes through to and fro."""
-
-    colors: list[np.ndarray]
-    alphas: list[np.ndarray]
+    colors: Sequence[np.ndarray] | np.ndarray
+    alphas: Sequence[np.ndarray] | np.ndarray
 
     def at(self, t: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the (h, w, 3) uint8 colours and (h, w) float32 alpha of frame t."""
-        count = len(self.colors)
-        step = t % max(1, 2 * count - 2)
-        index = step if step < count else 2 * count - 2 - step
+        """Return the (h, w, 3) uint8 colours and (h, w) float32 alpha in frame t of a clip."""
+        index = bounce(t, len(self.colors))
         return self.colors[index], self.alphas[index]
 
 
-def cut_out(images: np.ndarray, masks: np.ndarray, *, margin: int = 3) -> Cutout:
-    """Cut an object out of frames.
+def bounce(t: int, count: int) -> int:
+    """Return the frame at step t if `count` frames play forwards, then backwards, and so on."""
+    step = t % max(1, 2 * count - 2)
+    return step if step < count else 2 * count - 2 - step
+
+
+def cut_out(images: np.ndarray, masks: np.ndarray, *, margin: int = 3) -> Layer:
+    """Cut an object out of consecutive frames; frames that do not show it are left out.
 
     Args:
         images: (T', H, W, 3) uint8, RGB.
@@ -57,7 +54,7 @@ def cut_out(images: np.ndarray, masks: np.ndarray, *, margin: int = 3) -> Cutout
     top, left = max(0, ys.min() - margin), max(0, xs.min() - margin)
     window = (slice(top, ys.max() + margin + 1), slice(left, xs.max() + margin + 1))
     height, width = masks[0][window].shape
-    scale = min(1.0, _MAX_CUTOUT / max(height, width))
+    scale = min(1.0, _MAX_CUTOUT_PX / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     colors, alphas = [], []
     for image, mask in zip(images, masks, strict=True):
@@ -66,13 +63,20 @@ def cut_out(images: np.ndarray, masks: np.ndarray, *, margin: int = 3) -> Cutout
         colors.append(cv2.resize(image[window], size, interpolation=cv2.INTER_AREA))
         soft = cv2.GaussianBlur(mask[window].astype(np.float32), (3, 3), 0)
         alphas.append(cv2.resize(soft, size, interpolation=cv2.INTER_AREA))
-    return Cutout(np.stack(colors), np.stack(alphas))
+    return Layer(np.stack(colors), np.stack(alphas))
 
 
 def place_at(
     rng: np.random.Generator, layer: Layer, area_px: float, center: np.ndarray
 ) -> np.ndarray:
-    """Return a (2, 3) matrix that gives a layer an area and a place, turned and mirrored."""
+    """Return a (2, 3) matrix that places a layer, rotated and mirrored at random.
+
+    Args:
+        rng: Source of randomness.
+        layer: What is placed.
+        area_px: Its area in the image, in pixels.
+        center: (2,) x and y of its centre in the image, in pixels.
+    """
     alpha = layer.alphas[0]
     height, width = alpha.shape
     scale = math.sqrt(area_px / max(float(alpha.sum()), 1.0))
@@ -86,13 +90,20 @@ def place_at(
 def paste(
     image: np.ndarray,
     masks: np.ndarray,
-    look: tuple[np.ndarray, np.ndarray],
+    appearance: tuple[np.ndarray, np.ndarray],
     matrix: np.ndarray,
     *,
     shadow: bool,
+    in_front: np.ndarray | None = None,
 ) -> None:
-    """Put a layer on top; changes the (S, S, 3) image and the (k, S, S) masks, its own last."""
-    placed = blend(image, look, matrix, shadow=shadow)
+    """Draw a layer into an image and into the masks of its objects.
+
+    Args:
+        image: (S, S, 3) uint8, changed in place.
+        masks: (k, S, S) uint8, changed in place; the last one is that of the layer.
+        appearance: As in `blend`, `matrix`, `shadow` and `in_front` likewise.
+    """
+    placed = blend(image, appearance, matrix, shadow=shadow, in_front=in_front)
     if placed is not None:
         (rows, columns), solid = placed
         masks[:, rows, columns][:, solid] = 0
@@ -101,7 +112,7 @@ def paste(
 
 def blend(
     image: np.ndarray,
-    look: tuple[np.ndarray, np.ndarray],
+    appearance: tuple[np.ndarray, np.ndarray],
     matrix: np.ndarray,
     *,
     shadow: bool,
@@ -111,16 +122,16 @@ def blend(
 
     Args:
         image: (S, S, 3) uint8, changed in place.
-        look: (h, w, 3) uint8 colours and (h, w) float32 alpha.
+        appearance: (h, w, 3) uint8 colours and (h, w) float32 alpha.
         matrix: (2, 3), pixels of the layer -> pixels of the image.
-        shadow: Whether it darkens what is around it.
-        in_front: (S, S) uint8, 1 where something stands in front of the layer; None = nowhere.
+        shadow: Whether it casts a shadow.
+        in_front: (S, S) uint8, 1 where something hides the layer; None = nowhere.
 
     Returns:
-        The window of the image that was drawn to, and a bool array of its size with what the layer
-        covers; None if the layer is out of view.
+        The window of the image that was changed, and a bool array of its size that is True where
+        the layer is visible; None if the layer is out of view.
     """
-    color, alpha = look
+    color, alpha = appearance
     height, width = alpha.shape
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ matrix.T
     size = image.shape[0]

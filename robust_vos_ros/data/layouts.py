@@ -1,38 +1,38 @@
-"""Where data sets of video object segmentation keep their images, masks and splits."""
+"""Layouts of video object segmentation data sets: folders of images, masks and splits."""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-import re
 from pathlib import Path
 
 from robust_vos_ros.core.errors import DatasetError
+from robust_vos_ros.files import natural_key
 
 IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png')
-MASK_ENDINGS = ('.png',)  # a JPEG changes ids
+MASK_ENDINGS = ('.png',)  # JPEG compression changes ids
 
 
 class MaskKind(enum.Enum):
-    """What the value of a mask pixel means."""
+    """Meaning of the value of a mask pixel."""
 
     IDS = enum.auto()  # the palette index or grey value is the object id
     BINARY = enum.auto()  # all but 0 is object 1: in DAVIS-2016, 255 is neither void nor an id
     PER_OBJECT = enum.auto()  # a folder per object, named by its id, with binary masks
-    DETECT = enum.auto()  # IDS or BINARY, found out from the files
+    DETECT = enum.auto()  # IDS or BINARY, detected from the files
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Layout:
-    """One way of arranging a data set; `{split}` stands for the name of the split.
+    """Layout of a data set; `{split}` stands for the name of the split.
 
     Attributes:
-        images: Folder of the folders of images, one per sequence.
-        masks: Folder of the folders of masks.
-        kind: What mask pixels mean.
-        split_file: File that names the sequences of a split; empty = splits are folders.
-        split_of_pairs: Its lines are `IMAGE MASK`, not names.
-        needs_split: Whether the data set cannot be opened as a whole.
+        images: Folder that has a folder of images per sequence.
+        masks: Folder that has a folder of masks per sequence.
+        kind: Meaning of the mask pixels.
+        split_file: File with the names of the sequences of a split; empty = splits are folders.
+        split_of_pairs: Whether its lines are `IMAGE MASK` instead of names.
+        needs_split: Whether a split must be named.
     """
 
     images: str
@@ -59,7 +59,7 @@ LAYOUTS = {
         MaskKind.IDS,
         split_file='ImageSets/2017/{split}.txt',
     ),
-    'youtube_vos': _SPLIT_FOLDERS,  # its meta.json says nothing that the masks do not
+    'youtube_vos': _SPLIT_FOLDERS,  # all that meta.json says is in the masks as well
     'mose': _SPLIT_FOLDERS,
     'lvos': _SPLIT_FOLDERS,
     'sa_v': Layout(
@@ -75,15 +75,8 @@ LAYOUTS = {
 }
 
 
-def natural_key(name: str) -> tuple[list[str | int], str]:
-    """Return a sort key that puts `frame2` before `frame10`."""
-    # Texts and numbers alternate, so that equal positions have equal types.
-    parts = re.split(r'([0-9]+)', name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
-
-
 def list_folders(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder, in natural order, without hidden ones.
+    """Return the names of the folders in a folder, without hidden ones, in natural order.
 
     Raises:
         DatasetError: The folder does not exist.
@@ -95,7 +88,7 @@ def list_folders(folder: Path) -> list[str]:
 def list_files(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
     """Return the files of a folder by their name without ending, in natural order.
 
-    Hidden files and files with other endings are left out; capital letters do not matter.
+    Hidden files and files with other endings are left out; case does not matter.
 
     Raises:
         DatasetError: The folder does not exist, or two files differ only in their ending.
@@ -113,12 +106,11 @@ def list_files(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
 
 
 def read_split(path: Path, *, pairs: bool = False) -> tuple[str, ...]:
-    """Return the sequences that a split file names, each once, in the order of the file.
+    """Return the sequences of a split file, each once, in the order of the file.
 
     Args:
         path: Text file, one sequence per line; empty lines are skipped.
-        pairs: The lines are `IMAGE MASK` with paths that hold the name of the sequence, as in
-            DAVIS-2016.
+        pairs: Whether the lines are `IMAGE MASK`, whose folder is the sequence, as in DAVIS-2016.
 
     Raises:
         DatasetError: The file is missing, names nothing or has other lines.
@@ -140,13 +132,13 @@ def read_split(path: Path, *, pairs: bool = False) -> tuple[str, ...]:
 
 
 def listing(names: list[str], most: int = 8) -> str:
-    """Return names for an error text, shortened."""
+    """Return names for an error text, at most `most` of them."""
     shown = ', '.join(names[:most]) or 'nothing'
     return shown if len(names) <= most else f'{shown}, ... ({len(names)} in all)'
 
 
 def _entries(folder: Path, expected: str) -> list[Path]:
-    """Return what is in a folder and not hidden."""
+    """Return the files and folders in a folder that are not hidden."""
     if not folder.is_dir():
         near = folder.parent
         while not near.is_dir() and near != near.parent:

@@ -1,4 +1,4 @@
-"""Real objects and pictures for long clips, out of footage with masks."""
+"""Objects and backgrounds for rendered clips, taken from footage with masks."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import cv2
 import numpy as np
 
 from robust_vos_ros.core.errors import DatasetError
-from robust_vos_ros.data.layers import Cutout
-from robust_vos_ros.data.video_folder import VideoSequence
+from robust_vos_ros.data.layers import Layer
+from robust_vos_ros.data.video_sequence import VideoSequence
 
 _NUM_PHOTOS = 3
-_MOST_FRAMES = 45  # of one object
-_SIDE = 160  # px, of a cutout
-_MARGIN = 3  # px around an object
-_LEAST_PX = 400  # of an object worth cutting out
+_MAX_FRAMES = 45  # of one object
+_MAX_SIDE_PX = 160  # of a cut-out object
+_MARGIN_PX = 3  # around an object
+_MIN_PX = 400  # area of an object that is cut out
 
 
-def take_from(
+def take_footage(
     rng: np.random.Generator, sequences: Sequence[VideoSequence], count: int
-) -> tuple[list[np.ndarray], list[Cutout]]:
-    """Return pictures and cut-out objects, of different sequences as far as there are enough.
+) -> tuple[list[np.ndarray], list[Layer]]:
+    """Return images and cut-out objects, of different sequences if there are enough.
 
     Args:
         rng: Source of randomness.
@@ -29,7 +29,7 @@ def take_from(
         count: Number of objects.
 
     Returns:
-        (H, W, 3) uint8 pictures, and objects kept in the middle of their cutouts.
+        (H, W, 3) uint8 images, and objects, each in the centre of its layer.
 
     Raises:
         DatasetError: No sequence has a usable object.
@@ -44,49 +44,51 @@ def take_from(
 
 def cut_objects(
     rng: np.random.Generator, order: Sequence[VideoSequence], count: int
-) -> tuple[list[Cutout], int]:
-    """Return cut-out objects, and how many sequences were looked at, from the first on.
+) -> tuple[list[Layer], int]:
+    """Return cut-out objects, and the number of sequences that were read, from the first on.
 
-    Arguments and errors as in `take_from`.
+    Arguments and errors as in `take_footage`.
     """
-    cutouts: list[Cutout] = []
+    cutouts: list[Layer] = []
     used = 0
     for sequence in order:
         if len(cutouts) == count:
             break
         used += 1
-        cutout = _object_of(rng, sequence)
+        cutout = _cut_object(rng, sequence)
         if cutout is not None:
             cutouts.append(cutout)
     if not cutouts:
         raise DatasetError(
-            f'footage: expected objects of {_LEAST_PX} pixels or more in {len(order)} sequences, '
+            f'footage: expected objects of {_MIN_PX} pixels or more in {len(order)} sequences, '
             'got none'
         )
     return [cutouts[i % len(cutouts)] for i in range(count)], used
 
 
-def _object_of(rng: np.random.Generator, sequence: VideoSequence) -> Cutout | None:
-    """Cut one object out of the frames in a row that show it best; None if none is usable."""
+def _cut_object(rng: np.random.Generator, sequence: VideoSequence) -> Layer | None:
+    """Cut out one object of a sequence, if possible where it is whole; None if none is usable."""
     if not sequence.object_ids:
         return None
     object_id = int(rng.choice(sequence.object_ids))
     masks = {}
     for index in sequence.labelled:
         mask = (sequence.masks(index) or {}).get(object_id)
-        if mask is not None and np.count_nonzero(mask) >= _LEAST_PX:
+        if mask is not None and np.count_nonzero(mask) >= _MIN_PX:
             masks[index] = mask
     whole = [index for index, mask in masks.items() if not _touches_border(mask)]
     run = _longest_run(sequence.labelled, set(whole) or set(masks))
     if not run:
         return None
-    first = int(rng.integers(max(1, len(run) - _MOST_FRAMES + 1)))
-    run = run[first : first + _MOST_FRAMES]
-    return follow([sequence.image(index) for index in run], [masks[index] for index in run])
+    first = int(rng.integers(max(1, len(run) - _MAX_FRAMES + 1)))
+    run = run[first : first + _MAX_FRAMES]
+    return cut_out_centered(
+        [sequence.image(index) for index in run], [masks[index] for index in run]
+    )
 
 
-def follow(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Cutout:
-    """Cut an object out of frames through a window of one size that goes with it.
+def cut_out_centered(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Layer:
+    """Cut an object out of frames; a window of constant size follows its centre.
 
     Args:
         images: (H, W, 3) uint8, RGB.
@@ -94,8 +96,8 @@ def follow(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Cutout:
     """
     boxes = np.array([cv2.boundingRect(mask.view(np.uint8)) for mask in masks])
     middles = boxes[:, :2] + boxes[:, 2:] / 2.0
-    width, height = boxes[:, 2:].max(axis=0) + 2 * _MARGIN
-    scale = min(1.0, _SIDE / max(width, height))
+    width, height = boxes[:, 2:].max(axis=0) + 2 * _MARGIN_PX
+    scale = min(1.0, _MAX_SIDE_PX / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     colors, alphas = [], []
     for image, mask, (x, y) in zip(images, masks, middles, strict=True):
@@ -105,7 +107,7 @@ def follow(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Cutout:
         colors.append(cv2.warpAffine(soft, matrix, size, borderMode=cv2.BORDER_REPLICATE))
         edge = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(0.6, 0.5 / scale))
         alphas.append(cv2.warpAffine(edge, matrix, size))
-    return Cutout(np.stack(colors), np.stack(alphas))
+    return Layer(np.stack(colors), np.stack(alphas))
 
 
 def _touches_border(mask: np.ndarray) -> bool:
@@ -113,7 +115,7 @@ def _touches_border(mask: np.ndarray) -> bool:
 
 
 def _longest_run(labelled: Sequence[int], good: set[int]) -> list[int]:
-    """Return the longest stretch of labelled frames that are all good."""
+    """Return the longest run of labelled frames that are all good."""
     best: list[int] = []
     run: list[int] = []
     for index in labelled:

@@ -1,4 +1,4 @@
-"""What a training sees: a mixture of real, layered and synthetic clips, drawn by a seed."""
+"""The clips of a training: a mixture of real, layered and synthetic ones, drawn by a seed."""
 
 from __future__ import annotations
 
@@ -18,30 +18,41 @@ class DataSettings(Settings):
     """Where clips come from and how large they are."""
 
     sources: list[SourceSettings] = setting(
-        [], 'Data sets of videos and still images; none = synthetic clips only.'
+        [], 'Data sets of videos and still images; empty = synthetic clips only.'
     )
     held_out: float = setting(
-        0.1, 'Share of the still images, by their names, that is never trained on.', ge=0.0, lt=1.0
+        0.1,
+        'Share of the still images, chosen by their names, that is never trained on.',
+        ge=0.0,
+        lt=1.0,
     )
-    cache_frames: int = setting(4000, 'Decoded video frames kept of each source.', ge=0)
+    cache_frames: int = setting(4000, 'Decoded video frames in the cache of each source.', ge=0)
     real: float = setting(0.4, 'Weight of real clips.', ge=0.0)
-    layered: float = setting(0.4, 'Weight of clips made of single pictures.', ge=0.0)
+    layered: float = setting(0.4, 'Weight of clips made of single images.', ge=0.0)
     synthetic: float = setting(0.2, 'Weight of rendered clips.', ge=0.0)
     synthetic_from: float = setting(
-        0.0, 'Share of the training after which rendered clips join.', ge=0.0, lt=1.0
+        0.0,
+        'Share of the training that has passed before rendered clips are used.',
+        ge=0.0,
+        lt=1.0,
     )
     batch_size: int = setting(8, 'Clips per step and process.', ge=1)
     num_frames: int = setting(4, 'Frames per clip.', ge=2, le=64)
     long_frames: int = setting(6, 'Frames per clip towards the end of the training.', ge=2, le=64)
-    long_share: float = setting(0.2, 'Share of the training with long clips.', ge=0.0, le=1.0)
+    long_share: float = setting(
+        0.2, 'Share of the training, at its end, with `long_frames`.', ge=0.0, le=1.0
+    )
     max_objects: int = setting(
         5,
-        'Most objects tracked per clip; 1 to this many are drawn, all equally often.',
+        'Most objects tracked per clip; each number from 1 on is equally likely.',
         ge=1,
         le=16,
     )
     min_area: float = setting(
-        0.002, 'Smallest first mask of a tracked object, share of the image.', gt=0.0, le=1.0
+        0.002,
+        'Area of the smallest tracked object in the first frame, share of the image.',
+        gt=0.0,
+        le=1.0,
     )
     clips: ClipSettings = ClipSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
@@ -51,7 +62,7 @@ class Mixture:
     """Source of training clips.
 
     Args:
-        settings: What to draw.
+        settings: Which clips are drawn.
         size: Side of the square images in pixels.
 
     Raises:
@@ -64,12 +75,14 @@ class Mixture:
             settings.sources, held_out=settings.held_out, cache_frames=settings.cache_frames
         )
         self._weights = np.array([settings.real, settings.layered, settings.synthetic])
-        if not sources.videos:
+        if not sources.has_videos:
             self._weights[0] = 0.0
         if not len(sources):
             self._weights[1] = 0.0
         if not self._weights.sum():
-            raise DatasetError('no clips: name data.sources or give a weight to data.synthetic')
+            raise DatasetError(
+                'no clips: expected data.sources, or data.synthetic above 0; set one of them'
+            )
         self._maker = ClipMaker(settings.clips, size, sources)
 
     def draw(

@@ -55,11 +55,11 @@ def affine_path(
         num_frames: T, at least 1.
         size: Side of the square image in pixels.
         shift: Largest distance of the centre from its place in frame 0, in pixels.
-        turn_deg: Largest rotation about the centre, in degrees.
+        turn_deg: Largest rotation about `center`, in degrees.
         log_scale: Largest absolute logarithm of the magnification.
         shear: Largest absolute shear along x (a pure number).
-        center: (x, y) in pixels, what rotation and magnification leave in place; None = the centre
-            of the image.
+        center: (x, y) in pixels, which rotation and magnification leave in place; None = the
+            centre of the image.
 
     Returns:
         (T, 2, 3) float64 matrices, frame 0 -> frame t; the first one is the identity.
@@ -90,6 +90,13 @@ def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
     return np.concatenate([linear, moved], axis=-1)
 
 
+def smooth_in_time(curves: np.ndarray, sigma: float) -> np.ndarray:
+    """Smooth (T, C) float64 curves by a Gaussian of `sigma` frames; the ends are continued."""
+    return cv2.GaussianBlur(
+        curves, (0, 0), sigmaX=1e-3, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE
+    )
+
+
 def _grid(rng: np.random.Generator, cells: int, amplitude: float) -> np.ndarray:
     return rng.uniform(-amplitude, amplitude, (cells + 1, cells + 1, 2)).astype(np.float32)
 
@@ -102,7 +109,7 @@ def smooth_field(
     Args:
         rng: Source of randomness.
         size: Side of the field in pixels.
-        cells: Bumps along a side, at least 1: more is wobblier.
+        cells: Cells of the random grid along a side, at least 1.
         amplitude: Largest displacement along an axis at the points of the grid, in pixels;
             between them the cubic interpolation may exceed it a little.
 
@@ -140,14 +147,14 @@ def warp(
 ) -> np.ndarray:
     """Move an image, with linear interpolation.
 
-    Output pixel p shows the input at `inverse(matrix) p + field[p]`. Masks: pass them as float32,
-    with border 'zero', and cut at 0.5.
+    Output pixel p shows the input at `inverse(matrix) p + field[p]`. A mask is passed as float32,
+    with border 'zero', and the result is thresholded at 0.5.
 
     Args:
         image: (H, W) or (H, W, C) uint8 or float32.
         matrix: (2, 3), input pixel -> output pixel.
         field: (H, W, 2) float32 displacement in pixels; None = none.
-        border: What lies outside of the input.
+        border: How the input continues outside of itself.
 
     Returns:
         Array of the shape and type of `image`.

@@ -1,4 +1,4 @@
-"""Changes of appearance over a clip, coherent in time: light, colour, blur, noise, compression."""
+"""Photometric augmentation, coherent over a clip: light, colour, blur, noise, compression."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ import numpy as np
 
 from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.data.motion import smooth_curve
+from robust_vos_ros.data.sensor import compress_jpeg
 
 
 class PhotometricSettings(Settings):
     """How often and how much the appearance of a clip is changed."""
 
     tone_probability: float = setting(
-        0.7, 'Share of clips with another brightness, contrast and gamma.', ge=0.0, le=1.0
+        0.7, 'Share of clips whose brightness, contrast and gamma are changed.', ge=0.0, le=1.0
     )
     tone_strength: float = setting(
         0.25, 'Largest relative change of brightness, contrast and gamma.', ge=0.0, le=0.9
     )
     color_probability: float = setting(
-        0.5, 'Share of clips with another saturation and hue.', ge=0.0, le=1.0
+        0.5, 'Share of clips whose saturation and hue are changed.', ge=0.0, le=1.0
     )
     saturation_strength: float = setting(
         0.6, 'Largest relative change of the saturation.', ge=0.0, le=1.0
     )
-    hue_deg: float = setting(20.0, 'Largest turn of the hue.', unit='deg', ge=0.0, le=180.0)
+    hue_deg: float = setting(20.0, 'Largest rotation of the hue.', unit='deg', ge=0.0, le=180.0)
     drift_probability: float = setting(
         0.4, 'Share of clips whose brightness drifts from frame to frame.', ge=0.0, le=1.0
     )
@@ -70,7 +71,7 @@ def _tones(
 
 
 def _color_matrix(rng: np.random.Generator, settings: PhotometricSettings) -> np.ndarray | None:
-    """Draw a (3, 3) matrix of RGB that turns the hue and scales the saturation; None = no change.
+    """Draw a (3, 3) matrix of RGB that rotates the hue, scales the saturation; None = no change.
 
     A rotation about the grey axis by Rodrigues' formula; greys stay as they are.
     """
@@ -128,7 +129,7 @@ def _shadows(
 
 
 class _Noise:
-    """Sensor noise: windows into one random field at other places in every frame and channel."""
+    """Sensor noise: each frame and channel shows another window into one random field."""
 
     def __init__(self, rng: np.random.Generator, size_hw: tuple[int, int], level: float) -> None:
         self._rng = rng
@@ -149,12 +150,6 @@ class _Noise:
         return cv2.add(image, noise, dtype=cv2.CV_8U)
 
 
-def _compress(image: np.ndarray, quality: int) -> np.ndarray:
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-
-
 def degrade(
     rng: np.random.Generator, images: np.ndarray, settings: PhotometricSettings
 ) -> np.ndarray:
@@ -162,7 +157,7 @@ def degrade(
 
     Args:
         rng: Source of randomness.
-        images: (T, H, W, 3) uint8, RGB; is not changed.
+        images: (T, H, W, 3) uint8, RGB; not changed.
         settings: How often and how much.
 
     Returns:
@@ -198,6 +193,6 @@ def degrade(
         if noise is not None:
             frame = noise.add(frame)
         if quality is not None:
-            frame = _compress(frame, quality)
+            frame = compress_jpeg(frame, quality)
         result[index] = frame
     return result

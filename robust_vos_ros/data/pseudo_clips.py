@@ -1,4 +1,4 @@
-"""Clips of still images that were held out of training: how well a model follows new things."""
+"""Clips made of still images that were held out of training, for evaluation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.data.clips import ClipMaker, ClipSettings
 from robust_vos_ros.data.sources import held_out_stills
 
-_MIN_AREA = 0.003  # share of the image, of an object that is judged
-_LARGEST = 0.6
+_MIN_AREA, _MAX_AREA = 0.003, 0.6  # of an object that is scored, share of the image
 
 
 def pseudo_clips(
@@ -27,16 +26,16 @@ def pseudo_clips(
     held_out: float = 0.1,
     seed: int = 0,
 ) -> Iterator[Clip]:
-    """Set held-out still images in motion, as training does with the others.
+    """Animate held-out still images, as training does with the others.
 
     Args:
         root: Folder of still images, as for `open_stills`.
         count: Number of clips.
         num_frames: T.
         size: Side of the square images in pixels.
-        max_objects: Objects of a clip; with 1 nothing is pasted into it.
+        max_objects: Most objects of a clip; with 1 nothing is pasted.
         held_out: Share of the stills that is held out.
-        seed: Another seed, other clips.
+        seed: Of the clips.
 
     Yields:
         Clips whose objects are all visible in their first frame.
@@ -53,7 +52,7 @@ def pseudo_clips(
         attempt += 1
         clip = maker.layered(rng, num_frames)
         areas = clip.masks[:, 0].mean(axis=(1, 2))
-        usable = np.flatnonzero((areas >= _MIN_AREA) & (areas <= _LARGEST))
+        usable = np.flatnonzero((areas >= _MIN_AREA) & (areas <= _MAX_AREA))
         if len(usable) < min(2, max_objects):
             continue
         rows = np.sort(rng.permutation(usable)[:max_objects])

@@ -1,4 +1,4 @@
-"""What camera and transmission do to images: noise, blur, colour, resampling, compression.
+"""Corruptions by camera and transmission: noise, blur, colour, resampling, compression.
 
 Each function maps (image, level, seed, frame) to an image, all (H, W, 3) uint8 RGB. `level` gives
 the severity, from 0 (nothing) to 5, of each parameter at this frame.
@@ -17,7 +17,7 @@ _FRAMES_PER_CYCLE = 96  # of slow changes of direction and colour
 
 
 def color_jitter(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
-    """Let brightness, contrast, saturation and hue drift, each by a slow mixture of sines."""
+    """Change brightness, contrast, saturation and hue over time, each by a slow sum of sines."""
     share = frame / _FRAMES_PER_CYCLE
     drift = [
         np.clip(fourier_mixture(share, seed, name) - 1.0, -1.0, 1.0)
@@ -54,7 +54,7 @@ def add_noise(image: np.ndarray, sigma: float, seed: int, frame: int) -> np.ndar
 
 
 def iso_noise(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
-    """Raise the sensor's gain: photon noise that grows with light, and blotches of colour."""
+    """Add the noise of a high sensor gain: photon noise that grows with light, colour blotches."""
     rng = np.random.default_rng((seed, 12, frame))
     height, width = image.shape[:2]
     grain = rng.standard_normal((height, width), np.float32)
@@ -99,7 +99,7 @@ def line_kernel(length: float, angle: float) -> np.ndarray:
 
 
 def resampling_blur(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
-    """Shrink and enlarge, as a transmission at low resolution does."""
+    """Shrink and enlarge the image, as a transmission at low resolution does."""
     del seed, frame
     height, width = image.shape[:2]
     factor = 1.0 + 1.4 * level('factor')
@@ -108,9 +108,9 @@ def resampling_blur(image: np.ndarray, level: Level, seed: int, frame: int) -> n
 
 
 def defocus(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
-    """Blur by a disk, the image of a point out of focus, whose radius breathes a little."""
-    breath = 0.8 + 0.2 * fourier_mixture(frame / _FRAMES_PER_CYCLE, seed, 'focus')
-    radius = level('radius') * breath * image.shape[0] / 340.0
+    """Blur by a disk, the image of a point out of focus; its radius varies slowly."""
+    factor = 0.8 + 0.2 * fourier_mixture(frame / _FRAMES_PER_CYCLE, seed, 'focus')
+    radius = level('radius') * factor * image.shape[0] / 340.0
     half = max(1, math.ceil(radius))
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
     disk = np.clip(radius + 0.5 - np.hypot(x, y), 0.0, 1.0).astype(np.float32)
@@ -123,6 +123,11 @@ def jpeg(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
     if level('quality') == 0.0:
         return image.copy()
     quality = int(np.interp(level('quality'), (0, 1, 2, 3, 4, 5), (95, 40, 25, 16, 10, 6)))
+    return compress_jpeg(image, quality)
+
+
+def compress_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """Return an (H, W, 3) uint8 RGB image after JPEG compression; the quality is 1 to 100."""
     _, data = cv2.imencode('.jpg', image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 

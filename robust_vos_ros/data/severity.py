@@ -1,8 +1,8 @@
-"""How strong a corruption is over the time of a clip: constant, ramp, burst or a Fourier mixture.
+"""Severity of a corruption over a clip: constant, ramp, burst or a Fourier mixture.
 
-A severity is a continuous number from 0 (clean) to 5. A profile turns the severity that was asked
-for into that of one frame, from the seed of the clip and the index of the frame alone, so that a
-frame is the same streamed or offline, in any order, in any process.
+A severity is a number from 0 (clean) to 5. A profile gives the severity of each frame. It depends
+only on the seed of the clip and the index of the frame, so that a frame is the same live and
+offline, in any order and in any process.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CYCLES = (0.2, 1.5)
 
 
 def clip_seed(name: str, seed: int = 0) -> int:
-    """Return the seed of a clip, made of its name: the same on every machine.
+    """Return the seed of a clip, a hash of its name: the same on every machine.
 
     Args:
         name: Name of the sequence or file.
@@ -48,8 +48,8 @@ class Profile:
         name: One of `PROFILES`.
         severity: 0 to 5: that of all frames (constant), the peak (ramp, burst), or the mean before
             clipping at 5 (fourier).
-        num_frames: Frames that one course of the profile takes; afterwards it goes on (fourier),
-            stays at its end (ramp) or repeats (burst).
+        num_frames: Length of the profile in frames; after it the severity goes on (fourier),
+            stays as it is (ramp) or repeats (burst).
     """
 
     name: str
@@ -70,7 +70,7 @@ class Profile:
         Args:
             frame_index: Index of the frame, from 0.
             seed: Seed of the clip.
-            parameter: Each parameter of a corruption has a Fourier mixture of its own.
+            parameter: Name of the corruption's parameter; each has its own Fourier mixture.
         """
         share = frame_index / max(1, self.num_frames - 1)
         if self.name == 'constant':
@@ -87,8 +87,8 @@ def fourier_mixture(share: float, seed: int, parameter: str = '') -> float:
     """Return the factor of the severity at a share of the clip: around 1, from 0 to 2.
 
     Four sines s_c(t) = 1 + A_c sin(2 pi (f_c t + o_c)), weighted by w ~ Dirichlet(1, 1, 1, 1),
-    with A_c ~ U(0, 1), f_c ~ U(0.2, 1.5) cycles per clip and o_c ~ U(0, 1): RobustPVOS, without
-    its scaling by the extremes over the clip, which a stream does not know.
+    with A_c ~ U(0, 1), f_c ~ U(0.2, 1.5) cycles per clip and o_c ~ U(0, 1). RobustPVOS also scales
+    by the extremes over the clip, which are not known in a stream.
     """
     weights, amplitudes, cycles, offsets = _sines(seed, parameter)
     waves = 1.0 + amplitudes * np.sin(2.0 * math.pi * (cycles * share + offsets))
@@ -107,6 +107,6 @@ def _sines(seed: int, parameter: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _burst(share: float) -> float:
-    """Return a bump: nothing for a third of the clip, full for a quarter, soft edges."""
+    """Return the factor of a burst: 0 at first and at the end, 1 in the middle, soft edges."""
     rise, fall = (share - 0.3) / 0.1, (0.75 - share) / 0.1
     return float(np.clip(min(rise, fall), 0.0, 1.0))

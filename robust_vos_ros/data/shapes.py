@@ -1,7 +1,7 @@
-"""Random silhouettes: blobs, polygons, stars, ellipses, unions, shapes with holes or thin limbs.
+"""Random shapes: blobs, polygons, stars, ellipses, unions, shapes with holes or thin limbs.
 
-Every shape is a list of outlines, filled in order with 1 or (holes) 0, in free units; the list is
-scaled to fit the picture at the end.
+A shape is a list of outlines in any unit, filled in order with 1 or, for holes, with 0; at the end
+it is scaled to the size of the result.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-# (N, 2) points x, y of an outline, and whether it is filled or cut out.
+# (N, 2) points x, y of an outline, and whether it is filled (else it is a hole).
 Outline = tuple[np.ndarray, bool]
 
 _MARGIN_PX = 2.0
@@ -82,7 +82,7 @@ def _simple(rng: np.random.Generator) -> list[Outline]:
 
 
 def _union(rng: np.random.Generator) -> list[Outline]:
-    """Put one to three smaller outlines on the rim of the first."""
+    """Put one to three smaller outlines at the edge of the first."""
     body = _outline(rng)
     parts = [(body, True)]
     for _ in range(rng.integers(1, 4)):
@@ -105,7 +105,7 @@ def _limbed(rng: np.random.Generator) -> list[Outline]:
 
 
 def _bar(rng: np.random.Generator) -> list[Outline]:
-    """Return a pole, sometimes with a plate at its end."""
+    """Return a bar, in half of the cases with a second outline at its end."""
     box = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
     parts = [box * (1.0, rng.uniform(0.06, 0.3))]
     if rng.random() < 0.5:
@@ -124,7 +124,7 @@ _KIND_SHARES = (0.35, 0.22, 0.13, 0.22, 0.08)
 
 
 def shape(rng: np.random.Generator, size: int, kind: str | None = None) -> np.ndarray:
-    """Draw a random silhouette that fills the square up to a margin of 2 pixels.
+    """Draw a random shape that fills a square up to a margin of 2 pixels.
 
     Args:
         rng: Source of randomness.

@@ -1,4 +1,4 @@
-"""Where training clips take pictures and objects from: videos and still images, by weight."""
+"""Footage for training clips: data sets of videos and still images, drawn by weight."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import numpy as np
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.data.stills import Still, is_held_out, open_stills
-from robust_vos_ros.data.video_folder import VideoSequence, open_dataset
+from robust_vos_ros.data.video_folder import open_dataset
+from robust_vos_ros.data.video_sequence import VideoSequence
 
 STILLS = 'stills'
 
 
 class SourceSettings(Settings):
-    """One data set that clips are made of."""
+    """One data set that clips are made from."""
 
     root: str = setting(..., 'Its folder.')
     layout: str = setting(
@@ -26,35 +27,37 @@ class SourceSettings(Settings):
     )
     weight: float = setting(1.0, 'How often it is drawn, relative to the others.', gt=0.0)
     split: str = setting('', 'Its split, for layouts that have splits.')
-    exclude: str = setting('', 'Text file in the root: what is never read.')
+    exclude: str = setting(
+        '', 'Text file in the root: names of sequences, stills or sources that are never read.'
+    )
     void_value: int | None = setting(
-        None, 'Mask value of unlabelled pixels, which count as background; none = no such value.'
+        None, 'Mask value of unlabelled pixels, which count as background; null = no such value.'
     )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Picture:
-    """An image and what is in it.
+class LabelledImage:
+    """An image with the masks of its objects.
 
     Attributes:
         name: Of the sequence or still.
         image: (H, W, 3) uint8, RGB.
         masks: (K, H, W) uint8, 0 or 1; K may be 0, and masks may be empty.
-        words: What each object is called; empty = not known.
+        class_names: Of each object; empty = not known.
     """
 
     name: str
     image: np.ndarray
     masks: np.ndarray
-    words: tuple[str, ...]
+    class_names: tuple[str, ...]
 
 
 class Videos:
-    """Pictures of video sequences; decoded frames are kept.
+    """Frames of video sequences; decoded frames are cached.
 
     Args:
         sequences: At least one.
-        cache_frames: How many decoded frames are kept.
+        cache_frames: Number of decoded frames in the cache.
 
     Attributes:
         labelled: For each sequence the indices of its labelled frames.
@@ -65,15 +68,15 @@ class Videos:
         self.labelled = [np.array(sequence.labelled) for sequence in sequences]
         self.frame = functools.lru_cache(cache_frames)(self._frame)
 
-    def shot(self, rng: np.random.Generator, num_frames: int) -> list[Picture]:
-        """Return consecutive labelled frames of one sequence."""
+    def draw(self, rng: np.random.Generator, num_frames: int) -> list[LabelledImage]:
+        """Draw consecutive labelled frames of one sequence."""
         sequence = int(rng.integers(len(self.sequences)))
         labelled = self.labelled[sequence]
         first = int(rng.integers(max(1, len(labelled) - num_frames + 1)))
         picked = labelled[np.minimum(first + np.arange(num_frames), len(labelled) - 1)]
         return [self.frame(sequence, int(index)) for index in picked]
 
-    def _frame(self, sequence: int, index: int) -> Picture:
+    def _frame(self, sequence: int, index: int) -> LabelledImage:
         source = self.sequences[sequence]
         image = source.image(index)
         masks = source.masks(index) or {}
@@ -81,11 +84,11 @@ class Videos:
         for row, object_id in enumerate(source.object_ids):
             if object_id in masks:
                 stack[row] = masks[object_id]
-        return Picture(source.name, image, stack, ('',) * len(stack))
+        return LabelledImage(source.name, image, stack, ('',) * len(stack))
 
 
 class Stills:
-    """Still images, read anew each time.
+    """Still images; each is read again whenever it is drawn.
 
     Args:
         stills: At least one.
@@ -93,37 +96,37 @@ class Stills:
 
     def __init__(self, stills: Sequence[Still]) -> None:
         self.stills = tuple(stills)
-        self._by_word: dict[str, list[int]] = {}
+        self._by_class: dict[str, list[int]] = {}
         for index, still in enumerate(stills):
-            for word in sorted(set(still.words.values())):
-                self._by_word.setdefault(word, []).append(index)
+            for name in sorted(set(still.class_names.values())):
+                self._by_class.setdefault(name, []).append(index)
 
-    def shot(self, rng: np.random.Generator, num_frames: int) -> list[Picture]:
-        """Return one picture, for any number of frames."""
+    def draw(self, rng: np.random.Generator, num_frames: int) -> list[LabelledImage]:
+        """Draw one still, for any number of frames."""
         del num_frames
-        return [self.picture(int(rng.integers(len(self.stills))))]
+        return [self._read(int(rng.integers(len(self.stills))))]
 
-    def named(self, rng: np.random.Generator, word: str) -> Picture | None:
-        """Return a picture that shows an object of that name, or None."""
-        known = self._by_word.get(word, [])
-        return self.picture(int(rng.choice(known))) if known else None
+    def draw_of_class(self, rng: np.random.Generator, name: str) -> LabelledImage | None:
+        """Draw a still that shows an object of a class; None if there is none."""
+        known = self._by_class.get(name, [])
+        return self._read(int(rng.choice(known))) if known else None
 
-    def picture(self, index: int) -> Picture:
-        """Return one still."""
+    def _read(self, index: int) -> LabelledImage:
         still = self.stills[index]
         image, masks = still.image(), still.masks()
         stack = np.zeros((len(masks), *image.shape[:2]), np.uint8)
         for row, mask in enumerate(masks.values()):
             stack[row] = mask
-        return Picture(still.name, image, stack, tuple(still.words.get(k, '') for k in masks))
+        names = tuple(still.class_names.get(key, '') for key in masks)
+        return LabelledImage(still.name, image, stack, names)
 
 
 class Sources:
     """Several data sets, drawn by weight.
 
     Args:
-        parts: Data sets.
-        weights: Of each.
+        parts: The data sets.
+        weights: One per data set.
     """
 
     def __init__(self, parts: Sequence[Videos | Stills], weights: Sequence[float]) -> None:
@@ -137,12 +140,12 @@ class Sources:
         """Open data sets.
 
         Args:
-            settings: Which.
-            held_out: Share of stills that is left out, by their names.
-            cache_frames: Decoded frames of video kept of each.
+            settings: One per data set.
+            held_out: Share of the stills that is left out, by their names.
+            cache_frames: Decoded frames in the cache of each data set of videos.
 
         Raises:
-            DatasetError: One cannot be used.
+            DatasetError: A data set cannot be used.
         """
         parts = [_open_one(one, held_out, cache_frames) for one in settings]
         return cls(parts, [one.weight for one in settings])
@@ -151,37 +154,37 @@ class Sources:
         return len(self._parts)
 
     @property
-    def videos(self) -> bool:
-        """Whether one of them is of videos."""
+    def has_videos(self) -> bool:
+        """Whether one of the data sets has videos."""
         return any(isinstance(part, Videos) for part in self._parts)
 
-    def video(self, rng: np.random.Generator) -> Videos:
+    def draw_videos(self, rng: np.random.Generator) -> Videos:
         """Draw a data set of videos; there must be one."""
-        found = [(p, w) for p, w in zip(self._parts, self._weights, strict=True)]
-        found = [(part, weight) for part, weight in found if isinstance(part, Videos)]
+        pairs = zip(self._parts, self._weights, strict=True)
+        found = [(part, weight) for part, weight in pairs if isinstance(part, Videos)]
         weights = np.array([weight for _, weight in found])
         return found[rng.choice(len(found), p=weights / weights.sum())][0]
 
-    def shot(self, rng: np.random.Generator, num_frames: int) -> list[Picture]:
+    def draw(self, rng: np.random.Generator, num_frames: int) -> list[LabelledImage]:
         """Draw consecutive frames of one video, or one still."""
         share = self._weights / self._weights.sum()
-        return self._parts[rng.choice(len(self._parts), p=share)].shot(rng, num_frames)
+        return self._parts[rng.choice(len(self._parts), p=share)].draw(rng, num_frames)
 
-    def named(self, rng: np.random.Generator, word: str) -> Picture | None:
-        """Draw a picture with an object of that name; None where there is none."""
+    def draw_of_class(self, rng: np.random.Generator, name: str) -> LabelledImage | None:
+        """Draw a still that shows an object of a class; None if there is none."""
         for part in self._parts:
-            picture = part.named(rng, word) if isinstance(part, Stills) else None
-            if picture is not None:
-                return picture
+            found = part.draw_of_class(rng, name) if isinstance(part, Stills) else None
+            if found is not None:
+                return found
         return None
 
 
 def held_out_stills(root: Path, share: float) -> Sources:
-    """Return the still images that `Sources.open` leaves out, as a source of their own.
+    """Return the still images that `Sources.open` leaves out.
 
     Args:
         root: Folder of still images, as for `open_stills`.
-        share: Share that is held out.
+        share: Share of the stills that is held out.
 
     Raises:
         DatasetError: They cannot be read, or none is held out.

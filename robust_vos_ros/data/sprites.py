@@ -1,4 +1,4 @@
-"""How things look before they are placed: drawn objects, real ones, plates and look-alikes."""
+"""Layers of rendered clips: drawn objects, occluders and distractors."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import cv2
 import numpy as np
 
 from robust_vos_ros.data import motion
-from robust_vos_ros.data.layers import Cutout, Layer
+from robust_vos_ros.data.layers import Layer
 from robust_vos_ros.data.shapes import shape
 from robust_vos_ros.data.textures import texture
 
-PATCH = 128  # side of a drawn layer, pixels
-_NUM_LOOKS = 40  # of a drawn object over time
+PATCH = 128  # side of a drawn layer, px
+_NUM_FRAMES = 40  # of a drawn object
 _KINDS, _KIND_SHARES = ('simple', 'union', 'limbed'), (0.5, 0.35, 0.15)
-_MIN_FILL = 0.4  # share of the circle around a drawn object that it fills
+_MIN_FILL = 0.4  # share of the circle around a drawn object that it must fill
 
 
-def painted(rng: np.random.Generator, photos: Sequence[np.ndarray]) -> np.ndarray:
-    """Return (P, P, 3) uint8: a texture, at times with parts of another one and a shade."""
+def draw_surface(rng: np.random.Generator, photos: Sequence[np.ndarray]) -> np.ndarray:
+    """Return (P, P, 3) uint8: a texture, in some cases with parts of others and with shading."""
     color = texture(rng, PATCH, photos)
     for _ in range(rng.integers(0, 3)):
         part = shape(rng, PATCH // 2)
@@ -29,35 +29,30 @@ def painted(rng: np.random.Generator, photos: Sequence[np.ndarray]) -> np.ndarra
         other = texture(rng, PATCH // 2, photos)
         window[part > 0.5] = other[part > 0.5]
     if rng.random() < 0.5:
-        color = _lit(color, rng.uniform(0.0, 2.0 * math.pi), rng.uniform(0.1, 0.4))
+        color = _shade(color, rng.uniform(0.0, 2.0 * math.pi), rng.uniform(0.1, 0.4))
     return color
 
 
 def drawn_object(rng: np.random.Generator) -> Layer:
-    """Draw an object with parts, that deforms and is lit from changing sides."""
+    """Draw an object that deforms, lit from changing directions."""
     for _ in range(20):
         alpha = shape(rng, PATCH, str(rng.choice(_KINDS, p=_KIND_SHARES)))
-        if alpha.sum() >= _MIN_FILL * math.pi * reach(Layer([], [alpha]))[1] ** 2:
+        if alpha.sum() >= _MIN_FILL * math.pi * bounding_circle(Layer([], [alpha]))[1] ** 2:
             break
-    color = painted(rng, ())
+    color = draw_surface(rng, ())
     phase, shade = rng.uniform(0.0, 2.0 * math.pi), rng.uniform(0.15, 0.45)
     amplitude = rng.uniform(0.03, 0.07) * PATCH
-    fields = motion.field_path(rng, _NUM_LOOKS, PATCH, cells=3, amplitude=amplitude)
+    fields = motion.field_path(rng, _NUM_FRAMES, PATCH, cells=3, amplitude=amplitude)
     eye, colors, alphas = np.eye(2, 3), [], []
     for step, field in enumerate(fields):
-        light = _lit(color, phase + 2.0 * step / _NUM_LOOKS, shade)
+        light = _shade(color, phase + 2.0 * step / _NUM_FRAMES, shade)
         colors.append(motion.warp(light, eye, field))
         alphas.append(motion.warp(alpha, eye, field, border='zero'))
     return Layer(colors, alphas)
 
 
-def real_object(cutout: Cutout) -> Layer:
-    """Return an object cut out of footage."""
-    return Layer(list(cutout.colors), list(cutout.alphas))
-
-
-def plate(rng: np.random.Generator, *, round_px: int) -> Layer:
-    """Return an opaque square of dull colours that fills its patch, with round corners."""
+def draw_occluder(rng: np.random.Generator, *, round_px: int) -> Layer:
+    """Return an opaque square of low saturation that fills its layer, with round corners."""
     alpha = np.zeros((PATCH, PATCH), np.float32)
     low, high = round_px, PATCH - 1 - round_px
     cv2.rectangle(alpha, (low, low), (high, high), 1.0, cv2.FILLED)
@@ -66,18 +61,18 @@ def plate(rng: np.random.Generator, *, round_px: int) -> Layer:
             alpha, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round_px + 1,) * 2)
         )
     color = texture(rng, PATCH, ())
-    color = _lit(color, rng.uniform(0.0, 2.0 * math.pi), rng.uniform(0.0, 0.3))
-    return Layer([subdued(color, rng.uniform(0.2, 0.7))], [alpha])
+    color = _shade(color, rng.uniform(0.0, 2.0 * math.pi), rng.uniform(0.0, 0.3))
+    return Layer([reduce_saturation(color, rng.uniform(0.2, 0.7))], [alpha])
 
 
-def subdued(image: np.ndarray, saturation: float) -> np.ndarray:
-    """Return an (H, W, 3) uint8 image with a share of its saturation."""
+def reduce_saturation(image: np.ndarray, share: float) -> np.ndarray:
+    """Return an (H, W, 3) uint8 RGB image with a share of its saturation."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return cv2.addWeighted(image, saturation, grey, 1.0 - saturation, 0.0)
+    return cv2.addWeighted(image, share, grey, 1.0 - share, 0.0)
 
 
-def look_alike(rng: np.random.Generator, layer: Layer) -> Layer:
-    """Return another thing of the same kind: mirrored, of nearly the same colours."""
+def make_distractor(rng: np.random.Generator, layer: Layer) -> Layer:
+    """Return a distractor of an object: mirrored, of nearly the same colours."""
     hue, gain = int(rng.choice([-1, 1]) * rng.integers(5, 13)), rng.uniform(0.85, 1.15)
     colors, alphas = [], []
     for color, alpha in zip(layer.colors, layer.alphas, strict=True):
@@ -89,15 +84,15 @@ def look_alike(rng: np.random.Generator, layer: Layer) -> Layer:
     return Layer(colors, alphas)
 
 
-def reach(layer: Layer) -> tuple[np.ndarray, float]:
-    """Return the (2,) centre x, y and the radius of a circle around all looks, in pixels."""
+def bounding_circle(layer: Layer) -> tuple[np.ndarray, float]:
+    """Return the (2,) centre x, y and the radius of a circle around all frames, in pixels."""
     solid = np.max(layer.alphas, axis=0) > 0.3
     points = np.argwhere(solid)[:, ::-1] + 0.5
     center = (points.min(axis=0) + points.max(axis=0)) / 2
     return center, float(np.linalg.norm(points - center, axis=1).max()) + 0.5
 
 
-def _lit(color: np.ndarray, angle: float, strength: float) -> np.ndarray:
+def _shade(color: np.ndarray, angle: float, strength: float) -> np.ndarray:
     """Return (P, P, 3) uint8 colours, brighter towards one side; the angle is in radians."""
     side = len(color) * 1j
     y, x = np.mgrid[-1:1:side, -1:1:side].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Still images with masks of several objects: folders of sources, and which are held out."""
+"""Still images with the masks of several objects, in folders; some are held out of training."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Still:
         name: `SOURCE/NAME`, or `NAME` where the root is a single source.
         path: The image.
         labels: Its one mask file.
-        words: What the source calls an object, by object id; not all have a word.
+        class_names: By object id; not all objects have one.
     """
 
     name: str
     path: Path
     labels: Labels = dataclasses.field(repr=False)
-    words: dict[int, str] = dataclasses.field(default_factory=dict)
+    class_names: dict[int, str] = dataclasses.field(default_factory=dict)
 
     def image(self) -> np.ndarray:
         """Return the (H, W, 3) uint8 RGB photograph.
@@ -59,13 +59,13 @@ class Still:
 
 
 def open_stills(root: Path, *, exclude: Sequence[str] | Path = ()) -> list[Still]:
-    """List still images without reading any.
+    """List still images; none is read.
 
     Args:
         root: Folder of sources, each with `images/`, `masks/` (PNG, the palette index or grey
             value is the object id, 0 = background) and perhaps `names.json`
-            (`{image name: {object id: word}}`); or one such source.
-        exclude: Names of sources or of stills to leave out, or a text file in the root.
+            (`{image name: {object id: class name}}`); or one such source.
+        exclude: Names of sources or stills to leave out, or a text file in the root with them.
 
     Returns:
         The stills, in the order of their names.
@@ -94,11 +94,11 @@ def open_stills(root: Path, *, exclude: Sequence[str] | Path = ()) -> list[Still
 
 
 def is_held_out(name: str, share: float) -> bool:
-    """Tell whether a still is kept from training; depends on its name alone.
+    """Tell whether a still is held out of training; that depends on its name alone.
 
     Args:
         name: Of the still.
-        share: Of all stills that are held out, 0 to 1.
+        share: Share of the stills that is held out, 0 to 1.
     """
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], 'big')
     return number < share * _HASH_RANGE
@@ -112,30 +112,30 @@ def _read_source(root: Path, source: str) -> list[Still]:
         odd = sorted(images.keys() ^ masks.keys())
         raise DatasetError(
             f'{folder}: expected a mask for each image and an image for each mask, got only one '
-            f'of both for {listing(odd)}'
+            f'of both for {listing(odd)}; add the other one or remove it'
         )
-    words = _read_words(folder / 'names.json')
+    class_names = _read_class_names(folder / 'names.json')
     return [
         Still(
             f'{source}/{name}' if source else name,
             path,
             Labels((path,), ({1: masks[name]},), kind=MaskKind.IDS),
-            words.get(name, {}),
+            class_names.get(name, {}),
         )
         for name, path in images.items()
     ]
 
 
-def _read_words(path: Path) -> dict[str, dict[int, str]]:
+def _read_class_names(path: Path) -> dict[str, dict[int, str]]:
     if not path.exists():
         return {}
     try:
         table = json.loads(path.read_text(encoding='utf-8'))
         return {
-            str(name): {int(number): str(word) for number, word in words.items()}
-            for name, words in table.items()
+            str(image): {int(number): str(name) for number, name in names.items()}
+            for image, names in table.items()
         }
     except (OSError, ValueError, AttributeError) as error:
         raise DatasetError(
-            f'{path}: expected JSON {{image name: {{object id: word}}}}, got {error}'
+            f'{path}: expected JSON {{image name: {{object id: class name}}}}, got {error}'
         ) from error

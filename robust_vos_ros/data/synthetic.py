@@ -1,7 +1,7 @@
-"""Layered clips rendered on the fly: textured shapes and cut-outs over a moving background.
+"""Rendered clips: textured shapes and cut-out objects over a moving background.
 
-A clip is a pure function of its seed. Layers have a true order in depth, so masks are what is
-visible of each object after occlusion; an object that is hidden or out of view has empty masks.
+A clip is a pure function of its seed. Layers are ordered in depth, and a mask is what is visible
+of an object after occlusion: empty while it is hidden or out of view.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.data import motion, photometric
 from robust_vos_ros.data.clip import Clip
-from robust_vos_ros.data.layers import Cutout, Layer, paste, place_at
+from robust_vos_ros.data.layers import Layer, paste, place_at
 from robust_vos_ros.data.shapes import shape
-from robust_vos_ros.data.sprites import PATCH, painted
+from robust_vos_ros.data.sprites import PATCH, draw_surface
 from robust_vos_ros.data.textures import texture
 
 _MARGIN = 1.35  # side of the background relative to the image
@@ -25,30 +25,34 @@ _ATTEMPTS = 20
 
 
 class SyntheticSettings(Settings):
-    """What rendered clips show."""
+    """Content of rendered clips."""
 
-    max_layers: int = setting(5, 'Most objects of a clip, occluders left aside.', ge=1, le=12)
-    min_area: float = setting(0.005, 'Smallest object, share of the image.', gt=0.0, le=1.0)
-    max_area: float = setting(0.25, 'Largest object, share of the image.', gt=0.0, le=1.0)
+    max_layers: int = setting(5, 'Most objects of a clip, without the occluder.', ge=1, le=12)
+    min_area: float = setting(
+        0.005, 'Area of the smallest object, share of the image.', gt=0.0, le=1.0
+    )
+    max_area: float = setting(
+        0.25, 'Area of the largest object, share of the image.', gt=0.0, le=1.0
+    )
     cutout: float = setting(
-        0.5, 'Share of objects that are cut out of footage, where there is some.', ge=0.0, le=1.0
+        0.5, 'Share of objects that are cut out of footage, if there is any.', ge=0.0, le=1.0
     )
     distractor: float = setting(
-        0.35, 'Share of objects that look like the one before.', ge=0.0, le=1.0
+        0.35, 'Share of objects that look like the object before.', ge=0.0, le=1.0
     )
     camouflage: float = setting(
         0.1, 'Share of drawn objects with the texture of the background.', ge=0.0, le=1.0
     )
     camera: float = setting(0.65, 'Share of clips with a moving camera.', ge=0.0, le=1.0)
     static: float = setting(
-        0.25, 'Share of objects that move with the background alone.', ge=0.0, le=1.0
+        0.25, 'Share of objects that move only with the background.', ge=0.0, le=1.0
     )
     deform: float = setting(0.5, 'Share of objects that deform.', ge=0.0, le=1.0)
     border: float = setting(
         0.25, 'Share of moving objects that enter or leave the image.', ge=0.0, le=1.0
     )
     occluder: float = setting(
-        0.3, 'Share of clips in which something passes in front of an object.', ge=0.0, le=1.0
+        0.3, 'Share of clips in which an occluder passes in front of an object.', ge=0.0, le=1.0
     )
     shadow: float = setting(0.25, 'Share of objects that cast a shadow.', ge=0.0, le=1.0)
     appearance: photometric.PhotometricSettings = photometric.PhotometricSettings()
@@ -61,23 +65,23 @@ def render_clip(
     size: int,
     settings: SyntheticSettings,
     photos: Sequence[np.ndarray] = (),
-    cutouts: Sequence[Cutout] = (),
+    cutouts: Sequence[Layer] = (),
 ) -> Clip:
     """Render a clip; the same arguments give the same bits.
 
     Args:
-        seed: Chooses everything.
+        seed: Of everything random.
         num_frames: T, at least 1.
         size: Side of the square images in pixels.
-        settings: What may happen.
+        settings: Content of the clip.
         photos: (H, W, 3) uint8 RGB images for textures and backgrounds.
-        cutouts: Real objects.
+        cutouts: Objects cut out of footage.
 
     Returns:
-        A clip with an object in its first frame; objects in order, back to front.
+        A clip with an object in its first frame; the objects are ordered from back to front.
 
     Raises:
-        RuntimeError: The settings make no visible object.
+        RuntimeError: No object is visible with these settings.
     """
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng((seed, attempt))
@@ -97,7 +101,7 @@ def render_clip(
 
 
 class _Scene:
-    """A background and layers with their motion."""
+    """A background, and layers with their motion."""
 
     def __init__(
         self,
@@ -107,15 +111,15 @@ class _Scene:
         size: int,
         settings: SyntheticSettings,
         photos: Sequence[np.ndarray],
-        cutouts: Sequence[Cutout],
+        cutouts: Sequence[Layer],
     ) -> None:
         self._rng, self._size, self._num_frames = rng, size, num_frames
         self._settings, self._photos, self._cutouts = settings, photos, cutouts
         self._background = texture(rng, round(_MARGIN * size), photos)
         if rng.random() < 0.3:
             self._background = cv2.GaussianBlur(self._background, (0, 0), rng.uniform(1.0, 5.0))
-        still = rng.random() >= settings.camera
-        self._camera = self._path(still, shift=0.15, turn_deg=8, log_scale=0.15)
+        static = rng.random() >= settings.camera
+        self._camera = self._path(static, shift=0.15, turn_deg=8, log_scale=0.15)
         self._layers: list[tuple[Layer, np.ndarray, bool]] = []
         layer = None
         for _ in range(rng.integers(1, settings.max_layers + 1)):
@@ -143,14 +147,14 @@ class _Scene:
 
     def _path(
         self,
-        still: bool,
+        static: bool,
         *,
         shift: float,
         turn_deg: float,
         log_scale: float,
         center: tuple[float, float] | None = None,
     ) -> np.ndarray:
-        if still:
+        if static:
             return np.tile(np.eye(2, 3), (self._num_frames, 1, 1))
         return motion.affine_path(
             self._rng, self._num_frames, size=self._size, shift=shift * self._size,
@@ -158,16 +162,15 @@ class _Scene:
         )  # fmt: skip
 
     def _next_layer(self, previous: Layer | None) -> Layer:
-        """Draw an object, at times one that looks like the one before."""
+        """Draw an object; some are distractors, which look like the object before."""
         rng, settings = self._rng, self._settings
-        twin = previous is not None and rng.random() < settings.distractor
-        if twin and rng.random() < 0.5:
+        is_distractor = previous is not None and rng.random() < settings.distractor
+        if is_distractor and rng.random() < 0.5:
             return previous
-        if not twin and len(self._cutouts) and rng.random() < settings.cutout:
-            chosen = self._cutouts[rng.integers(len(self._cutouts))]
-            return Layer(list(chosen.colors), list(chosen.alphas))
+        if not is_distractor and len(self._cutouts) and rng.random() < settings.cutout:
+            return self._cutouts[rng.integers(len(self._cutouts))]
         alpha = shape(rng, PATCH)
-        if twin:
+        if is_distractor:
             color = cv2.resize(previous.colors[0], (PATCH, PATCH))
             color = np.ascontiguousarray(np.rot90(color, int(rng.integers(4))))
         elif rng.random() < settings.camouflage:
@@ -176,11 +179,11 @@ class _Scene:
             color = self._background[top : top + side, left : left + side]
             color = cv2.resize(color, (PATCH, PATCH))
         else:
-            color = painted(rng, self._photos)
+            color = draw_surface(rng, self._photos)
         return self._deformed(color, alpha)
 
     def _deformed(self, color: np.ndarray, alpha: np.ndarray) -> Layer:
-        """Return the looks of a drawn object: one, or one per frame when it deforms."""
+        """Return a drawn object: one frame, or one per frame of the clip when it deforms."""
         rng = self._rng
         if rng.random() >= self._settings.deform:
             return Layer([color], [alpha])
@@ -206,22 +209,22 @@ class _Scene:
             False, shift=reach, turn_deg=45, log_scale=0.35, center=(center[0], center[1])
         )
         if rng.random() < 0.5:
-            path = path[::-1]  # comes instead of going
+            path = path[::-1]  # moves to its place instead of away from it
         return motion.compose(self._camera, motion.compose(path, first))
 
     def _occluder(self, target: np.ndarray) -> tuple[Layer, np.ndarray, bool]:
-        """Return a large layer that passes over where another one is in the middle of the clip."""
+        """Return a large layer that is in front of another one in the middle of the clip."""
         rng, size = self._rng, self._size
         layer = Layer(
-            [painted(rng, self._photos)], [shape(rng, PATCH, rng.choice(['simple', 'bar']))]
+            [draw_surface(rng, self._photos)], [shape(rng, PATCH, rng.choice(['simple', 'bar']))]
         )
         half = PATCH / 2
         goal = target[self._num_frames // 2] @ [half, half, 1.0]
         area = size**2 * rng.uniform(0.04, 0.3)
         first = place_at(rng, layer, area, goal)
         angle = rng.uniform(0.0, 2.0 * math.pi)
-        travel = rng.uniform(0.5, 1.3) * size * np.array([math.cos(angle), math.sin(angle)])
+        way = rng.uniform(0.5, 1.3) * size * np.array([math.cos(angle), math.sin(angle)])
         along = np.linspace(-0.5, 0.5, self._num_frames)
         path = np.tile(np.eye(2, 3), (self._num_frames, 1, 1))
-        path[:, :, 2] = along[:, None] * travel
+        path[:, :, 2] = along[:, None] * way
         return layer, motion.compose(path, first), False

@@ -1,6 +1,6 @@
-"""Random textures for backgrounds and objects, each within a few milliseconds.
+"""Random textures for backgrounds and objects; each takes a few milliseconds.
 
-Most are a scalar picture (noise, waves, dots) coloured through a random palette.
+Most are a scalar field (noise, waves, dots) coloured by a random palette.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ Photos = Sequence[np.ndarray]
 
 
 def palette(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Draw colours that go together.
+    """Draw colours for one texture.
 
-    Half of the palettes are dull, as most surfaces are; the hues are near each other or anything.
+    Half of the palettes have a low saturation, as most surfaces do. The hues of most are similar.
 
     Returns:
         (count, 3) float32 RGB in [0, 255].
@@ -31,7 +31,7 @@ def palette(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _colored(rng: np.random.Generator, field: np.ndarray) -> np.ndarray:
-    """Colour an (S, S) float32 picture of range [0, 1] through two to four random colours."""
+    """Colour an (S, S) float32 field in [0, 1] by a gradient of two to four random colours."""
     colors = palette(rng, int(rng.integers(2, 5)))
     places = np.linspace(0.0, 1.0, len(colors))
     levels = np.linspace(0.0, 1.0, 256)
@@ -77,7 +77,7 @@ def _directed(rng: np.random.Generator, size: int) -> np.ndarray:
 def _noise(rng: np.random.Generator, size: int, _photos: Photos) -> np.ndarray:
     exponent = rng.uniform(0.8, 1.8)
     picture = _colored(rng, smooth_noise(rng, size, exponent))
-    if rng.random() < 0.4:  # colours that vary on their own
+    if rng.random() < 0.4:  # add noise that is independent in each channel
         other = smooth_noise(rng, max(size // 4, 4), exponent, 3) * 255.0
         other = cv2.resize(other.astype(np.uint8), (size, size), interpolation=cv2.INTER_LINEAR)
         picture = cv2.addWeighted(picture, 0.65, other, 0.35, 0.0)
@@ -117,7 +117,7 @@ def _gradient(rng: np.random.Generator, size: int, _photos: Photos) -> np.ndarra
 
 
 def _waves(rng: np.random.Generator, size: int, _photos: Photos) -> np.ndarray:
-    """Draw stripes, straight or bent by noise, with soft or hard edges."""
+    """Draw stripes, straight or distorted by noise, with soft or hard edges."""
     phase = _directed(rng, size) * np.float32(rng.uniform(6.0, 50.0))
     if rng.random() < 0.6:
         bend = cv2.resize(smooth_noise(rng, 16, 1.8), (size, size), interpolation=cv2.INTER_CUBIC)
@@ -127,7 +127,7 @@ def _waves(rng: np.random.Generator, size: int, _photos: Photos) -> np.ndarray:
 
 
 def _dots(rng: np.random.Generator, size: int, _photos: Photos) -> np.ndarray:
-    """Draw a turned grid of dots or, harder, of checks."""
+    """Draw a rotated grid of dots or of a checkerboard."""
     x, y = _axes(size)
     angle, rate = rng.uniform(0.0, math.pi), rng.uniform(8.0, 36.0)
     cos, sin = np.float32(rate * math.cos(angle)), np.float32(rate * math.sin(angle))
@@ -137,26 +137,26 @@ def _dots(rng: np.random.Generator, size: int, _photos: Photos) -> np.ndarray:
 
 
 def _flat(rng: np.random.Generator, size: int, _photos: Photos) -> np.ndarray:
-    """Draw one colour with faint, broad blotches."""
+    """Draw one colour with weak noise of low frequency."""
     blotches = smooth_noise(rng, max(size // 4, 4), 1.5) - 0.5
     blotches = cv2.resize(blotches, (size, size)) * np.float32(rng.uniform(0.0, 40.0))
     return cv2.convertScaleAbs(np.maximum(palette(rng, 1)[0] + blotches[..., None], 0.0))
 
 
 def _photo(rng: np.random.Generator, size: int, photos: Photos) -> np.ndarray:
-    """Cut a square out of a photo, mirror and turn it, and sometimes swap its colours."""
+    """Crop a square of a photo; in some cases mirror it or permute its colour channels."""
     photo = photos[rng.integers(len(photos))]
     height, width = photo.shape[:2]
     side = max(int(min(height, width) * rng.uniform(0.25, 1.0)), min(8, height, width))
     top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
     crop = photo[top : top + side, left : left + side]
     how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    picture = cv2.resize(crop, (size, size), interpolation=how)
+    image = cv2.resize(crop, (size, size), interpolation=how)
     if rng.random() < 0.5:
-        picture = picture[:, ::-1]
+        image = image[:, ::-1]
     if rng.random() < 0.2:
-        picture = picture[..., rng.permutation(3)]
-    return np.ascontiguousarray(picture)
+        image = image[..., rng.permutation(3)]
+    return np.ascontiguousarray(image)
 
 
 KINDS: dict[str, Callable[[np.random.Generator, int, Photos], np.ndarray]] = {
@@ -179,7 +179,7 @@ def texture(
     Args:
         rng: Source of randomness.
         size: Side in pixels, at least 4.
-        photos: (H, W, 3) uint8 RGB pictures to cut from; may be empty.
+        photos: (H, W, 3) uint8 RGB images to crop from; may be empty.
         kind: One of `KINDS`; None = any that is possible.
 
     Returns:

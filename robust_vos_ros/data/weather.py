@@ -1,9 +1,8 @@
-"""Weather and light: fog, rain, snow, night and drops on the lens, coherent in time.
+"""Corruptions by weather and light: fog, rain, snow, night, drops on the lens; coherent in time.
 
 Each function maps (image, level, seed, frame) to an image, all (H, W, 3) uint8 RGB. `level` gives
-the severity, from 0 (nothing) to 5, of each parameter at this frame. What belongs to the clip -
-where particles start, how fast they fall, where fog is dense - depends on the seed alone; the
-frame index moves it on.
+the severity, from 0 (nothing) to 5, of each parameter at this frame. Where particles start, how
+fast they fall and where fog is dense depends on the seed alone; the frame index moves them.
 """
 
 from __future__ import annotations
@@ -16,15 +15,14 @@ import numpy as np
 
 from robust_vos_ros.data.severity import MAX_SEVERITY, Level
 
-# Frames per second the motion of particles is made for.
-_RATE_HZ = 24.0
+_RATE_HZ = 24.0  # the motion of particles is made for this rate
 
 
 def fog(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
-    """Scatter light by fog that drifts: Koschmieder's law, I = J t + A (1 - t), t = exp(-beta d).
+    """Add fog by Koschmieder's law, I = J t + A (1 - t), t = exp(-beta d).
 
-    There is no depth, so distance d grows with the height in the image, as over open ground. The
-    density beta varies smoothly and drifts with the wind.
+    The depth is not known: the distance d grows with the height in the image, as over open ground.
+    The density beta varies smoothly in space and drifts with the wind.
     """
     height, width = image.shape[:2]
     field, wind, light = _fog_of(seed)
@@ -71,14 +69,14 @@ def _window(field: np.ndarray, size_wh: tuple[int, int], shift_xy: np.ndarray) -
 
 
 def rain(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
-    """Let streaks of rain fall past the camera, under a greyer and darker sky."""
+    """Add falling streaks of rain, and make the image greyer and darker."""
     height, width = image.shape[:2]
     place, nearness, slant = _drops_of(seed)
     count = int(len(place) * level('amount') / MAX_SEVERITY)
     place, nearness = place[:count], nearness[:count]
     length = (0.02 + 0.09 * nearness) * height * (0.6 + 0.12 * level('length'))
     fall = (0.05 + 0.16 * nearness) * frame  # share of the height
-    # Streaks wrap around a field a little larger than the image, so none pops up inside.
+    # Streaks wrap around outside of the image, so that none appears or vanishes inside.
     y = ((place[:, 1] + fall) % 1.3 - 0.15) * height
     x = ((place[:, 0] + slant * fall * height / width) % 1.2 - 0.1) * width
     direction = np.array([slant, 1.0]) / math.hypot(slant, 1.0)
@@ -108,7 +106,7 @@ def _drops_of(seed: int) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def snow(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
-    """Let flakes drift down and sway, near ones large and soft, under a paler light."""
+    """Add falling flakes, near ones large and soft, and make the image paler."""
     height, width = image.shape[:2]
     place, nearness, phase, wind = _flakes_of(seed)
     count = int(len(place) * level('amount') / MAX_SEVERITY)
@@ -142,7 +140,7 @@ def _flakes_of(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
 
 
 def night(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
-    """Darken to night: less light, gamma, bluish shade, glow of lamps, photon and read noise."""
+    """Darken the image: less light, gamma, blue tint, glow of lamps, photon and read noise."""
     rng = np.random.default_rng((seed, 4, frame))
     gain = 1.0 - 0.13 * level('darkness')
     shades = np.linspace(0.0, 1.0, 256)
@@ -151,7 +149,7 @@ def night(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
     table = np.stack([dark * (1.0 + blue * c) for c in (-0.08, -0.03, 0.06)], axis=-1)
     out = cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8)[None])
     out = cv2.add(out, _glow(image, level('glow')))
-    # Variance of photons, in proportion to the signal, and of the read-out, the same everywhere.
+    # The variance of photon noise is proportional to the signal, that of read noise is constant.
     photons = 2000.0 / max(1e-6, level('noise')) ** 2
     spread = np.sqrt(shades / photons + (0.004 * level('noise')) ** 2) * 255.0
     sigma = cv2.LUT(out, spread.astype(np.float32))
@@ -160,7 +158,7 @@ def night(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
 
 
 def _glow(image: np.ndarray, strength: float) -> np.ndarray:
-    """Return the light that bright areas spread, (H, W, 3) uint8."""
+    """Return the glow around bright areas, (H, W, 3) uint8."""
     height, width = image.shape[:2]
     small = cv2.resize(
         image, (max(1, width // 8), max(1, height // 8)), interpolation=cv2.INTER_AREA
@@ -172,9 +170,9 @@ def _glow(image: np.ndarray, strength: float) -> np.ndarray:
 
 
 def droplets(image: np.ndarray, level: Level, seed: int, frame: int) -> np.ndarray:
-    """Look through drops on the lens: each shows the scene upside down, small and blurred.
+    """Add drops on the lens: each shows the scene upside down, small and blurred.
 
-    They sit still for seconds and creep down.
+    Some drops move down slowly.
     """
     height, width = image.shape[:2]
     place, radius, creep = _lens_of(seed)
@@ -217,7 +215,7 @@ def _lens_of(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _desaturate(image: np.ndarray, share: float) -> np.ndarray:
-    """Mix an image with its own grey."""
+    """Mix an image with its grey version."""
     share = min(1.0, share)
     grey = np.full((3, 3), share / 3.0) + np.eye(3) * (1.0 - share)
     return cv2.transform(image, grey)

@@ -1,6 +1,6 @@
-"""What the generated clip is painted with: a fish, a starfish, a rock and the sea around them.
+"""Images of the generated clip: a fish, a starfish, a rock and the sea around them.
 
-Everything is made from smooth noise and formulas: no picture files, and always the same pixels.
+All are computed from smooth noise and formulas, without image files, with always the same pixels.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 SIZE_HW = (480, 640)
-# The world is painted larger than the view by this margin, so that the camera can move in it.
+# The background is larger than the view by this margin, so that the camera can move.
 MARGIN = 60
-# Towards the light; x right, y down, z to the camera.
+# Direction to the light; x right, y down, z to the camera.
 LIGHT = np.array([-0.45, -0.6, 0.66], np.float32)
 _HORIZON_Y = 300.0
 _ROCK_X = (214.0, 424.0)
@@ -22,7 +22,7 @@ _ROCK_X = (214.0, 424.0)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sprite:
-    """An object drawn once, around its centre, and lit again in every pose.
+    """An object, drawn around its centre; it is shaded again in every pose.
 
     Attributes:
         albedo: (S, S, 3) float32 RGB in [0, 255].
@@ -60,7 +60,10 @@ def mix(color_a: np.ndarray, color_b: np.ndarray, share: np.ndarray) -> np.ndarr
 
 
 def _sprite(distance: np.ndarray, albedo: np.ndarray, *, bulge: float) -> Sprite:
-    """Make a sprite from a distance (pixels, positive inside) and colours; `bulge` rounds it."""
+    """Return a sprite from a signed distance (pixels, positive inside) and colours.
+
+    `bulge` is the factor of its height, from which its normals are computed.
+    """
     alpha = np.clip(distance + 0.5, 0.0, 1.0).astype(np.float32)
     depth = cv2.distanceTransform((distance > 0).astype(np.uint8), cv2.DIST_L2, 5)
     height = cv2.GaussianBlur(np.sqrt(depth) * bulge, (0, 0), 2.5)
@@ -93,7 +96,7 @@ def draw_fish(rng: np.random.Generator) -> Sprite:
         np.array(color, np.float32)
         for color in ([242, 122, 26], [206, 78, 14], [250, 170, 70], [44, 26, 22])
     )
-    # Countershading, as most fish have it, and rays in the fins.
+    # Countershading, and rays in the fins.
     albedo = mix(orange, back, _smoothstep(-y, 6, 26))
     albedo = mix(albedo, pale, 0.8 * _smoothstep(y, 6, 24))
     albedo += 9.0 * noise(rng, (size, size), 14)[..., None]
@@ -134,7 +137,7 @@ def draw_star(rng: np.random.Generator) -> Sprite:
 
 
 def draw_sea(rng: np.random.Generator) -> np.ndarray:
-    """Draw the (H, W, 3) float32 world: water above, sand below, far rocks between."""
+    """Draw the (H, W, 3) float32 background: water above, sand below, far rocks between."""
     height, width = SIZE_HW[0] + 2 * MARGIN, SIZE_HW[1] + 2 * MARGIN
     y = np.arange(height, dtype=np.float32)[:, None] - MARGIN + np.zeros((1, width), np.float32)
     water = mix(np.array([150, 208, 214], np.float32), [52, 124, 150], _smoothstep(y, -60, 300))

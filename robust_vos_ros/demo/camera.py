@@ -1,8 +1,8 @@
 """A camera that plays a clip: `python -m robust_vos_ros.demo.camera [--video FILE] [--autoplay]`.
 
-Without `--autoplay` it waits for two services, so that a client can prompt on the first frame:
-`~/show_first` publishes that frame alone, `~/play` the rest. It reports the header of every image
-it publishes on `~/sent`, and the number of images on `~/finished` when the clip has ended.
+Without `--autoplay` it waits for two services, so that a client can prompt in the first frame:
+`~/show_first` publishes the first frame, `~/play` the others. It publishes the header of every
+image on `~/sent`, and at the end of the clip the number of images on `~/finished`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import rclpy
 from rclpy.node import Node
@@ -28,25 +27,19 @@ from std_srvs.srv import Trigger
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.demo.clip import Clip, ClipFrame, generated_clip, video_clip
 from robust_vos_ros.demo.depth_feed import DepthFeed
+from robust_vos_ros.visualization import encode_jpeg
 
 FRAME_ID = 'camera_optical_frame'
 JPEG_QUALITY = 95
-# More reports than a clip has frames; a late listener gets all of them.
+# Deeper than a clip has frames, so that a late subscriber gets all reports.
 REPORT_QOS = QoSProfile(depth=10_000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-# Reliable, for a subscriber that asks for it; a best-effort subscriber is served all the same.
+# Reliable, which is compatible with reliable and best-effort subscribers.
 _IMAGE_QOS = QoSProfile(depth=5)
 _SPIN_TIMEOUT_S = 0.2
 
 
-def encode_jpeg(rgb: np.ndarray) -> bytes:
-    """Return a JPEG file of an (H, W, 3) uint8 RGB image."""
-    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return data.tobytes()
-
-
 def to_image(rgb: np.ndarray, header: Header) -> Image:
-    """Make a message of an (H, W, 3) uint8 RGB image."""
+    """Return the message of an (H, W, 3) uint8 RGB image."""
     height, width, _ = rgb.shape
     message = Image(header=header, height=height, width=width, encoding='rgb8', step=3 * width)
     message.data = _to_array(np.ascontiguousarray(rgb))
@@ -54,9 +47,9 @@ def to_image(rgb: np.ndarray, header: Header) -> Image:
 
 
 def to_compressed_image(rgb: np.ndarray, header: Header) -> CompressedImage:
-    """Make a JPEG message of an (H, W, 3) uint8 RGB image."""
+    """Return the JPEG message of an (H, W, 3) uint8 RGB image."""
     message = CompressedImage(header=header, format='rgb8; jpeg compressed bgr8')
-    message.data = _to_array(encode_jpeg(rgb))
+    message.data = _to_array(encode_jpeg(rgb, JPEG_QUALITY))
     return message
 
 
@@ -71,12 +64,12 @@ class Camera(Node):
     """Publish a clip once, at a fixed rate, with the time of publishing as stamp.
 
     Args:
-        clip: What to play.
+        clip: The clip to play.
         topic: Topic of the images; `/compressed` is appended for JPEG.
         rate_hz: Images per second.
         compressed: Publish JPEG instead of raw images.
-        autoplay: Play as soon as somebody subscribes, without waiting for the services.
-        depth: Publish depth and camera_info as well; the clip must have depth.
+        autoplay: Play when the first subscriber appears, without waiting for the services.
+        depth: Also publish depth and camera_info; the clip must have depth.
         context: ROS context; None = the default one.
     """
 
@@ -112,7 +105,7 @@ class Camera(Node):
 
     def _on_show_first(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._images.get_subscription_count() > 0
-        response.message = 'published' if response.success else 'nobody has subscribed yet'
+        response.message = 'published' if response.success else 'there is no subscriber yet'
         if response.success:
             self._show_first()
         return response
@@ -125,7 +118,7 @@ class Camera(Node):
         return response
 
     def _show_first(self) -> None:
-        """Publish the first frame; shown again it keeps its stamp, and counts once."""
+        """Publish the first frame; a second time with the same stamp, and it is counted once."""
         if self._first_header is None:
             self._first_header = self._stamped()
             self._report(self._first_header)
@@ -137,7 +130,7 @@ class Camera(Node):
             if self._images.get_subscription_count():
                 self._show_first()
             return
-        # The image was made after the last tick: no decoding between the clock and the wire.
+        # The image was prepared after the last tick, to publish it right after its stamp.
         made = self._next or self._make_next()
         if made is None:
             self._timer.cancel()
@@ -170,7 +163,7 @@ class Camera(Node):
 def main(args: list[str] | None = None) -> int:
     """Run a camera until it is stopped; return the exit code."""
     parser = argparse.ArgumentParser(prog='camera', description=__doc__.splitlines()[0])
-    # Text, because a launch file can only pass an empty one for none.
+    # A string, because a launch file passes an empty string for no video.
     parser.add_argument('--video', default='', help='video file; empty = a generated clip')
     parser.add_argument('--rate', type=float, default=15.0, help='images per second')
     parser.add_argument('--max-frames', type=int, default=300, help='images at most')
@@ -178,7 +171,9 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument(
         '--compressed', action='store_true', help='publish JPEG on TOPIC/compressed'
     )
-    parser.add_argument('--autoplay', action='store_true', help='play to the first subscriber')
+    parser.add_argument(
+        '--autoplay', action='store_true', help='play when the first subscriber appears'
+    )
     parser.add_argument(
         '--depth', action='store_true', help='publish depth and camera_info of the generated clip'
     )
@@ -205,7 +200,7 @@ def main(args: list[str] | None = None) -> int:
     )
     try:
         while rclpy.ok():
-            # With a timeout, because Python sees a signal only between two waits.
+            # With a timeout, because Python handles signals only between two waits.
             rclpy.spin_once(camera, timeout_sec=_SPIN_TIMEOUT_S)
     except KeyboardInterrupt:
         pass

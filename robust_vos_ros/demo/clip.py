@@ -1,4 +1,4 @@
-"""What the demo's camera shows: a generated clip with known truth, or a video file."""
+"""Clips that the demo's camera plays: a generated clip with ground truth, or a video file."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from robust_vos_ros.core.types import Prompt
 from robust_vos_ros.demo import scene
 from robust_vos_ros.demo.depth import render_depth
 
-# An object counts as visible from this share of its area on: less is a sliver at an edge.
+# An object counts as visible if at least this share of its area is.
 VISIBLE_SHARE = 0.25
 MAX_WIDTH = 1280
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Truth:
-    """What a frame of a generated clip shows.
+    """Ground truth of a frame of a generated clip.
 
     Attributes:
-        masks: Per object_id, the (H, W) bool mask of its visible part.
-        visible: The object_ids that are visible at all: not hidden, not a sliver.
-        positions: Per object_id, the (3,) position in metres of the camera's optical frame of
-            what is visible; empty where the clip has no depth.
+        masks: The (H, W) bool mask of the visible part of each object, by object_id.
+        visible: The object_ids of objects of which at least `VISIBLE_SHARE` is visible.
+        positions: The (3,) position of the visible part of each object in metres, in the optical
+            frame of the camera, by object_id; empty without depth.
     """
 
     masks: dict[str, np.ndarray]
@@ -42,8 +42,8 @@ class ClipFrame:
 
     Attributes:
         rgb: (H, W, 3) uint8.
-        truth: None where it is not known.
-        depth: (H, W) uint16 in millimetres, None where the clip has none.
+        truth: None if not known.
+        depth: (H, W) uint16 in millimetres, None if the clip has no depth.
     """
 
     rgb: np.ndarray
@@ -53,11 +53,11 @@ class ClipFrame:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Clip:
-    """Something to play.
+    """A clip to play.
 
     Attributes:
-        prompts: What to track, pointed at in the first frame.
-        frames: Starts an iteration over the frames, always the same ones.
+        prompts: Prompts in the first frame.
+        frames: Returns an iterator over the frames, always the same ones.
     """
 
     name: str
@@ -67,17 +67,17 @@ class Clip:
 
 
 def generated_clip(max_frames: int = scene.NUM_FRAMES, *, depth: bool = False) -> Clip:
-    """Return the built-in clip: a fish (box) that hides behind a rock, and a starfish (clicks).
+    """Return the generated clip: a fish (box) that swims behind a rock, and a starfish (clicks).
 
     Args:
-        max_frames: Frames of the clip at most.
-        depth: Whether its frames have depth, and their truth positions.
+        max_frames: Most frames of the clip.
+        depth: Whether frames have depth, and their ground truth positions.
     """
     first = scene.Scene().render(0)
     ys, xs = np.nonzero(first.alphas[scene.FISH] > 0.5)
     box = np.array([xs.min() - 3, ys.min() - 3, xs.max() + 4, ys.max() + 4], np.float32)
     star_y, star_x = (float(v.mean()) for v in np.nonzero(first.alphas[scene.STAR] > 0.5))
-    # On the disc, on the upper arm, and beside an arm on the sand.
+    # On the disc, on the upper arm, and on the sand beside an arm.
     points = np.array([(0, 0), (0, -42), (58, 34)], np.float32)
     points += (star_x, star_y)
     prompts = (
@@ -112,17 +112,17 @@ def video_clip(
     rate_hz: float = scene.FPS,
     max_frames: int = 300,
 ) -> Clip:
-    """Return a clip of a video file, thinned to move about as fast at `rate_hz`.
+    """Return a clip of a video file; frames are skipped to keep its speed at `rate_hz`.
 
     Args:
-        path: Any video OpenCV reads.
-        box: (x0, y0, x1, y1) around object_1, in pixels of the video's first frame.
+        path: Any video that OpenCV can read.
+        box: (x0, y0, x1, y1) around object_1, in pixels of the first frame.
         clicks: (x, y, label) on object_2, label 1 on the object and 0 not on it.
-        rate_hz: Frames per second at which the clip will be played.
-        max_frames: Frames of the clip at most.
+        rate_hz: Frames per second at which the clip is played.
+        max_frames: Most frames of the clip.
 
     Raises:
-        ConfigError: The file cannot be read, or a prompt is outside its frames.
+        ConfigError: The file cannot be read, or a prompt is outside of its frames.
     """
     video = _open_video(path)
     fps = video.get(cv2.CAP_PROP_FPS)
@@ -136,13 +136,6 @@ def video_clip(
     _check_inside(path, first.shape[:2], box, clicks)
     scale = min(1.0, MAX_WIDTH / first.shape[1])
     size_hw = round(first.shape[0] * scale), round(first.shape[1] * scale)
-    prompts = []
-    if box is not None:
-        prompts.append(Prompt('object_1', box=np.array(box, np.float32) * np.float32(scale)))
-    if clicks:
-        table = np.array(clicks, np.float32)
-        points, labels = table[:, :2] * np.float32(scale), table[:, 2].astype(np.int32)
-        prompts.append(Prompt('object_2', points=points, point_labels=labels))
 
     def frames() -> Iterator[ClipFrame]:
         video = _open_video(path)
@@ -159,7 +152,23 @@ def video_clip(
         finally:
             video.release()
 
-    return Clip(path.name, size_hw, tuple(prompts), frames)
+    return Clip(path.name, size_hw, _make_prompts(box, clicks, scale), frames)
+
+
+def _make_prompts(
+    box: tuple[float, float, float, float] | None,
+    clicks: tuple[tuple[float, float, int], ...],
+    scale: float,
+) -> tuple[Prompt, ...]:
+    """Return the prompts of a video, in pixels of its scaled frames."""
+    prompts = []
+    if box is not None:
+        prompts.append(Prompt('object_1', box=np.array(box, np.float32) * np.float32(scale)))
+    if clicks:
+        table = np.array(clicks, np.float32)
+        points, labels = table[:, :2] * np.float32(scale), table[:, 2].astype(np.int32)
+        prompts.append(Prompt('object_2', points=points, point_labels=labels))
+    return tuple(prompts)
 
 
 def _check_inside(

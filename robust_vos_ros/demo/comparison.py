@@ -1,4 +1,4 @@
-"""Pictures of several runs of the same clip, side by side."""
+"""Overlays of several runs of the same clip, side by side."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.demo.records import Recording
+from robust_vos_ros.video import VideoFile
 
 _TILE_WIDTH = 640
 _SHEET_ROWS = 6
@@ -20,11 +21,11 @@ def write_side_by_side(out: Path, recordings: dict[str, Recording], *, rate_hz: 
 
     Args:
         out: Folder for both.
-        recordings: By their titles.
+        recordings: By title.
         rate_hz: Images per second of the clip.
 
     Raises:
-        ConfigError: A run has no pictures, or OpenCV cannot write the video.
+        ConfigError: No frame has an overlay in all runs, or OpenCV cannot write the video.
     """
     runs = {
         title: {f.index: f.overlay_jpeg for f in recording.frames if f.overlay_jpeg}
@@ -32,22 +33,18 @@ def write_side_by_side(out: Path, recordings: dict[str, Recording], *, rate_hz: 
     }
     common = sorted(set.intersection(*(set(frames) for frames in runs.values())))
     if not common:
-        raise ConfigError('expected frames that all runs have pictures of, got none; see node.log')
+        raise ConfigError('expected frames with an overlay in all runs, got none; see node.log')
     rows = [_draw_row(runs, index) for index in common]
     size_wh = rows[0].shape[1], rows[0].shape[0]
-    path = out / 'side_by_side.mp4'
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), rate_hz, size_wh)
-    if not writer.isOpened():
-        raise ConfigError(f'OpenCV cannot write {path}; this build of it lacks mp4v in FFmpeg')
-    for row in rows:
-        writer.write(row)
-    writer.release()
+    with VideoFile(out / 'side_by_side.mp4', size_wh, rate_hz) as video:
+        for row in rows:
+            video.write(row)
     picked = np.linspace(0, len(rows) - 1, min(_SHEET_ROWS, len(rows))).round().astype(int)
     cv2.imwrite(str(out / 'side_by_side.png'), np.vstack([rows[i] for i in picked]))
 
 
 def _draw_row(runs: dict[str, dict[int, bytes]], index: int) -> np.ndarray:
-    """Return one frame of all runs, (h, w, 3) uint8 BGR."""
+    """Return one frame of all runs as (h, w, 3) uint8 BGR."""
     tiles = []
     for title, frames in runs.items():
         picture = cv2.imdecode(np.frombuffer(frames[index], np.uint8), cv2.IMREAD_COLOR)

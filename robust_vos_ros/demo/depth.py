@@ -1,7 +1,7 @@
-"""The depth of the generated clip, and where its objects are: true by construction.
+"""Depth of the generated clip, and the true positions of its objects.
 
-Fish, starfish and rock are flat and tilted a little; the sand is a plane up to the horizon.
-At their borders depth is mixed by coverage, as a camera's is: those are flying pixels.
+Fish, starfish and rock are planes, tilted a little; the sand is a plane up to the horizon. At
+their borders depth is blended by coverage, like the flying pixels of a real camera.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from robust_vos_ros.spatial.camera import Camera
 
 CAMERA = Camera(525.0, 525.0, 319.5, 239.5, SIZE_HW)
 MM_PER_M = 1000.0
-_FAR_M, _SAND_M = 6.0, 1.9  # at the horizon and above it, and at the lower border
+_FAR_M, _SAND_M = 6.0, 1.9  # depth at the horizon and above, and at the lower border
 _HORIZON_Y = 300.0
 _ROCK_M = 1.7
-# Range at scale 1, and how much it grows per metre to the right and down.
+# Depth at scale 1, and its slope per metre to the right and down.
 _PLANES = {scene.FISH: (2.2, (0.3, 0.0)), scene.STAR: (1.4, (0.0, -0.2))}
 
 
 def render_depth(index: int, view: scene.View) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return the depth of a frame, and the true positions in it.
+    """Return the depth of a frame, and the true positions of its objects.
 
     Args:
-        index: Of the frame.
+        index: Index of the frame.
         view: The frame.
 
     Returns:
-        (H, W) uint16 in millimetres, and of each visible object the (3,) float64 position in
-        metres of the camera's optical frame: the median of its visible points.
+        (H, W) uint16 in millimetres, and for each visible object the (3,) float64 median of its
+        visible points in metres, in the optical frame of the camera.
     """
     y, x = np.mgrid[: SIZE_HW[0], : SIZE_HW[1]].astype(np.float32)
     near = np.clip((y - _HORIZON_Y) / (SIZE_HW[0] - 1 - _HORIZON_Y), 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Depth and camera_info beside the images of the demo's camera."""
+"""Depth and camera_info of the demo's camera."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 from robust_vos_ros.demo.depth import CAMERA
 
 DEPTH_TOPIC = '/camera/depth/image_raw'
-INFO_TOPIC = '/camera/camera_info'  # beside the image, where the node looks for it
+INFO_TOPIC = '/camera/camera_info'  # in the namespace of the image, where the node expects it
 
 
 class DepthFeed:

@@ -1,4 +1,4 @@
-"""Options of the demo, and how boxes and clicks are written on the command line."""
+"""Options of the demo, and parsing of boxes and clicks."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _NUM_BOX = 4
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What the demo shall do.
+    """Options of the demo.
 
     Attributes:
         video: Video file to play; None = a generated clip.
-        box: Box around an object in the video's first frame, 'x0,y0,x1,y1' in pixels.
+        box: Box around an object in the first frame of the video, 'x0,y0,x1,y1' in pixels.
         clicks: Clicks on another object, 'x,y;x,y' in pixels; 'x,y,0' is a click beside it.
         out: Folder for the results.
         rate_hz: Images per second of the camera.
-        model: Model the node runs.
-        max_frames: Images of a clip at most.
+        model: Model of the node.
+        max_frames: Most images of a clip.
         compressed: Send JPEG images instead of raw ones.
-        weather: Corruption of the node's images (debug.corruption); two runs then, without and
-            with the adapter, are shown side by side.
-        severity: Of the weather, 0 to 5.
+        weather: Corruption of the node's images (debug.corruption). With a corruption there are
+            two runs, without and with the adapter, shown side by side.
+        severity: Of the corruption, 0 to 5.
         adapter: Of the node (model.adapter).
-        depth: Send the true depth of the generated clip as well, and compare positions.
+        depth: Also send the true depth of the generated clip, and compare positions.
     """
 
     video: Path | None = None
@@ -76,7 +76,7 @@ def parse_clicks(text: str) -> tuple[tuple[float, float, int], ...]:
 
 
 def _parse_numbers(text: str) -> list[float]:
-    """Return the numbers of a comma-separated list; empty when one is none."""
+    """Return the numbers of a list separated by commas; empty if one is not a number."""
     try:
         return [float(part) for part in text.split(',')]
     except ValueError:

@@ -1,4 +1,4 @@
-"""Pictures of a demo run: the overlay the node published, as a video and as a contact sheet."""
+"""Overlays of a demo run as a video and as a contact sheet."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from robust_vos_ros.bags.video import VideoFile
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.demo.records import FrameRecord, ObjectRecord
+from robust_vos_ros.video import VideoFile
 from robust_vos_ros.visualization import label_colors
 
 _ROWS = _COLUMNS = 4
@@ -24,7 +24,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 def write_video(
     path: Path, frames: Sequence[FrameRecord], *, num_sent: int, rate_hz: float
 ) -> None:
-    """Write the overlays as an mp4 in the camera's time: a dropped frame shows the one before.
+    """Write the overlays as an MP4 at the camera's rate; a dropped frame repeats the one before.
 
     Raises:
         ConfigError: OpenCV cannot write the file.
@@ -43,13 +43,13 @@ def write_video(
 def pick_frames(
     frames: Sequence[FrameRecord], hidden: Collection[int] = (), *, count: int = _ROWS * _COLUMNS
 ) -> list[FrameRecord]:
-    """Pick frames over the whole run, and around occlusions: before, in the middle, after.
+    """Pick frames over the whole run, and before, during and after occlusions.
 
     Args:
         frames: Processed frames in order of time.
-        hidden: Indices of frames in which an object is known to be hidden. Frames in which one has
-            no mask, or is OCCLUDED or LOST, count as well, after those.
-        count: Frames wanted.
+        hidden: Indices of frames in which an object is known to be hidden. Frames in which an
+            object has no mask, or is OCCLUDED or LOST, are used after those.
+        count: Number of frames.
     """
     gone = [frame.index in hidden for frame in frames]
     unseen = [any(_is_unseen(item) for item in frame.objects) for frame in frames]
@@ -58,7 +58,7 @@ def pick_frames(
         around = {max(start - 1, 0), (start + end) // 2, min(end + 1, len(frames) - 1)}
         if len(chosen | around) <= count // 2:
             chosen |= around
-    # Then always the middle of the widest gap: even spacing around the fixed ones.
+    # Then always the middle of the widest gap, for even spacing.
     while len(chosen) < min(count, len(frames)):
         known = sorted(chosen)
         low, high = max(itertools.pairwise(known), key=lambda pair: pair[1] - pair[0])
@@ -71,7 +71,7 @@ def _is_unseen(item: ObjectRecord) -> bool:
 
 
 def _spans(flags: Sequence[bool]) -> list[tuple[int, int]]:
-    """Return first and last place of every stretch of True, the longest first."""
+    """Return the first and last index of every run of True, the longest run first."""
     spans = []
     start = 0
     for flag, group in itertools.groupby(flags):
@@ -92,9 +92,9 @@ def make_contact_sheet(frames: Sequence[FrameRecord], hidden: Collection[int] = 
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    with_picture = [frame for frame in frames if frame.overlay_jpeg]
+    with_overlay = [frame for frame in frames if frame.overlay_jpeg]
     start_ns = frames[0].stamp_ns
-    picked = pick_frames(with_picture, hidden)
+    picked = pick_frames(with_overlay, hidden)
     tiles = [_draw_tile(frame, frame.stamp_ns - start_ns) for frame in picked]
     height = max(tile.shape[0] for tile in tiles)
     blank = np.full((height, _TILE_WIDTH, 3), 32, np.uint8)

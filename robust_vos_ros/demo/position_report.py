@@ -1,4 +1,4 @@
-"""How far the positions that the node published are from the truth."""
+"""Errors of the positions that the node published."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from rich.table import Table
 from robust_vos_ros.demo.clip import Clip
 from robust_vos_ros.demo.records import Recording
 
-# Of the range, for the median object position while it is visible.
-MAX_ERROR = 0.02
-MIN_SHARE = 0.5
+MAX_ERROR = 0.02  # median error, share of the range
+MIN_SHARE = 0.5  # of visible frames with a position
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PositionScore:
-    """How well one object was located; NaN where it never was.
+    """Errors of the positions of one object; NaN without positions.
 
     Attributes:
-        visible: Processed frames in which a fair share of it can be seen.
-        located: Those of them with a published position.
-        error_p50: Distance to the truth as a share of the range, median; `p95` likewise.
+        visible: Number of processed frames in which it is visible (`clip.VISIBLE_SHARE`).
+        located: Number of those frames with a published position.
+        error_p50: Median distance to the true position, share of the range; `p95` likewise.
         error_m_p50: The same in metres.
     """
 
@@ -36,7 +35,7 @@ class PositionScore:
 
     @property
     def failure(self) -> str:
-        """One sentence when that is not good enough, else empty."""
+        """Reason why the result is not good enough, else empty."""
         if self.located < MIN_SHARE * self.visible:
             return (
                 f'{self.object_id} has a position in {self.located} of the {self.visible} frames '
@@ -51,7 +50,7 @@ class PositionScore:
 
 
 def score_positions(recording: Recording, clip: Clip) -> tuple[PositionScore, ...]:
-    """Compare the positions of a run with the truth of a clip that has depth."""
+    """Compare the positions of a run with the true positions of a clip with depth."""
     processed = {frame.index: frame.stamp_ns for frame in recording.frames[1:]}
     errors: dict[str, list[tuple[float, float]]] = {}
     visible: dict[str, int] = {}

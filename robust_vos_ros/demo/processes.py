@@ -1,4 +1,4 @@
-"""Child processes of the demo: started with a log file, watched, and stopped in every case."""
+"""Child processes of the demo, with log files; they are always stopped."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from robust_vos_ros.core.errors import RobustVosError
 
 _STOP_TIMEOUT_S = 5.0
 _LOG_TAIL_LINES = 5
-# Above, the ports of DDS would reach into the range that the system hands out.
+# In higher domains the ports of DDS are in the ephemeral range of the system.
 _MAX_DOMAIN = 100
 _DDS_PORT_BASE, _DDS_PORTS_PER_DOMAIN = 7400, 250
 
 
 class ProcessError(RobustVosError):
-    """A child process ended when it should not."""
+    """A child process has ended unexpectedly."""
 
 
 class ChildProcess:
-    """A Python module running as a process of its own, from `with` to its end.
+    """A Python module that runs as a process inside `with`.
 
     Args:
-        name: For messages.
+        name: Name for messages.
         module: Module to run.
-        arguments: Its command line.
-        log: File that gets all its output.
+        arguments: Arguments of its command line.
+        log: File for its output.
     """
 
     def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
@@ -52,7 +52,7 @@ class ChildProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches the demo alone, which then stops us
+                start_new_session=True,  # Ctrl-C reaches only the demo, which stops its children
             )
         return self
 
@@ -62,7 +62,7 @@ class ChildProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop it: SIGINT, and SIGKILL when that does not help."""
+        """Stop it by SIGINT, and by SIGKILL if it does not end."""
         process = self._process
         if process is None or process.poll() is not None:
             return
@@ -85,7 +85,7 @@ class ChildProcess:
 
 
 def find_free_domain(rng: random.Random) -> int:
-    """Return a ROS_DOMAIN_ID in 1..100 that nobody on this machine uses.
+    """Return a ROS_DOMAIN_ID from 1 to 100 that is not in use on this machine.
 
     Raises:
         ProcessError: All are in use.
@@ -104,13 +104,13 @@ def find_free_domain(rng: random.Random) -> int:
 
 
 class Deadline:
-    """A limit on the time of the whole demo."""
+    """A time limit of the whole demo."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._end_s = time.monotonic() + timeout_s
 
     def check(self) -> None:
-        """Raise ProcessError when the time is up."""
+        """Raise ProcessError if the time is over."""
         if time.monotonic() > self._end_s:
             raise ProcessError(f'the demo did not end within {self._timeout_s:.0f} s')

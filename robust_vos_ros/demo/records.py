@@ -1,4 +1,4 @@
-"""What the demo keeps of a run: plain data, without ROS."""
+"""Data of a demo run, without ROS."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class FrameRecord:
     """One processed frame, as published.
 
     Attributes:
-        index: Which frame of the clip it is.
-        label_png: The label mask as a PNG file, None when it did not arrive.
-        overlay_jpeg: The overlay as a JPEG file, None when it did not arrive.
+        index: Index of the frame in the clip.
+        label_png: The label mask as a PNG file, None if it was not received.
+        overlay_jpeg: The overlay as a JPEG file, None if it was not received.
     """
 
     index: int
@@ -40,14 +40,14 @@ class FrameRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Recording:
-    """Everything one run produced.
+    """All data of one run.
 
     Attributes:
-        sent_ns: Stamps of all images the camera sent; the first is the one prompts were made on.
-        num_dropped: Images the node received but did not process.
+        sent_ns: Stamps of all images of the camera; the first one was prompted.
+        num_dropped: Number of images that the node received and did not process.
         frames: The processed frames in order of time.
-        messages: In order of time.
-        positions: By object_id and stamp, (x, y, z) in metres; empty without depth.
+        messages: The messages of the node in order of time.
+        positions: (x, y, z) in metres by object_id and stamp; empty without depth.
     """
 
     sent_ns: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What came out of a demo run, in numbers."""
+"""Scores of a demo run."""
 
 from __future__ import annotations
 
@@ -15,24 +15,22 @@ from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.demo.clip import Clip, Truth
 from robust_vos_ros.demo.records import FrameRecord, ObjectRecord, Recording
 
-# A mask counts as one of the object from this overlap on; `confidence` is about the same event.
-MIN_IOU = 0.5
+MIN_IOU = 0.5  # of a correct mask, as in the definition of `confidence`
 MIN_COVERED = 0.9
-# Without truth the node says what is visible; a node that sees nothing has failed.
-MIN_VISIBLE = 0.5
+MIN_VISIBLE = 0.5  # without ground truth, visibility is taken from the states of the node
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ObjectScore:
-    """How one object was tracked; NaN where there is nothing to average.
+    """Scores of one object; NaN without frames to average.
 
     Attributes:
         final_state: State in the last processed frame.
         mean_confidence: Over the frames with a mask.
-        mask_share: Share of the frames in which it is visible that carry a mask of it: with truth
-            a mask that overlaps it by `MIN_IOU`, without truth any mask in any frame.
-        mean_iou: Overlap with the truth where it is visible; NaN without truth.
-        absent_share: Share of the frames in which none of it can be seen that carry no mask of it.
+        mask_share: Share of the frames in which it is visible that have a mask of it: with ground
+            truth a mask with an IoU of `MIN_IOU` or more, without it any mask.
+        mean_iou: IoU with the true mask while it is visible; NaN without ground truth.
+        absent_share: Share of the frames in which it is not visible that have no mask of it.
     """
 
     object_id: str
@@ -45,18 +43,22 @@ class ObjectScore:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Summary:
-    """A run in numbers.
+    """Scores of a run.
 
     Attributes:
-        processed: Frames with published objects, the first one included.
-        dropped: Frames the node replaced by newer ones.
-        lost: Frames that never reached the node.
-        latency_ms_p50: From receiving an image to publishing its objects; `p95` likewise.
-        overhead_ms_p50: Latency without the time inside the engine.
-        hidden: Indices of the processed frames in which none of some object can be seen.
-        covered_share: Share of the processed frames with visible objects in which each of them has
-            a mask; without truth, share of those in which any object has one.
+        clip: Name of the clip.
+        sent: Number of images of the camera.
+        processed: Number of frames with published objects, the first one included.
+        dropped: Number of frames that the node skipped for newer ones.
+        lost: Number of frames that did not reach the node.
+        latency_ms_p50: Median time from the receipt of an image to the publication of its objects;
+            `p95` likewise.
+        overhead_ms_p50: Median latency without the time in the engine.
+        hidden: Indices of the processed frames in which some object is not visible at all.
+        covered_share: Share of the processed frames with visible objects in which all of these
+            have a mask; without ground truth, in which any object has one.
         visible_share: Share of the processed frames in which an object is visible.
+        objects: Scores of the objects.
     """
 
     clip: str
@@ -75,7 +77,7 @@ class Summary:
 
     @property
     def failure(self) -> str:
-        """One sentence when the run is not good enough, else empty."""
+        """Reason why the run is not good enough, else empty."""
         if not self.objects:
             return 'no frame was processed after the prompt'
         if self.visible_share < MIN_VISIBLE:
@@ -92,14 +94,15 @@ class Summary:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Sight:
+class _ObjectInFrame:
     """One object in one processed frame.
 
     Attributes:
-        known: Whether the truth is known; without it the state tells what is visible.
-        visible: A fair share of it can be seen.
-        hidden: None of it can be seen.
-        iou: NaN without truth.
+        found: The published object.
+        known: Whether there is ground truth; without it, visibility is taken from the state.
+        visible: Whether it is visible (`clip.VISIBLE_SHARE`).
+        hidden: Whether it is not visible at all.
+        iou: NaN without ground truth.
     """
 
     found: ObjectRecord
@@ -114,12 +117,12 @@ class _Sight:
 
 
 def summarize(recording: Recording, clip: Clip) -> Summary:
-    """Compute the numbers of a run; walks through the clip for its truth."""
+    """Compute the scores of a run; the clip is rendered again for its ground truth."""
     after = recording.frames[1:]  # the first frame was published before the prompts
-    sights = list(_sights(after, clip))
+    rows = list(_compare(after, clip))
     covered = []
-    for frame in sights:
-        seen = [sight.masked for sight in frame if sight.visible]
+    for frame in rows:
+        seen = [item.masked for item in frame if item.visible]
         if seen:
             covered.append(all(seen) if frame[0].known else any(seen))
     latency = np.array([frame.latency_ms for frame in after])
@@ -140,14 +143,15 @@ def summarize(recording: Recording, clip: Clip) -> Summary:
         visible_share=len(covered) / len(after) if after else 0.0,
         hidden=tuple(
             frame.index
-            for frame, seen in zip(after, sights, strict=True)
-            if any(sight.hidden for sight in seen)
+            for frame, items in zip(after, rows, strict=True)
+            if any(item.hidden for item in items)
         ),
-        objects=tuple(_score(object_id, sights) for object_id in ids),
+        objects=tuple(_score(object_id, rows) for object_id in ids),
     )
 
 
-def _sights(frames: Sequence[FrameRecord], clip: Clip) -> Iterator[list[_Sight]]:
+def _compare(frames: Sequence[FrameRecord], clip: Clip) -> Iterator[list[_ObjectInFrame]]:
+    """Yield the objects of each processed frame, compared with the ground truth."""
     by_index = {frame.index: frame for frame in frames}
     for index, shown in enumerate(clip.frames()):
         frame = by_index.get(index)
@@ -156,32 +160,34 @@ def _sights(frames: Sequence[FrameRecord], clip: Clip) -> Iterator[list[_Sight]]
         labels = None
         if frame.label_png is not None and shown.truth is not None:
             labels = cv2.imdecode(np.frombuffer(frame.label_png, np.uint8), cv2.IMREAD_UNCHANGED)
-        yield [_sight(item, labels, shown.truth) for item in frame.objects]
+        yield [_compare_object(item, labels, shown.truth) for item in frame.objects]
 
 
-def _sight(item: ObjectRecord, labels: np.ndarray | None, truth: Truth | None) -> _Sight:
+def _compare_object(
+    item: ObjectRecord, labels: np.ndarray | None, truth: Truth | None
+) -> _ObjectInFrame:
     if truth is None or item.object_id not in truth.masks:
-        # Nobody knows better than the node, which must not call it hidden most of the time.
-        return _Sight(item, visible=item.state not in {ObjectState.OCCLUDED, ObjectState.LOST})
+        visible = item.state not in {ObjectState.OCCLUDED, ObjectState.LOST}
+        return _ObjectInFrame(item, visible=visible)
     true = truth.masks[item.object_id]
     mask = np.zeros_like(true) if labels is None else labels == item.label
     iou = mask_iou_numpy(mask, true)
     visible = item.object_id in truth.visible
-    return _Sight(item, known=True, visible=visible, hidden=not true.any(), iou=iou)
+    return _ObjectInFrame(item, known=True, visible=visible, hidden=not true.any(), iou=iou)
 
 
-def _score(object_id: str, sights: list[list[_Sight]]) -> ObjectScore:
-    mine = [sight for frame in sights for sight in frame if sight.found.object_id == object_id]
-    visible = [sight for sight in mine if sight.visible]
-    hidden = [sight for sight in mine if sight.hidden]
-    ious = [sight.iou for sight in visible if sight.known]
+def _score(object_id: str, rows: list[list[_ObjectInFrame]]) -> ObjectScore:
+    mine = [item for frame in rows for item in frame if item.found.object_id == object_id]
+    visible = [item for item in mine if item.visible]
+    hidden = [item for item in mine if item.hidden]
+    ious = [item.iou for item in visible if item.known]
     return ObjectScore(
         object_id,
         mine[-1].found.state.name,
-        _mean([sight.found.confidence for sight in mine if sight.found.area_px]),
-        _mean([sight.masked for sight in visible]),
+        _mean([item.found.confidence for item in mine if item.found.area_px]),
+        _mean([item.masked for item in visible]),
         _mean(ious),
-        _mean([sight.found.area_px == 0 for sight in hidden]),
+        _mean([item.found.area_px == 0 for item in hidden]),
     )
 
 

@@ -1,10 +1,9 @@
-"""The demo: node and camera as two processes, an operator, and a report of what came out."""
+"""The demo: node and camera as two processes, a client of both, and a report of the results."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import random
 import shutil
@@ -17,7 +16,7 @@ from rclpy.serialization import serialize_message
 from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 
-from robust_vos_ros.bags.reader import RawMessage
+from robust_vos_ros.bags.reader import COMPRESSED_IMAGE, RawMessage
 from robust_vos_ros.bags.writer import BagWriter
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.checkpoints import find_adapter, shipped_adapters
@@ -30,28 +29,24 @@ from robust_vos_ros.demo.operator import IMAGE_TOPIC, Operator, to_header
 from robust_vos_ros.demo.options import DemoOptions, parse_box, parse_clicks
 from robust_vos_ros.demo.pictures import make_contact_sheet, write_video
 from robust_vos_ros.demo.position_report import make_position_table, score_positions
-from robust_vos_ros.demo.processes import (
-    ChildProcess,
-    Deadline,
-    find_free_domain,
-)
+from robust_vos_ros.demo.processes import ChildProcess, Deadline, find_free_domain
 from robust_vos_ros.demo.records import Recording
 from robust_vos_ros.demo.report import Summary, make_tables, summarize
 from robust_vos_ros.demo.transport import make_room_for_images
+from robust_vos_ros.files import write_json
 from robust_vos_ros.live.interrupts import Interrupts
 
-_START_TIMEOUT_S = 120.0  # weights and warm-up of a large model on a slow machine
+_START_TIMEOUT_S = 120.0  # loading and warm-up of a large model on a slow machine
 _FIRST_FRAME_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 60.0
 _INTERRUPTED = 130
 _FILES = (
     'demo.mp4', 'contact_sheet.png', 'summary.json', 'positions.json', 'node.log', 'camera.log',
 )  # fmt: skip
-_JPEG_TYPE = 'sensor_msgs/msg/CompressedImage'
 
 
 def run_demo(options: DemoOptions) -> int:
-    """Run the demo and print what came out; return the exit code.
+    """Run the demo and print the results; return the exit code.
 
     Raises:
         RobustVosError: An option is wrong, or the run could not be finished.
@@ -75,11 +70,10 @@ def run_demo(options: DemoOptions) -> int:
 def _report_positions(
     options: DemoOptions, clip: Clip, recording: Recording, console: Console
 ) -> int:
-    """Print and write the errors of positions in space; return the exit code."""
+    """Print and write the errors of positions; return the exit code."""
     scores = score_positions(recording, clip)
     console.print(make_position_table(scores))
-    text = json.dumps([dataclasses.asdict(item) for item in scores], indent=2)
-    (options.out / 'positions.json').write_text(text + '\n', encoding='utf-8')
+    write_json(options.out / 'positions.json', [dataclasses.asdict(item) for item in scores])
     failures = [item.failure for item in scores if item.failure]
     for failure in failures or ([] if scores else ['no object was located']):
         console.print(f'[red]failed:[/red] {failure}')
@@ -100,7 +94,7 @@ def _run_once(options: DemoOptions, clip: Clip, console: Console) -> tuple[Recor
 
 
 def _run_in_weather(options: DemoOptions, clip: Clip, console: Console) -> None:
-    """Run without and with the adapter in the same weather, and show both side by side."""
+    """Run without and with the adapter under the same corruption, and show both side by side."""
     recordings = {}
     runs = {'without adapter': 'none'}
     adapter = _adapter_to_compare(options)
@@ -118,7 +112,7 @@ def _run_in_weather(options: DemoOptions, clip: Clip, console: Console) -> None:
 
 
 def _adapter_to_compare(options: DemoOptions) -> str:
-    """Return the adapter that was asked for, or the one shipped for the model, if any."""
+    """Return the adapter of the options, or else the one shipped for the model; empty = none."""
     if find_adapter(ModelSettings(name=options.model, adapter=options.adapter)) is not None:
         return options.adapter
     shipped = f'{options.model}_moga'
@@ -129,7 +123,7 @@ def open_clip(options: DemoOptions) -> Clip:
     """Return the clip to play, with its prompts.
 
     Raises:
-        ConfigError: An option is wrong; says what to pass.
+        ConfigError: An option is wrong.
     """
     if options.rate_hz <= 0 or options.max_frames < 2:
         raise ConfigError(
@@ -157,10 +151,10 @@ def open_clip(options: DemoOptions) -> Clip:
 
 
 def prepare_folder(out: Path) -> None:
-    """Make the folder for the results and remove those of an earlier run.
+    """Create the folder for the results, and remove the results of an earlier run.
 
     Raises:
-        ConfigError: It cannot be made.
+        ConfigError: It cannot be created.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -176,7 +170,7 @@ def prepare_folder(out: Path) -> None:
 
 @contextlib.contextmanager
 def _ros_context(out: Path) -> Iterator[rclpy.Context]:
-    """Yield a ROS context in a domain of its own, which child processes inherit."""
+    """Yield a ROS context in a free domain, which child processes inherit."""
     if 'ROS_DOMAIN_ID' not in os.environ:
         os.environ['ROS_DOMAIN_ID'] = str(find_free_domain(random.Random()))  # noqa: S311
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
@@ -192,7 +186,7 @@ def _ros_context(out: Path) -> Iterator[rclpy.Context]:
 def _record(
     options: DemoOptions, clip: Clip, console: Console, interrupts: Interrupts
 ) -> Recording:
-    """Start node and camera, point at the objects, play the clip, stop all."""
+    """Start node and camera, prompt the objects, play the clip, and stop everything."""
     playing_s = 2.0 * options.max_frames / options.rate_hz + _END_TIMEOUT_S
     deadline = Deadline(_START_TIMEOUT_S + 2 * _FIRST_FRAME_TIMEOUT_S + playing_s)
     with contextlib.ExitStack() as stack:
@@ -249,7 +243,7 @@ def _make_camera(options: DemoOptions) -> ChildProcess:
 def write_results(
     options: DemoOptions, clip: Clip, recording: Recording, summary: Summary
 ) -> None:
-    """Write video, contact sheet, bag and numbers to the folder for the results."""
+    """Write video, contact sheet, bag and scores to the folder for the results."""
     out, frames = options.out, recording.frames
     num_sent = len(recording.sent_ns)
     if any(frame.overlay_jpeg for frame in frames):
@@ -257,18 +251,19 @@ def write_results(
         sheet = make_contact_sheet(frames, summary.hidden)
         cv2.imwrite(str(out / 'contact_sheet.png'), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     write_bag(out / 'demo_bag', clip, recording)
-    text = json.dumps({**dataclasses.asdict(summary), 'failure': summary.failure}, indent=2)
-    (out / 'summary.json').write_text(text + '\n', encoding='utf-8')
+    numbers = {**dataclasses.asdict(summary), 'failure': summary.failure}
+    write_json(out / 'summary.json', numbers)
 
 
 def write_bag(path: Path, clip: Clip, recording: Recording) -> None:
-    """Write the camera's images and the node's results, in order of time."""
+    """Write the images of the camera and the results of the node, in order of time."""
     messages = iter(recording.messages)
     waiting: RawMessage | None = next(messages, None)
     with BagWriter(path) as bag:
         for stamp_ns, frame in zip(recording.sent_ns, clip.frames(), strict=False):
             image = to_compressed_image(frame.rgb, to_header(stamp_ns, FRAME_ID))
-            bag.write(f'{IMAGE_TOPIC}/compressed', _JPEG_TYPE, serialize_message(image), stamp_ns)
+            cdr = serialize_message(image)
+            bag.write(f'{IMAGE_TOPIC}/compressed', COMPRESSED_IMAGE, cdr, stamp_ns)
             while waiting is not None and waiting.stamp_ns <= stamp_ns:
                 bag.write(waiting.topic, waiting.msgtype, waiting.cdr, waiting.stamp_ns)
                 waiting = next(messages, None)

@@ -1,6 +1,6 @@
-"""The generated clip: a fish swims behind a rock and comes out again, a starfish crawls by.
+"""The generated clip: a fish swims behind a rock and comes out again, a starfish crawls past.
 
-World coordinates are pixels of the view at time 0; the camera moves slowly in them.
+World coordinates are pixels of the image at time 0; the camera moves slowly.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SEED = 20
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pose:
-    """Where a sprite is: centre in the view, scale, rotation and the phase of its own motion."""
+    """Pose of a sprite: centre in the image, scale, rotation and phase of its own motion."""
 
     x: float
     y: float
@@ -46,9 +46,9 @@ class View:
 
     Attributes:
         rgb: (H, W, 3) uint8.
-        alphas: Per object (H, W) float32 coverage of its visible part, in [0, 1].
-        visible_share: Per object, the share of its area inside the image that nothing hides.
-        rock: (H, W) float32 coverage of the rock, in [0, 1], as if nothing were before it.
+        alphas: (H, W) float32 coverage of the visible part of each object, in [0, 1].
+        visible_share: Share of each object's area inside the image that is not occluded.
+        rock: (H, W) float32 coverage of the rock in [0, 1], occluded or not.
     """
 
     rgb: np.ndarray
@@ -58,7 +58,7 @@ class View:
 
 
 class Scene:
-    """The whole clip; `render(index)` gives any frame of it."""
+    """The whole clip; `render(index)` returns any frame."""
 
     def __init__(self, seed: int = _SEED) -> None:
         rng = np.random.default_rng(seed)
@@ -97,19 +97,19 @@ class Scene:
 
 
 def poses_at(index: int) -> dict[str, Pose]:
-    """Return where the objects are in frame `index`, from the farthest to the nearest."""
+    """Return the poses of the objects in frame `index`, from the farthest to the nearest."""
     time_s = index / FPS
     return _poses(time_s, _camera_xy(time_s))
 
 
 def _camera_xy(time_s: float) -> tuple[float, float]:
-    """Return the camera's offset in the world: a slow pan with a gentle bob."""
+    """Return the offset of the camera in world coordinates."""
     x = 34.0 * math.sin(2 * math.pi * time_s / 12.0)
     return x, 7.0 * math.sin(2 * math.pi * time_s / 5.0)
 
 
 def _poses(time_s: float, camera: tuple[float, float]) -> dict[str, Pose]:
-    """Return where the objects are in the view, from the farthest to the nearest."""
+    """Return the poses of the objects in the image, from the farthest to the nearest."""
     fish_x = 92.0 + 11.0 * time_s + 322.0 * _ramp(time_s, 1.6, 7.0)
     fish_y = 185.0 + 16.0 * math.sin(0.9 * time_s)
     fish = Pose(
@@ -130,7 +130,7 @@ def _poses(time_s: float, camera: tuple[float, float]) -> dict[str, Pose]:
 
 
 def _ramp(x: float, low: float, high: float) -> float:
-    """Go from 0 to 1 between low and high at constant speed, with soft ends."""
+    """Return a ramp from 0 to 1 between low and high, linear with smooth ends."""
     soft = 0.12
     t = min(max((x - low) / (high - low), 0.0), 1.0)
     edge = min(t, 1 - t)
@@ -140,7 +140,7 @@ def _ramp(x: float, low: float, high: float) -> float:
 
 
 def _crop(world: np.ndarray, camera: tuple[float, float]) -> np.ndarray:
-    """Cut the view out of a world picture, to a fraction of a pixel."""
+    """Crop the view of the camera out of the background, with subpixel accuracy."""
     move = np.array([[1, 0, MARGIN + camera[0]], [0, 1, MARGIN + camera[1]]], np.float32)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(world, move, SIZE_HW[::-1], flags=flags)
@@ -152,7 +152,8 @@ def _place(
     """Draw a sprite.
 
     Returns:
-        The rows and columns it needs, (h, w, 3) float32 colours and (h, w) float32 coverage there.
+        The window of the image around it, and the (h, w, 3) float32 colours and (h, w) float32
+        coverage in the window.
     """
     height, width = SIZE_HW
     half = int(sprite.alpha.shape[0] * pose.scale * 0.72) + 20  # any rotation, and the shadow
@@ -180,7 +181,7 @@ def _place(
 
 
 def _shade(normals: np.ndarray, cos: float, sin: float) -> np.ndarray:
-    """Light rotated (h, w, 2) normals; returns (h, w) brightness."""
+    """Return the (h, w) brightness of (h, w, 2) normals after a rotation."""
     nx = cos * normals[..., 0] - sin * normals[..., 1]
     ny = sin * normals[..., 0] + cos * normals[..., 1]
     nz = np.sqrt(np.clip(1.0 - nx * nx - ny * ny, 0.0, 1.0))

@@ -1,8 +1,8 @@
-"""Room for images in the shared memory of Fast DDS, ROS 2's default middleware.
+"""Size of the shared memory of Fast DDS, the default middleware of ROS 2.
 
-By default it has half a megabyte, less than one raw VGA image: a best-effort subscriber loses a
-quarter of the images of an idle machine, and most of those of a busy one. Other middlewares ignore
-the settings made here.
+The default is half a megabyte, less than one raw VGA image: a best-effort subscriber loses a
+quarter of the images on an idle machine, and most on a busy one. Other middlewares ignore these
+settings.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _TRANSPORT_VARIABLE = 'FASTDDS_BUILTIN_TRANSPORTS'
 
 
 def make_room_for_images(path: Path) -> None:
-    """Write the settings to a file, for this process before ROS starts and for its children.
+    """Write the settings to a file, for this process, before ROS starts, and for its children.
 
-    Leaves everything as it is where the user has set up the transports of Fast DDS.
+    Nothing is changed if the environment already configures the transports of Fast DDS.
     """
     if any(name in os.environ for name in (*_PROFILE_VARIABLES, _TRANSPORT_VARIABLE)):
         return

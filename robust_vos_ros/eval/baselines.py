@@ -1,7 +1,7 @@
-"""Trackers without training: what a network has to beat.
+"""Baselines: trackers without training.
 
-All are called with the frames, (H, W, 3) uint8 RGB, and the (H, W) bool mask of the first one,
-and return an (H, W) bool mask for each frame, the first unchanged.
+A baseline is called with the frames, (H, W, 3) uint8 RGB, and the (H, W) bool mask of the first
+one, and returns an (H, W) bool mask for each frame, the first unchanged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 Baseline = Callable[[Sequence[np.ndarray], np.ndarray], list[np.ndarray]]
 
-# The matcher. A cell is the unit of its grid; windows are all candidates of a tile of cells.
+# Of the matcher: its grid has cells, and the window of a tile of cells holds all candidates.
 _CELL = 8  # px
 _BINS = 9
 _COLOR_SCALE = 50.0  # Lab units (of 8 bit) that weigh as much as the whole histogram
@@ -29,15 +29,15 @@ _WINDOW = _TILE + 2 * _RADIUS
 
 
 def copy_first_mask(images: Sequence[np.ndarray], first_mask: np.ndarray) -> list[np.ndarray]:
-    """Predict that nothing moves."""
+    """Repeat the first mask."""
     return [first_mask] * len(images)
 
 
 def flow_warp(images: Sequence[np.ndarray], first_mask: np.ndarray) -> list[np.ndarray]:
-    """Carry the mask along the optical flow (DIS: Kroeger et al., ECCV 2016, medium preset)."""
+    """Warp the mask by optical flow (DIS: Kroeger et al., ECCV 2016, medium preset)."""
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     height, width = first_mask.shape
-    # At each pixel of the new frame: where it was in the old one, (x, y).
+    # The position (x, y) in the old frame, for each pixel of the new one.
     here = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
     grays = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images)
     old = next(grays)
@@ -52,11 +52,11 @@ def flow_warp(images: Sequence[np.ndarray], first_mask: np.ndarray) -> list[np.n
 
 
 def match_descriptors(images: Sequence[np.ndarray], first_mask: np.ndarray) -> list[np.ndarray]:
-    """Copy labels from similar places nearby, in the first frame and the last four.
+    """Propagate labels from similar cells nearby, in the first frame and the last four.
 
-    Each cell of 8 x 8 px is described by oriented gradients (Dalal and Triggs, CVPR 2005) and
-    colour of the 3 x 3 cells around it. Its label is the mean of those of the 10 most similar
-    cells within a radius of 9, weighted by a softmax of the similarity.
+    The descriptor of a cell of 8 x 8 px has oriented gradients (Dalal and Triggs, CVPR 2005) and
+    colours of the 3 x 3 cells around it. The label of a cell is the mean label of the 10 most
+    similar cells within a radius of 9, weighted by a softmax of the similarity.
     """
     height, width = first_mask.shape
     padded = _pad(first_mask.astype(np.float32))
@@ -69,7 +69,7 @@ def match_descriptors(images: Sequence[np.ndarray], first_mask: np.ndarray) -> l
     masks = [first_mask]
     for index, image in enumerate(images[1:], 1):
         description = _describe(image)
-        # As long as the first frame is also one of the last, it counts once.
+        # While the first frame is one of the last four, it counts once.
         memory = list(recent) if index <= _RECENT else [first, *recent]
         label = matcher.propagate(description, memory)
         recent.append((matcher.windows(description), matcher.windows(label[None])))
@@ -86,7 +86,7 @@ BASELINES: dict[str, Baseline] = {
 
 
 class _Matcher:
-    """Similarities of all near cells, tile by tile: each is one matrix product.
+    """Label propagation between near cells: one matrix product for each tile.
 
     Shapes: T tiles, Q = 10 x 10 cells of a tile, K = 28 x 28 cells of its window, C channels,
     M frames in memory.
@@ -112,8 +112,8 @@ class _Matcher:
         """Return the (h, w) labels in [0, 1] of a frame.
 
         Args:
-            description: (C, h, w).
-            memory: Windows of descriptions (T, C, K) and of labels (T, 1, K), one per frame.
+            description: (C, h, w) descriptors.
+            memory: Windows of descriptors (T, C, K) and of labels (T, 1, K), one pair per frame.
         """
         tiles_TQC = self._blocks(description, _TILE, 0).transpose(1, 2)
         result_TQ = torch.zeros(tiles_TQC.shape[:2])
@@ -125,7 +125,7 @@ class _Matcher:
             candidate_QK = self._candidate_TQK[tile].repeat(1, len(memory))
             similar_QK = (tiles_TQC[tile] @ keys_CK).masked_fill_(~candidate_QK, -torch.inf)
             best, index = similar_QK.topk(_TOP, dim=1)
-            # Cells of the tile that are beyond the image may have no candidate: NaN, cut off.
+            # Cells outside of the image may have no candidate: they are NaN, and cut off below.
             result_TQ[tile] = (torch.softmax(best / _TEMPERATURE, dim=1) * label_K[index]).sum(1)
         return self._join(result_TQ)
 
@@ -159,7 +159,7 @@ def _pad(image: np.ndarray) -> np.ndarray:
 
 
 def _describe(image: np.ndarray) -> torch.Tensor:
-    """Describe the cells of an (H, W, 3) uint8 RGB image by (C, h, w) float32 of length 1."""
+    """Return the (C, h, w) float32 descriptors, of norm 1, of an (H, W, 3) uint8 RGB image."""
     lab = cv2.cvtColor(_pad(image), cv2.COLOR_RGB2LAB).astype(np.float32)
     colors = cv2.resize(lab, None, fx=1 / _CELL, fy=1 / _CELL, interpolation=cv2.INTER_AREA)
     gradients = _around(_orientations(lab[..., 0]))
@@ -188,7 +188,7 @@ def _orientations(gray: np.ndarray) -> np.ndarray:
 
 
 def _around(values: np.ndarray) -> np.ndarray:
-    """Return for each cell of (h, w, C) the 3 x 3 ones around it, (h, w, 9 C)."""
+    """Return the values of the 3 x 3 cells around each cell, (h, w, C) -> (h, w, 9 C)."""
     height, width = values.shape[:2]
     wide = np.pad(values, ((1, 1), (1, 1), (0, 0)), mode='edge')
     shifts = [wide[y : y + height, x : x + width] for y in range(3) for x in range(3)]

@@ -1,4 +1,4 @@
-"""Run a benchmark: what was measured before is read, the rest is measured and kept."""
+"""Run a benchmark; finished records are cached and read back."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from robust_vos_ros.eval.protocols import NOTES
 from robust_vos_ros.eval.records import SequenceRecord
 from robust_vos_ros.eval.runners import Runner
 from robust_vos_ros.eval.tasks import Task
+from robust_vos_ros.files import replace_file
 
 
 def choose_prompt(prompt: str, protocol: str) -> str:
-    """Return the prompt, or that of the protocol if none is named.
+    """Return the form of the prompt, the default of the protocol if none is named.
 
     Raises:
         ConfigError: The prompt or the protocol is not known.
@@ -61,9 +62,9 @@ def run_benchmark(
     """Return the records of all tasks, in their order.
 
     Args:
-        tasks: What to measure.
-        runner: Where to measure what is not in the cache.
-        cache: Folder of finished records, one file each; interrupted runs go on from there.
+        tasks: All tasks.
+        runner: Runs those that are not in the cache.
+        cache: Folder of finished records, one file each; an interrupted run is resumed from it.
         on_done: Called after each record, for a progress bar.
 
     Raises:
@@ -87,7 +88,7 @@ def run_benchmark(
 
 
 def _read(path: Path) -> SequenceRecord | None:
-    """Return a finished record; one that cannot be read is measured again."""
+    """Return a finished record; None if it is missing or damaged."""
     try:
         return SequenceRecord.model_validate_json(path.read_bytes())
     except (OSError, pydantic.ValidationError):
@@ -95,6 +96,4 @@ def _read(path: Path) -> SequenceRecord | None:
 
 
 def _write(path: Path, record: SequenceRecord) -> None:
-    partial = path.with_suffix('.partial')
-    partial.write_text(record.model_dump_json(), encoding='utf-8')
-    partial.replace(path)  # so that an interruption leaves no half file
+    replace_file(path, lambda new: new.write_text(record.model_dump_json(), encoding='utf-8'))

@@ -1,8 +1,8 @@
-"""A calibration from nothing: looks first, then tracking and fitting in turns.
+"""Fit a calibration: first the projection of embeddings, then rounds of tracking and fitting.
 
-What masks a tracker makes depends on what it believes, so a fit is made on what was seen with the
-fit before it in place: first all masks are believed, then those of the last fit, and every further
-fit is made on the masks of all rounds but the first.
+The masks of a tracker depend on its calibration, so each round tracks with the fit of the round
+before. The first round shows every mask. Every further fit uses the masks of all rounds but the
+first.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ def calibrate(
     Args:
         settings: The model, without a calibration.
         sources: Clips that are tracked.
-        more: Clips that are used for looks only.
-        rounds: Times all sources are tracked.
-        data: What the clips are, for people.
-        processes: That work side by side, one thread each; the result does not depend on it.
-        progress: Passes on what comes, knowing its title and number.
+        more: Further clips, used only for the projection of embeddings.
+        rounds: Number of times all sources are tracked.
+        data: Description of the clips, for the file.
+        processes: Number of processes, one thread each; the result does not depend on it.
+        progress: Shows progress: called with a title, the number of items and the items, which it
+            yields again.
 
     Raises:
         DatasetError: The clips are too few or too easy, or cannot be used.
@@ -61,11 +62,11 @@ def calibrate(
     with _mapper(processes) as mapped:
         clips = [*sources, *more]
         given = ((settings, clip, number) for number, clip in enumerate(clips))
-        seen = EmbeddingSamples()
-        for part in progress('looks', len(clips), mapped(_collect_looks, given)):
-            seen.objects += part.objects
-            seen.places += part.places
-        projection = fit_projection(seen)
+        embeddings = EmbeddingSamples()
+        for part in progress('embeddings', len(clips), mapped(_collect_embeddings, given)):
+            embeddings.objects += part.objects
+            embeddings.background += part.background
+        projection = fit_projection(embeddings)
         file: CalibrationFile | None = None
         samples = Samples()
         for turn in range(rounds):
@@ -81,7 +82,7 @@ def calibrate(
     return file
 
 
-def _collect_looks(settings: ModelSettings, clip: Source, seed: int) -> EmbeddingSamples:
+def _collect_embeddings(settings: ModelSettings, clip: Source, seed: int) -> EmbeddingSamples:
     samples = EmbeddingSamples()
     samples.collect(_prepare(settings, None, None), clip.frames(), seed)
     return samples
@@ -101,7 +102,7 @@ def _collect(
 def _prepare(
     settings: ModelSettings, projection: SavedProjection | None, file: CalibrationFile | None
 ) -> Model:
-    """Return the model with what was fitted so far."""
+    """Return the model with what is fitted so far."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     model = load_cached(settings)
@@ -112,7 +113,7 @@ def _prepare(
 
 @contextlib.contextmanager
 def _mapper(processes: int) -> Iterator[Mapper]:
-    """Give a map over tuples of arguments, in order, here or in several processes."""
+    """Yield a map over tuples of arguments, in order, in this process or in several."""
     if processes == 1:
         yield lambda work, given: (work(*values) for values in given)
         return

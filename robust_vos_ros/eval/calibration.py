@@ -1,7 +1,7 @@
-"""Whether a published confidence means what it says: how often masks of that confidence are right.
+"""Calibration errors of the published confidence, as the probability that a mask is correct.
 
 Guo et al., "On Calibration of Modern Neural Networks", ICML 2017; Brier 1950. Sums of several
-sequences may be added before an error is made of them.
+sequences may be added before an error is computed from them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ NUM_BINS = 15
 
 
 def bin_sums(confidence: np.ndarray, correct: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
-    """Return (3, B) float64: masks, sum of confidences and right masks of each bin.
+    """Return (3, B) float64: for each bin masks, sum of confidences, and correct masks.
 
-    Bins are of equal width over [0, 1]: (lower edge, upper edge], the first with 0.
+    Bins have equal width over [0, 1]: (lower edge, upper edge], the first one includes 0.
 
     Args:
         confidence: (N,) in [0, 1]; N may be 0.
-        correct: (N,) bool, whether the mask was right.
+        correct: (N,) bool, whether the mask is correct.
         num_bins: B.
     """
     index = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
@@ -33,8 +33,5 @@ def expected_errors(sums: np.ndarray) -> np.ndarray:
 
 
 def squared_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Return the sum of squared differences of confidence and outcome: N times the Brier score.
-
-    Args as in `bin_sums`.
-    """
+    """Return N times the Brier score; arguments as in `bin_sums`."""
     return float(np.sum((confidence - correct) ** 2))

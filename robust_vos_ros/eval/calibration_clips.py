@@ -1,6 +1,6 @@
-"""What a calibration is fitted on: real sequences in some weather, and rendered clips.
+"""Clips that a calibration is fitted to: real sequences, clean and corrupted, and rendered clips.
 
-The rendered ones are long, with absences, or of contact: small real objects on large ones.
+Rendered clips are long ones with absences, or contact clips: small real objects on large ones.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from robust_vos_ros.data.corruption import ROBUSTPVOS, Corruption
-from robust_vos_ros.data.corruption_segments import WeatherCourse
+from robust_vos_ros.data.corruption_segments import CorruptionSchedule
 from robust_vos_ros.data.severity import Profile, clip_seed
 from robust_vos_ros.eval.datasets import FolderSequence, FolderSet
 from robust_vos_ros.eval.datasets import Sequence as Video
@@ -23,27 +23,27 @@ _SEVERITIES = (1.0, 3.0, 5.0)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """One clip to track: a real one in some weather, or a rendered one.
+    """One clip to track.
 
     Attributes:
-        kind: For people.
-        sequence: With its truth.
-        weather: None = as it is.
-        prompt: How its objects are pointed at, a form of `prompting.PROMPT_FORMS`.
+        kind: Name of its kind, for reports.
+        sequence: The clip with its ground truth.
+        corruption: None = clean.
+        prompt: Form of the prompts, one of `prompting.PROMPT_FORMS`.
     """
 
     kind: str
     sequence: Video
-    weather: Corruption | WeatherCourse | None = None
+    corruption: Corruption | CorruptionSchedule | None = None
     prompt: str = 'mask'
 
     def frames(self) -> Iterator[LabelledFrame]:
-        """Yield its frames, one after another."""
+        """Yield its frames in order."""
         for index, frame in enumerate(self.sequence.frames()):
-            if self.weather is None:
+            if self.corruption is None:
                 yield frame
             else:
-                image = self.weather.apply(frame.image, index)
+                image = self.corruption.apply(frame.image, index)
                 yield dataclasses.replace(frame, image=image)
 
 
@@ -59,13 +59,13 @@ def make_clips(
     """Return the clips of a calibration.
 
     Args:
-        dataset: Whose sequences are used, or None.
-        conditions: Times each sequence is used: once clean, then in weather, which differs from
-            sequence to sequence.
-        num_clips: Long rendered clips.
+        dataset: Real sequences, or None.
+        conditions: Times each sequence is used: once clean, then corrupted; corruptions differ
+            from sequence to sequence.
+        num_clips: Number of long rendered clips.
         num_frames: Frames of each of them.
-        seed: Of clips and weather.
-        num_contact: Clips of small objects on large ones; none without a data set.
+        seed: Of clips and corruptions.
+        num_contact: Number of contact clips; none without a data set.
 
     Raises:
         DatasetError: The data set cannot be used.
@@ -75,22 +75,22 @@ def make_clips(
         for index, video in enumerate(dataset.videos()):
             sequence = FolderSequence(video)
             for turn in range(conditions):
-                corruption = _weather(sequence, index, turn, seed)
+                corruption = _corruption(sequence, index, turn, seed)
                 sources.append(Source(dataset.root.name, sequence, corruption))
     rendered = make_rendered(dataset, range(num_clips), num_frames=num_frames, seed=seed)
     contact = make_contact(dataset, num_contact, seed) if dataset is not None else []
-    return [*rendered, *contact, *sources]  # long ones first: processes end at about the same time
+    return [*rendered, *contact, *sources]  # long ones first, so that processes end together
 
 
 def make_rendered(
     dataset: FolderSet | None, numbers: Sequence[int], *, num_frames: int, seed: int
 ) -> list[Source]:
-    """Return long rendered clips: with a data set every second one shows its objects.
+    """Return long rendered clips; with a data set every second one shows objects of it.
 
-    Real objects look less like themselves than drawn ones, from one moment to another.
+    The appearance of real objects changes more over time than that of drawn ones.
 
     Args:
-        dataset: Where real objects come from, or None.
+        dataset: Source of real objects, or None.
         numbers: Of the clips.
         num_frames: Frames of each of them.
         seed: Of them all.
@@ -106,7 +106,7 @@ def make_rendered(
 
 
 def make_contact(dataset: FolderSet, num_clips: int, seed: int) -> list[Source]:
-    """Return clips of small objects on large ones, pointed at by boxes, as people do.
+    """Return contact clips, prompted by boxes as people often do.
 
     Arguments as in `make_clips`.
     """
@@ -122,7 +122,7 @@ def _rendered(kind: str, clips: RenderedSet, number: int, prompt: str = 'mask') 
     return Source(kind, sequence, sequence.segments, prompt)
 
 
-def _weather(sequence: Video, index: int, turn: int, seed: int) -> Corruption | None:
+def _corruption(sequence: Video, index: int, turn: int, seed: int) -> Corruption | None:
     if turn == 0:
         return None
     name = list(ROBUSTPVOS)[(index * 3 + turn) % len(ROBUSTPVOS)]

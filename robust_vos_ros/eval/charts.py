@@ -15,7 +15,7 @@ _SHADES = ('0.45', 'C0', 'C1', 'C2', 'C3', 'C4', 'C5', 'C6')
 
 
 def corruption_bars(variants: dict[str, dict[str, Any]]) -> str:
-    """Return J&F of clean and of each corruption, a bar per variant."""
+    """Return J&F of clean images and of each corruption, a bar per variant."""
     names = list(next(iter(variants.values()))['per_corruption'])
     with mpl.rc_context(_STYLE):
         figure = Figure((max(5.0, 1.6 + 0.55 * len(names) * max(1, len(variants) / 2)), 3.2))
@@ -35,7 +35,7 @@ def corruption_bars(variants: dict[str, dict[str, Any]]) -> str:
 
 
 def time_curves(variants: dict[str, dict[str, Any]]) -> str:
-    """Return J&F over the time of the clips: solid as they are, dashed corrupted."""
+    """Return J&F over the time of the clips: solid lines clean, dashed lines corrupted."""
     with mpl.rc_context(_STYLE):
         figure = Figure((5.0, 3.2))
         axes = figure.subplots()
@@ -54,7 +54,7 @@ def time_curves(variants: dict[str, dict[str, Any]]) -> str:
 
 
 def reliability_diagram(variants: dict[str, dict[str, Any]]) -> str:
-    """Return how often masks of a confidence are right: filled clean, hollow corrupted."""
+    """Return the reliability diagram: filled circles clean, hollow circles corrupted."""
     with mpl.rc_context(_STYLE):
         figure = Figure((5.0, 3.6))
         axes = figure.subplots()

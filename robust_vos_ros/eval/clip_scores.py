@@ -1,4 +1,4 @@
-"""Networks on short clips with several objects: each followed alone, and all of them together."""
+"""Scores on short clips with several objects, tracked one at a time and all together."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from robust_vos_ros.data.clip import Clip
 from robust_vos_ros.eval.metrics import SequenceScore, mean_of, score_sequence
 
 _STEP_NS = 66_666_667  # 15 frames per second
-
-
-# Bounds of the sizes of objects, share of the image, that are looked at apart.
+# Bounds of the groups of objects by area, share of the image.
 SIZES = (0.0, 0.003, 0.01, 0.03, 0.1, 1.0)
 
 
@@ -30,9 +28,9 @@ class ObjectScore:
     """One object of one clip.
 
     Attributes:
-        size: Share of the image that its first mask covers, 0 to 1.
-        score: As DAVIS scores it.
-        tracked: Share of the frames after the first in which it was TRACKED, 0 to 1.
+        size: Area of its first mask, share of the image.
+        score: By the protocol of DAVIS.
+        tracked: Share of the frames after the first in which its state is TRACKED, 0 to 1.
     """
 
     size: float
@@ -42,12 +40,12 @@ class ObjectScore:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClipRow:
-    """The result of one network, as means over all objects of all clips.
+    """The result of one network: means over all objects of all clips.
 
     Attributes:
-        alone: Each object has a tracker of its own.
-        together: The objects of a clip are followed by one tracker, and compete for pixels.
-        objects: Every object, followed together with the others of its clip.
+        alone: Each object is tracked by a tracker of its own.
+        together: All objects of a clip are tracked by one tracker, and compete for pixels.
+        objects: Each object, tracked together with the others of its clip.
     """
 
     name: str
@@ -57,7 +55,7 @@ class ClipRow:
 
     @property
     def num_objects(self) -> int:
-        """How many objects were scored."""
+        """Number of scored objects."""
         return len(self.objects)
 
 
@@ -68,15 +66,15 @@ def score_clips(
     min_area: float = 0.001,
     on_clip: Callable[[], None] = lambda: None,
 ) -> list[ClipRow]:
-    """Follow objects from their masks in the first frame of clips, and score them as DAVIS does.
+    """Track objects from their masks in the first frame, and score them by the protocol of DAVIS.
 
-    The first and the last frame do not count. Where an object is hidden or out of view, no mask is
-    right, and any mask is wrong. Objects that come in later are not followed.
+    The first and the last frame do not count. While an object is not visible, the empty mask is
+    correct. Objects that appear later are not tracked.
 
     Args:
         models: Networks by name.
-        clips: Taken one after the other; at least 3 frames each.
-        min_area: Smallest first mask of an object that is followed, share of the image.
+        clips: At least 3 frames each.
+        min_area: Smallest area of the first mask of an object, share of the image.
         on_clip: Called after every clip, for a progress bar.
 
     Raises:
@@ -89,9 +87,9 @@ def score_clips(
         areas = clip.masks[:, 0].mean(axis=(1, 2))
         truth = clip.masks[areas >= max(min_area, 1e-9)].astype(bool)
         for name, model in models.items():
-            each = [score for mask in truth for score in _follow(model, clip, mask[None])]
+            each = [score for mask in truth for score in _track(model, clip, mask[None])]
             alone[name] += each
-            together[name] += each if len(truth) == 1 else _follow(model, clip, truth)
+            together[name] += each if len(truth) == 1 else _track(model, clip, truth)
         on_clip()
     if not all(alone.values()):
         raise DatasetError(
@@ -105,8 +103,8 @@ def score_clips(
 
 
 def make_size_table(rows: Sequence[ClipRow]) -> Table:
-    """Return how well objects of each size are followed, in percent."""
-    table = Table(title='Objects by their size, together with others; percent')
+    """Return a table of the scores by the size of objects, in percent."""
+    table = Table(title='Objects by size, tracked together; percent')
     for heading in ('', 'share of the image', 'objects', 'J&F', 'TRACKED'):
         table.add_column(heading, justify='left' if not heading else 'right')
     for row in rows:
@@ -123,7 +121,7 @@ def make_size_table(rows: Sequence[ClipRow]) -> Table:
 
 
 def make_size_report(row: ClipRow) -> list[dict[str, Any]]:
-    """Return the same of one network for a JSON file; sizes that did not occur are left out."""
+    """Return the same of one network for a JSON file; empty groups are left out."""
     report = []
     for low, high in itertools.pairwise(SIZES):
         mine = [one for one in row.objects if low <= one.size < high]
@@ -141,7 +139,7 @@ def make_size_report(row: ClipRow) -> list[dict[str, Any]]:
 
 
 def make_clip_table(rows: Sequence[ClipRow], title: str) -> Table:
-    """Return the scores in percent."""
+    """Return a table of the scores in percent."""
     objects = rows[0].num_objects
     table = Table(title=f'Clips of still images, {title}: {objects} in all; percent')
     table.add_column('')
@@ -154,7 +152,7 @@ def make_clip_table(rows: Sequence[ClipRow], title: str) -> Table:
 
 
 def make_clip_report(rows: Sequence[ClipRow]) -> list[dict[str, Any]]:
-    """Return the same as the table for a JSON file."""
+    """Return the same for a JSON file."""
     return [
         {
             'name': row.name,
@@ -173,7 +171,7 @@ def track_prompts(
     prompts: Sequence[Prompt],
     settings: TrackerSettings | None = None,
 ) -> list[TrackResult]:
-    """Follow objects from the first image.
+    """Track objects from the first image.
 
     Args:
         model: The network.
@@ -182,7 +180,7 @@ def track_prompts(
         settings: Of tracking; None = the defaults.
 
     Returns:
-        What the engine publishes for each image.
+        The result of the engine for each image.
     """
     settings = settings or TrackerSettings()
     room = max(settings.max_objects, len(prompts))
@@ -194,8 +192,8 @@ def track_prompts(
     return results
 
 
-def _follow(model: Model, clip: Clip, truth: np.ndarray) -> list[ObjectScore]:
-    """Return the score of each object of (K, T, H, W) bool masks, followed by one tracker."""
+def _track(model: Model, clip: Clip, truth: np.ndarray) -> list[ObjectScore]:
+    """Return the scores of K objects with (K, T, H, W) bool masks, tracked by one tracker."""
     if not len(truth):
         return []
     prompts = [Prompt(str(index), mask=masks[0]) for index, masks in enumerate(truth)]

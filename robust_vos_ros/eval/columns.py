@@ -1,4 +1,4 @@
-"""The measures of a report as texts: a row for each measure, a column for each variant."""
+"""The measures of a report as a table of texts: a row per measure, a column per variant."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _MEASURES = (
 
 
 def table_rows(content: dict[str, Any]) -> list[list[str]]:
-    """Return the titles, then a row for each measure that has a value, with its interval.
+    """Return the heading, then a row for each measure that has a value, with its interval.
 
-    Rows of corruptions and of gains over the first variant follow.
+    Rows for corruptions and for gains over the first variant follow.
 
     Args:
         content: As `results.to_json` returns it.
@@ -72,7 +72,7 @@ def corruption_rows(variants: dict[str, Any]) -> list[list[str]]:
 
 
 def to_markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Return the table on its side, for a document: a line for each variant."""
+    """Return the transposed table in Markdown: a line for each variant."""
     titles, *lines = zip(*rows, strict=True)
     rule = ['---', *['---:'] * (len(titles) - 1)]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in (titles, rule, *lines)) + '\n'

@@ -1,4 +1,4 @@
-"""One table: networks, pointed at the object in three ways, and trackers without training."""
+"""Compare networks, prompted in several forms, and trackers without training on a data set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from rich.table import Table
 from robust_vos_ros.core.errors import ConfigError, DatasetError
 from robust_vos_ros.core.network.checkpoints import model_names
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.data.video_folder import VideoFolder, VideoSequence
+from robust_vos_ros.data.video_folder import VideoFolder
+from robust_vos_ros.data.video_sequence import VideoSequence
 from robust_vos_ros.eval.baselines import BASELINES, Baseline
 from robust_vos_ros.eval.clip_scores import track_prompts
 from robust_vos_ros.eval.metrics import SequenceScore, mean_of, score_sequence
@@ -27,8 +28,8 @@ _TITLES = {'mask': 'mask', 'box': 'box', 'clicks3': 'clicks', 'click1': 'click'}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Entrant:
-    """What is compared: a way to track the object that the first mask shows."""
+class Method:
+    """A method of the comparison: tracks the object of the first mask."""
 
     name: str
     track: Baseline
@@ -36,7 +37,7 @@ class Entrant:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """The result of one entrant.
+    """The result of one method.
 
     Attributes:
         fps: Frames per second of tracking alone, over all sequences.
@@ -49,7 +50,7 @@ class Row:
 
     @property
     def total(self) -> SequenceScore:
-        """Mean over the sequences."""
+        """Mean over sequences."""
         return mean_of(list(self.sequences.values()))
 
 
@@ -57,7 +58,7 @@ def parse_weights(text: str) -> tuple[str, str, str]:
     """Split `NAME=[MODEL:][FILE]`.
 
     Returns:
-        Name, model (nano if there is none) and file (empty = the model's own weights).
+        Name, model (nano if none is named) and file (empty = the model's own weights).
 
     Raises:
         ConfigError: The text has another form.
@@ -72,63 +73,63 @@ def parse_weights(text: str) -> tuple[str, str, str]:
     return (name, model, path) if colon and model in model_names() else (name, 'nano', source)
 
 
-def baselines() -> list[Entrant]:
+def baseline_methods() -> list[Method]:
     """Return the trackers without training."""
-    return [Entrant(name, track) for name, track in BASELINES.items()]
+    return [Method(name, track) for name, track in BASELINES.items()]
 
 
-def network_entrants(
+def network_methods(
     name: str, model: Model, forms: Sequence[PromptForm] = get_args(PromptForm)
-) -> list[Entrant]:
-    """Return a network pointed at the first mask in each of some ways."""
+) -> list[Method]:
+    """Return a network as one method for each form of the prompt."""
 
-    def entrant(form: PromptForm) -> Entrant:
+    def method(form: PromptForm) -> Method:
         def track(images: Sequence[np.ndarray], first_mask: np.ndarray) -> list[np.ndarray]:
             prompt = make_prompt(form, first_mask, _OBJECT_ID)
             results = track_prompts(model, images, [prompt])
             return [result.mask(_OBJECT_ID) for result in results]
 
-        return Entrant(f'{name} {_TITLES[form]}', track)
+        return Method(f'{name} {_TITLES[form]}', track)
 
-    return [entrant(form) for form in forms]
+    return [method(form) for form in forms]
 
 
 def compare(
-    entrants: Sequence[Entrant],
+    methods: Sequence[Method],
     dataset: VideoFolder,
     *,
     on_track: Callable[[], None] = lambda: None,
 ) -> list[Row]:
-    """Let everybody track every sequence, and score it as DAVIS does.
+    """Run every method on every sequence, and score it by the protocol of DAVIS.
 
-    All objects of a sequence are taken as one, as in DAVIS-2016.
+    All objects of a sequence count as one, as in DAVIS-2016.
 
     Args:
-        entrants: Who is compared.
+        methods: Methods to compare.
         dataset: Fully labelled sequences.
-        on_track: Called after every sequence of every entrant, for a progress bar.
+        on_track: Called after every sequence of every method, for a progress bar.
 
     Raises:
         DatasetError: A sequence cannot be read, lacks masks or begins without an object.
     """
-    scores: dict[str, dict[str, SequenceScore]] = {entrant.name: {} for entrant in entrants}
+    scores: dict[str, dict[str, SequenceScore]] = {method.name: {} for method in methods}
     seconds = dict.fromkeys(scores, 0.0)
     num_frames = 0
     for sequence in dataset:
         images = [sequence.image(i) for i in range(sequence.num_frames)]
         true_masks, voids = _read_masks(sequence, images[0].shape[:2])
         num_frames += len(images)
-        for entrant in entrants:
+        for method in methods:
             start_s = time.perf_counter()
-            masks = entrant.track(images, true_masks[0])
-            seconds[entrant.name] += time.perf_counter() - start_s
-            scores[entrant.name][sequence.name] = score_sequence(masks, true_masks, voids)
+            masks = method.track(images, true_masks[0])
+            seconds[method.name] += time.perf_counter() - start_s
+            scores[method.name][sequence.name] = score_sequence(masks, true_masks, voids)
             on_track()
     return [Row(name, num_frames / seconds[name], scores[name]) for name in scores]
 
 
 def make_table(rows: Sequence[Row]) -> Table:
-    """Return scores in percent, with the J&F of every sequence."""
+    """Return a table of the scores in percent, with the J&F of every sequence."""
     table = Table(title='J&F, J and F in percent; fps on this machine; J&F of every sequence')
     table.add_column('')
     for heading in ('J&F', 'J', 'F', 'fps'):
@@ -141,7 +142,7 @@ def make_table(rows: Sequence[Row]) -> Table:
         table.add_row(
             row.name,
             *(f'{100 * value:.1f}' for value in percents),
-            f'{row.fps:.1f}' if row.fps < 1000 else '> 1000',  # copying is no work
+            f'{row.fps:.1f}' if row.fps < 1000 else '> 1000',
             *(f'{100 * score.jf:.1f}' for score in row.sequences.values()),
         )
     return table
@@ -150,7 +151,7 @@ def make_table(rows: Sequence[Row]) -> Table:
 def make_report(
     rows: Sequence[Row], models: dict[str, Model], *, root: Path, split: str
 ) -> dict[str, Any]:
-    """Return the same as the table for a JSON file, with what was compared and where."""
+    """Return the same for a JSON file, with models, data set and machine."""
     return {
         'dataset': str(root),
         'split': split,
@@ -171,7 +172,7 @@ def make_report(
 
 
 def row_numbers(row: Row) -> dict[str, Any]:
-    """Return the scores of an entrant in percent, and those of every sequence."""
+    """Return the scores of a method in percent, and those of every sequence."""
     sequences = {name: score.percents for name, score in row.sequences.items()}
     return {**row.total.percents, 'sequences': sequences}
 
@@ -179,12 +180,12 @@ def row_numbers(row: Row) -> dict[str, Any]:
 def _read_masks(
     sequence: VideoSequence, size_hw: tuple[int, int]
 ) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
-    """Return the (H, W) bool mask of all objects and the void pixels of every frame."""
+    """Return, for every frame, the (H, W) bool mask of all objects and the void pixels."""
     masks = list(_united_masks(sequence, size_hw))
     if not masks[0].any():
         raise DatasetError(
-            f'{sequence.name}: expected an object in the first frame, which the others are '
-            'tracked from, got none'
+            f'{sequence.name}: expected an object in the first frame, from which it is tracked, '
+            'got none'
         )
     return masks, [sequence.void(index) for index in range(sequence.num_frames)]
 

@@ -1,4 +1,4 @@
-"""In which weather a sequence is tracked."""
+"""Conditions of an evaluation: which corruption is applied to a sequence."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.data.corruption import YOUTUBE_VOS_P, Corruption, find_corruptions
 from robust_vos_ros.data.severity import MAX_SEVERITY, PROFILES, Profile, clip_seed
 from robust_vos_ros.eval.datasets import Sequence
-from robust_vos_ros.eval.records import CLEAN, SPELLS, Condition
+from robust_vos_ros.eval.records import CLEAN, SEGMENTS, Condition
 
 
-class Weather:
-    """What a condition does to the images of a sequence.
+class SequenceCorruption:
+    """The corruption of a sequence under a condition.
 
     Raises:
-        ConfigError: The corruption or its severity is not known.
+        ConfigError: The corruption is unknown, or its severity is out of range.
     """
 
     def __init__(self, condition: Condition, sequence: Sequence) -> None:
-        self._spells = sequence.segments if condition.corruption == SPELLS else None
+        self._segments = sequence.segments if condition.corruption == SEGMENTS else None
         self._corruption: Corruption | None = None
-        if condition.is_spoilt:
+        if condition.is_corrupted:
             profile = Profile(condition.profile, condition.severity, sequence.num_frames)
             seed = clip_seed(sequence.name, condition.seed)
             self._corruption = Corruption(condition.corruption, profile, seed)
 
     def at(self, index: int) -> str:
-        """Return the corruption of a frame, empty where it is clean."""
-        if self._spells is not None:
-            return self._spells.at(index)[0]
+        """Return the name of the corruption of a frame, empty if it is clean."""
+        if self._segments is not None:
+            return self._segments.at(index)[0]
         return '' if self._corruption is None else self._corruption.name
 
     def apply(self, image: np.ndarray, index: int) -> np.ndarray:
-        """Return a frame in the weather; (H, W, 3) uint8, RGB, as the image."""
-        weather = self._spells or self._corruption
-        return image if weather is None else weather.apply(image, index)
+        """Return the frame after its corruption; (H, W, 3) uint8, RGB, as the image."""
+        corruption = self._segments or self._corruption
+        return image if corruption is None else corruption.apply(image, index)
 
 
 def make_conditions(
     corruptions: str, severities: List[float], *, profile: str, seed: int
 ) -> list[Condition]:
-    """Return clean, and every corruption at every severity; those without severities once.
+    """Return the clean condition, then every corruption at every severity; fixed ones once.
 
     Args:
-        corruptions: See `data.corruption.find_corruptions`; empty = only clean.
+        corruptions: As in `data.corruption.find_corruptions`; empty = only clean.
         severities: Each above 0, up to 5.
         profile: A name of `data.severity.PROFILES`.
         seed: Of the corruptions.
 
     Raises:
-        ConfigError: A name or severity is not known.
+        ConfigError: A name is unknown, or a severity is out of range.
     """
     if profile not in PROFILES:
         raise ConfigError(f'profile: expected one of {", ".join(PROFILES)}, got {profile!r}')
@@ -78,5 +78,5 @@ def make_conditions(
 
 
 def segments(seed: int) -> list[Condition]:
-    """Return the one condition of rendered clips: the weather that belongs to each of them."""
-    return [Condition(corruption=SPELLS, severity=0.0, profile='constant', seed=seed)]
+    """Return the condition of rendered clips: the corruptions that belong to each of them."""
+    return [Condition(corruption=SEGMENTS, severity=0.0, profile='constant', seed=seed)]

@@ -1,4 +1,4 @@
-"""What is evaluated on: sequences in folders. `rendered.py` has clips that are drawn."""
+"""Data sets of an evaluation: sequences in folders; `rendered.py` has rendered clips."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Protocol
 
-from robust_vos_ros.data.corruption_segments import WeatherCourse
-from robust_vos_ros.data.video_folder import VideoFolder, VideoSequence, open_dataset
+from robust_vos_ros.data.corruption_segments import CorruptionSchedule
+from robust_vos_ros.data.video_folder import VideoFolder, open_dataset
+from robust_vos_ros.data.video_sequence import VideoSequence
 from robust_vos_ros.eval.labelled import LabelledFrame
 from robust_vos_ros.eval.records import Record
 
-_FOLDER_RATE_HZ = 24  # that of DAVIS; folders do not tell theirs
+_FOLDER_RATE_HZ = 24  # that of DAVIS; folders do not state a rate
 
 
 class Sequence(Protocol):
-    """A video with its truth."""
+    """A video with its ground truth."""
 
     @property
     def name(self) -> str:
-        """Of the sequence in its data set."""
+        """Name of the sequence in its data set."""
 
     @property
     def num_frames(self) -> int:
-        """Frames, labelled or not."""
+        """Number of frames, labelled or not."""
 
     @property
     def rate_hz(self) -> int:
-        """Frames per second; states of objects depend on seconds."""
+        """Frames per second; the states of objects depend on seconds."""
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -41,11 +42,11 @@ class Sequence(Protocol):
         """
 
     @property
-    def segments(self) -> WeatherCourse | None:
-        """Weather that comes and goes over the sequence; None where it has none of its own."""
+    def segments(self) -> CorruptionSchedule | None:
+        """Corruptions that belong to the sequence; None if it has none."""
 
     def frames(self) -> Iterator[LabelledFrame]:
-        """Yield the frames in the order of time.
+        """Yield the frames in order.
 
         Raises:
             DatasetError: A file cannot be used.
@@ -60,12 +61,12 @@ class FolderSequence:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         return self.video.name
 
     @property
     def num_frames(self) -> int:
-        """Frames, labelled or not."""
+        """Number of frames, labelled or not."""
         return self.video.num_frames
 
     @property
@@ -80,21 +81,21 @@ class FolderSequence:
 
     @property
     def segments(self) -> None:
-        """No weather of its own."""
+        """No corruptions of its own."""
         return None
 
     def frames(self) -> Iterator[LabelledFrame]:
-        """Yield the frames in the order of time."""
+        """Yield the frames in order."""
         for index in range(self.num_frames):
             masks, void = self.video.masks(index), self.video.void(index)
             yield LabelledFrame(self.video.image(index), masks, void)
 
 
 class FolderSet(Record):
-    """A data set in folders; arguments of `data.video_folder.open_dataset`.
+    """A data set in folders; fields as the arguments of `data.video_folder.open_dataset`.
 
     Attributes:
-        exclude: Split file of sequences that are left out, empty = none.
+        exclude: Split file of sequences that are left out; empty = none.
     """
 
     kind: Literal['folder'] = 'folder'
@@ -113,7 +114,7 @@ class FolderSet(Record):
         return _open(self.model_dump_json())
 
     def names(self) -> list[str]:
-        """Return the names of the sequences, in their order.
+        """Return the names of the sequences in order.
 
         Raises:
             DatasetError: As `open_dataset`.
@@ -137,7 +138,7 @@ class FolderSet(Record):
         return files_hash(self.model_dump_json(), name)
 
     def title(self) -> str:
-        """Return what people call it."""
+        """Return a title for reports."""
         return f'{self.root.name} {self.split}'.strip()
 
 
@@ -155,7 +156,7 @@ def _open(dataset_json: str) -> VideoFolder:
 
 @functools.lru_cache(4096)
 def files_hash(dataset_json: str, name: str) -> str:
-    """Return `FolderSet.files_key`, made once per process."""
+    """Return `FolderSet.files_key`; it is computed once per process."""
     sequence = _open(dataset_json)[name]
     digest = hashlib.sha256()
     for path in sequence.frames:

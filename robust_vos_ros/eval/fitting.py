@@ -1,7 +1,7 @@
-"""Fit a calibration: what the network said of masks, and whether they were right.
+"""Fit a calibration: from the evidence of masks to the probability that they are correct.
 
-A logistic model of the evidence (Platt 1999), then a rising curve (isotonic regression, Zadrozny
-and Elkan 2002), both by scipy.
+A logistic model of the evidence (Platt 1999), then isotonic regression (Zadrozny and Elkan 2002),
+both by scipy.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ from robust_vos_ros.core.types import Frame
 from robust_vos_ros.eval.labelled import LabelledFrame
 from robust_vos_ros.eval.prompting import make_prompt
 
-RIGHT_IOU, THERE_IOU = 0.5, 0.1
-_RIDGE = 1e-3  # keeps weights small where a feature tells nothing
-_CONSTANT = 1e-6
-_GROUPS = 60  # of masks of about equal probability
+# IoU above which a mask is correct (`Fits.right`), or on its object at all (`Fits.there`).
+_RIGHT_IOU, _THERE_IOU = 0.5, 0.1
+_RIDGE = 1e-3  # of the ridge penalty on the weights
+_CONSTANT = 1e-6  # a feature with a smaller standard deviation counts as constant
+_GROUPS = 60  # of masks of similar probability
 _MIN_SAMPLES = 200
-# Inputs are of order 1: a larger weight was learned from a few cases and would decide alone.
+# Features are of order 1; a larger weight would come from a few samples and dominate all others.
 _MAX_WEIGHT = 10.0
 _RISES, _FALLS = (0.0, _MAX_WEIGHT), (-_MAX_WEIGHT, 0.0)
-# What a feature may mean, whatever the clips at hand say: other clips are to come.
+# Whether a feature may raise or lower the probability: prior knowledge against overfitting.
 _SIGNS = {
     'iou_logit': _RISES,
     'object_score': _RISES,
@@ -58,15 +59,15 @@ _SIGNS = {
     'misfit': _FALLS,
 }
 _RATE_HZ = 30.0
-# At first nobody knows which masks to believe.
-_OPEN = TrackerSettings(
+# Without a calibration every mask is shown.
+_SHOW_ALL = TrackerSettings(
     visible_on=0.0, visible_off=0.0, reacquire={'verify': False}, guard={'enabled': False}
 )
 
 
 @dataclasses.dataclass(slots=True)
 class Samples:
-    """N masks: what the network said, and how right they were.
+    """Evidence and IoU of N masks.
 
     Attributes:
         evidence: Of each mask.
@@ -77,14 +78,14 @@ class Samples:
     iou: list[float] = dataclasses.field(default_factory=list)
 
     def collect(self, model: Model, frames: Iterable[LabelledFrame], prompt: str = 'mask') -> None:
-        """Track the objects of the first frame and add every mask there is, believed or not.
+        """Track the objects of the first frame and add every mask, shown or not.
 
         Args:
-            model: The network; without a calibration every mask is believed.
+            model: The network; without a calibration every mask is shown.
             frames: Of one clip; the first one has masks.
-            prompt: How objects are pointed at, a form of `prompting.PROMPT_FORMS`.
+            prompt: Form of the prompts, one of `prompting.PROMPT_FORMS`.
         """
-        settings = TrackerSettings() if model.calibration else _OPEN
+        settings = TrackerSettings() if model.calibration else _SHOW_ALL
         tracker = VideoTracker(model, settings)
         for index, frame in enumerate(frames):
             tracker.step(Frame(frame.image, round(index * 1e9 / _RATE_HZ)))
@@ -111,15 +112,15 @@ def fit(
     """Fit a calibration to samples.
 
     Args:
-        samples: Right and wrong masks of objects in sight and out of sight, at least 200 of each.
-        looks: Where looks were compared.
-        model: They were made by.
-        data: What they are, for people.
-        first: Whether every mask was believed, so that hardly an object was ever out of sight;
-            where there are too few such masks all are taken.
+        samples: Masks of objects in sight and out of sight, at least 200 of each.
+        projection: Of the embeddings.
+        model: The network that made the masks.
+        data: Description of the clips, for the file.
+        first: Whether every mask was shown, so that objects were rarely out of sight: with too few
+            masks of one kind, its fit uses all masks.
 
     Raises:
-        DatasetError: There are too few masks, or all of them are right, or wrong.
+        DatasetError: There are too few masks, or all are correct, or all are wrong.
     """
     x = np.stack([to_features(evidence) for evidence in samples.evidence])
     iou = np.array(samples.iou)
@@ -129,7 +130,7 @@ def fit(
         chosen = np.ones_like(those) if first and those.sum() < _MIN_SAMPLES else those
         curves = {
             what: _fit(x[chosen], iou[chosen] > least, f'{name}, {what}')
-            for what, least in (('right', RIGHT_IOU), ('there', THERE_IOU))
+            for what, least in (('right', _RIGHT_IOU), ('there', _THERE_IOU))
         }
         fits[name] = Fits(**curves)
     return CalibrationFile(
@@ -143,22 +144,23 @@ def fit(
     )
 
 
-def _fit(x: np.ndarray, right: np.ndarray, what: str) -> Fit:
-    share = float(right.mean()) if len(right) else 0.0
-    if len(right) < _MIN_SAMPLES or share in {0.0, 1.0}:
+def _fit(x: np.ndarray, correct: np.ndarray, what: str) -> Fit:
+    share = float(correct.mean()) if len(correct) else 0.0
+    if len(correct) < _MIN_SAMPLES or share in {0.0, 1.0}:
         raise DatasetError(
             f'calibration ({what}): expected {_MIN_SAMPLES} masks, some right and some wrong, got '
-            f'{len(right)} of which {int(right.sum())} are right; use more or harder clips'
+            f'{len(correct)} of which {int(correct.sum())} are right; use more or harder clips'
         )
-    weights = _fit_logistic(x, right.astype(float))
-    chance = 1.0 / (1.0 + np.exp(-x @ weights))
+    weights = _fit_logistic(x, correct.astype(float))
+    probability = 1.0 / (1.0 + np.exp(-x @ weights))
     return Fit(
         weights={name: round(float(w), 6) for name, w in zip(FEATURES, weights, strict=True)},
-        curve=list(_fit_curve(chance, right.astype(float))),
+        curve=list(_fit_curve(probability, correct.astype(float))),
     )
 
 
-def _fit_logistic(x: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _fit_logistic(x: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """Return the (D,) weights of a logistic model of (N, D) features, within their bounds."""
     center, scale = x.mean(axis=0), x.std(axis=0)
     center[0] = 0.0
     scale[scale < _CONSTANT] = 1.0
@@ -166,8 +168,8 @@ def _fit_logistic(x: np.ndarray, right: np.ndarray) -> np.ndarray:
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         logits = scaled @ weights
-        value = np.logaddexp(0.0, logits) - right * logits
-        slope = scaled.T @ (1.0 / (1.0 + np.exp(-logits)) - right) / len(right)
+        value = np.logaddexp(0.0, logits) - correct * logits
+        slope = scaled.T @ (1.0 / (1.0 + np.exp(-logits)) - correct) / len(correct)
         ridge = _RIDGE * weights * (np.arange(len(weights)) > 0)
         return float(value.mean() + 0.5 * ridge @ weights), slope + ridge
 
@@ -188,13 +190,13 @@ def _bounds_of(feature: str) -> tuple[float | None, float | None]:
     return (None, None) if feature == 'one' else _SIGNS.get(feature, (-_MAX_WEIGHT, _MAX_WEIGHT))
 
 
-def _fit_curve(chance: np.ndarray, right: np.ndarray) -> Iterator[tuple[float, float]]:
-    """Yield points of a rising curve through the means of groups of equal size."""
-    order = np.argsort(chance, kind='stable')
+def _fit_curve(probability: np.ndarray, correct: np.ndarray) -> Iterator[tuple[float, float]]:
+    """Yield points of a monotonic curve through the means of groups of equal size."""
+    order = np.argsort(probability, kind='stable')
     groups = np.array_split(order, _GROUPS)
-    x = np.array([chance[group].mean() for group in groups])
-    y = isotonic_regression(np.array([right[group].mean() for group in groups])).x
-    # Of groups at one height only the ends are needed.
+    x = np.array([probability[group].mean() for group in groups])
+    y = isotonic_regression(np.array([correct[group].mean() for group in groups])).x
+    # Of a flat part only the ends are needed.
     inner = (np.diff(y, prepend=np.nan) == 0.0) & (np.diff(y, append=np.nan) == 0.0)
     for at, value in zip(x[~inner], y[~inner], strict=True):
         yield round(float(at), 6), round(float(value), 6)

@@ -1,4 +1,4 @@
-"""What is judged frame by frame, whatever the protocol: absences, wrong masks, confidence."""
+"""Measures over frames that do not depend on the protocol: absences, wrong masks, confidence."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ from typing import Any
 import numpy as np
 
 from robust_vos_ros.eval import measures
-from robust_vos_ros.eval.absences import DELAY_S, Rows, Verdict, judge
+from robust_vos_ros.eval.absences import MAX_DELAY_S, AbsenceScore, Rows, score_absences
 from robust_vos_ros.eval.calibration import bin_sums, expected_errors, squared_error
 from robust_vos_ros.eval.measures import Measure
 from robust_vos_ros.eval.records import SequenceRecord
 
-# The tables of all objects of one sequence, in one or several conditions.
+# The arrays of all objects of one sequence, under one or several conditions.
 Tables = list[Rows]
 Choice = Callable[[Rows], np.ndarray]
 
-# Frames over which the confidence is judged; that of the prompt never counts.
+# Frames over which the confidence is measured, without the frame of the prompt.
 _GROUPS: dict[str, Choice] = {
     '': lambda rows: np.ones(len(rows.j), bool),
-    ' clean': lambda rows: ~rows.weather,
-    ' corrupted': lambda rows: rows.weather,
+    ' clean': lambda rows: ~rows.corrupted,
+    ' corrupted': lambda rows: rows.corrupted,
     ' masked': lambda rows: rows.masked,
 }
 
 
-def of_absences(records: Sequence[SequenceRecord]) -> dict[str, Measure]:
-    """Return how objects were followed through their absences.
+def absence_measures(records: Sequence[SequenceRecord]) -> dict[str, Measure]:
+    """Return how objects are tracked through absences.
 
     Args:
         records: One per sequence.
     """
-    verdicts = [
-        [verdict for rows in record.tables() for verdict in judge(rows, record.rate_hz)]
+    scores = [
+        [score for rows in record.tables() for score in score_absences(rows, record.rate_hz)]
         for record in records
     ]
     result = {}
     for name, wanted in (('', None), (' hidden', False), (' exit', True)):
-        chosen = [[v for v in some if wanted is None or v.exit is wanted] for some in verdicts]
+        chosen = [[v for v in some if wanted is None or v.exit is wanted] for some in scores]
         kept = [[v.kept for v in some if v.kept is not None] for some in chosen]
         result[f'kept{name}'] = measures.ratio([[sum(some), len(some)] for some in kept])
-        result[f'false{name}'] = _share(chosen, lambda verdict: verdict.false)
-    result['in time'] = _share(verdicts, lambda verdict: verdict.delay_s <= DELAY_S)
-    every = [verdict for some in verdicts for verdict in some]
-    result['delay s'] = measures.median([verdict.delay_s for verdict in every])
-    back = [verdict.back_s for verdict in every if verdict.back_s is not None]
+        result[f'false{name}'] = _share(chosen, lambda score: score.false)
+    result['in time'] = _share(scores, lambda score: score.delay_s <= MAX_DELAY_S)
+    every = [score for some in scores for score in some]
+    result['delay s'] = measures.median([score.delay_s for score in every])
+    back = [score.back_s for score in every if score.back_s is not None]
     result['back s'] = measures.median(back)
     return result
 
 
-def of_masks(records: Sequence[SequenceRecord]) -> dict[str, Measure]:
-    """Return how often a mask misleads; arguments as in `of_absences`."""
+def wrong_mask_measures(records: Sequence[SequenceRecord]) -> dict[str, Measure]:
+    """Return how often a wrong mask is published; arguments as in `absence_measures`."""
     tables = _by_sequence(records)
     return {
         'absent masked': _absent_masked(tables, _GROUPS['']),
@@ -67,14 +67,14 @@ def of_masks(records: Sequence[SequenceRecord]) -> dict[str, Measure]:
     }
 
 
-def of_weather(records: Sequence[SequenceRecord]) -> dict[str, Any]:
-    """Return whether the confidence means what it says, in clean and in corrupted frames.
+def confidence_measures(records: Sequence[SequenceRecord]) -> dict[str, Any]:
+    """Return the calibration errors of the confidence, over clean and over corrupted frames.
 
     Args:
-        records: Of all sequences, in all conditions.
+        records: Of all sequences, under all conditions.
 
     Returns:
-        Measures, and `reliability`: the bins that are not empty, by group.
+        Measures, and `reliability`: the bins that are not empty, by group of frames.
     """
     tables = _by_sequence(records)
     result: dict[str, Any] = {'reliability': {}}
@@ -88,15 +88,17 @@ def of_weather(records: Sequence[SequenceRecord]) -> dict[str, Any]:
 
 
 def _by_sequence(records: Sequence[SequenceRecord]) -> list[Tables]:
-    """Return the tables of each sequence: sequences are what is resampled."""
+    """Return the arrays of each sequence; intervals come from resampling sequences."""
     tables: dict[str, Tables] = {}
     for record in records:
         tables.setdefault(record.sequence, []).extend(record.tables())
     return list(tables.values())
 
 
-def _share(verdicts: Sequence[Sequence[Verdict]], so: Callable[[Verdict], bool]) -> Measure:
-    return measures.ratio([[sum(so(v) for v in some), len(some)] for some in verdicts])
+def _share(
+    scores: Sequence[Sequence[AbsenceScore]], holds: Callable[[AbsenceScore], bool]
+) -> Measure:
+    return measures.ratio([[sum(holds(score) for score in some), len(some)] for some in scores])
 
 
 def _absent_masked(tables: Sequence[Tables], choice: Choice) -> Measure:
@@ -110,11 +112,11 @@ def _absent_masked(tables: Sequence[Tables], choice: Choice) -> Measure:
 
 
 def _outcomes(tables: Tables, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
-    """Return confidence and whether the mask is right, of all chosen frames after the prompt."""
+    """Return confidence and correctness of the masks of all chosen frames after the prompt."""
     kept = [choice(rows)[1:] for rows in tables]
     pairs = list(zip(tables, kept, strict=True))
     confidence = np.concatenate([rows.confidence[1:][part] for rows, part in pairs])
-    return confidence, np.concatenate([rows.right[1:][part] for rows, part in pairs])
+    return confidence, np.concatenate([rows.correct[1:][part] for rows, part in pairs])
 
 
 def _bins(tables: Tables, choice: Choice) -> np.ndarray:
@@ -123,14 +125,14 @@ def _bins(tables: Tables, choice: Choice) -> np.ndarray:
 
 def _squares(tables: Tables) -> list[float]:
     """Return the sum of squared errors of the confidence, and the number of frames."""
-    confidence, right = _outcomes(tables, _GROUPS[''])
-    return [squared_error(confidence, right), len(right)]
+    confidence, correct = _outcomes(tables, _GROUPS[''])
+    return [squared_error(confidence, correct), len(correct)]
 
 
 def _reliability(sums: np.ndarray) -> list[dict[str, float]]:
-    """Return the bins that are not empty, as `charts.reliability_diagram` takes them."""
+    """Return the bins that are not empty, for `charts.reliability_diagram`."""
     return [
-        {'confidence': confidence / count, 'accuracy': right / count, 'count': int(count)}
-        for count, confidence, right in sums.T.tolist()
+        {'confidence': confidence / count, 'accuracy': correct / count, 'count': int(count)}
+        for count, confidence, correct in sums.T.tolist()
         if count
     ]

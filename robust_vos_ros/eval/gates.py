@@ -1,4 +1,4 @@
-"""What the gates of an adapter do over the time of a sequence, as numbers and as a picture."""
+"""Gates of an adapter over the frames of a sequence, as numbers and as a plot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame
 from robust_vos_ros.data.corruption import Corruption
 from robust_vos_ros.data.severity import Profile, clip_seed
-from robust_vos_ros.data.video_folder import VideoSequence
+from robust_vos_ros.data.video_sequence import VideoSequence
 from robust_vos_ros.eval.prompting import make_prompt
 
 _STEP_NS = 41_666_667
@@ -24,11 +24,11 @@ _STEP_NS = 41_666_667
 def record_gates(
     model: Model, sequence: VideoSequence, corruption: str, profile: Profile
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Track the objects of the first frame and keep their gates.
+    """Track the objects of the first frame and return their gates.
 
     Args:
         model: With an adapter.
-        sequence: Whose first frame is labelled.
+        sequence: Its first frame is labelled.
         corruption: A name of `data.corruption.CORRUPTIONS`.
         profile: Its severity over time.
 
@@ -41,32 +41,32 @@ def record_gates(
     """
     if model.adapter is None or model.adapter.gate is None:
         raise ConfigError('expected an adapter with gates, got none; name one with --adapter')
-    spoil = Corruption(corruption, profile, clip_seed(sequence.name))
+    corrupted = Corruption(corruption, profile, clip_seed(sequence.name))
     tracker = VideoTracker(model, TrackerSettings())
-    tracker.step(Frame(spoil.apply(sequence.image(0), 0), 0))
+    tracker.step(Frame(corrupted.apply(sequence.image(0), 0), 0))
     names = [str(object_id) for object_id in sequence.masks(0) or {}]
     if not names:
         raise ConfigError(f'{sequence.name}: expected an object in the first frame, got none')
     tracker.add([make_prompt('mask', m, str(k)) for k, m in (sequence.masks(0) or {}).items()])
     rows: list[np.ndarray] = []
     for index in range(1, sequence.num_frames):
-        image = spoil.apply(sequence.image(index), index)
+        image = corrupted.apply(sequence.image(index), index)
         tracker.step(Frame(image, index * _STEP_NS))
         assert tracker.last_gates is not None
         rows.append(tracker.last_gates.own.flatten(1).float().numpy(force=True))
     table = np.stack(rows, axis=1)
-    severity = np.array([profile.at(i, spoil.seed) for i in range(1, sequence.num_frames)])
+    severity = np.array([profile.at(i, corrupted.seed) for i in range(1, sequence.num_frames)])
     return dict(zip(names, table, strict=True)), severity
 
 
 def plot_gates(gates: dict[str, np.ndarray], severity: np.ndarray, path: Path, title: str) -> None:
-    """Draw gates over time, an image per object, the busiest gates on top; severity above.
+    """Plot gates over time: an image per object, gates that change most on top; severity above.
 
     Args:
         gates: (T, D) in [0, 1] by the name of the object.
         severity: (T,), 0 to 5.
         path: PNG file.
-        title: Of the picture.
+        title: Of the plot.
     """
     with mpl.rc_context({'font.size': 9.0}):
         figure = Figure((8.0, 1.4 + 1.7 * len(gates)), layout='constrained')

@@ -1,4 +1,4 @@
-"""How sure a mean difference is: bootstrap confidence intervals over paired sequences."""
+"""Bootstrap confidence intervals over sequences."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def bootstrap_interval(
     """Return the percentile interval of the mean (Efron 1979).
 
     Args:
-        differences: One per sequence: both scores of a difference come from the same sequence.
-        level: Probability that the interval covers the mean, over resampled sequences.
+        differences: One per sequence, between two scores of the same sequence.
+        level: Confidence level of the interval.
         seed: Of the resampling.
 
     Raises:
@@ -34,10 +34,10 @@ def bootstrap_interval(
 
 
 def resampled_sums(values: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Return sums over resampled clips, for statistics that are made of sums, such as shares.
+    """Return sums over resampled sequences, for statistics of sums such as shares.
 
     Args:
-        values: (N, ...), what each clip adds to the sums.
+        values: (N, ...) summands, one per sequence.
         seed: Of the resampling.
 
     Returns:

@@ -1,4 +1,4 @@
-"""One image and what is in it."""
+"""One image with its ground truth."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LabelledFrame:
-    """One image and what is in it.
+    """One image with its ground truth.
 
     Attributes:
         image: (H, W, 3) uint8, RGB.
-        masks: (H, W) bool of each visible object, by its id; None where the frame has no labels.
-        void: (H, W) bool, pixels that count for nothing; None = no such pixels.
-        visible: Share of each object that is visible, in [0, 1]; empty where nobody knows.
-        in_view: Whether the image would show each object if nothing were in front of it; likewise.
+        masks: (H, W) bool of each visible object, by its id; None if the frame is not labelled.
+        void: (H, W) bool, pixels that are not scored; None = no such pixels.
+        visible: Share of each object that is visible, in [0, 1]; empty if not known.
+        in_view: Whether each object is inside the image, occluded or not; empty if not known.
     """
 
     image: np.ndarray

@@ -1,4 +1,4 @@
-"""How well masks agree: region similarity J and boundary accuracy F of the DAVIS benchmark.
+"""Region similarity J and boundary accuracy F of the DAVIS benchmark.
 
 Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation",
 CVPR 2016. All values are in [0, 1].
@@ -32,7 +32,7 @@ class SequenceScore:
 
     @property
     def percents(self) -> dict[str, float]:
-        """All three in percent, by name, for a file."""
+        """J&F, J and F in percent by name, for a file."""
         values = {'jf': self.jf, 'j': self.j, 'f': self.f}
         return {name: round(100 * value, 2) for name, value in values.items()}
 
@@ -43,7 +43,7 @@ def region_similarity(pred: np.ndarray, true: np.ndarray, void: np.ndarray | Non
     Args:
         pred: (H, W) bool.
         true: (H, W) bool.
-        void: (H, W) bool, pixels that count for nothing.
+        void: (H, W) bool, pixels that are not scored.
 
     Raises:
         ImageError: The masks are not (H, W) bool of one size.
@@ -57,13 +57,13 @@ def boundary_accuracy(
 ) -> float:
     """Return F, the harmonic mean of precision and recall of the boundary pixels.
 
-    A boundary pixel counts as found if the other boundary is within the tolerance. Two masks
-    without a boundary, which are empty or fill the image, agree perfectly.
+    A boundary pixel matches if the boundary of the other mask is within the tolerance. F is 1 if
+    neither mask has a boundary, because each is empty or fills the image.
 
     Args:
         pred: (H, W) bool.
         true: (H, W) bool.
-        void: (H, W) bool, pixels that count for nothing.
+        void: (H, W) bool, pixels that are not scored.
         bound_th: Tolerance as a share of the image diagonal, rounded up to pixels.
 
     Raises:
@@ -91,12 +91,12 @@ def score_sequence(
     skip_first: bool = True,
     skip_last: bool = True,
 ) -> SequenceScore:
-    """Score one object of a video; the defaults are the semi-supervised protocol of DAVIS.
+    """Score one object of a video; the defaults follow the semi-supervised protocol of DAVIS.
 
     Args:
         pred_masks: (H, W) bool, one per frame.
         true_masks: (H, W) bool, one per frame.
-        voids: (H, W) bool or None, one per frame; None = no void pixels at all.
+        voids: (H, W) bool or None, one per frame; None = no void pixels.
         skip_first: Leave out the first frame, whose mask is given.
         skip_last: Leave out the last frame.
 
@@ -105,7 +105,9 @@ def score_sequence(
     """
     num = len(true_masks)
     if len(pred_masks) != num or (voids is not None and len(voids) != num):
-        raise ImageError(f'expected {num} predicted masks, one per true one, got otherwise')
+        raise ImageError(
+            f'expected {num} predicted masks and void masks, one per true mask, got other numbers'
+        )
     frames = range(int(skip_first), num - int(skip_last))
     if not frames:
         raise ImageError(
@@ -121,7 +123,7 @@ def score_sequence(
 
 
 def mean_of(scores: Sequence[SequenceScore]) -> SequenceScore:
-    """Return the mean of some scores, each of the same weight."""
+    """Return the mean of scores with equal weights."""
     return SequenceScore(
         float(np.mean([score.j for score in scores])),
         float(np.mean([score.f for score in scores])),
@@ -140,19 +142,19 @@ def _without_void(
 
 
 def _window(mask: np.ndarray) -> tuple[slice, slice]:
-    """Return the bounding box of a mask with the pixels around it, as slices of (y, x)."""
+    """Return the bounding box of a mask and a margin of one pixel, as slices of (y, x)."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     return slice(max(y - 1, 0), y + height + 1), slice(max(x - 1, 0), x + width + 1)
 
 
 def _boundary(mask: np.ndarray) -> np.ndarray:
-    """Return the pixels that differ from one of the three to the right of and below them.
+    """Return the pixels that differ from one of their neighbours to the right and below.
 
     Args:
         mask: (H, W) bool.
 
     Returns:
-        (H, W) uint8, 0 or 1. Beyond the image, the mask goes on as at its edge.
+        (H, W) uint8, 0 or 1. Outside of the image the mask continues as at its edge.
     """
     wide = np.pad(mask, ((0, 1), (0, 1)), mode='edge')
     right, below, across = wide[:-1, 1:], wide[1:, :-1], wide[1:, 1:]
@@ -162,6 +164,6 @@ def _boundary(mask: np.ndarray) -> np.ndarray:
 @functools.cache
 def _disk(radius: int) -> np.ndarray:
     """Return the (2 r + 1, 2 r + 1) uint8 disk of pixels at most `radius` away."""
-    # Not cv2's ellipse, which has other corners.
+    # cv2's ellipse has other corner pixels.
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     return (x**2 + y**2 <= radius**2).astype(np.uint8)

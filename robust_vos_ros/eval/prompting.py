@@ -1,4 +1,4 @@
-"""Prompts made from a true mask: the mask itself, the box around it, or clicks inside of it."""
+"""Prompts made from a true mask: the mask itself, its box, or clicks on it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from robust_vos_ros.core.types import Prompt
 
 PromptForm = Literal['mask', 'box', 'clicks3', 'click1']
 PROMPT_FORMS: tuple[str, ...] = get_args(PromptForm)
-_CLICK_MARGIN = 2.0  # px
+_CLICK_MARGIN_PX = 2.0
 
 
 def make_prompt(form: str, mask: np.ndarray, object_id: str) -> Prompt:
-    """Point at the object of a mask.
+    """Return the prompt for the object of a mask.
 
     Args:
         form: One of `PROMPT_FORMS`.
@@ -43,19 +43,19 @@ def tight_box(mask: np.ndarray) -> np.ndarray:
 
 
 def three_points(mask: np.ndarray) -> np.ndarray:
-    """Return three points of a mask: the deepest one, then twice the farthest from those before.
+    """Return three points of a mask: the deepest one, then twice the one farthest from the others.
 
     Args:
         mask: (H, W) bool, not empty.
 
     Returns:
-        (3, 2) float32, (x, y) in pixels. The points are at least 2 px inside of the mask if
-        anything is, and may repeat in a tiny mask.
+        (3, 2) float32, (x, y) in pixels. The points are at least 2 px inside of the mask if it has
+        such pixels, and may repeat in a tiny mask.
     """
-    # Beyond the image there is no object.
+    # The border of the image counts as the border of the object.
     padded = np.pad(mask.astype(np.uint8), 1)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    y, x = np.nonzero(depth >= min(_CLICK_MARGIN, depth.max()))
+    y, x = np.nonzero(depth >= min(_CLICK_MARGIN_PX, depth.max()))
     inside = np.stack([x, y], axis=1).astype(np.float32)
     chosen = [inside[np.argmax(depth[y, x])]]
     nearest = np.full(len(inside), np.inf)

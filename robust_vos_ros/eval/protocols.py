@@ -1,4 +1,4 @@
-"""Which frames and objects count: the protocols of DAVIS and of RobustPVOS, and that of clips."""
+"""Protocols: which frames and objects are scored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOTES = {
     'davis-all': 'all labelled frames, that of the prompt and the last one as well',
     'robustpvos': 'all labelled frames that show the object; not comparable with the other '
     'protocols, as a mask on an absent object costs nothing',
-    CLIPS: 'frames as in davis; every clip counts alike, however many objects it has',
+    CLIPS: 'frames as in davis; every clip counts alike, whatever its number of objects',
 }
 
 
@@ -29,8 +29,8 @@ class ObjectScores:
         frames: (N,) int index of each scored frame.
         j: (N,) float64, in [0, 1].
         f: (N,) float64, in [0, 1].
-        seen: (N,) bool, whether anything of it is visible.
-        num_frames: Frames of the sequence.
+        seen: (N,) bool, whether any of its pixels is visible.
+        num_frames: Number of frames of the sequence.
     """
 
     sequence: str
@@ -47,12 +47,12 @@ class ObjectScores:
 
     @property
     def mean(self) -> SequenceScore:
-        """Mean over the frames."""
+        """Mean over frames."""
         return SequenceScore(float(self.j.mean()), float(self.f.mean()))
 
 
 def scored_objects(record: SequenceRecord, protocol: str) -> list[ObjectScores]:
-    """Return the objects of a sequence that have a frame to score.
+    """Return the objects of a sequence that have at least one scored frame.
 
     Args:
         record: Of the sequence.
@@ -76,7 +76,7 @@ def scored_objects(record: SequenceRecord, protocol: str) -> list[ObjectScores]:
 
 
 def _scored(item: ObjectRecord, num_frames: int, protocol: str) -> np.ndarray:
-    """Return (N,) bool, which of the labelled frames of an object count."""
+    """Return (N,) bool, whether each labelled frame of an object is scored."""
     frames = np.array(item.frames)
     if protocol == 'robustpvos':
         return np.array(item.visible) > 0.0
@@ -86,5 +86,5 @@ def _scored(item: ObjectRecord, num_frames: int, protocol: str) -> np.ndarray:
 
 
 def mean_score(objects: Sequence[ObjectScores]) -> SequenceScore:
-    """Return the mean over objects, as DAVIS-2017 takes it: not per sequence first."""
+    """Return the mean over objects, not per sequence first, as in DAVIS-2017."""
     return mean_of([item.mean for item in objects])

@@ -1,4 +1,4 @@
-"""What one tracker did on one sequence: numbers of every frame, before any averaging."""
+"""Records of tracking one sequence: numbers of every frame, before any averaging."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import pydantic
 from robust_vos_ros.eval.absences import Rows
 
 CLEAN = 'clean'
-SPELLS = 'segments'
+SEGMENTS = 'segments'
 
 
 class Record(pydantic.BaseModel):
-    """Base of what is kept in files: immutable, and unknown keys are errors."""
+    """Base of records in files: immutable; unknown keys are errors."""
 
     model_config = pydantic.ConfigDict(extra='forbid', frozen=True)
 
 
 class Condition(Record):
-    """In which weather a sequence was tracked.
+    """Corruption under which a sequence is tracked.
 
     Attributes:
-        corruption: A name of `data.corruption`; `clean`; or `segments`, the weather that a
-            rendered clip has of its own.
+        corruption: A name of `data.corruption`; `clean`; or `segments`, the corruptions that
+            belong to a rendered clip.
         severity: 0 to 5.
         profile: Severity over time, a name of `data.severity`.
         seed: Of the run; the seed of a sequence comes from it and its name.
@@ -34,26 +34,26 @@ class Condition(Record):
     seed: int
 
     @property
-    def is_spoilt(self) -> bool:
-        """Whether a corruption was put over images that are measured without it as well."""
-        return self.corruption not in {CLEAN, SPELLS}
+    def is_corrupted(self) -> bool:
+        """Whether images are corrupted that are also measured clean."""
+        return self.corruption not in {CLEAN, SEGMENTS}
 
 
 class ObjectRecord(Record):
     """One object, from the frame of its prompt on; lists have an entry per labelled frame.
 
     Attributes:
-        object_id: Of the data set.
+        object_id: Its id in the data set.
         frames: Index of each labelled frame; the first is that of the prompt.
         j: Region similarity in [0, 1]; 1 where object and mask are both absent.
         f: Boundary accuracy in [0, 1]; likewise.
-        visible: Share of the object that is visible; 1 or 0 where only that is known.
-        in_view: Whether the image would show it if nothing were in front; empty if not known.
+        visible: Share of the object that is visible; 1 or 0 if only that is known.
+        in_view: Whether it is inside the image, occluded or not; empty if not known.
         masked: Whether a mask was published.
         precision: Share of the mask's pixels that are on the object, 0 without a mask.
         confidence: The published confidence in [0, 1].
         state: Value of `core.types.ObjectState`.
-        jitter: Mean change of the mask beyond the motion of the image, in [0, 1].
+        jitter: Mean change of the mask that motion does not explain, in [0, 1].
         true_jitter: The same of the true mask.
     """
 
@@ -71,10 +71,10 @@ class ObjectRecord(Record):
     true_jitter: float | None
 
     def rows(self, weather: list[str]) -> Rows:
-        """Return the table that measures are made from.
+        """Return the numbers as arrays.
 
         Args:
-            weather: The corruption of each frame of the sequence, empty = clean.
+            weather: The corruption of each frame of the sequence; empty = clean.
         """
         return Rows(
             frames=np.array(self.frames),
@@ -86,7 +86,7 @@ class ObjectRecord(Record):
             precision=np.array(self.precision),
             confidence=np.array(self.confidence),
             state=np.array(self.state),
-            weather=np.array([bool(weather[index]) for index in self.frames]),
+            corrupted=np.array([bool(weather[index]) for index in self.frames]),
         )
 
 
@@ -94,11 +94,11 @@ class SequenceRecord(Record):
     """One tracker on one sequence under one condition.
 
     Attributes:
-        variant: Name of what tracked.
+        variant: Name of the variant.
         rate_hz: Frames per second.
         seconds: Time in the engine; the only number that differs from run to run.
         weather: Corruption of each frame, labelled or not; empty = clean.
-        strip: JPEG of the frames around what went worst, in base64.
+        strip: Film strip of the worst part of the sequence: a JPEG in base64.
     """
 
     variant: str
@@ -112,9 +112,9 @@ class SequenceRecord(Record):
 
     @property
     def num_frames(self) -> int:
-        """Frames of the sequence, labelled or not."""
+        """Number of frames of the sequence, labelled or not."""
         return len(self.weather)
 
     def tables(self) -> list[Rows]:
-        """Return the table of each object."""
+        """Return the arrays of each object."""
         return [item.rows(self.weather) for item in self.objects]

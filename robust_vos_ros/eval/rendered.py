@@ -1,4 +1,4 @@
-"""Rendered clips as a data set: objects that hide and leave, or small ones on a large one."""
+"""Rendered clips as a data set: objects with long absences, or small objects on a large one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.data.contact_clips import ContactClip, TooSmallError
-from robust_vos_ros.data.corruption_segments import WeatherCourse
-from robust_vos_ros.data.long_clips import LongClip, LongFrame
-from robust_vos_ros.data.long_footage import cut_objects, take_from
-from robust_vos_ros.data.long_plan import RATE_HZ, LongSettings
+from robust_vos_ros.data.corruption_segments import CorruptionSchedule
+from robust_vos_ros.data.long_clips import LongClip, RenderedFrame
+from robust_vos_ros.data.long_footage import cut_objects, take_footage
+from robust_vos_ros.data.long_paths import RATE_HZ
+from robust_vos_ros.data.long_plan import LongSettings
 from robust_vos_ros.eval.datasets import FolderSet
 from robust_vos_ros.eval.labelled import LabelledFrame
 from robust_vos_ros.eval.records import Record
@@ -23,12 +24,13 @@ _NUM_SMALL = 2  # objects pasted onto the large one
 
 
 class RenderedSet(Record):
-    """Which clips there are; the same set has the same bits.
+    """A set of clips; the same settings give the same bits.
 
     Attributes:
-        kind: long = objects that hide and leave; contact = small ones on a large one.
+        kind: long = objects with long absences; contact = small objects on a large one.
         size: Side of the images in pixels.
-        footage: Where objects and pictures come from; None = all are drawn.
+        footage: Source of objects and backgrounds; None = all are drawn.
+        settings: Of long clips.
     """
 
     kind: Literal['long', 'contact'] = 'long'
@@ -40,7 +42,7 @@ class RenderedSet(Record):
     settings: LongSettings = LongSettings()
 
     def names(self) -> list[str]:
-        """Return the names of the clips, in their order."""
+        """Return the names of the clips in order."""
         return [self.name_of(number) for number in range(self.num_clips)]
 
     def name_of(self, number: int) -> str:
@@ -52,7 +54,7 @@ class RenderedSet(Record):
         return RenderedSequence(self, int(name.rpartition('-')[2]))
 
     def files_key(self, _name: str) -> str:
-        """Return a hash of the footage, which any clip may use; empty without.
+        """Return a hash of the footage, which any clip may use; empty without footage.
 
         Raises:
             DatasetError: The footage cannot be used.
@@ -62,12 +64,12 @@ class RenderedSet(Record):
         return ' '.join(self.footage.files_key(name) for name in self.footage.names())
 
     def title(self) -> str:
-        """Return what people call it."""
+        """Return a title for reports."""
         objects = 'drawn objects' if self.footage is None else f'objects of {self.footage.title()}'
         return f'{self.num_clips} {self.kind} clips of {objects}'
 
     def render(self, number: int) -> LongClip | ContactClip:
-        """Return what happens in a clip.
+        """Return a clip, before its frames are rendered.
 
         Raises:
             DatasetError: The footage cannot be used.
@@ -79,7 +81,7 @@ class RenderedSet(Record):
         if self.footage is not None:
             rng = np.random.default_rng((self.seed, number, 1))
             videos = list(self.footage.videos())
-            photos, cutouts = take_from(rng, videos, self.settings.max_objects)
+            photos, cutouts = take_footage(rng, videos, self.settings.max_objects)
         return LongClip(
             (self.seed, number),
             num_frames=self.num_frames,
@@ -90,9 +92,9 @@ class RenderedSet(Record):
         )
 
     def _contact_clip(self, number: int) -> ContactClip:
-        """Return a clip of contact; in every second one the large object is prompted as well."""
+        """Return a contact clip; in every second one the large object is prompted as well."""
         if self.footage is None:
-            raise DatasetError('clips of contact show real objects: expected footage, got none')
+            raise DatasetError('contact clips show real objects: expected footage, got none')
         rng = np.random.default_rng((self.seed, number, 1))
         videos = list(self.footage.videos())
         order = [videos[i] for i in rng.permutation(len(videos))]
@@ -111,25 +113,25 @@ class RenderedSet(Record):
             except TooSmallError:
                 continue
         raise DatasetError(
-            f'expected an object large enough to hold others in {len(order)} sequences, got none'
+            f'expected an object large enough to carry others in {len(order)} sequences, got none'
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class RenderedSequence:
-    """One clip, rendered when it is first asked for; object k has the id k + 1."""
+    """One clip; object k has the id k + 1."""
 
     dataset: RenderedSet
     number: int
 
     @property
     def name(self) -> str:
-        """Of the clip."""
+        """Name of the clip."""
         return self.dataset.name_of(self.number)
 
     @property
     def num_frames(self) -> int:
-        """Frames, all of them labelled."""
+        """Number of frames; all are labelled."""
         return self.dataset.num_frames
 
     @property
@@ -143,22 +145,22 @@ class RenderedSequence:
         return tuple(range(1, self.clip.num_objects + 1))
 
     @property
-    def segments(self) -> WeatherCourse:
-        """Weather that comes and goes over the clip."""
+    def segments(self) -> CorruptionSchedule:
+        """Corruptions of the clip."""
         rng = np.random.default_rng((self.dataset.seed, self.number, 2))
-        return WeatherCourse(rng, self.num_frames, RATE_HZ)
+        return CorruptionSchedule(rng, self.num_frames, RATE_HZ)
 
     @functools.cached_property
     def clip(self) -> LongClip | ContactClip:
-        """What happens."""
+        """The clip; its frames are rendered when they are asked for."""
         return self.dataset.render(self.number)
 
     def frames(self) -> Iterator[LabelledFrame]:
-        """Yield the frames in the order of time, in clear weather."""
+        """Yield the frames in order, not corrupted."""
         for t in range(self.num_frames):
             yield self._labelled(self.clip.frame(t))
 
-    def _labelled(self, frame: LongFrame) -> LabelledFrame:
+    def _labelled(self, frame: RenderedFrame) -> LabelledFrame:
         masks = {key: frame.mask(key - 1) for key in self.object_ids}
         visible_px = [np.count_nonzero(mask) for mask in masks.values()]
         shares = np.minimum(np.array(visible_px) / np.maximum(frame.full_px, 1), 1.0)

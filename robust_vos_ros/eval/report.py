@@ -1,4 +1,4 @@
-"""One self-contained HTML page from the results of a benchmark, and its parts as files."""
+"""The results of a benchmark as one self-contained HTML page, or as separate files."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from robust_vos_ros.eval.results import Results, keep_worst_strips, to_json, wor
 
 
 def make_report(results: Results) -> str:
-    """Return the page.
+    """Return the HTML page.
 
     Args:
         results: As `results.read` returns them.
 
     Raises:
-        ConfigError: There are no results to show.
+        ConfigError: There are no records.
     """
     if not results.records:
         raise ConfigError('expected results with records, got none')
@@ -50,11 +50,11 @@ def make_report(results: Results) -> str:
 
 
 def write_parts(folder: Path, results: Results) -> None:
-    """Write what the page shows as files for a document: table.md, SVG charts and JPEG strips.
+    """Write the parts of the page as files: table.md, SVG charts and JPEG film strips.
 
     Args:
-        folder: Made if it is not there.
-        results: As in `make_report`; strips are called VARIANT_SEQUENCE_CORRUPTION_SEVERITY.jpg.
+        folder: Created if it does not exist.
+        results: As in `make_report`; strips are named VARIANT_SEQUENCE_CORRUPTION_SEVERITY.jpg.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = to_json(results)
@@ -68,7 +68,7 @@ def write_parts(folder: Path, results: Results) -> None:
 
 
 def _charts(variants: dict[str, Any]) -> dict[str, str]:
-    """Return SVG by name; bars only where there are corruptions to compare."""
+    """Return the charts as SVG by name; bars only if there are corruptions."""
     drawn = {'corruptions': charts.corruption_bars(variants)} if _corrupted(variants) else {}
     drawn['curves'] = charts.time_curves(variants)
     return drawn | {'reliability': charts.reliability_diagram(variants)}
@@ -93,6 +93,6 @@ def _with_strips(records: Sequence[SequenceRecord]) -> list[SequenceRecord]:
 
 def _caption(record: SequenceRecord) -> str:
     condition = record.condition
-    where = f'{condition.corruption} {condition.severity:g}' if condition.is_spoilt else ''
+    where = f'{condition.corruption} {condition.severity:g}' if condition.is_corrupted else ''
     parts = [record.variant, record.sequence, *([where] if where else [])]
     return f'{", ".join(parts)}: least J {100 * worst_score(record)[0]:.0f}'

@@ -1,4 +1,4 @@
-"""The two-stage baseline: restore the image, then segment it as if nothing had happened."""
+"""The two-stage baseline: restore the image, then segment it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON file of a benchmark: numbers on top, the records they come from below."""
+"""The JSON file of a benchmark: measures, and the records that they are computed from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import torch
 
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.optimize import cpu_name
-from robust_vos_ros.data.layouts import natural_key
 from robust_vos_ros.eval.protocols import NOTES
 from robust_vos_ros.eval.records import Condition, Record, SequenceRecord
 from robust_vos_ros.eval.summary import differences, summarize
@@ -26,20 +25,21 @@ from robust_vos_ros.eval.tasks import (
     code_hash,
     weights_hash,
 )
+from robust_vos_ros.files import natural_key
 
 _NUM_STRIPS = 8  # of a variant
 _STRIPS_PER_SEQUENCE = 2
 
 
 class About(Record):
-    """What was measured and how; results can be merged where all of it is equal.
+    """Description of a run. Results can be merged if all fields but `machine` are equal.
 
     Attributes:
-        title: What people call the data set.
-        dataset: Its settings, without the place of its files.
+        title: Of the data set.
+        dataset: Its settings, without the path of its files.
         conditions: In order; `variants` likewise, with model, weights and settings of each.
-        code: Hash of our code.
-        machine: Where it was measured; may differ.
+        code: Hash of the code of this package.
+        machine: CPU of the machine.
     """
 
     title: str
@@ -55,7 +55,7 @@ class About(Record):
 
 
 class Results(Record):
-    """What `merge` reads back."""
+    """Content of a file of results."""
 
     about: About
     records: list[SequenceRecord]
@@ -103,8 +103,8 @@ def describe(
 def to_json(results: Results) -> dict[str, Any]:
     """Return the content of the file.
 
-    `variants` has the numbers of each variant, `differences` what each further one gains over the
-    first.
+    `variants` has the measures of each variant, `differences` the gains of the others over the
+    first one.
 
     Raises:
         ConfigError: A variant has no record.
@@ -126,10 +126,11 @@ def to_json(results: Results) -> dict[str, Any]:
 
 
 def merge(paths: Sequence[Path]) -> Results:
-    """Return the results of several files, such as shards, as one.
+    """Join the results of several files, such as shards.
 
     Raises:
-        ConfigError: A file cannot be read, was measured otherwise, or repeats a record.
+        ConfigError: A file cannot be read, is of another run, or repeats a record; or records are
+            missing.
     """
     parts = [read(path) for path in paths]
     records: dict[str, SequenceRecord] = {}
@@ -178,7 +179,7 @@ def _check_complete(results: Results) -> None:
 
 
 def read(path: Path) -> Results:
-    """Read a file that `write` wrote.
+    """Read a file of results.
 
     Raises:
         ConfigError: It is missing or no such file.
@@ -193,10 +194,10 @@ def read(path: Path) -> Results:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds a mapping.
+    """Read a JSON file with an object.
 
     Raises:
-        ConfigError: It is missing, no JSON or no mapping.
+        ConfigError: It is missing or has other content.
     """
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
@@ -207,14 +208,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file and the folders above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + '\n', encoding='utf-8')
-
-
 def keep_worst_strips(records: Sequence[SequenceRecord]) -> list[SequenceRecord]:
-    """Return the records, of each variant with the strips of the worst ones only."""
+    """Return the records; for each variant only the worst ones keep their strips."""
     taken: Counter[tuple[str, str]] = Counter()
     kept: dict[str, set[int]] = {}
     for position in sorted(range(len(records)), key=lambda i: worst_score(records[i])):
@@ -231,6 +226,6 @@ def keep_worst_strips(records: Sequence[SequenceRecord]) -> list[SequenceRecord]
 
 
 def worst_score(record: SequenceRecord) -> tuple[float, float]:
-    """Return the least and the mean J after the prompt, 1 if there is none."""
+    """Return the smallest and the mean J after the frame of the prompt, 1 without such frames."""
     values = [j for item in record.objects for j in item.j[1:]]
     return (min(values), float(np.mean(values))) if values else (1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Where tasks run: in this process, in several, or on a Ray cluster; results come as they end."""
+"""Run tasks in this process, in several, or on a Ray cluster; records come as tasks end."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Runner = Callable[[Sequence[Task]], Iterator[tuple[int, SequenceRecord]]]
 
 
 def run_here(tasks: Sequence[Task]) -> Iterator[tuple[int, SequenceRecord]]:
-    """Run one task after the other in this process."""
+    """Run the tasks one after another in this process."""
     for position, task in enumerate(tasks):
         yield position, measure(task)
 
 
 def run_in_processes(num_processes: int) -> Runner:
-    """Return a runner that keeps several processes busy."""
+    """Return a runner that uses several processes."""
 
     def run(tasks: Sequence[Task]) -> Iterator[tuple[int, SequenceRecord]]:
-        # Not forked: the threads of torch do not survive that.
+        # Not forked: the threads of torch do not survive a fork.
         context = multiprocessing.get_context('spawn')
         with concurrent.futures.ProcessPoolExecutor(num_processes, context) as pool:
             futures = {pool.submit(measure, task): i for i, task in enumerate(tasks)}
@@ -55,7 +55,7 @@ def run_in_processes(num_processes: int) -> Runner:
 
 
 def _measure_same(task: Task, key: str) -> SequenceRecord:
-    """Measure on another machine, if it has the same code, weights and data."""
+    """Run a task on another machine; its code, weights and data must be the same."""
     if task.key() != key:
         raise ConfigError(
             f'sequence {task.sequence}: expected the code, weights and data of the machine that '
@@ -68,8 +68,8 @@ def run_on_ray(address: str) -> Runner:
     """Return a runner that makes each task a Ray task of one CPU.
 
     Args:
-        address: `local` starts Ray on this machine; otherwise as in `ray.init`: `auto`, HOST:PORT
-            or ray://HOST:PORT. Workers need this package and the data set at the same path.
+        address: As in `cluster.connected`. Workers need this package, and the data set at the same
+            path.
 
     Raises:
         ConfigError: Ray is not installed or does not answer.

@@ -1,4 +1,4 @@
-"""How fast the engine and the corruptions are on this machine, and how much memory it takes."""
+"""Speed and memory of the engine on this machine, and the time of corruptions."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ _STEP_NS = 33_333_333
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Speed:
-    """Measures of one run.
+    """Speed of one run.
 
     Attributes:
-        median_ms: Median time of `VideoTracker.step`, all of the engine's work on a frame.
-        p95_ms: 95th percentile of the same.
+        objects: Number of tracked objects.
+        median_ms: Median time of `VideoTracker.step`, the whole work of the engine on a frame.
+        p95_ms: 95th percentile of this time.
         fps: 1000 / median_ms.
         rss_mib: Resident memory of the process after the last frame.
         rss_growth_mib: Its growth over the measured frames.
@@ -89,7 +90,7 @@ def measure(
 
 
 def measure_corruption(name: str, *, size_hw: tuple[int, int], num_frames: int = 30) -> float:
-    """Return the median milliseconds of one core that a corruption takes at severity 3."""
+    """Return the median CPU time of a corruption at severity 3, in milliseconds on one core."""
     cv2.setNumThreads(1)
     scene = _Scene(size_hw, 4)
     corruption = Corruption(name, Profile('constant', 3.0, num_frames), 0)
@@ -103,7 +104,7 @@ def measure_corruption(name: str, *, size_hw: tuple[int, int], num_frames: int =
 
 
 def machine(model: Model) -> dict[str, Any]:
-    """Return what the numbers were measured on."""
+    """Return model, device and versions, for the output."""
     return {
         'model': model.name,
         'device': device_name(model.device),

@@ -1,4 +1,4 @@
-"""How masks hold over time: the decay of a score, and jitter from frame to frame."""
+"""Stability of masks over time: the decay of a score, and jitter from frame to frame."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _MIN_SIDE = 64  # px; DIS crashes on images of a few rows
 
 
 def decay(values: Sequence[float]) -> float:
-    """Return how much a score falls from the first quarter of the frames to the last.
+    """Return the decay: the mean of the first quarter of the frames minus that of the last.
 
-    The quarters share their end frames, as in the DAVIS benchmark (Perazzi et al., CVPR 2016).
+    Adjacent quarters share a frame, as in the DAVIS benchmark (Perazzi et al., CVPR 2016).
 
     Args:
-        values: Score of every frame, at least one.
+        values: Score of each frame, at least one.
     """
     ends = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
     first, last = values[ends[0] : ends[1] + 1], values[ends[3] : ends[4] + 1]
@@ -27,11 +27,11 @@ def decay(values: Sequence[float]) -> float:
 
 
 class JitterMeter:
-    """Jitter of masks: what changes from frame to frame beyond the motion of the image.
+    """Jitter of masks: changes from frame to frame that the motion of the image does not explain.
 
-    The mask of the frame before is moved along by optical flow (DIS), computed on clean images;
-    its overlap with the mask of this frame falls short of 1 by the jitter. Flow errs as well, so
-    the jitter of the true masks is the floor.
+    The mask of the frame before is warped by optical flow (DIS), computed on clean images; jitter
+    is 1 - IoU with the mask of this frame. As the flow has errors too, the jitter of the true
+    masks is the lower bound.
     """
 
     def __init__(self) -> None:
@@ -45,8 +45,8 @@ class JitterMeter:
 
         Args:
             image: (H, W, 3) uint8, clean.
-            masks: (H, W) bool by name; empty or tiny ones, and those without a mask in the frame
-                before, count for nothing.
+            masks: (H, W) bool by name; a mask is not scored if it is empty or tiny, or if it was
+                missing in the frame before.
         """
         height, width = image.shape[:2]
         scale = _FLOW_SIDE / max(height, width)
@@ -69,6 +69,6 @@ class JitterMeter:
         self._grey, self._masks = grey, shrunk
 
     def mean(self, name: str) -> float | None:
-        """Return the mean jitter in [0, 1]; None if there were no two masks in a row."""
+        """Return the mean jitter in [0, 1]; None if no two consecutive frames had a mask."""
         values = self._values.get(name)
         return float(np.mean(values)) if values else None

@@ -1,4 +1,4 @@
-"""One sequence in some weather, through the engine as a camera would send it, and scored."""
+"""Run one sequence through the engine frame by frame, and score every labelled frame."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, TrackResult
-from robust_vos_ros.eval.conditions import Weather
+from robust_vos_ros.eval.conditions import SequenceCorruption
 from robust_vos_ros.eval.datasets import Sequence
-from robust_vos_ros.eval.film import FilmMaker
+from robust_vos_ros.eval.film_strip import FilmStrip
 from robust_vos_ros.eval.labelled import LabelledFrame
 from robust_vos_ros.eval.metrics import boundary_accuracy, region_similarity
 from robust_vos_ros.eval.prompting import make_prompt
@@ -38,16 +38,16 @@ def run_sequence(
     prompt: str,
     prepare: Prepare | None = None,
 ) -> SequenceRecord:
-    """Point at each object in the frame where it first appears, and score all labelled frames.
+    """Prompt each object in the frame where it first appears, and score all labelled frames.
 
     Args:
         model: The network.
-        settings: Of the tracker; room is made for all objects of the sequence.
-        sequence: With at least one labelled frame that shows an object.
-        condition: How images are corrupted.
+        settings: Of the tracker; `max_objects` is raised if the sequence has more objects.
+        sequence: At least one labelled frame shows an object.
+        condition: Corruption of the images.
         variant: Copied to the record.
-        prompt: A form of `prompting.PROMPT_FORMS`; made of the true mask.
-        prepare: Changes every image, corrupted or not, before it is tracked; counts as engine.
+        prompt: Form of the prompts, one of `prompting.PROMPT_FORMS`.
+        prepare: Changes every image before it is tracked; its time counts as the engine's.
 
     Raises:
         DatasetError: A file cannot be used, or no mask shows an object.
@@ -55,40 +55,40 @@ def run_sequence(
     """
     if not sequence.object_ids:
         raise DatasetError(f'{sequence.name}: expected a mask with an object to track, got none')
-    weather = Weather(condition, sequence)
+    corruption = SequenceCorruption(condition, sequence)
     room = max(settings.max_objects, len(sequence.object_ids))
     tracker = VideoTracker(model, settings.model_copy(update={'max_objects': room}))
     stream = _Stream(tracker, prompt, sequence.rate_hz, prepare)
-    jitter, film = JitterMeter(), FilmMaker(sequence.object_ids)
+    jitter, strip = JitterMeter(), FilmStrip(sequence.object_ids)
     for index, frame in enumerate(sequence.frames()):
-        image = weather.apply(frame.image, index)
+        image = corruption.apply(frame.image, index)
         result = stream.step(image, frame, index)
         true = {f'true {key}': mask for key, mask in (frame.masks or {}).items()}
         published = {item.object_id: result.mask(item.object_id) for item in result.objects}
         jitter.add(frame.image, {**published, **true})
-        film.add(image, result.label_mask, frame.masks)
+        strip.add(image, result.label_mask, frame.masks)
     record = SequenceRecord(
         variant=variant,
         sequence=sequence.name,
         condition=condition,
         rate_hz=sequence.rate_hz,
         seconds=stream.seconds,
-        weather=[weather.at(index) for index in range(sequence.num_frames)],
+        weather=[corruption.at(index) for index in range(sequence.num_frames)],
         objects=[_to_record(key, rows, jitter) for key, rows in sorted(stream.rows.items())],
         strip='',
     )
-    return record.model_copy(update={'strip': film.finish(record)})
+    return record.model_copy(update={'strip': strip.finish(record)})
 
 
 @dataclasses.dataclass(slots=True)
 class _Stream:
-    """A tracker with what it is told, and what came out.
+    """A tracker, its prompts and the scores of its results.
 
     Attributes:
-        prompt: How objects are pointed at.
-        seconds: In the engine so far.
-        rows: Of each object that was pointed at, an entry per labelled frame: the numbers of the
-            lists of an `ObjectRecord`.
+        prompt: Form of the prompts.
+        seconds: Time in the engine so far.
+        rows: For each prompted object an entry per labelled frame, with the numbers of the lists
+            of an `ObjectRecord`.
     """
 
     tracker: VideoTracker
@@ -99,7 +99,7 @@ class _Stream:
     rows: dict[int, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
 
     def step(self, image: np.ndarray, frame: LabelledFrame, index: int) -> TrackResult:
-        """Track into a frame, point at what appears in it, and score it where it is labelled."""
+        """Track a frame, prompt the objects that appear in it, and score it if it is labelled."""
         start_s = time.perf_counter()
         if self.prepare is not None:
             image = self.prepare(image)

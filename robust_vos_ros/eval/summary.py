@@ -1,6 +1,6 @@
-"""Records of one variant to the numbers of a report.
+"""Compute the measures of a report from the records of one variant.
 
-J&F, J, F and what is made of them are in percent; shares and errors in [0, 1]; delays in seconds.
+J&F, J, F and their differences are in percent, shares and errors in [0, 1], delays in seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 
 from robust_vos_ros.eval import measures
-from robust_vos_ros.eval.frame_measures import of_absences, of_masks, of_weather
+from robust_vos_ros.eval.frame_measures import (
+    absence_measures,
+    confidence_measures,
+    wrong_mask_measures,
+)
 from robust_vos_ros.eval.measures import Measure
 from robust_vos_ros.eval.metrics import SequenceScore, mean_of
 from robust_vos_ros.eval.protocols import CLIPS, ObjectScores, mean_score, scored_objects
@@ -26,7 +30,7 @@ Scores = list[list[ObjectScores]]
 
 
 def summarize(records: Sequence[SequenceRecord], protocol: str) -> dict[str, Any]:
-    """Return the results of one variant; docs/benchmark.md defines each of them.
+    """Return the measures of one variant; docs/benchmark.md defines them.
 
     Args:
         records: One for each sequence and condition.
@@ -43,20 +47,22 @@ def summarize(records: Sequence[SequenceRecord], protocol: str) -> dict[str, Any
         condition: [scored_objects(record, protocol) for record in group]
         for condition, group in groups.items()
     }
-    main = [record for record in records if not record.condition.is_spoilt]
-    spoilt = [record for record in records if record.condition.is_spoilt]
-    clean = [some for c, group in scores.items() if not c.is_spoilt for some in group]
-    corrupted = {c: _flat(group) for c, group in scores.items() if c.is_spoilt and _flat(group)}
+    main = [record for record in records if not record.condition.is_corrupted]
+    others = [record for record in records if record.condition.is_corrupted]
+    clean = [some for c, group in scores.items() if not c.is_corrupted for some in group]
+    corrupted = {c: _flat(group) for c, group in scores.items() if c.is_corrupted and _flat(group)}
     frames = sum(record.num_frames for record in records)
     return {
         **_scores(clean, per_sequence=protocol == CLIPS),
         **_over_time(clean),
-        **of_absences(main),
-        **of_masks(main),
-        **of_weather(records),
-        **_jitter(main, spoilt),
+        **absence_measures(main),
+        **wrong_mask_measures(main),
+        **confidence_measures(records),
+        **_jitter(main, others),
         **_robustness(clean, corrupted),
-        'ms per frame': measures.plain(1000.0 * sum(r.seconds for r in records) / frames, frames),
+        'ms per frame': measures.without_interval(
+            1000.0 * sum(r.seconds for r in records) / frames, frames
+        ),
         'per_sequence': {some[0].sequence: _percents(mean_score(some)) for some in clean if some},
         'per_corruption': _by_corruption(corrupted),
         'curves': {
@@ -69,20 +75,21 @@ def summarize(records: Sequence[SequenceRecord], protocol: str) -> dict[str, Any
 def differences(
     base: Sequence[SequenceRecord], other: Sequence[SequenceRecord], protocol: str
 ) -> dict[str, Measure]:
-    """Return how much a variant gains over another in J&F, in points of percent.
+    """Return the gains of a variant over another in J&F, in percentage points.
 
-    Sequences are paired and count alike, whatever their number of objects; the 95% interval comes
+    Sequences are paired and count alike, whatever their number of objects; the 95% intervals come
     from resampling them. Keys: `clean` or `segments`, each corruption, and `corrupted` for the
-    mean over all.
+    mean over all corruptions.
     """
     scores = [_sequence_scores(records, protocol) for records in (base, other)]
-    spoilt = {r.condition.corruption for r in base if r.condition.is_spoilt}
-    names = {name: {name} for name, _ in scores[0]} | ({'corrupted': spoilt} if spoilt else {})
+    corrupted = {r.condition.corruption for r in base if r.condition.is_corrupted}
+    names = {name: {name} for name, _ in scores[0]}
+    names |= {'corrupted': corrupted} if corrupted else {}
     result = {}
-    for name, meant in names.items():
+    for name, corruptions in names.items():
         values = []
         for sequence in dict.fromkeys(sequence for _, sequence in scores[0]):
-            first, second = (_mean_over(table, meant, sequence) for table in scores)
+            first, second = (_mean_over(table, corruptions, sequence) for table in scores)
             if first is not None and second is not None:
                 values.append(second - first)
         if values:
@@ -91,7 +98,7 @@ def differences(
 
 
 def _scores(clean: Scores, *, per_sequence: bool) -> dict[str, Measure]:
-    """Return J&F, J and F: means over all objects, or over those of each sequence first."""
+    """Return J&F, J and F: means over all objects, or over the objects of each sequence first."""
     values: dict[str, Callable[[ObjectScores], float]] = {
         'J&F': lambda item: item.jf.mean(),
         'J': lambda item: item.j.mean(),
@@ -108,7 +115,7 @@ def _scores(clean: Scores, *, per_sequence: bool) -> dict[str, Measure]:
 
 
 def _over_time(clean: Scores) -> dict[str, Measure]:
-    """Return J&F while objects are in view, in fifths of the time, and how much it falls."""
+    """Return J&F of visible objects, J&F in fifths of the frames, its fall, and the decay of J."""
     views = [[item.jf[item.seen].mean() for item in some if item.seen.any()] for some in clean]
     result = {
         'J&F in view': measures.mean([100.0 * float(np.mean(part)) for part in views if part])
@@ -133,14 +140,14 @@ def _robustness(
 ) -> dict[str, Measure]:
     """Return Q_p, R_p, mPC and rPC.
 
-    Q_p and R_p are the mean over perturbations and the loss against clean of AOC (Xu et al., ACM
-    MM 2022); mPC and rPC the mean over corruptions and its ratio to clean (Michaelis et al.,
-    arXiv 1907.07484). Of the first every corruption at every severity is one perturbation, of the
-    second the severities of a corruption are averaged before.
+    Q_p is the mean over perturbations and R_p the loss against clean (AOC, Xu et al., ACM MM
+    2022); mPC is the mean over corruptions and rPC its ratio to clean (Michaelis et al., arXiv
+    1907.07484). For Q_p every corruption at every severity is one perturbation, for mPC the
+    severities of a corruption are averaged first.
     """
     count = len(corrupted)
     if not count:
-        return {name: measures.plain(None, 0) for name in ('Q_p', 'R_p', 'mPC', 'rPC')}
+        return {name: measures.without_interval(None, 0) for name in ('Q_p', 'R_p', 'mPC', 'rPC')}
     scores = {condition: 100.0 * mean_score(group).jf for condition, group in corrupted.items()}
     names = dict.fromkeys(condition.corruption for condition in scores)
     rows = [[score for c, score in scores.items() if c.corruption == name] for name in names]
@@ -148,15 +155,15 @@ def _robustness(
     mpc = float(np.mean([np.mean(row) for row in rows]))
     jf = 100.0 * mean_score(_flat(clean)).jf if _flat(clean) else None
     return {
-        'Q_p': measures.plain(q_p, count),
-        'R_p': measures.plain(None if jf is None else jf - q_p, count),
-        'mPC': measures.plain(mpc, len(names)),
-        'rPC': measures.plain(100.0 * mpc / jf if jf else None, len(names)),
+        'Q_p': measures.without_interval(q_p, count),
+        'R_p': measures.without_interval(None if jf is None else jf - q_p, count),
+        'mPC': measures.without_interval(mpc, len(names)),
+        'rPC': measures.without_interval(100.0 * mpc / jf if jf else None, len(names)),
     }
 
 
 def _by_corruption(corrupted: dict[Condition, list[ObjectScores]]) -> dict[str, Any]:
-    """Return the score of each corruption: the mean over severities, and each of them."""
+    """Return the score of each corruption: the mean over severities, and each severity."""
     table: dict[str, dict[str, SequenceScore]] = {}
     for condition, objects in corrupted.items():
         row = table.setdefault(condition.corruption, {})
@@ -171,11 +178,11 @@ def _by_corruption(corrupted: dict[Condition, list[ObjectScores]]) -> dict[str, 
 
 
 def _jitter(
-    main: Sequence[SequenceRecord], spoilt: Sequence[SequenceRecord]
+    main: Sequence[SequenceRecord], corrupted: Sequence[SequenceRecord]
 ) -> dict[str, Measure]:
-    """Return how masks change from frame to frame, and the true ones."""
+    """Return the jitter of published and of true masks."""
     result = {}
-    for name, records in (('', main), (' corrupted', spoilt)):
+    for name, records in (('', main), (' corrupted', corrupted)):
         objects = [item for record in records for item in record.objects]
         result[f'jitter{name}'] = measures.mean_known([item.jitter for item in objects])
         true = measures.mean_known([item.true_jitter for item in objects])
@@ -184,7 +191,7 @@ def _jitter(
 
 
 def _curve(objects: Sequence[ObjectScores]) -> list[float | None]:
-    """Return J&F in percent over ten parts of the time of the clips."""
+    """Return J&F in percent in ten parts of the time of the clips."""
     values: list[list[float]] = [[] for _ in range(_NUM_TIME_BINS)]
     for item in objects:
         bins = np.minimum(item.frames * _NUM_TIME_BINS // item.num_frames, _NUM_TIME_BINS - 1)
@@ -209,10 +216,10 @@ def _sequence_scores(
 
 
 def _mean_over(
-    table: dict[tuple[str, str], list[float]], meant: set[str], sequence: str
+    table: dict[tuple[str, str], list[float]], corruptions: set[str], sequence: str
 ) -> float | None:
-    """Return the mean over some corruptions, each of the same weight."""
-    found = [np.mean(v) for (name, s), v in table.items() if s == sequence and name in meant]
+    """Return the mean over corruptions with equal weights."""
+    found = [np.mean(v) for (name, s), v in table.items() if s == sequence and name in corruptions]
     return float(np.mean(found)) if found else None
 
 

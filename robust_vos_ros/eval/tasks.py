@@ -31,18 +31,21 @@ from robust_vos_ros.eval.restoration import restore
 from robust_vos_ros.eval.stream import run_sequence
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# Fields of a task that change no number: where files are, and what else is measured.
-_NO_MATTER: Any = {'dataset': {'root': True, 'num_clips': True, 'footage': {'root'}}}
-_CODE_OF_RESULTS = ('core', 'data', 'eval')
+# Fields of a task on which the record does not depend: paths, and the number of clips.
+_IRRELEVANT: Any = {'dataset': {'root': True, 'num_clips': True, 'footage': {'root'}}}
+# Code on which records depend.
+_CODE = ('files.py', 'core/**/*.py', 'data/**/*.py', 'eval/**/*.py')
 
 Dataset = FolderSet | RenderedSet
 
 
 class Variant(Record):
-    """What tracks.
+    """A model and its settings, as one variant of a comparison.
 
     Attributes:
-        model: Its weights and adapter.
+        name: Of the variant.
+        model: Settings of the network: weights, adapter and calibration.
+        tracking: Settings of the tracker.
         restored: Whether images are restored before they are tracked.
     """
 
@@ -53,11 +56,11 @@ class Variant(Record):
 
 
 class Task(Record):
-    """A record before it is measured.
+    """The input of one record.
 
     Attributes:
-        sequence: Name of what is tracked through.
-        prompt: A form of `prompting.PROMPT_FORMS`.
+        sequence: Name of the sequence.
+        prompt: Form of the prompts, one of `prompting.PROMPT_FORMS`.
     """
 
     variant: Variant
@@ -67,16 +70,16 @@ class Task(Record):
     prompt: str
 
     def key(self) -> str:
-        """Return a hash of all that the record depends on.
+        """Return a hash of everything on which the record depends.
 
-        That is this task, the weights, the data, our code and the version of torch; not the place
-        of the data set.
+        That is this task, the weights, the data, the code of this package and the version of
+        torch; not the path of the data set.
 
         Raises:
             WeightsError, DatasetError: A file is missing.
         """
         about = (
-            self.model_dump_json(exclude=_NO_MATTER),
+            self.model_dump_json(exclude=_IRRELEVANT),
             weights_hash(self.variant.model),
             adapter_hash(self.variant.model),
             calibration_hash(self.variant.model),
@@ -87,7 +90,7 @@ class Task(Record):
         return hashlib.sha256(repr(about).encode()).hexdigest()
 
     def run(self) -> SequenceRecord:
-        """Measure the record.
+        """Compute the record.
 
         Raises:
             RobustVosError: As `stream.run_sequence`, and if the model cannot be loaded.
@@ -109,7 +112,7 @@ def make_tasks(
     conditions: Sequence[Condition],
     prompt: str,
 ) -> list[Task]:
-    """Return all combinations, those of one sequence side by side.
+    """Return all combinations; those of one sequence are adjacent.
 
     Raises:
         DatasetError: The data set cannot be opened.
@@ -129,10 +132,10 @@ def make_tasks(
 
 
 def measure(task: Task) -> SequenceRecord:
-    """Run a task with one thread, so that its numbers do not depend on what runs beside it.
+    """Run a task with one thread, so that its numbers do not depend on other processes.
 
     Raises:
-        RobustVosError: As `run` of the task; names the sequence.
+        RobustVosError: As `Task.run`, with the name of the sequence.
     """
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -192,6 +195,6 @@ def _file_hash(path: Path) -> str:
 
 @functools.cache
 def code_hash() -> str:
-    """Return a hash of our code that results depend on."""
-    files = sorted(p for part in _CODE_OF_RESULTS for p in (_PACKAGE / part).rglob('*.py'))
+    """Return a hash of the code on which records depend."""
+    files = sorted(p for part in _CODE for p in _PACKAGE.glob(part))
     return hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()

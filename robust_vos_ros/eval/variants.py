@@ -1,4 +1,4 @@
-"""What is compared: models, adapters, and settings of the tracker, from the words of a command."""
+"""Variants of a comparison, parsed from options: models, adapters, settings of the tracker."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from robust_vos_ros.eval.tasks import Variant
 def make_variants(
     text: str, *, model: str, checkpoint: str, device: str, changes: Sequence[str] = ()
 ) -> list[Variant]:
-    """Return what is compared.
+    """Return the variants of a comparison.
 
     Args:
-        text: Names separated by commas: `base` for the model without adapter, `restored` for the
-            same on denoised images, `uncalibrated` for the same without its calibration, the name
-            of an adapter shipped with it, such as `moga`, NAME=FILE of an adapter for it,
+        text: Names separated by commas: `base` is the model without adapter, `restored` the same
+            on denoised images, `uncalibrated` the same without its calibration; the name of an
+            adapter shipped with the model, such as `moga`; NAME=FILE of an adapter for it;
             otherwise as in `compare.parse_weights`.
         model: Model of `base`.
         checkpoint: Weights of `base`; empty = its own.
         device: Torch device.
-        changes: Settings of the tracker, each NAME:tracking.KEY=VALUE, or first
-            NAME:tracking=plain for those of SAM 2; a NAME that is not in `text` is one more
+        changes: Settings of the tracker, each as NAME:tracking.KEY=VALUE; before them
+            NAME:tracking=plain may select those of SAM 2. A NAME that is not in `text` is one more
             variant of `base`.
 
     Raises:
-        ConfigError: A variant has another form or is named twice, or a setting is not known.
+        ConfigError: A variant has another form or is named twice, or a setting is unknown.
     """
     tracking = _parse_changes(changes)
     variants: dict[str, Variant] = {}
@@ -56,7 +56,7 @@ def make_variants(
 
 
 def _parse_changes(changes: Sequence[str]) -> dict[str, TrackerSettings]:
-    """Return the settings of the tracker by variant."""
+    """Return the settings of the tracker by the name of the variant."""
     values: dict[str, dict[str, Any]] = {}
     for change in changes:
         name, colon, rest = change.partition(':')
@@ -95,12 +95,12 @@ def _parse_variant(item: str, model: str, checkpoint: str) -> tuple[str, dict[st
 
 
 def _absolute(path: str) -> str:
-    """Return a path that holds in other processes, empty for none."""
+    """Return an absolute path, for other processes; empty for none."""
     return str(Path(path).expanduser().resolve()) if path else ''
 
 
 def _fixed(device: str) -> dict[str, Any]:
-    """Return settings without `auto`, so that they say what was measured."""
+    """Return the settings that are `auto` by default with their actual values."""
     where = find_device(device)
     return {
         'device': str(where), 'precision': find_precision('auto', where), 'num_threads': 1

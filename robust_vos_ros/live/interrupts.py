@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a question."""
+"""SIGINT and SIGTERM as a flag instead of an exception."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class Interrupts:
-    """SIGINT and SIGTERM as a question instead of an exception, inside `with`.
+    """SIGINT and SIGTERM set a flag instead of raising an exception, inside `with`.
 
-    An exception could come at any place, for example between the start of a child process and its
-    registration, and nobody would stop that child.
+    An exception could be raised anywhere, for example between the start of a child process and its
+    registration, and the child would not be stopped.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Interrupts:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        """Take over the signals."""
+        """Install the handlers."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._receive)
         return self
@@ -30,7 +30,7 @@ class Interrupts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give them back."""
+        """Restore the handlers of before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -39,10 +39,10 @@ class Interrupts:
 
     @property
     def received(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal was received."""
         return self._received
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if a signal has come."""
+        """Raise KeyboardInterrupt if a signal was received."""
         if self._received:
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Publish the messages of a bag at the pace of their recording: the same bytes, headers intact."""
+"""Publish the messages of a bag at the rate of their recording; their bytes are not changed."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from robust_vos_ros.core.errors import BagError
 from robust_vos_ros.live.interrupts import Interrupts
 from robust_vos_ros.live.topics import LATCHED, message_class
 
-# The last messages must have left before the publishers do.
+# The last messages must be received before the publishers are destroyed.
 _ACK_TIMEOUT = Duration(seconds=2.0)
 _DEPTH, _LATCHED_DEPTH = 50, 100
-_NAP_S = 0.1  # between two looks for a signal
+_POLL_S = 0.1  # interval of checks for a signal
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PlayOptions:
-    """What to play.
+    """Options of `play`.
 
     Attributes:
-        rate: 2 = twice as fast as recorded.
+        rate: Factor of the speed; 2 = twice as fast as recorded.
         topics: Names; empty = all.
-        loop: Start again at the end, until a signal comes.
+        loop: Start again at the end, until a signal is received.
         delay_s: Wait before the first message, so that subscribers find the publishers.
     """
 
@@ -47,7 +47,7 @@ class PlayOptions:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Played:
-    """What was played.
+    """Result of `play`.
 
     Attributes:
         skipped: Topics whose message type is not installed.
@@ -62,7 +62,7 @@ def play(options: PlayOptions) -> Played:
     """Play a bag to its end, or until SIGINT or SIGTERM.
 
     Raises:
-        BagError: The bag cannot be read, lacks a topic, or holds no type that is installed.
+        BagError: The bag cannot be read, lacks a topic, or none of its types is installed.
     """
     with BagReader(options.bag) as bag:
         unknown = [topic for topic in options.topics if topic not in bag.topics]
@@ -108,7 +108,7 @@ class _Player:
             ) from error
 
     def run(self) -> Played:
-        """Publish everything, in time."""
+        """Publish all messages in time."""
         num_messages = 0
         self._sleep_until(time.monotonic() + self._options.delay_s)
         for due_s, message in self._schedule():
@@ -122,7 +122,7 @@ class _Player:
         return Played(num_messages, len(self._publishers), tuple(self._skipped))
 
     def _schedule(self) -> Iterator[tuple[float, RawMessage]]:
-        """Yield every message and the time.monotonic() to publish it at."""
+        """Yield every message with the time.monotonic() at which it is published."""
         while True:
             start_s = time.monotonic()
             for message in self._bag.messages(self._publishers):
@@ -133,11 +133,11 @@ class _Player:
 
     def _sleep_until(self, due_s: float) -> None:
         while (rest_s := due_s - time.monotonic()) > 0 and not self._interrupts.received:
-            time.sleep(min(rest_s, _NAP_S))
+            time.sleep(min(rest_s, _POLL_S))
 
 
 def _qos(topic: Topic) -> QoSProfile:
-    """Return reliable QoS, which serves every subscriber, and latched where it was recorded so."""
+    """Return reliable QoS, compatible with every subscriber; latched if the topic was latched."""
     if any(item.durability == QosDurability.TRANSIENT_LOCAL for item in topic.qos):
         return QoSProfile(depth=_LATCHED_DEPTH, durability=LATCHED)
     return QoSProfile(depth=_DEPTH)

@@ -1,4 +1,4 @@
-"""Record topics of a running ROS into a bag: bytes from the wire to the file, nothing decoded."""
+"""Record ROS topics into a bag; messages are not deserialized."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from robust_vos_ros.bags.definitions import message_typestore
 from robust_vos_ros.bags.derived import DerivedTopics
 from robust_vos_ros.bags.reader import RawMessage
 from robust_vos_ros.bags.recording import Recording
+from robust_vos_ros.bags.results import ResultTopics
 from robust_vos_ros.core.errors import BagError, ConfigError
 from robust_vos_ros.live.interrupts import Interrupts
 from robust_vos_ros.live.topics import matching_qos, message_class, to_bag_qos
 
 DIAGNOSTICS = '/diagnostics'
-# What the node publishes, and what a bag needs besides.
-OUTPUTS = ('objects', 'label_mask/compressed', 'label_info', 'events', 'annotations')
+# Topics that are recorded besides image, camera_info and results.
 COMMON = ('/tf', '/tf_static', DIAGNOSTICS)
-# Keys of the node's diagnostics that say what made the masks, and their names in a bag.
+# Keys of the node's diagnostics about model and version, and their names in a bag.
 IDENTITY = {
     'version': 'robust_vos.version',
     'model': 'robust_vos.model',
@@ -49,16 +49,16 @@ _SPIN_S = 0.1
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RecordOptions:
-    """What to record.
+    """Options of `record`.
 
     Attributes:
         out: Folder to create.
-        image_topic: Of the node's input, as in the launch file.
+        image_topic: Input of the node, as in the launch file.
         compressed: Record `image_topic`/compressed.
         namespace: Of the node.
-        topics: More topics.
+        topics: Further topics.
         use_sim_time: Take the times of recording from /clock.
-        duration_s: End after so many seconds, 0 = never.
+        duration_s: Stop after so many seconds; 0 = never.
     """
 
     out: Path
@@ -70,28 +70,28 @@ class RecordOptions:
     duration_s: float = 0.0
 
     @property
-    def prefix(self) -> str:
-        """Of the node's topics."""
+    def node_name(self) -> str:
+        """Full name of the node."""
         return resolve(self.namespace, 'robust_vos')
 
     def all_topics(self) -> list[str]:
         """Return the full names of all topics to record."""
         image = resolve(self.namespace, self.image_topic)
         camera_info = f'{image.rpartition("/")[0]}/camera_info'
-        outputs = [f'{self.prefix}/{name}' for name in OUTPUTS]
         image += '/compressed' if self.compressed else ''
+        results = ResultTopics(self.node_name).types
         more = [resolve(self.namespace, topic) for topic in self.topics]
-        return list(dict.fromkeys([image, camera_info, *outputs, *COMMON, *more]))
+        return list(dict.fromkeys([image, camera_info, *results, *COMMON, *more]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Recorded:
-    """What came of a recording.
+    """Result of `record`.
 
     Attributes:
-        num_lost: Messages the middleware lost before they reached the recorder.
-        num_dropped: Messages the disk was too slow for.
-        left_out: Topics that could not be recorded, and why.
+        num_lost: Number of messages that the middleware lost.
+        num_dropped: Number of messages dropped because the disk was too slow.
+        left_out: Topics that could not be recorded, with the reason.
     """
 
     num_messages: int
@@ -109,11 +109,11 @@ def resolve(namespace: str, topic: str) -> str:
 
 
 def record(options: RecordOptions) -> Recorded:
-    """Record until SIGINT, SIGTERM or the end of the disk.
+    """Record until SIGINT, SIGTERM or until the disk is full.
 
     Raises:
-        ConfigError: A name is not one of ROS, or the folder exists or cannot be made.
-        BagError: The recording ended by itself; says why and what is left.
+        ConfigError: A topic has no valid name, or the folder exists or cannot be created.
+        BagError: The recording has ended by itself.
     """
     _check_names(options)
     context = rclpy.Context()
@@ -147,7 +147,7 @@ def record(options: RecordOptions) -> Recorded:
 
 
 def _check_names(options: RecordOptions) -> None:
-    """Raise ConfigError if a topic to record has no name that ROS takes."""
+    """Raise ConfigError if a topic has no valid ROS name."""
     for topic in options.all_topics():
         try:
             validate_full_topic_name(topic)
@@ -159,12 +159,12 @@ def _check_names(options: RecordOptions) -> None:
 
 
 class Recorder:
-    """Subscribes to topics as they appear, and hands their bytes to a recording.
+    """Subscribes to topics as they appear, and records their messages.
 
-    With simulated time it waits for that to begin: nothing has a time before.
+    With simulated time it waits until the time begins.
 
     Attributes:
-        num_lost: Messages the middleware reported as lost.
+        num_lost: Number of messages that the middleware reports as lost.
     """
 
     def __init__(self, node: Node, options: RecordOptions, recording: Recording) -> None:
@@ -172,22 +172,23 @@ class Recorder:
         self._node = node
         self._recording = recording
         self._missing = options.all_topics()
-        self._num_left_out = 0  # as far as it was said
+        self._num_warned = 0  # topics left out, of which a warning was logged
         self._qos: dict[str, list[Qos]] = {}
-        self._received: set[str] = set()  # topics that something came on
-        self._status_name = f'{options.prefix.lstrip("/")}: tracker'
+        self._received: set[str] = set()  # topics with at least one message
+        self._status_name = f'{options.node_name.lstrip("/")}: tracker'
         self._identity: dict[str, str] = {}
-        self._derived = DerivedTopics(message_typestore(), options.prefix, self._put_derived)
+        topics = ResultTopics(options.node_name)
+        self._derived = DerivedTopics(message_typestore(), topics, self._put_derived)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
         self._timer = node.create_timer(_DISCOVERY_S, self._discover, clock=steady)
         self._discover()
 
     def close(self) -> None:
-        """Finish what waits; the recording goes on."""
+        """Stop deriving messages; the recording goes on."""
         self._derived.stop()
 
     def _discover(self) -> None:
-        """Subscribe to topics that have a publisher now."""
+        """Subscribe to topics that have got a publisher."""
         self._warn()
         if not self._node.get_clock().now().nanoseconds:
             return
@@ -198,10 +199,10 @@ class Recorder:
                 self._subscribe(topic, publishers)
 
     def _warn(self) -> None:
-        """Say which topics were left out since the last time."""
-        for topic, why in list(self._recording.left_out.items())[self._num_left_out :]:
+        """Log a warning for each topic that was left out since the last call."""
+        for topic, why in list(self._recording.left_out.items())[self._num_warned :]:
             self._node.get_logger().warning(f'{topic} is not recorded: {why}')
-            self._num_left_out += 1
+            self._num_warned += 1
 
     def _subscribe(self, topic: str, publishers: list[rclpy.node.TopicEndpointInfo]) -> None:
         msgtype = publishers[0].topic_type
@@ -234,14 +235,14 @@ class Recorder:
             self._note_identity(cdr)
 
     def _put_derived(self, message: RawMessage) -> None:
-        if message.topic not in self._qos:  # else the node publishes it
+        if message.topic not in self._qos:  # the node does not publish it
             self._recording.put(message)
 
     def _note_identity(self, cdr: bytes) -> None:
-        """Write into the bag which model made the masks, whenever that changes."""
+        """Record model and version of the node, whenever they change."""
         try:
             array = deserialize_message(cdr, DiagnosticArray)
-        except Exception:  # whatever the middleware makes of damaged bytes of others
+        except Exception:  # damaged bytes may raise anything in the middleware
             return
         for status in array.status:
             if status.name != self._status_name:

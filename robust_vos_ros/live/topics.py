@@ -1,4 +1,4 @@
-"""Topics of a running ROS: message classes by name, and QoS between ROS and bags."""
+"""Message classes by name, and conversion of QoS between ROS and bags."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from rosbags.interfaces import (
     QosTime,
 )
 
+from robust_vos_ros.ros_types.images import NS_PER_S
+
 RELIABLE, LATCHED = ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL
-_NS_PER_S = 1_000_000_000
 
 
 def message_class(msgtype: str) -> Any | None:
-    """Return the class of a message type such as `std_msgs/msg/String`, None without it."""
+    """Return the class of a type such as `std_msgs/msg/String`, None if it is not installed."""
     package, _, name = msgtype.partition('/msg/')
     try:
         return getattr(importlib.import_module(f'{package}.msg'), name, None)
@@ -32,11 +33,11 @@ def message_class(msgtype: str) -> Any | None:
 
 
 def matching_qos(publishers: Sequence[TopicEndpointInfo], *, depth: int) -> QoSProfile:
-    """Return the strictest QoS that all publishers of a topic can serve.
+    """Return the strictest QoS that is compatible with all publishers of a topic.
 
     Args:
         publishers: At least one.
-        depth: Messages kept for a busy subscriber.
+        depth: Number of messages that wait for the subscriber.
     """
     profiles = [item.qos_profile for item in publishers]
     qos = QoSProfile(depth=depth)
@@ -48,7 +49,7 @@ def matching_qos(publishers: Sequence[TopicEndpointInfo], *, depth: int) -> QoSP
 
 
 def to_bag_qos(publishers: Sequence[TopicEndpointInfo]) -> list[Qos]:
-    """Return the QoS that publishers offer, as a bag keeps it."""
+    """Return the QoS that publishers offer, in the form of a bag."""
     return [
         Qos(
             history=QosHistory[item.history.name],
@@ -66,4 +67,4 @@ def to_bag_qos(publishers: Sequence[TopicEndpointInfo]) -> list[Qos]:
 
 
 def _to_time(duration: Duration) -> QosTime:
-    return QosTime(*divmod(duration.nanoseconds, _NS_PER_S))
+    return QosTime(*divmod(duration.nanoseconds, NS_PER_S))

@@ -1,9 +1,9 @@
-"""The file that a training goes on from."""
+"""Checkpoints of a training."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,40 +15,40 @@ from robust_vos_ros.train.config import TrainSettings
 
 STATE_FILE = 'state.pt'
 
-# Changing these does not change what is learned.
-_FREE = {
+# Settings that may change between two runs of a training: they do not change what is learned.
+_MAY_CHANGE = {
     'device', 'num_threads', 'num_workers', 'save_every_s', 'max_seconds', 'log_every',
     'validation',
 }  # fmt: skip
 
 
 def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], TrainSettings]:
-    """Read a checkpoint and the settings it was made with; runs no code of the file.
+    """Read a checkpoint and its settings; no code of the file is run.
 
     Raises:
         WeightsError: It is not a checkpoint of a training.
     """
-    with _telling_what_is_wrong(path):
+    with _as_weights_error(path):
         state = torch.load(path, map_location=device, weights_only=True)
         return state, TrainSettings(**state['settings'])
 
 
 def start_from(path: Path, rollout: nn.Module, *, with_network: bool) -> str:
-    """Take the tensors of an earlier training that have the same name and shape.
+    """Copy the tensors of an earlier training that have the same name and shape.
 
     Args:
-        path: Its checkpoint, of any settings.
-        rollout: What they are copied into.
-        with_network: Also take the network; otherwise what a training has besides, such as the
-            throw-away head.
+        path: Its checkpoint, with any settings.
+        rollout: Gets the tensors.
+        with_network: Whether the network is copied too; otherwise only what a training has besides
+            it, such as auxiliary heads.
 
     Returns:
-        What was taken, for the log.
+        The number of copied tensors, for the log.
 
     Raises:
         WeightsError: It is not a checkpoint, or nothing in it fits.
     """
-    with _telling_what_is_wrong(path):
+    with _as_weights_error(path):
         have = torch.load(path, map_location='cpu', weights_only=True)['rollout']
         have = {name: tensor for name, tensor in have.items() if torch.is_tensor(tensor)}
     want = {
@@ -67,7 +67,7 @@ def start_from(path: Path, rollout: nn.Module, *, with_network: bool) -> str:
 
 
 @contextlib.contextmanager
-def _telling_what_is_wrong(path: Path) -> Iterator[None]:
+def _as_weights_error(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # torch raises anything from EOFError to UnpicklingError here
@@ -79,18 +79,11 @@ def _shapes(tensors: dict[str, torch.Tensor]) -> str:
     return ', '.join(f'{k} {tuple(tensor.shape)}' for k, tensor in list(tensors.items())[:2])
 
 
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside the old one and put it in its place at once."""
-    new = path.with_name(path.name + '.new')
-    write(new)
-    new.replace(path)
-
-
 def differences(have: TrainSettings, want: TrainSettings) -> list[str]:
-    """Return what differs between settings and changes what is learned."""
+    """Return the differences between settings that change what is learned."""
     old, new = have.model_dump(), want.model_dump()
     return [
         f'{key} {old[key]!r} is now {new[key]!r}'
         for key in new
-        if key not in _FREE and old[key] != new[key]
+        if key not in _MAY_CHANGE and old[key] != new[key]
     ]

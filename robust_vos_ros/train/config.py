@@ -14,10 +14,13 @@ from robust_vos_ros.data.mixture import DataSettings
 
 
 class RolloutSettings(Settings):
-    """How a clip is prompted, tracked and judged."""
+    """Prompts, memory and losses of the roll-out over a clip."""
 
     mask_prompts: float = setting(
-        0.6, 'Share of objects prompted by a mask; the others by a box or clicks.', ge=0.0, le=1.0
+        0.6,
+        'Share of objects prompted by a mask; the others are prompted by a box or clicks.',
+        ge=0.0,
+        le=1.0,
     )
     correction_share: float = setting(
         0.3, 'Share of steps with a correction click.', ge=0.0, le=1.0
@@ -26,10 +29,13 @@ class RolloutSettings(Settings):
         0.5, 'Weight of the losses of prompted and corrected frames.', ge=0.0, le=10.0
     )
     deep_weight: float = setting(
-        1.0, 'Weight of the coarse mask read from memory-conditioned features.', ge=0.0, le=10.0
+        1.0,
+        'Weight of the loss of a coarse mask predicted from memory-conditioned features.',
+        ge=0.0,
+        le=10.0,
     )
     calibration_weight: float = setting(
-        0.5, 'Weight of the mask read from calibrated proto-maps.', ge=0.0, le=10.0
+        0.5, 'Weight of the loss of a mask predicted from calibrated proto-maps.', ge=0.0, le=10.0
     )
     teacher_weight: float = setting(
         0.0,
@@ -42,13 +48,22 @@ class RolloutSettings(Settings):
         0.15, 'Share of tracked frames that do not enter memory.', ge=0.0, lt=1.0
     )
     previous_dropout: float = setting(
-        0.1, 'Share of tracked frames whose previous mask is hidden.', ge=0.0, le=1.0
+        0.1,
+        'Share of tracked frames without the mask of the frame before as input.',
+        ge=0.0,
+        le=1.0,
     )
     teacher_forcing: float = setting(
-        0.5, 'Share of true previous masks at the start; falls to 0.', ge=0.0, le=1.0
+        0.5,
+        'Share of true masks of the frame before as input, at the start; it falls to 0.',
+        ge=0.0,
+        le=1.0,
     )
     teacher_share: float = setting(
-        0.3, 'Share of the training after which no true previous mask is used.', gt=0.0, le=1.0
+        0.3,
+        'Share of the training after which no true mask of the frame before is used.',
+        gt=0.0,
+        le=1.0,
     )
 
 
@@ -79,15 +94,13 @@ class ValidationSettings(Settings):
     split: str = setting(
         '', 'Its split, such as val.txt; empty = all, where the layout allows it.'
     )
-    every_steps: int = setting(
-        500, 'Steps between scores; they are made where a line of the log is due.', ge=1
-    )
+    every_steps: int = setting(500, 'Steps between scores, rounded up to a line of the log.', ge=1)
     frame_stride: int = setting(1, 'Track every n-th frame.', ge=1)
     max_frames: int = setting(0, 'Frames tracked per sequence; 0 = all.', ge=0)
     prompts: list[Literal['mask', 'box', 'clicks3', 'click1']] = setting(
         ['mask'],
-        'How objects are pointed at in the first frame; the mean J&F of all chooses the best '
-        'weights.',
+        'Forms of the prompts in the first frame; the best weights have the highest mean J&F '
+        'over them.',
         min_length=1,
     )
 
@@ -110,20 +123,18 @@ class TrainSettings(Settings):
         'the optimizer. The network itself is taken from it only without `weights` and `adapter`; '
         'empty = none.',
     )
-    frozen: list[str] = setting(
-        [], 'Parameters whose name starts with one of these are not trained.'
-    )
+    frozen: list[str] = setting([], 'Prefixes of the names of parameters that are not trained.')
     steps: int = setting(6000, 'Optimizer steps.', ge=1)
     seed: int = setting(0, 'Seed of everything random.', ge=0)
     device: str = setting('auto', 'Torch device: auto (cuda when present, else cpu), cpu, cuda:N.')
     precision: Literal['auto', 'fp32', 'bf16'] = setting(
         'auto',
-        'Arithmetic of forward and backward: auto = bf16 where the hardware has it, fp32 '
-        'elsewhere.',
+        'Precision of forward and backward pass: auto = bf16 if the hardware supports it, else '
+        'fp32.',
     )
     num_threads: int = setting(0, 'CPU threads of torch; 0 = all.', ge=0, le=256)
     num_workers: int = setting(
-        1, 'Processes that make clips; 0 = the training process does.', ge=0, le=64
+        1, 'Processes that make clips; 0 = the training process makes them.', ge=0, le=64
     )
     save_every_s: float = setting(120.0, 'Time between checkpoints.', unit='s', ge=0.0)
     max_seconds: float = setting(
@@ -137,7 +148,8 @@ class TrainSettings(Settings):
     rollout: RolloutSettings = RolloutSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     validation: ValidationSettings | None = setting(
-        None, 'Score the moving average and keep the best one as best.safetensors; null = do not.'
+        None,
+        'Score the moving average and keep the best one as best.safetensors; null = no scores.',
     )
 
 

@@ -1,4 +1,4 @@
-"""What a training makes: the weights of a model, or an adapter for it."""
+"""The result of a training: the weights of a model, or an adapter for it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _NORM = 'norm.'
 
 
 class Export:
-    """The tensors that are averaged over the steps, and the file made of them.
+    """The trained tensors, and the file that they are written to.
 
     Args:
-        rollout: What is trained.
+        rollout: The trained module.
     """
 
     def __init__(self, rollout: Rollout) -> None:
         self._model = rollout.model
-        self._norms: dict[str, torch.Tensor] = {}  # before training
+        self._norms: dict[str, torch.Tensor] = {}  # values before training
         if self._model.adapter is not None:
             names = norm_names(self._model, self._model.adapter.settings)
             parameters = dict(self._model.net.named_parameters())
@@ -36,7 +36,7 @@ class Export:
         return WEIGHTS_FILE if self._model.adapter is None else ADAPTER_FILE
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the tensors as they are now, by name."""
+        """Return the current tensors by name."""
         if self._model.adapter is None:
             return self._model.net.state_dict()
         parameters = dict(self._model.net.named_parameters())
@@ -44,7 +44,7 @@ class Export:
         return self._model.adapter.state_dict() | norms
 
     def save(self, path: Path, tensors: dict[str, torch.Tensor]) -> None:
-        """Write averaged tensors: weights in half precision, an adapter with changes of norms."""
+        """Write tensors: weights in half precision, or an adapter with the changes of norms."""
         self._write(path, tensors)
         path.chmod(0o644)
 

@@ -1,7 +1,7 @@
 """Batches of clips for every step, made in worker processes.
 
-The batch of a step depends on the seed, the step and the rank alone: a resumed training sees what
-an uninterrupted one would, with any number of workers.
+The batch of a step depends only on the seed, the step and the rank: a resumed training gets the
+same batches as an uninterrupted one, with any number of workers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from robust_vos_ros.train.unroll import Batch
 
 
 def step_rng(seed: int, step: int, rank: int, purpose: int) -> np.random.Generator:
-    """Return the source of randomness of one step on one process, for one purpose."""
+    """Return the source of randomness of one step in one process, for one purpose."""
     return np.random.default_rng((seed, step, rank, purpose))
 
 
@@ -27,12 +27,12 @@ class Batches(IterableDataset):
     """Batches of the steps from `first_step` to `num_steps`, in order.
 
     Args:
-        settings: What to draw.
+        settings: Which clips are drawn.
         size: Side of the square images in pixels.
         seed: Seed of the training.
         rank: Index of this process among those that train together.
         first_step: Step to begin with.
-        num_steps: Steps of the whole training.
+        num_steps: Number of steps of the whole training.
     """
 
     def __init__(

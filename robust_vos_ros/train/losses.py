@@ -43,10 +43,10 @@ def shrink_truth(truth: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def frame_loss(raw: Candidates, truth_BHW: torch.Tensor) -> FrameLoss:
-    """Judge the candidates of one frame.
+    """Return the loss of the candidates of one frame.
 
-    Masks are compared at twice their resolution, so that the logits learn where between two cells
-    an outline runs. Absent objects only teach the object score.
+    Masks are compared at twice their resolution, so that logits are trained to place an outline
+    between two cells. For absent objects only the object score has a loss.
 
     Args:
         raw: From `Model.predict`.
@@ -91,7 +91,7 @@ def dice_loss(logits_BMhw: torch.Tensor, truth_Bhw: torch.Tensor) -> torch.Tenso
 
 
 def deep_supervision(logits_Bhw: torch.Tensor, truth_BHW: torch.Tensor) -> torch.Tensor:
-    """Return the scalar loss of a coarse mask read directly from memory-conditioned features.
+    """Return the scalar loss of a coarse mask that an auxiliary head predicts.
 
     Args:
         logits_Bhw: (B, h, w) at stride 16.

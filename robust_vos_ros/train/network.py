@@ -1,4 +1,4 @@
-"""The network in training form, and where its weights start."""
+"""The network that is trained, and its initial weights."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def build_model(settings: TrainSettings) -> Model:
 def _with_untrained_calibration(
     net: nn.Module, state: dict[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Add the object calibration as it is to weights of a model without it."""
+    """Add the initial object calibration to the weights of a model without one."""
     if any(name.startswith(OBJECT_CALIBRATION) for name in state):
         return state
     own = net.state_dict()
@@ -72,24 +72,24 @@ def _with_untrained_calibration(
 
 
 def freeze(net: nn.Module, prefixes: list[str]) -> None:
-    """Stop the training of parameters by the beginning of their name.
+    """Exclude parameters from training by the prefixes of their names.
 
     Raises:
-        ConfigError: A prefix fits no parameter.
+        ConfigError: No parameter has a prefix.
     """
     for prefix in prefixes:
         found = [p for name, p in net.named_parameters() if name.startswith(prefix)]
         if not found:
-            raise ConfigError(f'frozen: no parameter begins with {prefix!r}')
+            raise ConfigError(f'frozen: expected the prefix of a parameter, got {prefix!r}')
         for parameter in found:
             parameter.requires_grad_(False)
 
 
 def load_mobilenet(trunk: nn.Module, path: Path) -> None:
-    """Start a `MobileNetTrunk` from a classifier trained on ImageNet.
+    """Initialize a `MobileNetTrunk` from a classifier trained on ImageNet.
 
-    Torchvision's order of tensors is expected, in any naming: each convolution without bias is
-    followed by its batch norm, which is folded into it. Later layers are left out.
+    Tensors must be in the order of torchvision, with any names: each convolution without bias is
+    followed by its batch norm, which is folded into it. Later layers are ignored.
 
     Raises:
         ConfigError: The model has another trunk.

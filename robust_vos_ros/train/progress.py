@@ -21,7 +21,7 @@ def train_with_progress(
     resume: bool,
     make_scorer: Callable[[TrainSettings], Scorer],
 ) -> None:
-    """Train to the last step and show how it goes; arguments and errors as for `Trainer`."""
+    """Train to the last step and show the progress; arguments and errors as for `Trainer`."""
     trainer = Trainer(settings, out, resume=resume, make_scorer=make_scorer)
     console = Console(stderr=True, quiet=trainer.process.rank != 0)
     columns = (

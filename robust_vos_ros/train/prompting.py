@@ -1,4 +1,4 @@
-"""Prompts as users give them, made from the truth: boxes, clicks, masks and correction clicks."""
+"""Prompts made from true masks, as users give them: boxes, clicks, masks, correction clicks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from robust_vos_ros.core.types import Clicks
 
-# Form -> what is given. A step mixes masks with one of the others.
+# Forms besides the mask; a step uses masks and one of these.
 CLICK_FORMS = ('box', 'click1', 'clicks3')
 _BOX_JITTER = 0.1  # share of the side, as in SAM 2's training
 _MAX_JITTER_PX = 20.0
@@ -19,7 +19,7 @@ def make_clicks(rng: np.random.Generator, truth: np.ndarray, form: str) -> Click
 
     Args:
         rng: Source of randomness.
-        truth: (B, H, W) uint8; an empty mask is prompted anywhere.
+        truth: (B, H, W) uint8; for an empty mask the prompt is anywhere in the image.
         form: One of `CLICK_FORMS`.
     """
     made = [_one(rng, mask, form) for mask in truth]
@@ -30,9 +30,9 @@ def make_clicks(rng: np.random.Generator, truth: np.ndarray, form: str) -> Click
 
 
 def degrade_mask(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """Return an (H, W) uint8 mask as drawn by hand: a little too large, too small or too smooth.
+    """Return an (H, W) uint8 mask with errors as of a hand-drawn one: dilated, eroded or smoothed.
 
-    Half of the masks stay exact; one that would vanish does too.
+    Half of the masks are not changed, nor is one that would become empty.
     """
     choice = rng.integers(6)
     if choice > 2:
@@ -52,7 +52,7 @@ def correction_clicks(rng: np.random.Generator, logits: torch.Tensor, truth: np.
     """Click once on the largest error of each mask.
 
     Args:
-        rng: Source of randomness, for masks without error.
+        rng: Source of randomness; a mask without errors gets a random click.
         logits: (B, h, w) predicted masks.
         truth: (B, H, W) uint8.
 
@@ -95,7 +95,7 @@ def _one(rng: np.random.Generator, mask: np.ndarray, form: str) -> tuple[np.ndar
 
 
 def _box(rng: np.random.Generator, region: np.ndarray) -> np.ndarray:
-    """Return the (2, 2) corners of the tight box, half of them shaken."""
+    """Return the (2, 2) corners of the tight box, jittered in half of the cases."""
     ys, xs = np.nonzero(region)
     corners = np.array([[xs.min(), ys.min()], [xs.max() + 1, ys.max() + 1]], np.float32)
     if rng.random() < 0.5:
@@ -106,12 +106,13 @@ def _box(rng: np.random.Generator, region: np.ndarray) -> np.ndarray:
 
 
 def _core(region: np.ndarray) -> np.ndarray:
-    """Return the half of a region that is farthest from its outline."""
+    """Return the half of the pixels of a region that are farthest from its outline."""
     depth = _depth(region)
     return depth >= np.median(depth[region])
 
 
 def _deepest(region: np.ndarray) -> np.ndarray:
+    """Return the (x, y) of the pixel that is farthest from the outline."""
     y, x = np.unravel_index(_depth(region).argmax(), region.shape)
     return np.array([x + 0.5, y + 0.5], np.float32)
 

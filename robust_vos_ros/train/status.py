@@ -1,4 +1,4 @@
-"""How a training goes, read from its log: while it runs, and after it ended or was killed."""
+"""Status of a training, read from its log: while it runs, and after its end."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _RECENT_LINES = 20  # of the log, for the speed
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Status:
-    """Where a training is.
+    """Status of a training.
 
     Attributes:
-        step: Steps that are done.
-        steps: Steps of the whole training.
-        steps_per_min: Speed over the newest lines of the last run, with scores and checkpoints;
-            None before its first line.
-        eta_s: Seconds to the last step at this speed; None where there is none.
-        silent_s: Seconds since the log was written to.
-        run: What the last run computes on, as in the log.
+        step: Number of finished steps.
+        steps: Number of steps of the whole training.
+        steps_per_min: Speed over the newest lines of the last run, including scores and
+            checkpoints; None before its first line.
+        eta_s: Seconds to the last step at this speed; None without a speed.
+        silent_s: Seconds since the last change of the log.
+        run: Machine and precision of the last run, as in the log.
         means: The newest losses and IoU, as in the log.
         validation: The newest scores on the development split and the best one so far, as in the
             log, with their `step`; None before the first.
@@ -41,10 +41,10 @@ class Status:
 
 
 def read_status(out: Path) -> Status:
-    """Read where the training in a folder is.
+    """Read the status of the training in a folder.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no training.
     """
     path = out / LOG_FILE
     if not path.is_file():
@@ -54,8 +54,8 @@ def read_status(out: Path) -> Status:
     starts = [index for index, line in enumerate(lines) if 'run' in line]
     if not starts:
         raise ConfigError(
-            f'{path}: expected a line that says what the training runs on, got none; wait until '
-            'it has begun, or go on with --resume if its log is of an older version'
+            f'{path}: expected a line "run" with machine and precision, got none; wait until the '
+            'training has begun, or use --resume if its log is of an older version'
         )
     start = lines[starts[-1]]
     means = [line for line in lines if 'loss' in line]
@@ -115,7 +115,7 @@ def _steps_per_min(first_step: int, lines: list[dict[str, Any]]) -> float | None
 
 
 def _duration(seconds: float) -> str:
-    """Return a time in the two largest units that it has."""
+    """Return a time in its two largest units."""
     minutes, hours = round(seconds / 60), round(seconds / 3600)
     if seconds < 60:
         return f'{seconds:.0f} s'

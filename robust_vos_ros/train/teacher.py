@@ -1,7 +1,7 @@
-"""A teacher for adapters: the frozen model on the same clip before it was corrupted.
+"""A teacher for adapters: the frozen model on the same clips before they are corrupted.
 
-What the memory attention of the teacher sees is what an adapter should bring back in bad weather.
-Where nothing was corrupted the two agree, and the adapter is taught to change nothing.
+An adapter learns to give the memory-conditioned features of clean images on corrupted ones. On
+clean clips it learns to change nothing.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import copy
 import torch
 
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.types import MemoryView
+from robust_vos_ros.train.clip_memory import ClipMemory
 
 
 class Teacher:
-    """The model as it was before training, tracking clean clips without gradients.
+    """The model before training; it tracks clean clips without gradients.
 
     Shape legend: B objects, T frames, S side of the image in pixels, C width.
 
@@ -47,54 +47,29 @@ class Teacher:
             clip: (B,) int64 clip of each object.
 
         Returns:
-            T - 1 tensors (B, C, h, w): features of the frames after the first, conditioned on
-            what the teacher remembers.
+            T - 1 tensors (B, C, h, w): memory-conditioned features of all frames but the first.
         """
         model, num_frames = self._model, images.shape[1]
         features = model.encode(images[:, 0]).take(clip)
         kept = model.from_masks(features, truth[:, :1].float())
-        pointed_at = recent = model.proxies(features, kept.mask_logits)
-        spatial, pointers, conditioned = [], [], []
-        for t in range(num_frames):
-            if t > 0:
-                features = model.encode(images[:, t]).take(clip)
-                pix = model.attend(features, self._view(spatial, pointers, t))
-                conditioned.append(pix)
-                previous = kept.mask_logits if model.previous_mask else None
-                dense = None
-                if pointed_at is not None and recent is not None:
-                    dense = model.calibrate(
-                        features, pix, (pointed_at, recent), kept.mask_logits, group=clip
-                    )
-                kept = model.decode(features, pix, None, previous, dense=dense).best()
-                newest = model.proxies(features, kept.mask_logits)
-                recent = newest.or_else(recent) if newest and recent else None
+        memory = ClipMemory(model, features, kept)
+        conditioned = []
+        for t in range(1, num_frames):
+            features = model.encode(images[:, t]).take(clip)
+            pix = model.attend(features, memory.view(t, range(1, t)))
+            conditioned.append(pix)
+            previous = kept.mask_logits if model.previous_mask else None
+            dense = model.calibrate(
+                features, pix, memory.references(), kept.mask_logits, group=clip
+            )
+            kept = model.decode(features, pix, None, previous, dense=dense).best()
+            memory.see(features, kept)
             if t + 1 < num_frames:
-                pointers.append(kept.pointers[:, 0])
-                spatial.append(
-                    model.remember(features, kept.mask_logits, kept.object_scores, prompted=t == 0)
-                )
+                memory.remember(features, kept)
         return conditioned
-
-    def _view(
-        self, spatial: list[torch.Tensor], pointers: list[torch.Tensor], t: int
-    ) -> MemoryView:
-        """View the first and the newest frames, like an engine that remembers every frame."""
-        recent = self._model.num_recent
-        frames = [0, *range(max(1, t - recent), t)]
-        pointed = [0, *range(max(1, t - self._model.num_pointers + 1), t)]
-        rows = [recent] + [min(t - k, recent) - 1 for k in frames[1:]]
-        device, count = spatial[0].device, len(spatial[0])
-        return MemoryView(
-            torch.stack([spatial[k] for k in frames], dim=1),
-            torch.tensor([rows], device=device).expand(count, -1),
-            torch.stack([pointers[k] for k in pointed], dim=1),
-            torch.tensor([[float(t - k) for k in pointed]], device=device).expand(count, -1),
-            None,
-        )
 
 
 def imitation(pix: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the squared distance of (B, C, h, w) features, relative to the target's size."""
+    """Return the mean squared error of (B, C, h, w) features, over the mean square of `target`."""
     target = target.float()
     return (pix.float() - target).square().mean() / target.square().mean().clamp(min=1e-6)

@@ -1,4 +1,4 @@
-"""Training: steps, moving average, checkpoints, resume, several processes."""
+"""Training: steps, moving average, checkpoints, and resuming, in one or several processes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.optimize import device_name, find_device, find_precision
-from robust_vos_ros.train.checkpoint import (
-    STATE_FILE,
-    differences,
-    read_state,
-    replace_file,
-    start_from,
-)
+from robust_vos_ros.files import replace_file
+from robust_vos_ros.train.checkpoint import STATE_FILE, differences, read_state, start_from
 from robust_vos_ros.train.config import OptimizerSettings, TrainSettings, ValidationSettings
 from robust_vos_ros.train.export import Export
 from robust_vos_ros.train.loader import Batches, load_batches, step_rng
@@ -36,14 +31,14 @@ class Trainer:
     """One training in one folder.
 
     Args:
-        settings: What to train.
+        settings: Of the training.
         out: Folder for checkpoint, weights, log and plot.
-        resume: Go on from the checkpoint in `out`; otherwise `out` must not hold one.
-        make_scorer: Makes what scores the moving average, where `settings.validation` asks for it;
-            called with the settings on the first process alone.
+        resume: Continue from the checkpoint in `out`; otherwise `out` must not have one.
+        make_scorer: Returns the function that scores the moving average; needed if
+            `settings.validation` is set, and called in the first process only.
 
     Raises:
-        ConfigError: There is a checkpoint and no `resume`, or it is of other settings.
+        ConfigError: `out` has a checkpoint without `resume`, or one with other settings.
         WeightsError, DatasetError: A file cannot be used.
     """
 
@@ -65,7 +60,7 @@ class Trainer:
         here = settings.model_copy(update={'device': str(self._device), 'precision': precision})
         model = build_model(here)
         self.rollout = Rollout(model, settings.rollout).to(model.device)
-        self._started = ''  # what was taken of `start_state`
+        self._started = ''  # number of tensors copied from `start_state`
         if settings.start_state:
             self._started = start_from(
                 Path(settings.start_state).expanduser(),
@@ -91,7 +86,7 @@ class Trainer:
             self._load()
         elif (out / STATE_FILE).exists():
             raise ConfigError(
-                f'{out} holds a training; go on with --resume, or choose another --out'
+                f'{out} has a training already; continue it with --resume, or choose another --out'
             )
 
     def run(self, on_step: Callable[[int, dict[str, Any]], None] | None = None) -> None:
@@ -116,7 +111,8 @@ class Trainer:
             now = time.monotonic()
             if log is not None:
                 log.add(stats)
-            # Checkpoints stand between two lines of the log: a resumed log has the same lines.
+            # Checkpoints are written only after a line of the log, so that a resumed log has the
+            # same lines.
             complete = self.step % settings.log_every == 0 or self.step == settings.steps
             if complete and log is not None:
                 line = log.write(self.step, seconds=now - began)
@@ -138,7 +134,7 @@ class Trainer:
         self.process.leave()
 
     def train_step(self, batch: Batch) -> dict[str, float]:
-        """Make one step; returns its statistics."""
+        """Make one step, and return its statistics."""
         settings = self.settings.optimizer
         factor = rate_factor(settings, self.step, self.settings.steps)
         for group in self.optimizer.param_groups:
@@ -153,14 +149,14 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.rollout.parameters(), settings.max_grad_norm)
-        if torch.isfinite(norm):  # one bad batch must not end a training
+        if torch.isfinite(norm):  # skip the step if gradients overflow
             self.optimizer.step()
         self.step += 1
         self._average()
         return {'loss': float(loss.detach()), 'grad_norm': float(norm), **stats}
 
     def _is_scored(self) -> bool:
-        """Tell whether this step, where a line of the log is complete, is one to score."""
+        """Tell whether this step, after which a line of the log is written, is scored."""
         settings = self.settings
         if settings.validation is None:
             return False
@@ -168,7 +164,7 @@ class Trainer:
         return due or self.step == settings.steps
 
     def _open_log(self) -> TrainingLog:
-        """Go on with the log, beginning with what this run computes on."""
+        """Continue the log with a line about this run: machine, precision and versions."""
         log = TrainingLog(self.out / LOG_FILE, self.step)
         log.note(
             self.step,
@@ -187,14 +183,14 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Move the average; it follows faster while it is young."""
+        """Update the moving average; its decay is lower in the first steps."""
         keep = min(self.settings.optimizer.ema_decay, self.step / (self.step + 10))
         for name, tensor in self.export.tensors().items():
             if tensor.is_floating_point():
                 self.average[name].lerp_(tensor, 1.0 - keep)
 
     def _save(self) -> None:
-        """Write checkpoint, averaged weights and plot; each replaces the old one at once."""
+        """Write checkpoint, averaged weights and plot."""
         if self.process.rank != 0:
             return
         state = {
@@ -218,7 +214,10 @@ class Trainer:
         state, have = read_state(path, self._device)
         changed = differences(have, self.settings)
         if changed:
-            raise ConfigError(f'{path} was made with other settings: {", ".join(changed)}')
+            raise ConfigError(
+                f'{path}: expected the same settings as before, got {", ".join(changed)}; change '
+                'them back, or choose another --out'
+            )
         self.step, self.average = state['step'], state['average']
         self.rollout.load_state_dict(state['rollout'])
         self.optimizer.load_state_dict(state['optimizer'])
@@ -228,7 +227,7 @@ class Trainer:
 
 
 def make_optimizer(rollout: Rollout, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Group parameters: vectors are not decayed, trunk and gates learn at rates of their own."""
+    """Return AdamW: no weight decay of vectors, own learning rates of trunk and gates."""
     factors = {
         'net.image_encoder.trunk.': settings.trunk_factor,
         'adapter.gate.': settings.gate_factor,
@@ -261,6 +260,6 @@ def rate_factor(settings: OptimizerSettings, step: int, num_steps: int) -> float
 
 
 def _same_scores(have: ValidationSettings | None, want: ValidationSettings | None) -> bool:
-    """Tell whether scores of two validations can be compared."""
+    """Tell whether the scores of two validations are comparable."""
     old, new = (item and item.model_dump(exclude={'every_steps'}) for item in (have, want))
     return old == new

@@ -1,4 +1,4 @@
-"""The log of a training: JSON lines, and a picture of the curves."""
+"""The log of a training: JSON lines, and a plot of the curves."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _SMOOTH_LINES = 15
 
 
 class TrainingLog:
-    """Means of what training reports, one JSON line every few steps, and notes between them.
+    """Means of the statistics of steps as JSON lines, and lines of other kinds between them.
 
     Args:
         path: File to append to.
-        first_step: Lines of this step and later, left by a run that was cut off, are dropped.
+        first_step: Lines of later steps, left by an interrupted run, are removed.
     """
 
     def __init__(self, path: Path, first_step: int) -> None:
@@ -36,12 +36,12 @@ class TrainingLog:
         path.write_text(''.join(json.dumps(line) + '\n' for line in kept), encoding='utf-8')
 
     def add(self, stats: dict[str, float]) -> None:
-        """Take the statistics of one step."""
+        """Add the statistics of one step."""
         for name, value in stats.items():
             self._sums.setdefault(name, []).append(value)
 
     def write(self, step: int, **more: float) -> dict[str, Any]:
-        """Write the means since the last line; returns the line."""
+        """Write the means since the last line, and return the line."""
         means = {name: round(float(np.mean(v)), 5) for name, v in sorted(self._sums.items())}
         line = {'step': step, **{k: round(v, 6) for k, v in more.items()}, **means}
         self._append(line)
@@ -49,7 +49,7 @@ class TrainingLog:
         return line
 
     def note(self, step: int, kind: str, content: dict[str, Any]) -> None:
-        """Write a line of another kind: what a run computes on, or scores."""
+        """Write a line of another kind: `run` (machine and precision) or `validation` (scores)."""
         self._append({'step': step, kind: content})
 
     def _append(self, line: dict[str, Any]) -> None:
@@ -58,7 +58,7 @@ class TrainingLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of a log; a last line cut off by a crash is left out."""
+    """Read the lines of a log; an incomplete last line, left by a crash, is ignored."""
     if not path.exists():
         return []
     lines = []
@@ -70,15 +70,15 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def plot_log(path: Path, picture: Path) -> None:
-    """Draw loss and J over the steps of a log, and scores where there are some."""
+def plot_log(path: Path, png: Path) -> None:
+    """Plot loss and J over the steps of a log, and scores if there are any."""
     log = read_log(path)
     lines, scored = ([line for line in log if key in line] for key in ('loss', 'validation'))
     if not lines:
         return
     steps = np.array([line['step'] for line in lines])
     num_axes = 3 if scored else 2
-    # Without pyplot: needs no screen.
+    # Not pyplot, which may need a display.
     figure = Figure(figsize=(5.5 * num_axes, 4), layout='constrained')
     axes = figure.subplots(1, num_axes)
     for axis, names, title in (
@@ -95,11 +95,11 @@ def plot_log(path: Path, picture: Path) -> None:
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.legend(loc='best', fontsize='small')
-    figure.savefig(picture, dpi=100)
+    figure.savefig(png, dpi=100)
 
 
 def _plot_scores(axis: Axes, scored: list[dict[str, Any]]) -> None:
-    """Draw J&F of the moving average by the form of the prompts, and mark the best mean."""
+    """Plot J&F of the moving average for each form of the prompts, and mark the best step."""
     steps = [line['step'] for line in scored]
     for form in scored[-1]['validation']['prompts']:
         scores = [line['validation']['prompts'].get(form, {}).get('jf') for line in scored]
@@ -110,7 +110,7 @@ def _plot_scores(axis: Axes, scored: list[dict[str, Any]]) -> None:
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Return the running mean over the last lines, NaN where nothing was reported."""
+    """Return the running mean over the last lines, NaN without values."""
     out = np.full(len(values), np.nan)
     for index in range(len(values)):
         window = values[max(0, index - _SMOOTH_LINES + 1) : index + 1]

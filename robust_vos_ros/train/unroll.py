@@ -1,6 +1,6 @@
-"""Training roll-out: prompt in the first frame, then track, through the engine's own functions.
+"""Training roll-out: prompt in the first frame, then track, with the functions of the engine.
 
-Memory is written from the network's own predictions, as it is when the model runs.
+Memory is written from the network's own predictions, as at inference.
 
 Shape legend: N clips, T frames, B objects of all clips, S side of the image in pixels, C width.
 """
@@ -15,10 +15,10 @@ from torch import nn
 
 from robust_vos_ros.core.adapters.moga import Sampling
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
-from robust_vos_ros.core.network.object_proxies import Proxies
 from robust_vos_ros.core.prompts import to_coarse_masks
 from robust_vos_ros.core.types import Candidates, Features, MemoryView
 from robust_vos_ros.train import prompting
+from robust_vos_ros.train.clip_memory import ClipMemory
 from robust_vos_ros.train.config import RolloutSettings
 from robust_vos_ros.train.losses import FrameLoss, deep_supervision, frame_loss
 from robust_vos_ros.train.teacher import Teacher, imitation
@@ -43,45 +43,25 @@ class Batch:
 
 @dataclasses.dataclass(slots=True)
 class _Run:
-    """One pass over a batch: what the objects are and remember, and what was lost so far.
+    """State of one pass over a batch.
 
     Attributes:
-        kept: Their newest masks.
-        pointed_at: Proxies of the prompted frame; None for a model without object calibration.
-        last_seen: Proxies of the last frame that showed them.
-        spatial: Memory of the frames, the prompted one first; `pointers` likewise.
-        extra: Losses besides those of tracked masks.
+        progress: Share of the training that is done, 0 to 1.
+        kept: The newest masks of the objects.
+        memory: What is remembered of them.
+        losses: Of the tracked masks.
+        extra: All other losses, weighted.
+        stats: Statistics for the log.
     """
 
     batch: Batch
     rng: np.random.Generator
     progress: float
     kept: Candidates
-    pointed_at: Proxies | None
-    last_seen: Proxies | None
-    spatial: list[torch.Tensor] = dataclasses.field(default_factory=list)
-    pointers: list[torch.Tensor] = dataclasses.field(default_factory=list)
+    memory: ClipMemory
     losses: list[FrameLoss] = dataclasses.field(default_factory=list)
     extra: list[torch.Tensor] = dataclasses.field(default_factory=list)
     stats: dict[str, float] = dataclasses.field(default_factory=dict)
-
-    def references(self) -> tuple[Proxies, ...]:
-        """Return what object calibration compares with."""
-        return tuple(p for p in (self.pointed_at, self.last_seen) if p is not None)
-
-    def see(self, model: Model, features: Features) -> None:
-        """Take a tracked frame for the last one that showed the objects, where it does."""
-        newest = model.proxies(features, self.kept.mask_logits.detach())
-        if newest is not None and self.last_seen is not None:
-            self.last_seen = newest.or_else(self.last_seen)
-
-    def remember(self, model: Model, features: Features, *, prompted: bool) -> None:
-        """Write a frame into memory."""
-        kept = self.kept
-        self.pointers.append(kept.pointers[:, 0])
-        self.spatial.append(
-            model.remember(features, kept.mask_logits, kept.object_scores, prompted=prompted)
-        )
 
 
 class Rollout(nn.Module):
@@ -89,7 +69,7 @@ class Rollout(nn.Module):
 
     Args:
         model: The network in training form.
-        settings: How prompts and memory are mixed.
+        settings: Of prompts, memory and losses.
     """
 
     def __init__(self, model: Model, settings: RolloutSettings) -> None:
@@ -97,10 +77,10 @@ class Rollout(nn.Module):
         self.model = model
         self.settings = settings
         self.net = model.net
-        self.adapter = model.adapter  # so that it is saved, and shared between processes
+        self.adapter = model.adapter  # a submodule, so that it is saved and synchronized
         self._teacher = Teacher(model) if settings.teacher_weight else None
-        # Thrown away after training: they read coarse masks from memory-conditioned features and
-        # from calibrated proto-maps.
+        # Auxiliary heads, dropped after training: they predict coarse masks from the
+        # memory-conditioned features, and from the calibrated proto-maps.
         self.head = nn.Conv2d(model.hidden_dim, 1, 1) if settings.deep_weight else None
         self.proto_head = None
         if model.object_calibration is not None and settings.calibration_weight:
@@ -122,13 +102,11 @@ class Rollout(nn.Module):
             targets = self._teacher.conditioned(batch.clean, batch.truth, batch.clip)
         features = self._encode(batch, 0)
         kept, prompted = self._prompt(batch, features, rng)
-        seen = self.model.proxies(features, kept.mask_logits.detach())
-        run = _Run(batch, rng, progress, kept, seen, seen)
+        run = _Run(batch, rng, progress, kept, ClipMemory(self.model, features, kept))
         run.stats = {f'J_{form}': float(loss.iou.mean()) for form, loss in prompted.items()}
         run.extra += [self.settings.prompt_weight * loss.total for loss in prompted.values()]
-        run.remember(self.model, features, prompted=True)
         sampling = self._sampling(batch.images.device, rng, progress)
-        corrected = int(rng.integers(1, num_frames)) if self._chance(rng, 'correction') else -1
+        corrected = int(rng.integers(1, num_frames)) if self._is_corrected(rng) else -1
         for t in range(1, num_frames):
             features = self._encode(batch, t)
             target = targets[t - 1] if targets else None
@@ -140,9 +118,9 @@ class Rollout(nn.Module):
                 run.extra.append(self.settings.prompt_weight * loss.total)
                 run.stats['J_corrected'] = float(loss.iou.mean())
             run.kept = self._keep(raw, batch.truth[:, t])
-            run.see(self.model, features)
+            run.memory.see(features, run.kept)
             if t + 1 < num_frames:
-                run.remember(self.model, features, prompted=False)
+                run.memory.remember(features, run.kept)
         total = torch.stack([loss.total for loss in run.losses]).mean()
         total = total + torch.stack(run.extra).sum() / len(run.losses)
         return total, run.stats | _summary(run.losses, batch.truth)
@@ -162,28 +140,29 @@ class Rollout(nn.Module):
         t: int,
         target: torch.Tensor | None,
     ) -> Candidates:
-        """Predict the masks of a tracked frame; losses of what they are made from are noted."""
+        """Predict the masks of a tracked frame, and add the auxiliary losses."""
         settings, truth = self.settings, run.batch.truth[:, t]
         if self.head is not None:
-            gap = deep_supervision(self.head(pix)[:, 0].float(), truth)
-            run.extra.append(settings.deep_weight * gap)
+            loss = deep_supervision(self.head(pix)[:, 0].float(), truth)
+            run.extra.append(settings.deep_weight * loss)
         if target is not None:
-            gap = imitation(pix, target)
-            run.extra.append(settings.teacher_weight * gap)
-            share = float(gap.detach()) / (run.batch.images.shape[1] - 1)
+            loss = imitation(pix, target)
+            run.extra.append(settings.teacher_weight * loss)
+            share = float(loss.detach()) / (run.batch.images.shape[1] - 1)
             run.stats['teacher'] = run.stats.get('teacher', 0.0) + share
         previous = self._previous(run, t)
         known = run.kept.mask_logits.detach() if previous is None else previous
-        dense = self.model.calibrate(features, pix, run.references(), known, group=run.batch.clip)
+        references = run.memory.references()
+        dense = self.model.calibrate(features, pix, references, known, group=run.batch.clip)
         if dense is not None and self.proto_head is not None:
-            gap = deep_supervision(self.proto_head(dense.calibrated)[:, 0].float(), truth)
-            run.extra.append(settings.calibration_weight * gap)
+            loss = deep_supervision(self.proto_head(dense.calibrated)[:, 0].float(), truth)
+            run.extra.append(settings.calibration_weight * loss)
         return self.model.predict(features, pix, None, previous, dense=dense)
 
     def _sampling(
         self, device: torch.device, rng: np.random.Generator, progress: float
     ) -> Sampling | None:
-        """Return how gates are drawn in this step; the temperature falls linearly."""
+        """Return how gates are sampled in this step; the temperature falls linearly."""
         if self.model.adapter is None:
             return None
         settings = self.model.adapter.settings
@@ -192,13 +171,17 @@ class Rollout(nn.Module):
         return Sampling(settings.temperature + progress * fall, generator)
 
     def _encode(self, batch: Batch, t: int) -> Features:
-        """Encode frame t of all clips, and give each object the features of its clip."""
+        """Encode frame t of all clips; return the features of its clip for each object."""
         return self.model.encode(batch.images[:, t]).take(batch.clip)
 
     def _prompt(
         self, batch: Batch, features: Features, rng: np.random.Generator
     ) -> tuple[Candidates, dict[str, FrameLoss]]:
-        """Prompt every object in the first frame: by its mask, or in one other form."""
+        """Prompt every object in the first frame, by its mask or in one other form.
+
+        Returns:
+            The masks, and the losses by the form of the prompt.
+        """
         truth = batch.truth[:, 0]
         by_mask = rng.random(len(truth)) < self.settings.mask_prompts
         form = prompting.CLICK_FORMS[rng.integers(len(prompting.CLICK_FORMS))]
@@ -221,7 +204,7 @@ class Rollout(nn.Module):
             coarse = to_coarse_masks(clicks, self.model.image_size, self.model.mask_size)
             raw = self.model.predict(mine, pix, clicks, coarse)
             losses[name] = frame_loss(raw, truth[index])
-            if self._chance(rng, 'correction'):
+            if self._is_corrected(rng):
                 raw, losses['corrected'] = self._correct(mine, pix, raw, truth[index], rng)
             kept[name] = self._keep(raw, truth[index])
         order = np.argsort(np.concatenate([rows[name] for name in kept]))
@@ -235,7 +218,7 @@ class Rollout(nn.Module):
         truth: torch.Tensor,
         rng: np.random.Generator,
     ) -> tuple[Candidates, FrameLoss]:
-        """Click on the largest error of each mask and predict again, as `refine` does."""
+        """Click on the largest error of each mask and predict again, as `VideoTracker.refine`."""
         previous = raw.best().mask_logits.detach()
         found = prompting.correction_clicks(rng, previous[:, 0], truth.numpy(force=True))
         clicks = found.to(truth.device)
@@ -245,12 +228,12 @@ class Rollout(nn.Module):
         return better, frame_loss(better, truth)
 
     def _keep(self, raw: Candidates, truth: torch.Tensor) -> Candidates:
-        """Keep the best mask; hiding an object that is there would stop learning."""
+        """Return the best mask; an object that is visible in truth is never suppressed."""
         visible = (raw.object_scores > 0) | (truth > 0).flatten(1).any(dim=1)
         return self.model.suppress_absent(raw.best(), visible)
 
     def _previous(self, run: _Run, t: int) -> torch.Tensor | None:
-        """Return the mask of the frame before: predicted, at times the true one or none."""
+        """Return the mask of the frame before: predicted; for some objects true, or absent."""
         if not self.model.previous_mask:
             return None
         settings, truth = self.settings, run.batch.truth[:, t - 1]
@@ -263,27 +246,17 @@ class Rollout(nn.Module):
         return torch.where(draw > 1.0 - settings.previous_dropout, ABSENT_LOGIT, previous)
 
     def _view(self, run: _Run, t: int) -> MemoryView:
-        """View the prompted frame and the recent ones, some of which were not admitted."""
+        """Return the memory for frame t; some frames are dropped at random."""
         admitted = [k for k in range(1, t) if run.rng.random() >= self.settings.memory_dropout]
-        frames = admitted[-self.model.num_recent :]
-        pointed = admitted[-(self.model.num_pointers - 1) :]
-        device, count = run.spatial[0].device, len(run.spatial[0])
-        rows = [self.model.num_recent] + [min(t - k, self.model.num_recent) - 1 for k in frames]
-        ages = [float(t - k) for k in [0, *pointed]]
-        return MemoryView(
-            torch.stack([run.spatial[k] for k in [0, *frames]], dim=1),
-            torch.tensor([rows], device=device).expand(count, -1),
-            torch.stack([run.pointers[k] for k in [0, *pointed]], dim=1),
-            torch.tensor([ages], device=device).expand(count, -1),
-            None,
-        )
+        return run.memory.view(t, admitted)
 
-    def _chance(self, rng: np.random.Generator, name: str) -> bool:
-        return bool(rng.random() < getattr(self.settings, f'{name}_share'))
+    def _is_corrected(self, rng: np.random.Generator) -> bool:
+        """Draw whether a frame gets a correction click."""
+        return bool(rng.random() < self.settings.correction_share)
 
 
 def _join(parts: list[Candidates], order: torch.Tensor) -> Candidates:
-    """Concatenate candidates and bring them into another order."""
+    """Concatenate candidates, and reorder their rows."""
     fields = ('mask_logits', 'ious', 'object_scores', 'pointers')
     return Candidates(
         *(
@@ -299,7 +272,7 @@ def _join(parts: list[Candidates], order: torch.Tensor) -> Candidates:
 
 
 def _summary(losses: list[FrameLoss], truth: torch.Tensor) -> dict[str, float]:
-    """Return the means over tracked frames; J over those that show the object."""
+    """Return the means over tracked frames; J only over frames that show the object."""
     shown = (truth[:, 1:] > 0).flatten(2).any(dim=2).T
     iou = torch.stack([loss.iou for loss in losses])
     stats = {'J': float((iou * shown).sum() / shown.sum().clamp(min=1))}

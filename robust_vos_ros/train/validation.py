@@ -1,4 +1,4 @@
-"""Scores on a development split while a training runs, and the best weights so far."""
+"""Scores on a development split during a training, and the best weights so far."""
 
 from __future__ import annotations
 
@@ -17,37 +17,36 @@ BEST_FILE = 'best.safetensors'
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Score:
-    """How good weights are, in percent.
+    """Score of weights, in percent.
 
     Attributes:
-        jf: Mean J&F, which the best weights are chosen by.
-        prompts: What it is the mean of, by the form of the prompts, for the log.
+        jf: Mean J&F over the forms of the prompts; the best weights have the highest.
+        prompts: Scores by the form of the prompts, for the log.
     """
 
     jf: float
     prompts: dict[str, dict[str, Any]]
 
 
-# Scores a file that a training makes. The code that compares models does it, which this package
-# does not know: who starts a training hands it in.
+# Scores a file of weights, or an adapter. The caller passes it, as train/ must not import eval/.
 Scorer = Callable[[Path], Score]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Best:
-    """The best score so far: J&F in percent, and its step."""
+    """The best score so far: its step, and J&F in percent."""
 
     step: int
     jf: float
 
 
 class Validation:
-    """Scores the moving average, in the form in which it would be shipped, and keeps the best.
+    """Scores the moving average as it is exported, and keeps the best one.
 
     Args:
         out: Folder of the training.
-        export: What it makes.
-        score: Scores a file of it.
+        export: Writes the file that is scored.
+        score: Scores it.
 
     Attributes:
         best: None before the first score.
@@ -58,11 +57,11 @@ class Validation:
         self._out, self._export, self._score = out, export, score
 
     def run(self, step: int, average: dict[str, torch.Tensor]) -> dict[str, Any]:
-        """Score the moving average of a step; returns what the log says of it."""
+        """Score the moving average of a step, and return the content of its line in the log."""
         start_s = time.monotonic()
         candidate = self._out / f'candidate_{BEST_FILE}'
         self._export.save(candidate, average)
-        with torch.random.fork_rng(devices=[]):  # scoring changes nothing that is learned
+        with torch.random.fork_rng(devices=[]):  # scoring must not change the training
             score = self._score(candidate)
         if self.best is None or score.jf > self.best.jf:
             self.best = Best(step, score.jf)

@@ -7,6 +7,7 @@ import pytest
 from robust_vos_ros.bags.definitions import add_installed_type, message_typestore
 from robust_vos_ros.bags.derived import DerivedTopics
 from robust_vos_ros.bags.reader import RawMessage
+from robust_vos_ros.bags.results import ResultTopics
 from robust_vos_ros.ros_types.annotations import (
     ANNOTATIONS,
     LABEL_INFO,
@@ -76,7 +77,7 @@ def test_label_info_names_the_class_or_the_object(store):
 @pytest.mark.parametrize('mask_first', [False, True])
 def test_frames_are_paired_in_any_order(store, mask_first):
     made = []
-    derived = DerivedTopics(store, '/robust_vos', made.append)
+    derived = DerivedTopics(store, ResultTopics('/robust_vos'), made.append)
     for stamp in range(1, 4):
         png = cv2.imencode('.png', make_mask(2))[1]
         array = make_array(store, stamp, ('cup', '', 2, 1))

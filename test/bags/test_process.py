@@ -319,7 +319,7 @@ def test_what_came_meanwhile_is_not_overwritten(
     assert job.target.read_text() == 'mine'
     job.target.unlink()
     assert process_bag(job, model, checkpoint_frames=5).num_resumed == 10
-    assert not job.workplace.exists()
+    assert not job.partial_folder.exists()
 
 
 def damage_page(path, saved):

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from robust_vos_ros.data.contact_clips import MANNERS, ContactClip, TooSmallError
-from robust_vos_ros.data.layers import Cutout
+from robust_vos_ros.data.contact_clips import INTERACTIONS, ContactClip, TooSmallError
+from robust_vos_ros.data.layers import Layer
 from robust_vos_ros.data.video_folder import open_dataset
 
 NUM_FRAMES = 40
@@ -27,7 +27,7 @@ def make(tmp_path):
             cv2.imwrite(str(tmp_path / f'Annotations/square/{t:05d}.png'), mask)
         (sequence,) = open_dataset(tmp_path, layout='folders')
         red = np.full((2, 30, 30, 3), (220, 30, 30), np.uint8)
-        cutout = Cutout(red, np.ones((2, 30, 30), np.float32))
+        cutout = Layer(red, np.ones((2, 30, 30), np.float32))
         return ContactClip(
             seed,
             num_frames=NUM_FRAMES,
@@ -50,12 +50,12 @@ def test_the_same_seed_gives_the_same_bits_in_any_order(make):
 
 
 @pytest.mark.parametrize('seed', range(3))
-def test_small_objects_are_where_their_manner_says(make, seed):
+def test_small_objects_are_where_their_interaction_says(make, seed):
     """Share of the pixels around a small object that are the large one's, at first and midway."""
     clip = make(seed)
-    assert sorted(clip.manners) == sorted(MANNERS)
+    assert sorted(clip.interactions) == sorted(INTERACTIONS)
     large = clip.num_objects - 1
-    for index, manner in enumerate(clip.manners):
+    for index, interaction in enumerate(clip.interactions):
         alone = make(seed)
         alone._small = [alone._small[index]]
         on_large = []
@@ -65,10 +65,10 @@ def test_small_objects_are_where_their_manner_says(make, seed):
             ring = cv2.dilate(mask, np.ones((5, 5), np.uint8)) > mask
             on_large.append(frame.mask(large)[ring].mean())
         first, midway = on_large
-        assert (first > 0.7) == (manner in {'held', 'leaves'}), manner
-        if manner in {'held', 'comes'}:
-            assert midway > 0.5, manner
-        if manner == 'leaves':
+        assert (first > 0.7) == (interaction in {'held', 'leaves'}), interaction
+        if interaction in {'held', 'comes'}:
+            assert midway > 0.5, interaction
+        if interaction == 'leaves':
             assert midway < first
 
 
@@ -88,6 +88,6 @@ def test_a_large_object_that_is_not_prompted_is_no_object(make):
     assert set(np.unique(clip.frame(0).labels)) <= {0, 1, 2, 3, 4, 255}
 
 
-def test_an_object_too_small_to_hold_others_is_refused(make):
+def test_an_object_too_small_to_carry_others_is_refused(make):
     with pytest.raises(TooSmallError, match='square'):
         make(0, side=20)

@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 
 from robust_vos_ros.data.corruption import ROBUSTPVOS
-from robust_vos_ros.data.corruption_segments import WeatherCourse
+from robust_vos_ros.data.corruption_segments import CorruptionSchedule
 
 
 def course(seed=0, num_frames=2400):
-    return WeatherCourse(np.random.default_rng(seed), num_frames, 30.0)
+    return CorruptionSchedule(np.random.default_rng(seed), num_frames, 30.0)
 
 
 def test_each_corruption_comes_before_one_comes_again_with_clean_frames_between():

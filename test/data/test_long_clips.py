@@ -7,8 +7,9 @@ import pytest
 from robust_vos_ros.core.errors import ConfigError, DatasetError
 from robust_vos_ros.core.settings import parse_settings
 from robust_vos_ros.data.long_clips import LongClip
-from robust_vos_ros.data.long_footage import follow, take_from
-from robust_vos_ros.data.long_plan import HOWS, RATE_HZ, LongSettings, make_plan
+from robust_vos_ros.data.long_footage import cut_out_centered, take_footage
+from robust_vos_ros.data.long_paths import ABSENCE_KINDS, RATE_HZ
+from robust_vos_ros.data.long_plan import LongSettings, make_plan
 from robust_vos_ros.data.video_folder import open_dataset
 
 SETTINGS = LongSettings()
@@ -40,15 +41,15 @@ def test_objects_are_in_view_at_first_and_absent_when_planned(seed):
             for moment in np.linspace(absence.start_s + 0.25, absence.end_s - 0.25, 3):
                 frame = clip.frame(round(moment * RATE_HZ))
                 assert not frame.mask(index).any(), absence
-                assert (frame.inside_px[index] == 0) == (absence.how == 'exit'), absence
+                assert (frame.inside_px[index] == 0) == (absence.kind == 'exit'), absence
 
 
 def test_a_suite_of_twenty_clips_has_every_kind_of_absence_often():
     plans = [make_plan(np.random.default_rng(seed), 600, SETTINGS) for seed in range(20)]
     absences = [a for plan in plans for own in plan.absences for a in own]
-    assert all(sum(a.how == how for a in absences) >= 30 for how in HOWS)
+    assert all(sum(a.kind == kind for a in absences) >= 30 for kind in ABSENCE_KINDS)
     assert all(own for plan in plans for own in plan.absences)
-    assert sum(len(plan.twins) for plan in plans) >= 40
+    assert sum(len(plan.distractors) for plan in plans) >= 40
     # Each comes back early enough to be judged.
     assert max(a.end_s for a in absences) <= 20.0 - SETTINGS.min_visible_s
 
@@ -57,19 +58,19 @@ def test_a_returning_object_is_elsewhere():
     moved = []
     for seed in range(8):
         plan = make_plan(np.random.default_rng(seed), 600, SETTINGS)
-        for mover, own in zip(plan.objects, plan.absences, strict=True):
-            for absence in (a for a in own if a.how == 'exit'):
+        for path, own in zip(plan.objects, plan.absences, strict=True):
+            for absence in (a for a in own if a.kind == 'exit'):
                 before, after = (
                     round(s * RATE_HZ) for s in (absence.start_s, absence.end_s + 0.5)
                 )
-                moved.append(np.linalg.norm(mover.centers[after] - mover.centers[before]))
+                moved.append(np.linalg.norm(path.centers[after] - path.centers[before]))
     assert np.median(moved) > 0.4
 
 
-def test_look_alikes_have_labels_of_their_own():
+def test_distractors_have_labels_of_their_own():
     clip = make(0)
     highest = max(clip.frame(t).labels.max() for t in range(0, 450, 10))
-    assert clip.num_objects < highest <= clip.num_objects + len(clip.plan.twins)
+    assert clip.num_objects < highest <= clip.num_objects + len(clip.plan.distractors)
 
 
 def test_settings_are_checked():
@@ -93,7 +94,7 @@ def footage(tmp_path):
 
 def test_real_objects_are_cut_out_and_stay_in_the_middle(footage):
     sequences = list(open_dataset(footage, layout='folders'))
-    photos, cutouts = take_from(np.random.default_rng(0), sequences, 3)
+    photos, cutouts = take_footage(np.random.default_rng(0), sequences, 3)
     assert len(photos) == 3
     assert len(cutouts) == 3  # two are usable, one of them is taken twice
     for cutout in cutouts:
@@ -111,12 +112,12 @@ def test_real_objects_are_cut_out_and_stay_in_the_middle(footage):
 def test_footage_without_a_usable_object_is_an_error(footage):
     sequences = [s for s in open_dataset(footage, layout='folders') if s.name == 'tiny']
     with pytest.raises(DatasetError, match='objects of 400 pixels or more'):
-        take_from(np.random.default_rng(0), sequences, 1)
+        take_footage(np.random.default_rng(0), sequences, 1)
 
 
 def test_a_large_object_is_made_smaller():
     image = np.zeros((400, 500, 3), np.uint8)
     mask = np.zeros((400, 500), bool)
     mask[20:360, 30:480] = True
-    cutout = follow([image, image], [mask, mask])
+    cutout = cut_out_centered([image, image], [mask, mask])
     assert max(cutout.alphas.shape[1:]) == 160

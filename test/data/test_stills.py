@@ -9,12 +9,17 @@ from PIL import Image
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.settings import parse_settings
 from robust_vos_ros.data import photometric
-from robust_vos_ros.data.actors import Actor, draw, fill, travel
-from robust_vos_ros.data.layered import LayeredSettings, group_touching, make_guest, set_in_motion
+from robust_vos_ros.data.layered import (
+    LayeredSettings,
+    animate,
+    group_touching,
+    make_pasted_object,
+)
 from robust_vos_ros.data.layers import Layer
 from robust_vos_ros.data.mixture import DataSettings, Mixture
+from robust_vos_ros.data.moving_objects import MovingObject, draw, draw_path, inpaint
 from robust_vos_ros.data.pseudo_clips import pseudo_clips
-from robust_vos_ros.data.sources import Picture
+from robust_vos_ros.data.sources import LabelledImage
 from robust_vos_ros.data.stills import is_held_out, open_stills
 
 SIZE = 64
@@ -29,7 +34,7 @@ def picture():
     masks[1, 36:50, 34:48] = 1
     image[masks[0] > 0] = RED
     image[masks[1] > 0] = BLUE
-    return Picture('p', image, masks, ('red', 'blue'))
+    return LabelledImage('p', image, masks, ('red', 'blue'))
 
 
 @pytest.fixture
@@ -49,12 +54,12 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_stills_of_all_sources_are_listed_with_their_words(root):
+def test_stills_of_all_sources_are_listed_with_their_classes(root):
     stills = open_stills(root)
     assert [still.name for still in stills][:2] == ['a/0', 'a/1']
     assert len(stills) == 20
-    assert stills[0].words == {1: 'red', 2: 'blue'}
-    assert stills[-1].words == {}
+    assert stills[0].class_names == {1: 'red', 2: 'blue'}
+    assert stills[-1].class_names == {}
     assert {k: int(m.sum()) for k, m in stills[0].masks().items()} == {1: 256, 2: 196}
     assert len(open_stills(root / 'a')) == 10, 'a single source is a root as well'
 
@@ -99,7 +104,7 @@ def test_masks_follow_the_objects_of_a_picture_that_move_apart():
     shown, apart, fast = picture(), 0, LayeredSettings(slowest=1.0)
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        images, masks = set_in_motion(rng, shown.image, shown.masks, 4, fast)
+        images, masks = animate(rng, shown.image, shown.masks, 4, fast)
         assert images.shape == (4, SIZE, SIZE, 3)
         assert masks.shape[1:] == (4, SIZE, SIZE)
         assert masks.sum(axis=0).max() == 1, 'what is hidden belongs to nobody'
@@ -116,7 +121,7 @@ def test_masks_follow_the_objects_of_a_picture_that_move_apart():
 
 
 def test_objects_leave_and_come_back():
-    path = travel(np.random.default_rng(1), 5, SIZE, center=(32, 32), away=1.0, far=0.0)
+    path = draw_path(np.random.default_rng(1), 5, SIZE, center=(32, 32), away=1.0, far=0.0)
     steps = np.linalg.norm(path[:, :, 2], axis=1)
     assert steps[0] == pytest.approx(0.0)
     assert steps[-1] == pytest.approx(0.0, abs=1e-9)
@@ -126,22 +131,22 @@ def test_objects_leave_and_come_back():
 def test_a_hole_is_filled_without_what_was_in_it():
     shown = picture()
     for seed in range(6):
-        filled = fill(np.random.default_rng(seed), shown.image, shown.masks.max(axis=0))
+        filled = inpaint(np.random.default_rng(seed), shown.image, shown.masks.max(axis=0))
         red, blue = filled[..., 0].astype(int), filled[..., 2].astype(int)
         assert red.max() < 60
         assert blue.max() < 60
 
 
-def test_actors_in_front_hide_and_actors_behind_are_hidden():
+def test_objects_in_front_hide_and_objects_behind_are_hidden():
     image = np.zeros((1, SIZE, SIZE, 3), np.uint8)
     base = np.zeros((1, 1, SIZE, SIZE), np.uint8)
     base[0, 0, 20:40, 20:40] = 1
     layer = Layer([np.full((10, 10, 3), 255, np.uint8)], [np.ones((10, 10), np.float32)])
     place = np.array([[[1.0, 0.0, 15.0], [0.0, 1.0, 15.0]]])
-    front = draw(image.copy(), base, [Actor(layer, place)])
+    front = draw(image.copy(), base, [MovingObject(layer, place)])
     assert front[0].sum() == 400 - 25
     assert front[1].sum() == 100
-    behind = draw(image.copy(), base, [Actor(layer, place, behind=True)])
+    behind = draw(image.copy(), base, [MovingObject(layer, place, behind=True)])
     assert behind[0].sum() == 400
     assert behind[1].sum() == 75
 
@@ -162,7 +167,7 @@ def test_objects_that_touch_may_be_one_thing():
     assert np.array_equal(group_touching(np.random.default_rng(0), alone), alone)
 
 
-def test_guests_of_a_class_are_of_that_class_and_may_be_held_by_an_object():
+def test_pasted_objects_are_of_the_class_asked_for_and_may_move_with_an_object():
     shown = picture()
     images = np.repeat(shown.image[None], 3, axis=0)
     masks = np.repeat(shown.masks[:, None], 3, axis=1)
@@ -173,15 +178,15 @@ def test_guests_of_a_class_are_of_that_class_and_may_be_held_by_an_object():
     held = 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        guest = make_guest(rng, [shown], images, masks, settings, word='blue')
-        height, width = guest.layer.alphas[0].shape
-        color = guest.layer.colors[0][height // 2, width // 2].astype(int)
+        pasted = make_pasted_object(rng, [shown], images, masks, settings, class_name='blue')
+        height, width = pasted.layer.alphas[0].shape
+        color = pasted.layer.colors[0][height // 2, width // 2].astype(int)
         assert color[2] > 150 > color[0]
-        held += bool(np.allclose(guest.path[1] - guest.path[0], [[0, 0, 6], [0, 0, 0]]))
+        held += bool(np.allclose(pasted.path[1] - pasted.path[0], [[0, 0, 6], [0, 0, 0]]))
     assert 3 < held < 17
-    empty = Picture('', shown.image, shown.masks * 0, ('', ''))
+    empty = LabelledImage('', shown.image, shown.masks * 0, ('', ''))
     rng = np.random.default_rng(0)
-    assert make_guest(rng, [empty], images, masks * 0, settings) is None
+    assert make_pasted_object(rng, [empty], images, masks * 0, settings) is None
 
 
 def test_appearance_changes_but_no_weather_is_added(root, monkeypatch):
@@ -210,10 +215,10 @@ def test_clips_of_held_out_stills_show_nothing_that_was_trained_on(root):
 
 
 @pytest.mark.parametrize('value', [0, 1], ids=['out of view', 'fills the image'])
-def test_a_guest_can_come_where_no_outline_is_in_view(value):
+def test_an_object_can_be_pasted_where_no_outline_is_in_view(value):
     shown = picture()
     images = np.repeat(shown.image[None], 2, axis=0)
     masks = np.full((1, 2, SIZE, SIZE), value, np.uint8)
     settings = parse_settings(LayeredSettings, {'copies': 0.0, 'touching': 1.0})
     for seed in range(8):
-        assert make_guest(np.random.default_rng(seed), [shown], images, masks, settings)
+        assert make_pasted_object(np.random.default_rng(seed), [shown], images, masks, settings)

@@ -32,7 +32,7 @@ def table(text, **changes):
         'precision': np.where(right, 0.95, 0.0),
         'confidence': np.where(masked, 0.9, 0.0),
         'state': state.astype(int),
-        'weather': np.zeros(len(text), bool),
+        'corrupted': np.zeros(len(text), bool),
     }
     return absences.Rows(**{**values, **changes})
 
@@ -61,7 +61,7 @@ CASES = [
 
 @pytest.mark.parametrize(('text', 'delay', 'false', 'kept', 'back', 'why'), CASES)
 def test_verdicts(text, delay, false, kept, back, why):
-    [verdict] = absences.judge(table(text), RATE)
+    [verdict] = absences.score_absences(table(text), RATE)
     assert (verdict.start, verdict.exit) == (3, False), why
     assert verdict.delay_s == pytest.approx(delay), why
     assert (verdict.false, verdict.kept) == (false, kept), why
@@ -69,27 +69,27 @@ def test_verdicts(text, delay, false, kept, back, why):
 
 
 def test_short_absences_and_the_time_before_the_first_appearance_are_not_judged():
-    assert absences.judge(table('TTTooooTTT'), RATE) == []
-    assert absences.judge(table('oooooooTTT'), RATE) == []
-    assert len(absences.judge(table('TTToooooTTTooooooTTT'), RATE)) == 2
+    assert absences.score_absences(table('TTTooooTTT'), RATE) == []
+    assert absences.score_absences(table('oooooooTTT'), RATE) == []
+    assert len(absences.score_absences(table('TTToooooTTTooooooTTT'), RATE)) == 2
 
 
 def test_out_of_view_is_told_from_hidden():
     text = 'TTT' + 'o' * 10 + 'T' * 15
     in_view = np.array([letter != 'o' for letter in text])
-    [verdict] = absences.judge(table(text, in_view=in_view), RATE)
+    [verdict] = absences.score_absences(table(text, in_view=in_view), RATE)
     assert verdict.exit
 
 
 def test_nobody_knows_why_an_object_of_footage_is_absent():
-    [verdict] = absences.judge(table('TTT' + 'o' * 10 + 'T' * 15, in_view=None), RATE)
+    [verdict] = absences.score_absences(table('TTT' + 'o' * 10 + 'T' * 15, in_view=None), RATE)
     assert verdict.exit is None
     assert verdict.kept
 
 
 def test_absences_are_not_judged_where_labels_have_gaps():
     text = 'TTT' + 'o' * 10 + 'T' * 15
-    assert absences.judge(table(text, frames=5 * np.arange(len(text))), RATE) == []
+    assert absences.score_absences(table(text, frames=5 * np.arange(len(text))), RATE) == []
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def test_sequences_come_clean_and_in_weather_after_the_long_clips(dataset_root):
     assert [clip.sequence.name for clip in clips] == [
         'long-000', 'square', 'square',
     ]  # fmt: skip
-    assert clips[1].weather is None
-    assert clips[2].weather is not None
+    assert clips[1].corruption is None
+    assert clips[2].corruption is not None
 
 
 def test_excluded_sequences_are_in_no_clip(dataset_root):

@@ -51,7 +51,7 @@ def test_scores_are_the_mean_over_sequences(dataset_root, clip):
             (dataset_root / folder / 'still' / file.name).write_bytes(files[0].read_bytes())
     done = []
     rows = comparison.compare(
-        comparison.baselines()[:1],
+        comparison.baseline_methods()[:1],
         open_dataset(dataset_root, layout='folders'),
         on_track=lambda: done.append(1),
     )
@@ -108,14 +108,18 @@ def test_a_missing_data_set_gives_one_sentence(tmp_path):
 def test_a_missing_mask_is_told(dataset_root):
     (dataset_root / 'Annotations' / 'square' / '00004.png').unlink()
     with pytest.raises(DatasetError, match='frame 4'):
-        comparison.compare(comparison.baselines(), open_dataset(dataset_root, layout='folders'))
+        comparison.compare(
+            comparison.baseline_methods(), open_dataset(dataset_root, layout='folders')
+        )
 
 
 def test_a_sequence_must_begin_with_an_object(dataset_root):
     files = sorted((dataset_root / 'Annotations' / 'square').iterdir())
     cv2.imwrite(str(files[0]), np.zeros((160, 244), np.uint8))
     with pytest.raises(DatasetError, match='first frame'):
-        comparison.compare(comparison.baselines(), open_dataset(dataset_root, layout='folders'))
+        comparison.compare(
+            comparison.baseline_methods(), open_dataset(dataset_root, layout='folders')
+        )
 
 
 def test_clips_of_held_out_stills_are_scored_beside_the_data_set(

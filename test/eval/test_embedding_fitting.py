@@ -23,7 +23,7 @@ def draw(seed, num=30):
         rows = mean + 0.05 * rng.normal(size=(12, DIM))
         rows[:, 5:10] += rng.normal(0.0, 3.0, (12, 5))
         samples.objects.append(rows)
-        samples.places.append(rng.normal(0.0, 1.0, DIM))
+        samples.background.append(rng.normal(0.0, 1.0, DIM))
     return samples
 
 

@@ -13,7 +13,7 @@ from robust_vos_ros.core.errors import ConfigError, DatasetError
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.data.long_plan import LongSettings
 from robust_vos_ros.eval import benchmark, runners, tasks
-from robust_vos_ros.eval.absences import judge
+from robust_vos_ros.eval.absences import score_absences
 from robust_vos_ros.eval.conditions import segments
 from robust_vos_ros.eval.intervals import resampled_sums
 from robust_vos_ros.eval.rendered import RenderedSet
@@ -26,7 +26,7 @@ PLAIN = 'plain:tracking.memory.min_confidence=0'
 
 ONE_OBJECT = LongSettings(
     min_objects=1, max_objects=1, min_absence_s=0.7, max_absence_s=0.75, min_visible_s=0.5,
-    max_visible_s=0.5, passing=0.0, bait=0.0,
+    max_visible_s=0.5, distractor_near=0.0, distractor_in_absence=0.0,
 )  # fmt: skip
 BASE = tasks.Variant(name='base', model=ModelSettings(device='cpu', num_threads=1))
 
@@ -82,7 +82,7 @@ def test_a_record_holds_all_frames_of_all_objects(record):
     lists = [value for _, value in item if isinstance(value, list)]
     assert {len(values) for values in lists} == {48}
     assert rows.visible[0] > 0.7
-    [verdict] = judge(rows, record.rate_hz)
+    [verdict] = score_absences(rows, record.rate_hz)
     assert 0.5 <= (verdict.end - verdict.start) / record.rate_hz <= 1.5
     assert rows.absent[verdict.start : verdict.end].all()
     absent_and_no_mask = rows.absent & ~rows.masked

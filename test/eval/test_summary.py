@@ -31,7 +31,7 @@ def scores(j, *, frames=None, present=None, masked=None, confidence=None, object
 
 def record(objects, *, sequence='bear', where=None, variant='base', num_frames=5):
     where = where or condition()
-    weather = where.corruption if where.is_spoilt else ''
+    weather = where.corruption if where.is_corrupted else ''
     return SequenceRecord(
         variant=variant,
         sequence=sequence,

@@ -103,7 +103,7 @@ def test_frozen_parts_do_not_train_and_unknown_ones_are_errors():
     freeze(trunk, ['features.0.', 'features.1.'])
     frozen = {name.split('.')[1] for name, p in trunk.named_parameters() if not p.requires_grad}
     assert frozen == {'0', '1'}
-    with pytest.raises(ConfigError, match='no parameter begins with'):
+    with pytest.raises(ConfigError, match='frozen: expected the prefix of a parameter'):
         freeze(trunk, ['feature.0'])
 
 

@@ -1,6 +1,6 @@
-"""Objects that move through a clip on their own: cut out of pictures, placed, drawn in order.
+"""Objects that move through a clip: cut out of images, moved, drawn in order of depth.
 
-Shape legend: T frames, S side of the square images, K objects of the pictures underneath.
+Shape legend: T frames, S side of the square images, K objects that are in the images already.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import cv2
 import numpy as np
 
 from robust_vos_ros.data import motion
-from robust_vos_ros.data.layers import Layer, blend
+from robust_vos_ros.data.layers import Layer, paste
 
 _MARGIN = 3  # px around a cut-out object
-_HALO_PX = 9  # what is replaced around an object that was cut out: its soft outline
-_SEAM_PX = 2.0  # blur of the border between picture and filling
+_HALO_PX = 9  # also replaced around a removed object: its soft outline
+_SEAM_PX = 2.0  # blur of the border between image and filling
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Actor:
-    """One object and where it goes.
+class MovingObject:
+    """One object and its motion.
 
     Attributes:
-        layer: What it looks like.
+        layer: Its appearance.
         path: (T, 2, 3) matrices, pixels of the layer -> pixels of the image.
-        shadow: Whether it darkens what is around it.
-        behind: Whether it passes behind the objects of the pictures underneath.
+        shadow: Whether it casts a shadow.
+        behind: Whether it passes behind the objects that are in the images already.
     """
 
     layer: Layer
@@ -37,44 +37,39 @@ class Actor:
     behind: bool = False
 
 
-def draw(images: np.ndarray, masks: np.ndarray, actors: Sequence[Actor]) -> np.ndarray:
-    """Draw actors into a clip, the last one in front of the others.
+def draw(images: np.ndarray, masks: np.ndarray, objects: Sequence[MovingObject]) -> np.ndarray:
+    """Draw objects into a clip, the last one in front.
 
     Args:
         images: (T, S, S, 3) uint8, changed in place.
-        masks: (K, T, S, S) uint8 of the objects underneath.
-        actors: N of them.
+        masks: (K, T, S, S) uint8 of the objects that are in the images already.
+        objects: N of them.
 
     Returns:
         (K + N, T, S, S) uint8 masks of what is visible of each object.
     """
     count, num_frames = len(masks), len(images)
-    out = np.zeros((count + len(actors), *images.shape[:3]), np.uint8)
+    out = np.zeros((count + len(objects), *images.shape[:3]), np.uint8)
     out[:count] = masks
     for t in range(num_frames):
-        under = masks[:, t].max(axis=0) if count else None
-        for row, actor in enumerate(actors, count):
-            placed = blend(
-                images[t], actor.layer.at(t), actor.path[t], shadow=actor.shadow,
-                in_front=under if actor.behind else None,
+        before = masks[:, t].max(axis=0) if count else None
+        for row, item in enumerate(objects, count):
+            paste(
+                images[t], out[: row + 1, t], item.layer.at(t), item.path[t], shadow=item.shadow,
+                in_front=before if item.behind else None,
             )  # fmt: skip
-            if placed is None:
-                continue
-            (rows, columns), solid = placed
-            out[:row, t, rows, columns][:, solid] = 0
-            out[row, t, rows, columns][solid] = 1
     return out
 
 
 def cut_in_place(image: np.ndarray, mask: np.ndarray) -> tuple[Layer, np.ndarray]:
-    """Cut an object out of a picture.
+    """Cut an object out of an image.
 
     Args:
         image: (S, S, 3) uint8.
         mask: (S, S) uint8, not empty.
 
     Returns:
-        The object, and the (2, 3) matrix from its pixels to those of the picture.
+        The object, and the (2, 3) matrix from its pixels to those of the image.
     """
     x, y, width, height = cv2.boundingRect(mask)
     left, top = max(0, x - _MARGIN), max(0, y - _MARGIN)
@@ -85,7 +80,7 @@ def cut_in_place(image: np.ndarray, mask: np.ndarray) -> tuple[Layer, np.ndarray
 
 
 def deform(rng: np.random.Generator, layer: Layer, num_frames: int) -> Layer:
-    """Return a layer of one look that changes its shape smoothly over the clip."""
+    """Return a layer of one frame as one of T frames that changes its shape smoothly."""
     color, alpha = layer.at(0)
     height, width = alpha.shape
     side = max(height, width)
@@ -99,7 +94,7 @@ def deform(rng: np.random.Generator, layer: Layer, num_frames: int) -> Layer:
     return Layer(colors, alphas)
 
 
-def travel(
+def draw_path(
     rng: np.random.Generator,
     num_frames: int,
     size: int,
@@ -107,9 +102,9 @@ def travel(
     center: tuple[float, float],
     away: float,
     far: float,
-    tempo: float = 1.0,
+    speed: float = 1.0,
 ) -> np.ndarray:
-    """Draw how an object moves: a little, across the image, or out of it and back.
+    """Draw the motion of an object: a little, across the image, or out of it and back.
 
     Args:
         rng: Source of randomness.
@@ -118,7 +113,7 @@ def travel(
         center: (x, y) of the object.
         away: Share of objects that leave the image and come back (in clips of 4 frames or more).
         far: Share of the others that may cross the image.
-        tempo: Factor of the motion of these others.
+        speed: Factor of the motion of these others.
 
     Returns:
         (T, 2, 3) matrices; the identity in the first or last frame.
@@ -131,22 +126,22 @@ def travel(
         return path
     shift = size * (0.7 if rng.random() < far else 0.2)
     path = motion.affine_path(
-        rng, num_frames, size=size, shift=shift * tempo, turn_deg=25 * tempo,
-        log_scale=0.3 * tempo, shear=0.1 * tempo, center=center,
+        rng, num_frames, size=size, shift=shift * speed, turn_deg=25 * speed,
+        log_scale=0.3 * speed, shear=0.1 * speed, center=center,
     )  # fmt: skip
     return path[::-1] if rng.random() < 0.5 else path
 
 
-def fill(rng: np.random.Generator, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """Return a picture without what is in a hole.
+def inpaint(rng: np.random.Generator, image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Return an image without what is in a hole; its outline does not stay either.
 
-    Half of the holes show the mirrored picture where it has no hole itself; the rest is filled
-    smoothly from around. Outlines of what was cut out do not stay.
+    In half of the cases the hole shows the mirrored image where that has no hole itself. What is
+    left is filled smoothly from around the hole.
 
     Args:
         rng: Source of randomness.
         image: (S, S, 3) uint8.
-        hole: (S, S) uint8, 1 where the picture is to be replaced.
+        hole: (S, S) uint8, 1 where the image is replaced.
     """
     hole = cv2.dilate(hole, np.ones((_HALO_PX, _HALO_PX), np.uint8))
     filling = _smooth_fill(image, hole)
@@ -154,12 +149,12 @@ def fill(rng: np.random.Generator, image: np.ndarray, hole: np.ndarray) -> np.nd
         other = hole[:, ::-1] > 0
         filling = np.where(other[..., None], filling, image[:, ::-1])
     soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), _SEAM_PX)
-    soft = np.maximum(soft, hole)[..., None]  # nothing of the object shines through
+    soft = np.maximum(soft, hole)[..., None]  # 1 in the hole: nothing of the object stays visible
     return (image + soft * (filling.astype(np.float32) - image)).astype(np.uint8)
 
 
 def _smooth_fill(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """Fill a hole by means of what is around it, from coarse to fine (a pull-push pyramid)."""
+    """Fill a hole from around it, from coarse to fine (a pull-push pyramid)."""
     weight = 1.0 - hole.astype(np.float32)
     levels = [(image * weight[..., None], weight)]
     while min(levels[-1][1].shape) > 2:

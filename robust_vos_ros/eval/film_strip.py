@@ -1,4 +1,4 @@
-"""A film strip of what went worst: what was seen, what was published, and what was claimed."""
+"""A film strip of the worst part of a sequence: images, masks, and published states."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from robust_vos_ros.core.types import ObjectState
-from robust_vos_ros.eval.absences import Rows, Verdict, judge
+from robust_vos_ros.eval.absences import AbsenceScore, Rows, score_absences
 from robust_vos_ros.eval.records import SequenceRecord
-from robust_vos_ros.visualization import overlay
+from robust_vos_ros.visualization import encode_jpeg, overlay
 
 _WIDTH = 240  # px of one frame
 _QUALITY = 80
@@ -26,16 +26,16 @@ _COLORS = {
 _WHITE = (255, 255, 255)
 
 
-class FilmMaker:
-    """Keeps small pictures of all frames, and at the end shows a few of them.
+class FilmStrip:
+    """Keeps small images of all frames, and at the end returns a strip of a few of them.
 
     Args:
-        object_ids: Of the sequence; truth of more than 255 objects is not drawn.
+        object_ids: Of the sequence; the ground truth of the first 255 is drawn.
     """
 
     def __init__(self, object_ids: Sequence[int]) -> None:
         self._labels = {key: number for number, key in enumerate(object_ids[:255], 1)}
-        self._tiles: list[np.ndarray] = []  # encoded: a sequence may be long
+        self._tiles: list[bytes] = []  # JPEG: a sequence may be long
         self._truth: list[np.ndarray] = []
 
     def add(
@@ -47,15 +47,15 @@ class FilmMaker:
         """Take the next frame.
 
         Args:
-            image: (H, W, 3) uint8, as the tracker saw it.
-            label_mask: (H, W), what it made of it, drawn in colour.
-            masks: (H, W) bool, true masks by the id of the object; None = not known.
+            image: (H, W, 3) uint8, the input of the tracker.
+            label_mask: (H, W), its output, drawn in colour.
+            masks: (H, W) bool, true masks by object id; None = not labelled.
         """
         size = _WIDTH, max(1, round(image.shape[0] * _WIDTH / image.shape[1]))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         labels = np.ascontiguousarray(label_mask.astype(np.uint8))
         tile = overlay(small, cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))
-        self._tiles.append(_encode(tile))
+        self._tiles.append(encode_jpeg(tile, _QUALITY))
         truth = np.zeros(size[::-1], np.uint8)
         for key, mask in (masks or {}).items():
             inside = cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
@@ -63,16 +63,19 @@ class FilmMaker:
         self._truth.append(cv2.imencode('.png', truth)[1])
 
     def finish(self, record: SequenceRecord) -> str:
-        """Return a JPEG in base64 of the absence that went worst, else of the worst frame.
+        """Return the strip of the worst absence or, without absences, of the worst frame.
 
         Args:
-            record: Of the frames that were added; objects are outlined in the truth.
+            record: Of the frames that were added.
+
+        Returns:
+            A JPEG in base64; the true mask of the object is outlined.
         """
         tables, rate_hz = record.tables(), record.rate_hz
         absence = _worst_absence(tables, rate_hz)
         if absence is not None:
-            position, verdict = absence
-            start, end = (tables[position].frames[0] + at for at in (verdict.start, verdict.end))
+            position, score = absence
+            start, end = (tables[position].frames[0] + at for at in (score.start, score.end))
             frames = [start + round(s * rate_hz) for s in _AROUND_S]
             frames += [end + round(s * rate_hz) for s in _AFTER_S]
         else:
@@ -81,30 +84,34 @@ class FilmMaker:
         chosen = sorted({min(max(0, int(frame)), len(self._tiles) - 1) for frame in frames})
         key = record.objects[position].object_id
         tiles = [self._tile(frame, key, tables[position], rate_hz) for frame in chosen]
-        return base64.b64encode(_encode(np.hstack(tiles)).tobytes()).decode()
+        return base64.b64encode(encode_jpeg(np.hstack(tiles), _QUALITY)).decode()
 
     def _tile(self, frame: int, key: int, rows: Rows, rate_hz: int) -> np.ndarray:
-        """Return (h, w, 3) uint8 with the truth of one object, and what was claimed of it."""
-        tile = np.ascontiguousarray(cv2.imdecode(self._tiles[frame], cv2.IMREAD_COLOR)[..., ::-1])
+        """Return (h, w, 3) uint8: a frame with the true mask and the state of an object."""
+        data = np.frombuffer(self._tiles[frame], np.uint8)
+        tile = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
         truth = cv2.imdecode(self._truth[frame], cv2.IMREAD_GRAYSCALE)
         inside = (truth == self._labels.get(key)).view(np.uint8)
         lines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(tile, lines, -1, _WHITE, 2)
         tile[:18] //= 3
         tile[-18:] //= 3
-        where, claim, color = 'no label', '', _WHITE
+        where, state_text, color = 'no label', '', _WHITE
         for at in np.flatnonzero(rows.frames == frame):
             where = 'absent' if rows.absent[at] else f'{100 * rows.visible[at]:.0f}% visible'
             state = ObjectState(rows.state[at])
-            claim, color = f'{state.name} {rows.confidence[at]:.2f}', _COLORS.get(state, _WHITE)
+            state_text, color = (
+                f'{state.name} {rows.confidence[at]:.2f}',
+                _COLORS.get(state, _WHITE),
+            )
         _write(tile, f'{frame / rate_hz:.1f} s  object {key}: {where}', 13, _WHITE)
-        _write(tile, claim, len(tile) - 5, color)
+        _write(tile, state_text, len(tile) - 5, color)
         return tile
 
 
-def _worst_absence(tables: Sequence[Rows], rate_hz: int) -> tuple[int, Verdict] | None:
-    """Return the object and the absence that went worst, the earliest of equal ones."""
-    found = [(k, verdict) for k, rows in enumerate(tables) for verdict in judge(rows, rate_hz)]
+def _worst_absence(tables: Sequence[Rows], rate_hz: int) -> tuple[int, AbsenceScore] | None:
+    """Return the object and the worst absence, the earliest of equal ones."""
+    found = [(k, s) for k, rows in enumerate(tables) for s in score_absences(rows, rate_hz)]
     return min(
         found,
         key=lambda item: (not item[1].false, item[1].kept is not False, item[1].start),
@@ -113,7 +120,7 @@ def _worst_absence(tables: Sequence[Rows], rate_hz: int) -> tuple[int, Verdict] 
 
 
 def _worst_frame(tables: Sequence[Rows]) -> tuple[int, int]:
-    """Return the object and the frame after its prompt with the least J."""
+    """Return the object and the frame with the smallest J, after the frame of its prompt."""
     found = [
         (float(j), k, int(frame))
         for k, rows in enumerate(tables)
@@ -125,7 +132,3 @@ def _worst_frame(tables: Sequence[Rows]) -> tuple[int, int]:
 
 def _write(tile: np.ndarray, text: str, y: int, color: tuple[int, int, int]) -> None:
     cv2.putText(tile, text, (4, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, 1, cv2.LINE_AA)
-
-
-def _encode(rgb: np.ndarray) -> np.ndarray:
-    return cv2.imencode('.jpg', rgb[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))[1]

@@ -12,12 +12,12 @@ from robust_vos_ros.core.errors import ConfigError
 
 
 class VideoFile:
-    """An MP4 file; a context manager.
+    """An MP4 file; use it as a context manager.
 
     Args:
         path: The file.
-        size_wh: Width and height of its pictures.
-        rate_hz: Pictures per second.
+        size_wh: Width and height of its frames in pixels.
+        rate_hz: Frames per second.
 
     Raises:
         ConfigError: OpenCV cannot write it.
@@ -30,11 +30,12 @@ class VideoFile:
         )
         if not self._writer.isOpened():
             raise ConfigError(
-                f'OpenCV cannot write {path}; is the folder there, and has this OpenCV mp4v?'
+                f'{path}: expected OpenCV to write an MP4 file, it cannot; check that the folder '
+                'exists and that this OpenCV has the codec mp4v'
             )
 
     def __enter__(self) -> VideoFile:
-        """Do nothing: it is open."""
+        """Return the file, which is open."""
         return self
 
     def __exit__(
@@ -47,7 +48,7 @@ class VideoFile:
         self._writer.release()
 
     def write(self, bgr: np.ndarray) -> None:
-        """Append a (H, W, 3) uint8 BGR picture; one of another size is resized."""
+        """Append an (H, W, 3) uint8 BGR frame; one of another size is resized."""
         if bgr.shape[1::-1] != self._size_wh:
             bgr = cv2.resize(bgr, self._size_wh, interpolation=cv2.INTER_AREA)
         self._writer.write(bgr)
