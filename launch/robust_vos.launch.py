@@ -82,6 +82,12 @@ def declare_arguments() -> list[DeclareLaunchArgument]:
             'camera_info beside it; empty = as in params_file.',
         ),
         DeclareLaunchArgument(
+            'detector_topic',
+            default_value='',
+            description='Boxes of a detector (vision_msgs/Detection2DArray); detector.mode in '
+            'params_file says what they do. Empty = ~/detector_boxes.',
+        ),
+        DeclareLaunchArgument(
             'transport',
             default_value='raw',
             choices=['raw', 'compressed'],
@@ -138,6 +144,9 @@ def make_node(context: LaunchContext) -> list[LifecycleNode]:
         folder, slash, _ = values['depth_topic'].rpartition('/')
         depth = [('depth', values['depth_topic'])]
         depth += [('depth/camera_info', f'{folder}{slash}camera_info')]
+    detector = []
+    if values['detector_topic']:
+        detector = [('~/detector_boxes', values['detector_topic'])]
     node = LifecycleNode(
         package='robust_vos',
         executable='robust_vos_node',
@@ -156,6 +165,7 @@ def make_node(context: LaunchContext) -> list[LifecycleNode]:
             ('image', image_topic),
             ('image/compressed', [image_topic, '/compressed']),
             *depth,
+            *detector,
         ],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
     )
