@@ -62,6 +62,11 @@ ARGUMENTS = (
          'empty = as in params_file.'),
     ),
     (
+        'detector_topic', '', None,
+        ('Boxes of a detector (vision_msgs/Detection2DArray); detector.mode in params_file says '
+         'what they do. Empty = ~/detector_boxes.'),
+    ),
+    (
         'transport', 'raw', ['raw', 'compressed'],
         'Subscribe to <image_topic>, or to <image_topic>/compressed.',
     ),
@@ -115,6 +120,9 @@ def make_node(context: LaunchContext) -> list[LifecycleNode]:
         folder, slash, _ = values['depth_topic'].rpartition('/')
         depth = [('depth', values['depth_topic'])]
         depth += [('depth/camera_info', f'{folder}{slash}camera_info')]
+    detector = []
+    if values['detector_topic']:
+        detector = [('~/detector_boxes', values['detector_topic'])]
     node = LifecycleNode(
         package='robust_vos',
         executable='robust_vos_node',
@@ -133,6 +141,7 @@ def make_node(context: LaunchContext) -> list[LifecycleNode]:
             ('image', image_topic),
             ('image/compressed', [image_topic, '/compressed']),
             *depth,
+            *detector,
         ],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
     )

@@ -160,8 +160,10 @@ class VideoTracker:
     def refine(self, prompt: Prompt, *, frame: Frame | None = None) -> TrackResult:
         """Correct a live object with further clicks, a box or a mask.
 
-        The corrected frame is remembered like a prompted one, and the recent memory, which may
-        hold the mistake, is dropped. Arguments and errors as in `add`.
+        Clicks correct the mask that is seen, with regard to what is remembered. A box or a mask
+        says where all of the object is, and takes the place of both: memory of a mistake would
+        outvote the box. The corrected frame is remembered like a prompted one, and the recent
+        memory, which may hold the mistake, is dropped. Arguments and errors as in `add`.
 
         Raises:
             UnknownIdError: No live object has the prompt's id.
@@ -173,7 +175,9 @@ class VideoTracker:
         with self.model.inference():
             items = list(self._objects)
             record = self._frames.look_at([checked], record, newer, items, self.settings.zoom)
-            (segment,) = self._segmenter.segment([checked], record, self._context(item, record))
+            clicks_only = checked.box is None and checked.mask is None
+            context = self._context(item, record) if clicks_only else None
+            (segment,) = self._segmenter.segment([checked], record, context)
             self._propagator.forget_recent([item])
             warnings = self._start([item], segment, record)
             self._frames.note_prompted([item], [checked], segment, record, frame)
@@ -204,7 +208,8 @@ class VideoTracker:
         record, newer = self._frames.history.locate(frame)
         checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
         pairs = [(self._objects.get(prompt.object_id), prompt) for prompt in checked]
-        pairs = [(item, prompt) for item, prompt in pairs if item.track.state in UNSEEN_STATES]
+        unseen = [row for row, (item, _) in enumerate(pairs) if item.track.state in UNSEEN_STATES]
+        pairs = [pairs[row] for row in unseen]
         events: list[TrackEvent] = []
         with self.model.inference():
             live = list(self._objects)
@@ -226,7 +231,9 @@ class VideoTracker:
             for later in newer if items else ():
                 events += self._track(items, later)
         result = self._finish(events, start_ns)
-        return Reinitialization(result, tuple(item.object_id for item in items), tuple(rejected))
+        rows = tuple(unseen[candidate.segment.rows[0]] for candidate in accepted)
+        ids = tuple(item.object_id for item in items)
+        return Reinitialization(result, ids, rows, tuple(rejected))
 
     def remove(self, object_ids: Sequence[str] = ()) -> tuple[TrackEvent, ...]:
         """Stop tracking objects; without ids, all.

@@ -9,7 +9,9 @@ from geometry_msgs.msg import Point, PointStamped
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from std_msgs.msg import Header
 
+from robust_vos_ros.core.errors import StampInFutureError
 from robust_vos_ros.core.types import Prompt
 from robust_vos_ros.node.camera_info import CameraInfos
 from robust_vos_ros.node.serving import Serving
@@ -17,11 +19,12 @@ from robust_vos_ros.node.space_clicks import SpaceClicks
 
 
 class Clicks:
-    """Every click on `clicked_point` or `<image>_mouse_left` adds an object on the newest frame.
+    """Every click on `clicked_point` or `<image>_mouse_left` adds an object.
 
-    `<image>_mouse_left` is what rqt_image_view publishes when its mouse button is switched on.
-    `clicked_point` takes pixels as well (z = 0 in the image's frame), and points in space, as RViz
-    publishes them: `SpaceClicks` finds their pixel.
+    `<image>_mouse_left` is what rqt_image_view publishes when its mouse button is switched on: a
+    message without a stamp, for the newest frame. `clicked_point` takes pixels as well (z = 0 in
+    the image's frame), of the image of their stamp, and points in space, as RViz publishes them:
+    `SpaceClicks` finds their pixel.
     """
 
     def __init__(
@@ -61,18 +64,18 @@ class Clicks:
         self._space.clear()
 
     async def _on_point_stamped(self, msg: Any) -> None:
-        await self._add(msg.point, msg.header.frame_id)
+        await self._add(msg.point, msg.header)
 
     async def _on_point(self, point: Any) -> None:
-        await self._add(point, '')
+        await self._add(point, Header())
 
-    async def _add(self, point: Any, frame_id: str) -> None:
+    async def _add(self, point: Any, header: Header) -> None:
         serving = self._serving
         try:
-            if self._is_pixel(point, frame_id):
-                x, y, image = point.x, point.y, None
+            if self._is_pixel(point, header.frame_id):
+                x, y, image = point.x, point.y, self._image_of(header)
             else:
-                pixel = await self._space.find(point, frame_id)
+                pixel = await self._space.find(point, header.frame_id)
                 x, y, image = pixel.x, pixel.y, serving.message_at(pixel.header)
             name = await serving.call_from_topic(lambda: self._add_now(x, y, image))
         except Exception as error:  # a click outside the image must not take the node down
@@ -86,6 +89,16 @@ class Clicks:
         if point.z != 0:
             return False
         return not frame_id or frame_id == self._serving.frames.newest().header.frame_id
+
+    def _image_of(self, header: Header) -> Any | None:
+        """Return the image that a pixel was clicked in; None = the newest processed one.
+
+        A stamp after all images is the time of the click: some viewers have no other.
+        """
+        try:
+            return self._serving.message_at(header)
+        except StampInFutureError:
+            return None
 
     def _add_now(self, x: float, y: float, image: Any | None) -> str:
         """Add an object under the next free name, which is returned; runs on the worker.

@@ -249,6 +249,11 @@ class RobustVosNode(LifecycleNode):
         positions = None if self._activated is None else self._activated.positions
         if positions is not None:
             msg.status.append(describe_positions(name, positions.report(), settings=self.settings))
+        if self._activated is not None and self.pipeline is not None:
+            detector, settings = self.pipeline.statistics.detector, self.settings
+            if detector.counts.received:
+                hold_s = settings.diagnostics.error_hold_s
+                msg.status.append(detector.describe(name, settings.detector.mode, hold_s))
         msg.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(msg)
 

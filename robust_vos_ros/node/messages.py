@@ -109,7 +109,7 @@ def to_overlay(result: TrackResult, rgb: np.ndarray, header: Header) -> Image:
     return _maker.to_image(draw_objects(rgb, result.label_mask, result.objects), 'rgb8', header)
 
 
-def to_detections(result: TrackResult, header: Header) -> Any:
+def to_tracked_boxes(result: TrackResult, header: Header) -> Any:
     """Return visible objects as vision_msgs/Detection2DArray; only where vision_msgs exists."""
     msg = Detection2DArray(header=header)
     for item in result.objects:

@@ -15,6 +15,7 @@ from robust_vos_ros.node import bond
 from robust_vos_ros.node.camera_info import CameraInfos, topic_beside
 from robust_vos_ros.node.class_ids import ClassIds
 from robust_vos_ros.node.clicks import Clicks
+from robust_vos_ros.node.detector import Detector
 from robust_vos_ros.node.parameters import NodeParameters
 from robust_vos_ros.node.pipeline import Corrupt, Pipeline
 from robust_vos_ros.node.positions import Positions
@@ -126,7 +127,8 @@ def activate(node: LifecycleNode, configured: Configured) -> Activated:
         serving = Serving(node, pipeline, configured.requests, receiver.frames)
         clicks = Clicks(node, serving, cameras, image_topic=image_topic)
         undo.callback(clicks.destroy)
-        prompts = PromptTopics(node, serving)
+        detector = Detector(configured.requests, pipeline, node.get_logger())
+        prompts = PromptTopics(node, serving, detector)
         undo.callback(prompts.destroy)
         positions = None
         if settings.spatial.enabled:

@@ -21,6 +21,7 @@ from robust_vos_ros.node.publishers import Publishers
 from robust_vos_ros.node.settings import NodeSettings
 from robust_vos_ros.node.state_file import StateFile
 from robust_vos_ros.node.statistics import Statistics
+from robust_vos_ros.node.views import Views
 from robust_vos_ros.node.worker import Worker
 from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_discontinuities
 from robust_vos_ros.ros_types.images import NS_PER_S, stamp_to_ns, to_frame
@@ -50,6 +51,7 @@ class Pipeline:
         on_result: Called with every published result and its header; must be quick.
         worker: The running worker, None while inactive; of the executor's thread.
         statistics: Of this activation, or of the last one.
+        views: What was tracked in the last seconds; of the worker thread.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Pipeline:
         self.worker: Worker | None = None
         self._last_worker: Worker | None = None
         self.statistics = Statistics()
+        self.views = Views()
         self._tracker = tracker
         self._publishers = publishers
         self._state = state
@@ -157,6 +160,7 @@ class Pipeline:
         self._switch_adapter(settings)
         self._handle_changes(frame, msg.header, settings)
         result = self._tracker.step(frame)
+        self.views.append(result, settings.tracking.prompt_buffer_s)
         self._previous = Previous(frame.stamp_ns, frame.size_hw, frame.frame_id)
         self.newest = msg
         self.statistics.add(processed=1)
@@ -219,6 +223,7 @@ class Pipeline:
         action = max(change.action for change in changes)
         if action == Action.reset_memory:
             self._tracker.reset_memory()
+            self.views.clear()
         elif action == Action.remove_objects:
             self.reset(header)
 
@@ -226,6 +231,7 @@ class Pipeline:
         """Forget all objects and frames; the events get a header."""
         self._publishers.publish_events(self._tracker.reset(), header)
         self._previous = None
+        self.views.clear()
         self.save()
 
     def save(self) -> None:

@@ -1,74 +1,124 @@
-"""Prompts and detections that come as topics: nobody waits for an answer."""
+"""Prompts and boxes of a detector that come as topics: nobody waits for an answer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
-from robust_vos.msg import ObjectPrompt
+from rclpy.serialization import deserialize_message
+from robust_vos.msg import ObjectPromptStamped
 
+from robust_vos_ros.core.errors import PromptError
 from robust_vos_ros.core.types import UNSEEN_STATES
 from robust_vos_ros.node import messages
 from robust_vos_ros.node.conversions import to_prompt
-from robust_vos_ros.node.detections import to_boxes
+from robust_vos_ros.node.detector import Detector
 from robust_vos_ros.node.serving import Serving
+
+DETECTOR_TOPIC, OLD_DETECTOR_TOPIC = '~/detector_boxes', '~/detector'
+# A box with one hypothesis has about 440; rclpy takes up to a millisecond to make objects of them.
+BYTES_PER_BOX = 1000
 
 
 class PromptTopics:
-    """`~/prompts` adds objects and starts those out of sight again; `~/detector` does the latter.
+    """`~/prompts` adds objects and starts those out of sight again; `~/detector_boxes` may more.
 
-    `~/detector` (vision_msgs/Detection2DArray) exists where vision_msgs is installed. A message
-    is left out while the one before is worked on, and while all objects are in view.
+    `~/detector_boxes` (vision_msgs/Detection2DArray) exists where vision_msgs is installed, and
+    goes to the `Detector`. An array is left out while the one before is worked on; in mode restart
+    one costs nothing while all objects are in view.
     """
 
-    def __init__(self, node: Node, serving: Serving) -> None:
+    def __init__(self, node: Node, serving: Serving, detector: Detector) -> None:
         """Subscribe.
 
         Args:
             node: Gets the subscriptions.
             serving: Applies the prompts on the worker thread.
+            detector: Applies the boxes there.
         """
         self._node = node
         self._serving = serving
+        self._detector = detector
         self._busy = False
+        self._warned = False
         group = ReentrantCallbackGroup()  # a prompt waits for the tracker, images go on meanwhile
-        topics = [(ObjectPrompt, '~/prompts', self._on_prompt, QoSProfile(depth=10))]
+        topics = [(ObjectPromptStamped, '~/prompts', self._on_prompt, QoSProfile(depth=10))]
         if messages.Detection2DArray is not None:
+            kind = messages.Detection2DArray
             qos = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-            topics.append((messages.Detection2DArray, '~/detector', self.on_detections, qos))
+            topics.append((kind, DETECTOR_TOPIC, self._on_bytes, qos))
+            topics.append((kind, OLD_DETECTOR_TOPIC, self._on_old_topic, qos))
         self._subscriptions = [
-            node.create_subscription(kind, topic, callback, qos, callback_group=group)
+            # As bytes: an array that is left out should cost nothing, and large ones cost seconds.
+            node.create_subscription(
+                kind, topic, callback, qos, callback_group=group,
+                raw=kind is messages.Detection2DArray,
+            )
             for kind, topic, callback, qos in topics
-        ]
+        ]  # fmt: skip
 
     def destroy(self) -> None:
         """Unsubscribe."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
-    async def on_detections(self, msg: Any) -> None:
-        """Start objects out of sight again where a detector sees them."""
-        if self._busy or not self._is_something_unseen():
+    async def on_detections(self, read: Callable[[], Any]) -> None:
+        """Apply the boxes of an array to the objects.
+
+        Args:
+            read: Returns the array; called only if it is needed.
+        """
+        serving, pipeline = self._serving, self._serving.pipeline
+        statistics, settings = pipeline.statistics.detector, pipeline.settings
+        statistics.add(received=1)
+        if self._busy or not settings.enabled:
+            statistics.add(left_out=1)
+            return
+        if settings.detector.mode == 'restart' and not self._is_something_unseen():
+            statistics.add(not_needed=1)
             return
         self._busy = True
-        serving = self._serving
         try:
-            boxes = to_boxes(msg)
-            image = serving.message_at(msg.header)
-            await serving.call(lambda: serving.requests.detect(boxes, image))
+            array = read()
+            image = serving.message_at(array.header)
+            await serving.call(lambda: self._detector.apply(array, image))
         except Exception as error:  # a wrong detection must not take the node down
-            serving.count_failure('detections', error)
+            statistics.add(failed=1)
+            statistics.note_problem(serving.count_failure('detections', error))
         finally:
             self._busy = False
+
+    async def _on_bytes(self, data: bytes) -> None:
+        await self.on_detections(lambda: self._read(data))
+
+    def _read(self, data: bytes) -> Any:
+        limit = self._serving.pipeline.settings.detector.max_boxes * BYTES_PER_BOX
+        if len(data) > limit:
+            raise PromptError(
+                f'expected an array of at most {limit} bytes, got {len(data)}; let the detector '
+                'send fewer boxes, or raise detector.max_boxes'
+            )
+        return deserialize_message(data, messages.Detection2DArray)
+
+    async def _on_old_topic(self, data: bytes) -> None:
+        if not self._warned:
+            self._warned = True
+            self._node.get_logger().warning(
+                f'{OLD_DETECTOR_TOPIC} is deprecated and will go with the next release: publish '
+                f'on {DETECTOR_TOPIC}'
+            )
+        await self._on_bytes(data)
 
     async def _on_prompt(self, msg: Any) -> None:
         serving = self._serving
         try:
-            prompt = to_prompt(msg)
+            prompt = to_prompt(msg.prompt)
+            image = serving.message_at(msg.header)
             await serving.call_from_topic(
-                lambda: serving.requests.point(prompt), object_ids=[prompt.object_id]
+                lambda: serving.requests.point(prompt, image), object_ids=[prompt.object_id]
             )
         except Exception as error:
             serving.count_failure('prompt', error)

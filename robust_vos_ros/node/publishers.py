@@ -23,6 +23,7 @@ from robust_vos_ros.node.class_ids import ClassIds
 from robust_vos_ros.node.settings import ClassInfoSettings, PublishSettings
 from robust_vos_ros.ros_types.annotations import label_names, make_annotations, make_label_info
 
+BOXES_TOPIC, OLD_BOXES_TOPIC = '~/tracked_boxes', '~/detections'
 # Small messages that a recorder must not miss: a second of them waits for a busy subscriber.
 _DEPTH = 30
 
@@ -62,9 +63,11 @@ class Publishers:
         self._camera_info = create(CameraInfo, '~/camera_info', _DEPTH)
         self._confidence_mask = create(Image, '~/confidence_mask', 2)
         self._overlay = create(Image, '~/overlay', 2)
-        self._detections = self._label_info = self._class_info = self._annotations = None
+        self._boxes = self._old_boxes = self._annotations = None
+        self._label_info = self._class_info = None
         if messages.Detection2DArray is not None:
-            self._detections = create(messages.Detection2DArray, '~/detections', 10)
+            self._boxes = create(messages.Detection2DArray, BOXES_TOPIC, 10)
+            self._old_boxes = create(messages.Detection2DArray, OLD_BOXES_TOPIC, 10)
             self._label_info = create(messages.LabelInfo, '~/label_info', 1, latched=True)
             self._class_info = create(messages.LabelInfo, '~/class_info', 1, latched=True)
         if messages.ImageAnnotations is not None:
@@ -163,9 +166,14 @@ class Publishers:
         camera = self._cameras.find(result.label_mask.shape)
         extras: tuple[tuple[bool, Any, Callable[[], Any]], ...] = (
             (
-                settings.detections,
-                self._detections,
-                lambda: messages.to_detections(result, header),
+                settings.tracked_boxes,
+                self._boxes,
+                lambda: messages.to_tracked_boxes(result, header),
+            ),
+            (
+                settings.tracked_boxes,
+                self._old_boxes,
+                lambda: self._make_old_boxes(result, header),
             ),
             (
                 settings.camera_info and camera is not None,
@@ -213,3 +221,12 @@ class Publishers:
         for wanted, publisher, make in extras:
             if wanted and publisher is not None and publisher.get_subscription_count():
                 publisher.publish(make())
+
+    def _make_old_boxes(self, result: TrackResult, header: Header) -> Any:
+        """Return the boxes for who still listens to the old name, which is told once."""
+        self._node.get_logger().warning(
+            f'{OLD_BOXES_TOPIC} is deprecated and will go with the next release: subscribe to '
+            f'{BOXES_TOPIC}',
+            once=True,
+        )
+        return messages.to_tracked_boxes(result, header)

@@ -13,7 +13,6 @@ from robust_vos_ros.core.errors import NoFrameError
 from robust_vos_ros.core.segmentation import segment_once
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import EventType, Frame, Prompt, TrackResult
-from robust_vos_ros.node.detections import Box, to_candidates
 from robust_vos_ros.node.pipeline import Pipeline
 from robust_vos_ros.node.publishers import Publishers
 from robust_vos_ros.ros_types.images import stamp_to_ns
@@ -68,47 +67,49 @@ class Requests:
         """
         frame, header = self.frame_of(msg)
         result = self._tracker.add(prompts, frame=frame, replace_existing=replace)
+        self._pipeline.views.forget([prompt.object_id for prompt in prompts])
         return self._applied(result, header)
 
     def refine(self, prompt: Prompt, msg: Any | None) -> Applied:
         """Correct a live object; arguments and errors as in `add`."""
         frame, header = self.frame_of(msg)
-        return self._applied(self._tracker.refine(prompt, frame=frame), header)
+        result = self._tracker.refine(prompt, frame=frame)
+        self._pipeline.views.forget([prompt.object_id])
+        return self._applied(result, header)
 
-    def point(self, prompt: Prompt) -> None:
+    def point(self, prompt: Prompt, msg: Any | None) -> None:
         """Add an object that is not live, start one again that is out of sight, else nothing.
+
+        Args:
+            prompt: For it.
+            msg: As in `add`.
 
         Raises:
             PromptError: And all that `VideoTracker.add` raises.
         """
-        _, header = self.frame_of(None)
+        self.catch_up(msg)
         result = self._tracker.last_result
         if result is None or all(x.object_id != prompt.object_id for x in result.objects):
-            self.add([prompt], None, replace=False)
+            self.add([prompt], msg, replace=False)
         else:
-            self._reinitialize([prompt], None, header)
+            self.reinitialize([prompt], msg)
 
-    def detect(self, boxes: Sequence[Box], msg: Any | None) -> None:
-        """Start objects that are out of sight again where a detector sees them.
+    def reinitialize(self, prompts: Sequence[Prompt], msg: Any | None) -> tuple[int, ...]:
+        """Start objects again that are out of sight, where they look like themselves.
 
         Args:
-            boxes: Of one image.
+            prompts: Several for an object are alternatives.
             msg: As in `add`.
+
+        Returns:
+            Which prompts were believed.
 
         Raises:
             PromptError: And all that `VideoTracker.reinitialize` raises.
         """
-        frame, header = self.frame_of(msg)
-        result = self._tracker.last_result
-        if result is not None:
-            size_hw = result.label_mask.shape[:2] if frame is None else frame.size_hw
-            self._reinitialize(to_candidates(boxes, result.objects, size_hw), frame, header)
-
-    def _reinitialize(
-        self, prompts: Sequence[Prompt], frame: Frame | None, header: Header
-    ) -> None:
         if not prompts:
-            return
+            return ()
+        frame, header = self.frame_of(msg)
         done = self._tracker.reinitialize(prompts, frame=frame)
         for reason in done.rejected:
             self._logger.debug(f'not started again: {reason}')
@@ -119,10 +120,18 @@ class Requests:
             reinitializations_rejected=len(done.rejected),
         )
         self._applied(done.result, header)
+        return done.rows
 
-    def remove(self, object_ids: Sequence[str]) -> list[str]:
-        """Stop tracking objects, all when no id is given; return the ids."""
+    def remove(self, object_ids: Sequence[str], why: str = '') -> list[str]:
+        """Stop tracking objects, all when no id is given; return the ids.
+
+        Args:
+            object_ids: Of the objects.
+            why: For the events; empty = by request.
+        """
         events = self._tracker.remove(object_ids)
+        if why:
+            events = tuple(dataclasses.replace(event, detail=why) for event in events)
         self._publishers.publish_events(events, self._pipeline.newest_header())
         self._pipeline.save()
         return [event.object_id for event in events if event.type == EventType.REMOVED]
@@ -143,23 +152,41 @@ class Requests:
         limit = tracker.settings.max_objects
         return Applied(msg.header, segment_once(tracker.model, frame, prompts, limit))
 
-    def frame_of(self, msg: Any | None) -> tuple[Frame | None, Header]:
-        """Return the frame to prompt on (None = the newest processed one) and its header."""
+    def catch_up(self, msg: Any | None) -> Header:
+        """Process the waiting image if a request is about it; return the header it is about.
+
+        Raises:
+            NoFrameError: There is no image.
+        """
         pipeline = self._pipeline
-        stamp_ns = None if msg is None else stamp_to_ns(msg.header.stamp)
         newest = pipeline.newest
-        if newest is None or (stamp_ns or 0) > stamp_to_ns(newest.header.stamp):
+        if newest is None or (msg is not None and _stamp_ns(msg) > _stamp_ns(newest)):
             pipeline.process_waiting_image()
             newest = pipeline.newest
         if newest is None:
             raise NoFrameError('no image has been processed since activation; check the topic')
         if self._tracker.last_result is None:  # a reset forgot the frame, but it still is there
             self._tracker.step(pipeline.to_frame(newest))
-        if stamp_ns is None or stamp_ns == stamp_to_ns(newest.header.stamp):
-            return None, newest.header
-        return pipeline.to_frame(msg), msg.header
+        return newest.header if msg is None else msg.header
+
+    def frame_of(self, msg: Any | None) -> tuple[Frame | None, Header]:
+        """Return the frame to prompt on (None = the newest processed one) and its header."""
+        header = self.catch_up(msg)
+        if msg is None or _stamp_ns(msg) == _stamp_ns(self._pipeline.newest):
+            return None, header
+        return self._pipeline.to_frame(msg), header
+
+    def size_of(self, msg: Any) -> tuple[int, int]:
+        """Return height and width of a received image; only a compressed one is decoded."""
+        if hasattr(msg, 'height'):
+            return msg.height, msg.width
+        return self._pipeline.to_frame(msg).size_hw
 
     def _applied(self, result: TrackResult, header: Header) -> Applied:
         self._publishers.publish_events(result.events, header)
         self._pipeline.save()
         return Applied(header, result)
+
+
+def _stamp_ns(msg: Any) -> int:
+    return stamp_to_ns(msg.header.stamp)

@@ -24,6 +24,7 @@ from robust_vos_ros.core.settings import (
     setting,
 )
 from robust_vos_ros.core.tracking_settings import TrackerSettings
+from robust_vos_ros.node.detector_settings import DetectorSettings
 from robust_vos_ros.spatial.settings import SpatialSettings
 
 WIDTH = 99
@@ -90,10 +91,11 @@ class PublishSettings(Settings):
     overlay: bool = setting(
         True, 'Publish ~/overlay: the image with the masks drawn on it.', dynamic=True
     )
-    detections: bool = setting(
-        True, 'Publish ~/detections (vision_msgs/Detection2DArray) if vision_msgs is installed.',
+    tracked_boxes: bool = setting(
+        True,
+        'Publish ~/tracked_boxes (vision_msgs/Detection2DArray) if vision_msgs is installed.',
         dynamic=True,
-    )  # fmt: skip
+    )
     annotations: bool = setting(
         True,
         'Publish ~/annotations (foxglove_msgs/ImageAnnotations) if foxglove_msgs is installed.',
@@ -204,6 +206,7 @@ class NodeSettings(StreamSettings):
     input: InputSettings = InputSettings()
     model: ModelSettings = ModelSettings()
     tracking: TrackerSettings = TrackerSettings()
+    detector: DetectorSettings = DetectorSettings()
     publish: PublishSettings = PublishSettings()
     class_info: ClassInfoSettings = ClassInfoSettings()
     spatial: SpatialSettings = SpatialSettings()

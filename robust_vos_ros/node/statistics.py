@@ -9,6 +9,8 @@ import time
 
 import numpy as np
 
+from robust_vos_ros.node.detector_statistics import DetectorStatistics
+
 _LATENCIES = 512  # the newest ones: enough for a steady 95th percentile
 
 
@@ -65,10 +67,15 @@ class Snapshot:
 
 
 class Statistics:
-    """Counters behind one lock."""
+    """Counters behind one lock.
+
+    Attributes:
+        detector: What became of the boxes of a detector.
+    """
 
     def __init__(self) -> None:
         """Start from zero."""
+        self.detector = DetectorStatistics()
         self._lock = threading.Lock()
         self._counts = Counts()
         self._latencies_ns: collections.deque[int] = collections.deque(maxlen=_LATENCIES)

@@ -221,6 +221,19 @@ def test_clicks_correct_a_live_object(tracker, scene):
     assert (result.mask('it') & right).sum() < 0.2 * right.sum()
 
 
+def test_a_box_replaces_a_mask_that_memory_is_sure_of(tracker, scene):
+    left, right = scene.masks(0)
+    tracker.step(scene.frame(0))
+    tracker.add([Prompt('it', mask=right)])
+    for index in range(1, 4):
+        tracker.step(scene.frame(index))
+    left, _ = scene.masks(3)
+    result = tracker.refine(Prompt('it', box=box_of(left)))
+    assert iou(result.mask('it'), left) > 0.8
+    result = tracker.step(scene.frame(4))
+    assert iou(result.mask('it'), scene.masks(4)[0]) > 0.8
+
+
 def test_refining_with_clicks_starts_from_the_present_mask(tracker, scene):
     started(tracker, scene, 0)
     for index in range(1, 5):

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+import types
 import warnings
 from pathlib import Path
 
@@ -88,6 +89,46 @@ def make_point_prompt(object_id, *points, labels=()):
 
     points = [Point(x=float(x), y=float(y)) for x, y in points]
     return ObjectPrompt(object_id=object_id, points=points, point_labels=list(labels))
+
+
+def make_detection(x, y, width, height=None, *, theta=0.0, name='', **scores):
+    """Make a vision_msgs/Detection2D, or a stand-in with its fields: it is an extra."""
+    results = [make_hypothesis(class_id, score) for class_id, score in scores.items()]
+    height = width if height is None else height
+    try:
+        from vision_msgs.msg import BoundingBox2D, Detection2D
+    except ImportError:
+        space = types.SimpleNamespace
+        center = space(position=space(x=x, y=y), theta=theta)
+        bbox = space(center=center, size_x=width, size_y=height)
+        return space(id=name, bbox=bbox, results=results)
+    bbox = BoundingBox2D(size_x=float(width), size_y=float(height))
+    bbox.center.position.x, bbox.center.position.y = float(x), float(y)
+    bbox.center.theta = theta
+    return Detection2D(id=name, bbox=bbox, results=results)
+
+
+def make_hypothesis(class_id, score):
+    """Make a vision_msgs/ObjectHypothesisWithPose, or a stand-in."""
+    try:
+        from vision_msgs.msg import ObjectHypothesisWithPose
+    except ImportError:
+        hypothesis = types.SimpleNamespace(class_id=class_id, score=score)
+        return types.SimpleNamespace(hypothesis=hypothesis)
+    msg = ObjectHypothesisWithPose()
+    msg.hypothesis.class_id, msg.hypothesis.score = class_id, float(score)
+    return msg
+
+
+def make_detections(*detections, header=None):
+    """Make a vision_msgs/Detection2DArray, or a stand-in."""
+    from std_msgs.msg import Header
+
+    try:
+        from vision_msgs.msg import Detection2DArray
+    except ImportError:
+        return types.SimpleNamespace(header=header or Header(), detections=list(detections))
+    return Detection2DArray(header=header or Header(), detections=list(detections))
 
 
 def stamp_ns(header):

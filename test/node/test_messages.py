@@ -188,7 +188,7 @@ def test_large_images_are_filled_in_quickly(messages):
     assert len(msg.data) == pixels.size
 
 
-def test_detections(messages, header, monkeypatch):
+def test_tracked_boxes(messages, header, monkeypatch):
     """The fields of vision_msgs 4, filled in with stand-ins: it is not installed everywhere."""
 
     def stand_in(**fields):
@@ -205,7 +205,7 @@ def test_detections(messages, header, monkeypatch):
         stand_in(hypothesis=types.SimpleNamespace),
         raising=False,
     )
-    (detection,) = messages.to_detections(make_result(), header).detections  # not the lost one
+    (detection,) = messages.to_tracked_boxes(make_result(), header).detections  # not the lost one
     assert (detection.id, detection.header) == ('cup', header)
     assert (detection.bbox.center.position.x, detection.bbox.center.position.y) == (4.0, 2.0)
     assert (detection.bbox.size_x, detection.bbox.size_y) == (2.0, 2.0)

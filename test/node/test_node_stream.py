@@ -225,6 +225,26 @@ def test_clicked_points_of_the_image_are_pixels(bench, frame_id):
     bench.wait(lambda: bench.show().objects, 'the clicked object')
 
 
+@pytest.mark.parametrize(
+    ('stamp_s', 'x', 'found_at'),
+    [
+        (None, 40.0, 72),  # of the first image: the disc has moved on since
+        (10**6, 72.0, 72),  # later than all images: the time of the click
+    ],
+)
+def test_a_click_goes_to_the_image_of_its_stamp(bench, helpers, stamp_s, x, found_at):
+    first = bench.show(helpers.make_rgb())
+    for shift in (8, 16, 24, 32):
+        bench.show(helpers.make_rgb(shift))
+    click = bench.talk(PointStamped, '/clicked_point')
+    msg = PointStamped(header=first.header, point=Point(x=x, y=48.0))
+    if stamp_s is not None:
+        msg.header.stamp.sec = stamp_s
+    click(msg)
+    (item,) = bench.wait(lambda: bench.show(helpers.make_rgb(32)).objects, 'the object')
+    assert abs(item.centroid.x - found_at) < 5
+
+
 def test_a_failing_engine_does_not_end_the_node(tracking, helpers, monkeypatch):
     """As when the device runs out of memory."""
     import torch

@@ -220,11 +220,13 @@ class Reinitialization:
     Attributes:
         result: Of the newest frame, with all objects.
         accepted: Ids of the objects that were started again.
+        rows: Which prompts they were started again by.
         rejected: Why each of the other candidates was not believed, in a sentence.
     """
 
     result: TrackResult
     accepted: tuple[str, ...]
+    rows: tuple[int, ...]
     rejected: tuple[str, ...]
 
 
