@@ -109,7 +109,7 @@ def test_noise_survives_a_jpeg_file(tmp_path):
 def test_other_settings_are_not_mixed(tmp_path):
     source = make_images(tmp_path / 'drive')
     corrupt(source, tmp_path / 'out')
-    with pytest.raises(ConfigError, match=r'expected to go on with .*"seed": 8'):
+    with pytest.raises(ConfigError, match=r'expected the settings .*"seed": 8'):
         plan(source, tmp_path / 'out', CorruptOptions(('rain',), 3.0, 'fourier', 8))
 
 

@@ -513,10 +513,10 @@ def test_mask_of_another_size(tmp_path, layout):
 @pytest.mark.parametrize(
     ('masks', 'palette', 'index', 'text', 'reason'),
     [
-        ([merged(square(1), square(255, 4))], True, 0, r'ids from 1 to 254.* say void_value=255',
+        ([merged(square(1), square(255, 4))], True, 0, r'ids from 1 to 254.* pass void_value=255',
          'void or an object?'),
-        ([square(255)], True, 0, r'say void_value=255', 'a palette mask is never 0/255'),
-        ([square(1), square(255)], False, 1, r'say void_value=255', 'grey ids, then 255'),
+        ([square(255)], True, 0, r'pass void_value=255', 'a palette mask is never 0/255'),
+        ([square(1), square(255)], False, 1, r'pass void_value=255', 'grey ids, then 255'),
         ([square(255), square(7)], False, 1, r'00001.*expected only 0 and 255.*the value 7',
          '0/255, then ids'),
         ([np.zeros((HEIGHT, WIDTH, 3))], False, 0, r'expected a palette .* pixel type RGB',
