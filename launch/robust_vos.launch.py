@@ -82,6 +82,11 @@ def declare_arguments() -> list[DeclareLaunchArgument]:
             'camera_info beside it; empty = as in params_file.',
         ),
         DeclareLaunchArgument(
+            'points_topic',
+            default_value='',
+            description='Organised point cloud registered to the images, in place of depth_topic.',
+        ),
+        DeclareLaunchArgument(
             'transport',
             default_value='raw',
             choices=['raw', 'compressed'],
@@ -138,6 +143,9 @@ def make_node(context: LaunchContext) -> list[LifecycleNode]:
         folder, slash, _ = values['depth_topic'].rpartition('/')
         depth = [('depth', values['depth_topic'])]
         depth += [('depth/camera_info', f'{folder}{slash}camera_info')]
+    if values['points_topic']:
+        overrides |= {'spatial.enabled': True, 'spatial.source': 'cloud'}
+        depth = [('depth/points', values['points_topic'])]
     node = LifecycleNode(
         package='robust_vos',
         executable='robust_vos_node',

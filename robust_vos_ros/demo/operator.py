@@ -26,7 +26,7 @@ from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.core.types import ObjectState, Prompt
 from robust_vos_ros.demo.camera import FRAME_ID, REPORT_QOS, encode_jpeg
 from robust_vos_ros.demo.records import FrameRecord, ObjectRecord, Recording
-from robust_vos_ros.node.position_messages import topic_token
+from robust_vos_ros.node.position_publishers import topic_token
 
 NODE, CAMERA = 'robust_vos', 'camera'
 IMAGE_TOPIC = '/camera/image_raw'

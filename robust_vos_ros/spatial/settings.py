@@ -56,11 +56,15 @@ class LocateSettings(Settings):
 
 
 class SpatialSettings(Settings):
-    """Positions in space, of `depth` and `depth/camera_info`."""
+    """Positions in space, of `depth` or `depth/points`, and of camera_info."""
 
     enabled: bool = setting(
-        False, 'Subscribe to depth, and publish where the objects are. Needs a depth image that '
-        'is registered to the image.',
+        False, 'Subscribe to depth, and publish where the objects are. Needs a depth image or an '
+        'organised point cloud that is registered to the image.',
+    )  # fmt: skip
+    source: Literal['depth', 'cloud'] = setting(
+        'depth', 'depth subscribes to sensor_msgs/Image on `depth`, cloud to an organised '
+        'sensor_msgs/PointCloud2 on `depth/points`.',
     )  # fmt: skip
     sync_tolerance_s: float = setting(
         0.02, 'Most difference between the stamps of an image and of its depth.',
@@ -89,5 +93,13 @@ class SpatialSettings(Settings):
     poses: Literal['auto', 'always', 'never'] = setting(
         'auto', 'Publish ~/poses/<object_id> of every TRACKED object: auto = where vision_msgs, '
         'and so ~/detections_3d, is not installed.',
+    )  # fmt: skip
+    tf: bool = setting(
+        False, 'Publish the frame object/<object_id> of every TRACKED object on /tf, where '
+        'tf2_msgs is installed.',
+    )  # fmt: skip
+    max_cloud_points: int = setting(
+        20000, 'Points of ~/points at most, about: where the masks have more pixels, each second '
+        '(third, ...) row and column is taken.', dynamic=True, ge=100, le=10000000,
     )  # fmt: skip
     locate: LocateSettings = LocateSettings()
