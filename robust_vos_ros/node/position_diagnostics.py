@@ -22,7 +22,8 @@ def judge_positions(report: PositionReport, settings: NodeSettings) -> tuple[byt
     unmatched = (
         f'{matches.recent_lost} of the newest {matches.recent} results have no depth within '
         f'{settings.spatial.sync_tolerance_s:g} s; see spatial.sync_tolerance_s and '
-        'spatial.max_wait_s'
+        'spatial.max_wait_s, and spatial.queue_size where the tracker takes longer than so many '
+        'depth images'
     )
     findings = (  # the first that is true
         (since_s is None, 'no depth received since activation'),

@@ -75,8 +75,8 @@ class SpatialSettings(Settings):
         unit='s', dynamic=True, ge=0.0, le=10.0,
     )  # fmt: skip
     queue_size: int = setting(
-        15, 'Depth images, and results, that wait for each other; more drop the oldest.',
-        ge=1, le=200,
+        15, 'Depth images, and results, that wait for each other; more drop the oldest. Depth '
+        'must wait for as long as the tracker takes: 15 are half a second at 30 Hz.', ge=1, le=200,
     )  # fmt: skip
     check_frame: bool = setting(
         True, 'Refuse depth of another frame_id than the image: it is not registered to it.',

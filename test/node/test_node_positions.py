@@ -1,7 +1,7 @@
 """Positions of a real node over real DDS: a disc at a known depth, and depth of every bad kind."""
 
 import array
-import sys
+import importlib.util
 import types
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip('rclpy')
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
 from robust_vos_ros.spatial.cloud import POINT
@@ -329,7 +329,35 @@ def test_organised_clouds_in_place_of_depth(make_bench, helpers):
     assert np.linalg.norm(np.array([found.x, found.y, found.z]) - TRUTH) < 0.04
 
 
-@pytest.mark.skipif('tf2_ros' in sys.modules, reason='tf2_ros is installed')
+def test_target_frame_through_tf2(make_bench, helpers):
+    tf2_ros = pytest.importorskip('tf2_ros', reason='tf2_ros is no part of a minimal ROS')
+    bench = make_bench({**SPATIAL, 'spatial.target_frame': 'map'})
+    connect(bench)
+    bench.send_info(make_info())
+    bench.wait(lambda: bench.robust_vos._configured.cameras.newest, 'camera_info')
+    bench.show()
+    assert bench.add(helpers.make_box_prompt('disc')).success
+    assert "to 'map'" in refuse(bench, make_metres())  # nobody has published it
+    poses = bench.listen(PoseWithCovarianceStamped, '/robust_vos/poses/disc')
+    half = np.sqrt(0.5)
+    known = TransformStamped(child_frame_id='camera')
+    known.header.frame_id = 'map'
+    known.transform.translation.x = 10.0
+    known.transform.rotation.z = known.transform.rotation.w = half
+    tf2_ros.StaticTransformBroadcaster(bench.node).sendTransform(known)
+    bench.stamp += 1_000_000_000
+    for _ in range(20):
+        show(bench, make_metres())
+        if poses:
+            break
+    pose = bench.wait(lambda: poses and poses[-1], 'a pose')
+    assert pose.header.frame_id == 'map'
+    found = pose.pose.pose.position
+    expected = np.array([10 - TRUTH[1], TRUTH[0], TRUTH[2]])  # a quarter turn about z
+    assert np.linalg.norm(np.array([found.x, found.y, found.z]) - expected) < 0.04
+
+
+@pytest.mark.skipif(importlib.util.find_spec('tf2_ros') is not None, reason='tf2_ros is installed')
 def test_target_frame_without_tf2_is_told_and_positions_are_in_the_frame_of_the_image(
     make_bench, helpers
 ):
