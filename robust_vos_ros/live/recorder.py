@@ -37,7 +37,6 @@ OUTPUTS = (
     'objects', 'label_mask/compressed', 'label_info', 'class_info', 'events', 'annotations',
     'detections_3d',
 )  # fmt: skip
-POSES = 'poses/'  # and a topic of each object
 COMMON = ('/tf', '/tf_static', DIAGNOSTICS)
 # Keys of the node's diagnostics that say what made the masks, and their names in a bag.
 IDENTITY = {
@@ -177,8 +176,6 @@ class Recorder:
         self._node = node
         self._recording = recording
         self._missing = options.all_topics()
-        self._poses = f'{options.prefix}/{POSES}'
-        self._known = set(self._missing)
         self._num_left_out = 0  # as far as it was said
         self._qos: dict[str, list[Qos]] = {}
         self._received: set[str] = set()  # topics that something came on
@@ -198,10 +195,6 @@ class Recorder:
         self._warn()
         if not self._node.get_clock().now().nanoseconds:
             return
-        for topic, _ in self._node.get_topic_names_and_types():
-            if topic.startswith(self._poses) and topic not in self._known:
-                self._known.add(topic)
-                self._missing.append(topic)
         for topic in list(self._missing):
             publishers = self._node.get_publishers_info_by_topic(topic)
             if publishers:

@@ -14,7 +14,6 @@ import pytest
 pytest.importorskip('rclpy')
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -40,7 +39,6 @@ NUM_FRAMES, PERIOD_S = 40, 0.02
 STRING = 'std_msgs/msg/String'
 IMAGE, INFO, NOTE = '/camera/image_raw', '/camera/camera_info', '/note'
 OBJECTS, PNG = '/robust_vos/objects', '/robust_vos/label_mask/compressed'
-POSE = '/robust_vos/poses/disc'
 LATCHED = {'durability': DurabilityPolicy.TRANSIENT_LOCAL}
 SENSOR = {'reliability': ReliabilityPolicy.BEST_EFFORT}
 
@@ -59,7 +57,6 @@ def make_frame(helpers, index):
         INFO: CameraInfo(header=image.header, width=128, height=96),
         OBJECTS: TrackedObjectArray(header=image.header, height=96, width=128, objects=[item]),
         PNG: compressed,
-        POSE: PoseWithCovarianceStamped(header=image.header),
     }
     # Once: the bytes between fields differ from one time to the next.
     return {topic: serialize_message(message) for topic, message in messages.items()}
@@ -98,7 +95,6 @@ def recorded(tmp_path_factory, helpers):
                 INFO: client.talk(CameraInfo, INFO),
                 OBJECTS: client.talk(TrackedObjectArray, OBJECTS),
                 PNG: client.talk(CompressedImage, PNG),
-                POSE: client.talk(PoseWithCovarianceStamped, POSE),
                 '/diagnostics': client.talk(DiagnosticArray, '/diagnostics'),
             }
             publish['/diagnostics'](sent['/diagnostics'][0])
@@ -171,7 +167,7 @@ def test_every_byte_is_recorded(recorded):
     assert qos[NOTE].durability == QosDurability.TRANSIENT_LOCAL
     assert qos[IMAGE].reliability == QosReliability.BEST_EFFORT
     assert (
-        f'recorded {5 * NUM_FRAMES + 3 + len(sent[IMAGE])} messages on 9 topics' in text
+        f'recorded {4 * NUM_FRAMES + 3 + len(sent[IMAGE])} messages on 8 topics' in text
     )  # with those made here
     assert 'lost' not in text
     assert 'Traceback' not in text
