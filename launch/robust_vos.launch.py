@@ -62,6 +62,10 @@ ARGUMENTS = (
          'empty = as in params_file.'),
     ),
     (
+        'points_topic', '', None,
+        'Organised point cloud registered to the images, in place of depth_topic.',
+    ),
+    (
         'detector_topic', '', None,
         ('Boxes of a detector (vision_msgs/Detection2DArray); detector.mode in params_file says '
          'what they do. Empty = ~/detector_boxes.'),
@@ -120,6 +124,9 @@ def make_node(context: LaunchContext) -> list[LifecycleNode]:
         folder, slash, _ = values['depth_topic'].rpartition('/')
         depth = [('depth', values['depth_topic'])]
         depth += [('depth/camera_info', f'{folder}{slash}camera_info')]
+    if values['points_topic']:
+        overrides |= {'spatial.enabled': True, 'spatial.source': 'cloud'}
+        depth = [('depth/points', values['points_topic'])]
     detector = []
     if values['detector_topic']:
         detector = [('~/detector_boxes', values['detector_topic'])]

@@ -46,6 +46,7 @@ ROS = {
     'rclpy', 'sensor_msgs', 'std_msgs', 'geometry_msgs', 'std_srvs', 'builtin_interfaces',
     'diagnostic_msgs', 'unique_identifier_msgs', 'lifecycle_msgs', 'rcl_interfaces', 'vision_msgs',
     'robust_vos', 'launch', 'launch_ros', 'cv_bridge', 'rosgraph_msgs', 'tf2_ros', 'bond',
+    'tf2_msgs', 'visualization_msgs',
 }  # fmt: skip
 MAY_IMPORT_ROS = {'node', 'live', 'demo', 'client'}
 NETWORK = PACKAGE / 'core' / 'network'

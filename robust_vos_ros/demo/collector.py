@@ -20,7 +20,7 @@ from robust_vos_ros.bags.reader import RawMessage
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.demo.camera import JPEG_QUALITY, REPORT_QOS
 from robust_vos_ros.demo.records import FrameRecord, ObjectRecord, Recording
-from robust_vos_ros.node.position_messages import topic_token
+from robust_vos_ros.node.position_publishers import topic_token
 from robust_vos_ros.ros_types.images import stamp_to_ns
 from robust_vos_ros.visualization import encode_jpeg
 

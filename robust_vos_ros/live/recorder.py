@@ -32,7 +32,9 @@ from robust_vos_ros.live.interrupts import Interrupts
 from robust_vos_ros.live.topics import matching_qos, message_class, to_bag_qos
 
 DIAGNOSTICS = '/diagnostics'
-# Topics that are recorded besides image, camera_info and results.
+# Results that only a node publishes, and topics besides. Other masks, markers and points follow
+# from these and the images, and would cost the node time.
+LIVE_RESULTS = ('class_info', 'detections_3d')
 COMMON = ('/tf', '/tf_static', DIAGNOSTICS)
 # Keys of the node's diagnostics about model and version, and their names in a bag.
 IDENTITY = {
@@ -79,7 +81,8 @@ class RecordOptions:
         image = resolve(self.namespace, self.image_topic)
         camera_info = f'{image.rpartition("/")[0]}/camera_info'
         image += '/compressed' if self.compressed else ''
-        results = ResultTopics(self.node_name).types
+        results = [*ResultTopics(self.node_name).types]
+        results += [f'{self.node_name}/{name}' for name in LIVE_RESULTS]
         more = [resolve(self.namespace, topic) for topic in self.topics]
         return list(dict.fromkeys([image, camera_info, *results, *COMMON, *more]))
 

@@ -22,6 +22,7 @@ Result = TypeVar('Result')
 Depth = TypeVar('Depth')
 
 _JUMP_NS = 1_000_000_000  # a stamp so far before the newest one begins a new time
+_RECENT = 30
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class MatchCounts:
         overrun: Dropped for newer ones because nobody took them, or because time went backwards.
         depths: Offered.
         depths_unused: Left without ever having been handed out.
+        recent: Of the newest results that were matched, without depth or late; 30 at most.
+        recent_lost: Those of them that were without depth or late.
     """
 
     results: int = 0
@@ -45,6 +48,8 @@ class MatchCounts:
     overrun: int = 0
     depths: int = 0
     depths_unused: int = 0
+    recent: int = 0
+    recent_lost: int = 0
 
 
 @dataclasses.dataclass(slots=True)
@@ -61,22 +66,27 @@ class DepthMatcher(Generic[Result, Depth]):
     A result gets the depth with the nearest stamp, if that is near enough. It waits for depth that
     may still come: until there is some of its stamp or a later one, or until its time is up.
     Stamps of each side rise; one that falls far back begins a new time and clears its queue.
+
+    Attributes:
+        tolerance_ns: Most difference of two stamps; may be changed at any time.
+        max_wait_s: For which a result waits at most; likewise.
     """
 
     def __init__(self, *, tolerance_ns: int, max_wait_s: float, queue_size: int) -> None:
         """Create an open matcher with empty queues.
 
         Args:
-            tolerance_ns: Most difference of two stamps.
-            max_wait_s: For which a result waits at most.
+            tolerance_ns: As of the attribute.
+            max_wait_s: As of the attribute.
             queue_size: Of each queue.
         """
-        self._tolerance_ns = tolerance_ns
-        self._max_wait_s = max_wait_s
+        self.tolerance_ns = tolerance_ns
+        self.max_wait_s = max_wait_s
         self._queue_size = queue_size
         self._results: collections.deque[_Waiting[Result]] = collections.deque()
         self._depths: collections.deque[_Waiting[Depth]] = collections.deque()
         self._counts = collections.Counter[str]()
+        self._recent: collections.deque[bool] = collections.deque(maxlen=_RECENT)  # lost?
         self._closed = False
         self._changed = threading.Condition()
 
@@ -114,7 +124,8 @@ class DepthMatcher(Generic[Result, Depth]):
     def counts(self) -> MatchCounts:
         """A consistent snapshot."""
         with self._changed:
-            return MatchCounts(**self._counts)
+            recent = {'recent': len(self._recent), 'recent_lost': sum(self._recent)}
+            return MatchCounts(**self._counts, **recent)
 
     def _put(self, queue: collections.deque[_Waiting], stamp_ns: int, item: object) -> int:
         """Append, and return how many unused ones went."""
@@ -139,15 +150,17 @@ class DepthMatcher(Generic[Result, Depth]):
             if not passed and not expired:
                 return None
             self._results.popleft()
-            if best is not None and abs(best.stamp_ns - first.stamp_ns) <= self._tolerance_ns:
+            if best is not None and abs(best.stamp_ns - first.stamp_ns) <= self.tolerance_ns:
                 best.used = True
                 self._counts['matched'] += 1
+                self._recent.append(False)
                 return first.item, best.item
             self._counts['without_depth' if passed else 'late'] += 1
+            self._recent.append(True)
         return None
 
     def _remaining_s(self) -> float | None:
         """Return for how long the first result may wait; None when there is none."""
         if not self._results:
             return None
-        return max(0.0, self._results[0].arrived_s + self._max_wait_s - time.monotonic())
+        return max(0.0, self._results[0].arrived_s + self.max_wait_s - time.monotonic())

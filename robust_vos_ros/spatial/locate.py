@@ -41,6 +41,7 @@ class Located:
         box_size: (3,) float64, its edges along x, y and z, above 0.
         num_points: Depth pixels that were used.
         depth_share: Share of the mask's pixels with a known depth, in [0, 1].
+        range_m: Least and largest depth that counts as the object's.
     """
 
     position: np.ndarray
@@ -49,6 +50,7 @@ class Located:
     box_size: np.ndarray
     num_points: int
     depth_share: float
+    range_m: tuple[float, float]
 
 
 def locate(
@@ -99,13 +101,14 @@ def locate(
     with np.errstate(invalid='ignore'):
         near = known & (z >= low) & (z <= high)
     at_row, at_column = np.nonzero(near)
-    depths = z[at_row, at_column].astype(np.float64)
+    depths = z[at_row, at_column]
     pixels = np.empty((len(depths), 2))
     pixels[:, 0], pixels[:, 1] = columns[at_column], rows[at_row]
-    points = np.empty((3, len(depths)))
+    points = np.empty((3, len(depths)), np.float32)  # sorted in less than half of the time
     points[:2] = camera.rays(pixels).T * depths
     points[2] = depths
-    return _measure(points, inside[at_row, at_column], share, camera, settings)
+    inner_points = inside[at_row, at_column]
+    return _measure(points, inner_points, camera, settings, share=share, range_m=(low, high))
 
 
 def _spread(size: int, stride: float) -> np.ndarray:
@@ -138,29 +141,34 @@ def _band(depths: np.ndarray, settings: LocateSettings) -> tuple[float, float]:
 def _measure(
     points: np.ndarray,
     inner: np.ndarray,
-    share: float,
     camera: Camera,
     settings: LocateSettings,
+    *,
+    share: float,
+    range_m: tuple[float, float],
 ) -> Located:
     """Measure points of one surface.
 
     Args:
-        points: (3, N) float64 in metres.
+        points: (3, N) float32 in metres.
         inner: (N,) bool, those that are not at the border of the mask; at least one.
-        share: `Located.depth_share`.
         camera: Of the image.
         settings: Percentile and noise.
+        share: `Located.depth_share`.
+        range_m: `Located.range_m`.
     """
     core = points[:, inner]
-    position = _median(np.sort(core))
+    position = _median(np.sort(core)).astype(np.float64)
     cut = settings.extent_percentile / 100
-    ordered = np.sort(points)
+    ordered = np.sort(points).astype(np.float64)
     low, high = _quantile(ordered, cut), _quantile(ordered, 1 - cut)
     size = np.maximum(high - low, _MIN_SIGMA_M)
     covariance = _noise(position, camera, settings)
     spread = core - core.mean(axis=1, keepdims=True)
     covariance += spread @ spread.T / (core.shape[1] * _INDEPENDENT_POINTS)
-    return Located(position, covariance, (low + high) / 2, size, core.shape[1], float(share))
+    return Located(
+        position, covariance, (low + high) / 2, size, core.shape[1], float(share), range_m
+    )
 
 
 def _median(ordered: np.ndarray) -> np.ndarray:

@@ -34,8 +34,9 @@ class Rigid:
         )
 
     def move(self, point: np.ndarray) -> np.ndarray:
-        """Return a (3,) point in the new frame, in metres."""
-        return self.rotation @ point + self.translation
+        """Return (..., 3) points in the new frame, in metres and of the same type."""
+        rotation, translation = self.rotation.astype(point.dtype), self.translation
+        return point @ rotation.T + translation.astype(point.dtype)
 
     def apply(self, located: Located) -> Located:
         """Return a position in the new frame; its box keeps its edges, and turns."""

@@ -59,11 +59,15 @@ class LocateSettings(Settings):
 
 
 class SpatialSettings(Settings):
-    """Positions in space, of `depth` and `depth/camera_info`."""
+    """Positions in space, of `depth` or `depth/points`, and of camera_info."""
 
     enabled: bool = setting(
-        False, 'Subscribe to a depth image and publish the positions of the objects. The depth '
-        'must be registered to the image.',
+        False, 'Subscribe to depth, and publish where the objects are. Needs a depth image or an '
+        'organised point cloud that is registered to the image.',
+    )  # fmt: skip
+    source: Literal['depth', 'cloud'] = setting(
+        'depth', 'depth subscribes to sensor_msgs/Image on `depth`, cloud to an organised '
+        'sensor_msgs/PointCloud2 on `depth/points`.',
     )  # fmt: skip
     sync_tolerance_s: float = setting(
         0.02, 'Maximum difference between the stamps of an image and its depth.',
@@ -75,9 +79,8 @@ class SpatialSettings(Settings):
         unit='s', dynamic=True, ge=0.0, le=10.0,
     )  # fmt: skip
     queue_size: int = setting(
-        15, 'Maximum number of depth images, and of results, that wait for each other; the '
-        'oldest is dropped.',
-        ge=1, le=200,
+        15, 'Depth images, and results, that wait for each other; more drop the oldest. Depth '
+        'must wait for as long as the tracker takes: 15 are half a second at 30 Hz.', ge=1, le=200,
     )  # fmt: skip
     check_frame: bool = setting(
         True, 'Reject depth whose frame_id is not that of the image.',
@@ -94,5 +97,13 @@ class SpatialSettings(Settings):
     poses: Literal['auto', 'always', 'never'] = setting(
         'auto', 'Publish ~/poses/<object_id> of every TRACKED object. auto = only where '
         'vision_msgs, which ~/detections_3d needs, is not installed.',
+    )  # fmt: skip
+    tf: bool = setting(
+        False, 'Publish the frame object/<object_id> of every TRACKED object on /tf, where '
+        'tf2_msgs is installed.',
+    )  # fmt: skip
+    max_cloud_points: int = setting(
+        20000, 'Points of ~/points at most, about: where the masks have more pixels, each second '
+        '(third, ...) row and column is taken.', dynamic=True, ge=100, le=10000000,
     )  # fmt: skip
     locate: LocateSettings = LocateSettings()

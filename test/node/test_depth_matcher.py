@@ -95,6 +95,23 @@ def test_a_bag_that_starts_again():
     assert matcher.counts.overrun == 1
 
 
+def test_recent_losses_are_counted_apart_from_all():
+    matcher = make()
+    for stamp in range(0, 4000, 100):
+        offer(matcher, results=[stamp], depths=[stamp if stamp < 3000 else stamp + 50])
+        drain(matcher)
+    counts = matcher.counts
+    assert (counts.matched, counts.without_depth) == (30, 10)
+    assert (counts.recent, counts.recent_lost) == (30, 10)
+
+
+def test_the_tolerance_may_change():
+    matcher = make()
+    matcher.tolerance_ns = 40 * MS
+    offer(matcher, results=[100], depths=[130])
+    assert drain(matcher) == [('r100', 'd130')]
+
+
 def test_a_small_step_back_keeps_the_queue():
     matcher = make()
     offer(matcher, depths=[1000, 990], results=[1000])

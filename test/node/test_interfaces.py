@@ -1,5 +1,6 @@
 """docs/interfaces.md says what a running node has."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -8,14 +9,14 @@ import pytest
 pytest.importorskip('rclpy')
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
-from robust_vos_ros.node import messages
-
 pytestmark = pytest.mark.ros
 DOC = Path(__file__).parents[2] / 'docs' / 'interfaces.md'
 # Of rclpy itself.
 FOREIGN = ('/parameter_events', '/rosout', '/clock', '/robust_vos/transition_event')
 # Only with other parameters, with objects or after a click in space.
-ELSEWHERE = {'image/compressed', '~/poses/<object_id>', 'bond', '/tf`, `/tf_static'}
+ELSEWHERE = {
+    'image/compressed', 'depth/points', '~/poses/<object_id>', 'bond', '/tf`, `/tf_static', '/tf',
+}  # fmt: skip
 # Of every node and lifecycle node.
 COMMON = re.compile('state|transition|parameter|logger|type_description')
 
@@ -36,11 +37,8 @@ def expected(title):
     """Rows of what exists without the extras that are not installed."""
     rows = {}
     for topic, row in read_table(title).items():
-        package = row[0].split('/')[0]
-        missing = (package == 'vision_msgs' and messages.LabelInfo is None) or (
-            package == 'foxglove_msgs' and messages.ImageAnnotations is None
-        )
-        if not missing and topic not in ELSEWHERE:
+        installed = importlib.util.find_spec(row[0].split('/')[0]) is not None
+        if installed and topic not in ELSEWHERE:
             rows[resolve(topic)] = row
     return rows
 

@@ -64,13 +64,17 @@ def test_wrong_values_are_refused(module):
         ({}, {}),  # what the parameter file says stays
         ({'bond': 'true'}, {'bond': True}),
         ({'depth_topic': '/camera/depth'}, {'spatial.enabled': True}),
+        (
+            {'points_topic': '/camera/depth/points'},
+            {'spatial.enabled': True, 'spatial.source': 'cloud'},
+        ),
     ],
 )
 def test_arguments_that_may_leave_a_parameter_as_it_is(module, given, expected):
     context = LaunchContext()
     values = {'use_sim_time': 'false', 'autostart': 'true', 'use_respawn': 'false'}
     values |= {'transport': 'raw', 'params_file': str(FILE), 'state_file': '', 'bond': 'false'}
-    values |= {'depth_topic': '', 'detector_topic': ''}
+    values |= {'depth_topic': '', 'points_topic': '', 'detector_topic': ''}
     context.launch_configurations.update(values | given)
     (node,) = module.make_node(context)
     assert isinstance(node, LifecycleNode)

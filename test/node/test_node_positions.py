@@ -1,7 +1,7 @@
 """Positions of a real node over real DDS: a disc at a known depth, and depth of every bad kind."""
 
 import array
-import sys
+import importlib.util
 import types
 
 import numpy as np
@@ -10,8 +10,11 @@ import pytest
 pytest.importorskip('rclpy')
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from geometry_msgs.msg import PoseWithCovarianceStamped
-from sensor_msgs.msg import CameraInfo, Image
+from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+
+from robust_vos_ros.spatial.cloud import POINT
+from robust_vos_ros.visualization import label_colors
 
 pytestmark = pytest.mark.ros
 SIZE_HW = (96, 128)
@@ -24,6 +27,7 @@ TRUTH = np.array([(40 - 63.5) / FOCAL * DISC_M, (48 - 47.5) / FOCAL * DISC_M, DI
 SPATIAL = {
     'spatial.enabled': True,
     'spatial.poses': 'always',
+    'spatial.tf': True,
     'spatial.max_wait_s': 1.0,
     'diagnostics.stale_after_s': 60.0,
 }
@@ -36,9 +40,9 @@ def spatial_bench(make_bench):
     return bench
 
 
-def connect(bench):
+def connect(bench, kind=Image, topic='/depth'):
     """Prepare to send depth and camera_info, and listen to diagnostics."""
-    bench.send_depth = bench.talk(Image, '/depth')
+    bench.send_depth = bench.talk(kind, topic)
     bench.send_info = bench.talk(CameraInfo, '/camera_info')
     bench.reports = bench.listen(DiagnosticArray, '/diagnostics')
 
@@ -79,13 +83,24 @@ def positions(bench):
     return bench.robust_vos._activated.positions
 
 
-def track(bench, helpers):
+def refuse(bench, metres, *, encoding='16UC1', **options):
+    """Show an image and depth that must be refused; return why it was. 2D goes on."""
+    before = positions(bench).report().refused
+    msg = make_depth(metres, bench.stamp + 33_000_000, **options)
+    msg.encoding = encoding
+    bench.send_depth(msg)
+    assert bench.show().objects[0].area_px > 400
+    bench.wait(lambda: positions(bench).report().refused > before, 'the depth to be refused')
+    return positions(bench).report().problem
+
+
+def track(bench, helpers, **options):
     """Track the disc until it is TRACKED, and listen to its pose."""
     bench.show()
     assert bench.add(helpers.make_box_prompt('disc', class_id='plate')).success
     bench.stamp += 1_000_000_000  # longer than tracking.confirm_after_s
     for _ in range(20):
-        (item,) = show(bench, make_metres()).objects
+        (item,) = show(bench, make_metres(), **options).objects
         if item.state == item.STATE_TRACKED:
             break
     else:
@@ -93,11 +108,25 @@ def track(bench, helpers):
     return bench.listen(PoseWithCovarianceStamped, '/robust_vos/poses/disc')
 
 
-def show(bench, metres, *, offset_ns=0, **options):
+def make_cloud(metres, stamp_ns):
+    """Organised, as of depth_image_proc; x and y are not read."""
+    height, width = metres.shape
+    points = np.zeros((height, width, 4), '<f4')
+    points[..., 2] = metres
+    names = enumerate(['x', 'y', 'z'])
+    fields = [PointField(name=n, offset=4 * i, datatype=7, count=1) for i, n in names]
+    msg = PointCloud2(
+        height=height, width=width, fields=fields, point_step=16, row_step=16 * width
+    )
+    msg.header = make_depth(metres, stamp_ns).header
+    msg.data = array.array('B', points.tobytes())
+    return msg
+
+
+def show(bench, metres, *, offset_ns=0, make=make_depth, **options):
     """Show the next image and its depth; return what came of it."""
     before = positions(bench).report()
-    msg = make_depth(metres, bench.stamp + 33_000_000 + offset_ns, **options)
-    bench.send_depth(msg)
+    bench.send_depth(make(metres, bench.stamp + 33_000_000 + offset_ns, **options))
     shown = bench.show()
 
     def ended(report):
@@ -151,15 +180,7 @@ def test_other_kinds_of_depth(bench, helpers, size_hw, options):
 )
 def test_unusable_depth_is_named_and_2d_goes_on(bench, helpers, metres, options, words):
     poses = track(bench, helpers)
-    before = positions(bench).report().refused
-    encoding = options.pop('encoding', '16UC1')
-    msg = make_depth(metres, bench.stamp + 33_000_000, **options)
-    msg.encoding = encoding
-    bench.send_depth(msg)
-    shown = bench.show()
-    bench.wait(lambda: positions(bench).report().refused > before, 'the depth to be refused')
-    assert shown.objects[0].area_px > 400
-    assert words in positions(bench).report().problem
+    assert words in refuse(bench, metres, **options)
 
     def status():
         found = [s for report in bench.reports for s in report.status if 'positions' in s.name]
@@ -192,6 +213,9 @@ def test_unknown_depth_gives_no_position_and_no_error(bench, helpers, metres, en
         'the object without a position to be counted',
     )
     assert positions(bench).report().refused == before.refused
+    assert 'none of the 1 visible objects has enough known depth' in (
+        positions(bench).report().problem
+    )
     good = show(bench, make_metres())
     bench.wait(
         lambda: any(pose.header == good.header for pose in poses[known:]), 'the pose after it'
@@ -244,7 +268,96 @@ def test_detections_3d(bench, helpers):
     assert 0 < size.z < 0.2
 
 
-@pytest.mark.skipif('tf2_ros' in sys.modules, reason='tf2_ros is installed')
+def test_points_of_the_masks(bench, helpers):
+    received = bench.listen(PointCloud2, '/robust_vos/points')
+    track(bench, helpers)
+    shown = show(bench, make_metres())
+    cloud = bench.wait(
+        lambda: next((m for m in received if m.header == shown.header), None), 'the points'
+    )
+    assert [field.name for field in cloud.fields] == ['x', 'y', 'z', 'rgb', 'label']
+    points = np.frombuffer(cloud.data, POINT)
+    assert len(points) == cloud.width
+    assert len(points) == pytest.approx(shown.objects[0].area_px, rel=0.3)
+    assert set(points['label']) == {shown.objects[0].label}
+    assert np.abs(points['z'] - DISC_M).max() < 0.01
+    assert np.median(points['rgb'] >> 16) > 200  # the disc is yellow
+
+
+def test_markers(bench, helpers):
+    visualization_msgs = pytest.importorskip('visualization_msgs.msg', reason='an extra')
+    received = bench.listen(visualization_msgs.MarkerArray, '/robust_vos/markers')
+    track(bench, helpers)
+    shown = show(bench, make_metres())
+    array_msg = bench.wait(
+        lambda: next((m for m in received if m.markers[0].header == shown.header), None), 'markers'
+    )
+    clear, box, text = array_msg.markers
+    assert clear.action == clear.DELETEALL
+    assert (box.type, text.type, text.text) == (box.CUBE, text.TEXT_VIEW_FACING, 'disc')
+    found = box.pose.position
+    assert np.linalg.norm(np.array([found.x, found.y, found.z]) - TRUTH) < 0.06
+    assert text.pose.position.y < found.y  # above it
+    color = label_colors()[shown.objects[0].label] / 255
+    np.testing.assert_allclose([box.color.r, box.color.g, box.color.b], color, atol=1e-6)
+
+
+def test_frames_of_objects_while_they_are_tracked(bench, helpers):
+    tf2_msgs = pytest.importorskip('tf2_msgs.msg', reason='tf2_msgs is an extra')
+    received = bench.listen(tf2_msgs.TFMessage, '/tf')
+    track(bench, helpers)
+    shown = show(bench, make_metres())
+    bench.wait(lambda: received and received[-1].transforms[0].header == shown.header, 'the frame')
+    for message in received:  # none while it was not yet TRACKED
+        (frame,) = message.transforms
+        assert frame.child_frame_id == 'object/disc'
+        found = frame.transform.translation
+        assert np.linalg.norm(np.array([found.x, found.y, found.z]) - TRUTH) < 0.04
+    tracked = [m for m in bench.objects if m.objects and m.objects[0].state == 1]
+    assert len(received) <= len(tracked)
+
+
+def test_organised_clouds_in_place_of_depth(make_bench, helpers):
+    bench = make_bench({**SPATIAL, 'spatial.source': 'cloud'})
+    connect(bench, PointCloud2, '/depth/points')
+    bench.send_info(make_info())
+    bench.wait(lambda: bench.robust_vos._configured.cameras.newest, 'camera_info')
+    poses = track(bench, helpers, make=make_cloud)
+    shown = show(bench, make_metres(), make=make_cloud)
+    bench.wait(lambda: any(pose.header == shown.header for pose in poses), 'the pose')
+    found = next(pose for pose in poses if pose.header == shown.header).pose.pose.position
+    assert np.linalg.norm(np.array([found.x, found.y, found.z]) - TRUTH) < 0.04
+
+
+def test_target_frame_through_tf2(make_bench, helpers):
+    tf2_ros = pytest.importorskip('tf2_ros', reason='tf2_ros is no part of a minimal ROS')
+    bench = make_bench({**SPATIAL, 'spatial.target_frame': 'map'})
+    connect(bench)
+    bench.send_info(make_info())
+    bench.wait(lambda: bench.robust_vos._configured.cameras.newest, 'camera_info')
+    bench.show()
+    assert bench.add(helpers.make_box_prompt('disc')).success
+    assert "to 'map'" in refuse(bench, make_metres())  # nobody has published it
+    poses = bench.listen(PoseWithCovarianceStamped, '/robust_vos/poses/disc')
+    half = np.sqrt(0.5)
+    known = TransformStamped(child_frame_id='camera')
+    known.header.frame_id = 'map'
+    known.transform.translation.x = 10.0
+    known.transform.rotation.z = known.transform.rotation.w = half
+    tf2_ros.StaticTransformBroadcaster(bench.node).sendTransform(known)
+    bench.stamp += 1_000_000_000
+    for _ in range(20):
+        show(bench, make_metres())
+        if poses:
+            break
+    pose = bench.wait(lambda: poses and poses[-1], 'a pose')
+    assert pose.header.frame_id == 'map'
+    found = pose.pose.pose.position
+    expected = np.array([10 - TRUTH[1], TRUTH[0], TRUTH[2]])  # a quarter turn about z
+    assert np.linalg.norm(np.array([found.x, found.y, found.z]) - expected) < 0.04
+
+
+@pytest.mark.skipif(importlib.util.find_spec('tf2_ros') is not None, reason='tf2_ros is installed')
 def test_target_frame_without_tf2_is_told_and_positions_are_in_the_frame_of_the_image(
     make_bench, helpers
 ):
@@ -264,7 +377,7 @@ def test_target_frame_without_tf2_is_told_and_positions_are_in_the_frame_of_the_
 
 
 def test_a_node_without_depth_says_so_and_tracks(make_bench, helpers):
-    bench = make_bench({'spatial.enabled': True})
+    bench = make_bench({'spatial.enabled': True, 'spatial.max_wait_s': 1.0})
     reports = bench.listen(DiagnosticArray, '/diagnostics')
     bench.show()
     bench.add(helpers.make_box_prompt())
@@ -277,6 +390,41 @@ def test_a_node_without_depth_says_so_and_tracks(make_bench, helpers):
         ),
         'the warning',
     )
+    # Then depth comes, but no camera_info that is of any use.
+    connect(bench)
+    none = 'no camera_info for an image of 128 x 96'
+    assert none in refuse(bench, make_metres())
+    bench.send_info(make_info(focal=0.0))
+    cameras = bench.robust_vos._configured.cameras
+    bench.wait(lambda: cameras.counts.refused, 'camera_info with K = 0')
+    assert 'refused: camera_info without calibration' in refuse(bench, make_metres())
+    bench.send_info(make_info((48, 64)))
+    bench.wait(lambda: cameras.newest is not None, 'camera_info of another resolution')
+    assert none in refuse(bench, make_metres())
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({}, 'locating'),
+        ({'recent_lost': 16}, '16 of the newest 30 results have no depth within 0.02 s'),
+        ({'matched': 0}, 'locating'),  # what was long ago does not count
+    ],
+)
+def test_stamps_that_are_apart_show_soon_and_heal_soon(changes, words):
+    from robust_vos_ros.node.camera_info import CameraInfoCounts
+    from robust_vos_ros.node.depth_matcher import MatchCounts
+    from robust_vos_ros.node.position_diagnostics import judge_positions
+    from robust_vos_ros.node.positions import PositionReport
+    from robust_vos_ros.node.settings import NodeSettings
+
+    values = {'results': 10_000, 'matched': 9_000, 'without_depth': 1_000, 'recent': 30, **changes}
+    report = PositionReport(
+        matches=MatchCounts(**values), camera=CameraInfoCounts(), handled=9_000, published=9_000,
+        refused=0, without_position=0, problem='', since_depth_s=0.1, times_ms=np.zeros(1),
+    )  # fmt: skip
+    _, message = judge_positions(report, NodeSettings())
+    assert words in message
 
 
 @pytest.mark.parametrize(
@@ -291,7 +439,7 @@ def test_a_node_without_depth_says_so_and_tracks(make_bench, helpers):
     ],
 )
 def test_names_of_topics(object_id, token):
-    from robust_vos_ros.node.position_messages import topic_token
+    from robust_vos_ros.node.position_publishers import topic_token
 
     assert topic_token(object_id) == token
 
@@ -304,7 +452,7 @@ def test_a_rigid_transform_turns_position_covariance_and_box():
     quarter_about_z = Rigid(np.array([0.0, 0.0, half, half]), np.array([10.0, 0.0, 0.0]))
     located = Located(
         np.array([1.0, 0.0, 2.0]), np.diag([1.0, 4.0, 9.0]), np.array([1.0, 0.0, 3.0]),
-        np.array([0.1, 0.2, 0.3]), 10, 1.0,
+        np.array([0.1, 0.2, 0.3]), 10, 1.0, (1.9, 2.1),
     )  # fmt: skip
     found = quarter_about_z.apply(located)
     np.testing.assert_allclose(found.position, [10, 1, 2], atol=1e-12)
