@@ -140,13 +140,13 @@ class Connection:
             client.remove_pending_request(future)
             return None
 
-    def wait(self, take: Callable[[], T | None], timeout_s: float, what: str) -> T:
+    def wait(self, take: Callable[[], T | None], timeout_s: float, what: Callable[[], str]) -> T:
         """Wait until a function returns what messages brought; return that.
 
         Args:
             take: Returns something true, or None; no message is received meanwhile.
             timeout_s: How long to wait.
-            what: It is, for the error.
+            what: Says what it is, for the error.
 
         Raises:
             ClientError: It did not come in time.
@@ -164,7 +164,7 @@ class Connection:
             if taken is not None:
                 return taken
             self._check_open()
-        raise ClientError(f'waited {timeout_s:g} s for {what}')
+        raise ClientError(f'waited {timeout_s:g} s for {what()}')
 
     def _check_open(self) -> None:
         if self._failure:
