@@ -49,7 +49,7 @@ class LiveObject:
     evidence: Evidence | None = None
     mean_confidence: float = 1.0
     mean_coverage: float = 0.0
-    reference_coverage: float = 0.0  # of the prompt, slowly following
+    reference_coverage: float = 0.0  # of the prompt, slowly following; 0 = not known
     reference_spread: float = 0.0  # likewise
     prompt_misfit: float = 0.0  # how far the prompted mask went beyond its box and clicks, 0 to 1
     path_switched: bool = False

@@ -20,6 +20,7 @@ from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
+from robust_vos_ros.core.reference_pictures import ReferencePicture, remember, study
 from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.reid.association import Reinitialization, Scene, associate
 from robust_vos_ros.core.reid.redetection import redetect
@@ -152,15 +153,7 @@ class VideoTracker:
             record = self._look_at(checked, record, newer, others)
             # Segment before anything changes: a failure in the network must leave no trace.
             segments = self._segmenter.segment(checked, record)
-            replaced = [item.object_id for item in self._objects if item.object_id in ids]
-            events = list(self.remove(replaced)) if replaced else []
-            items = [
-                self._objects.add(prompt.object_id, prompt.class_id, record.stamp_ns)
-                for prompt in checked
-            ]
-            self._propagator.forget(items)
-            if self._zoom is not None:
-                self._zoom.forget(items)
+            items, events = self._take_places(checked, record.stamp_ns)
             warnings = []
             for segment in segments:
                 rows = segment.rows
@@ -169,6 +162,40 @@ class VideoTracker:
             events += [_event(EventType.ADDED, item, 'added by a prompt') for item in items]
             for later in newer if items else ():
                 events += self._track(items, later)
+        return self._finish(events, start_ns, warnings)
+
+    def look_for(
+        self, pictures: Sequence[ReferencePicture], *, replace_existing: bool = False
+    ) -> TrackResult:
+        """Start looking for objects that pictures of another time show; all are accepted or none.
+
+        Each is LOST, without a mask, until it is found (`reacquire` settings).
+
+        Args:
+            pictures: One per object.
+            replace_existing: As in `add`.
+
+        Returns:
+            The result of the newest frame, with all objects.
+
+        Raises:
+            NoFrameError: There is no frame yet.
+            DuplicateIdError, CapacityError, PromptError: As in `add`.
+        """
+        start_ns = time.perf_counter_ns()
+        newest = self._history.newest()
+        ids = [picture.prompt.object_id for picture in pictures]
+        self._objects.check_room(ids, replace_existing=replace_existing)
+        warnings: list[str] = []
+        with self.model.inference():
+            looks = study(pictures, self._segmenter, newest)
+            if self._zoom is not None:  # who is LOST is looked for in the whole image
+                self._zoom.see_all(list(self._objects))
+                self._seen = newest
+            items, events = self._take_places([look.prompt for look in looks], newest.stamp_ns)
+            for item, look in zip(items, looks, strict=True):
+                warnings += remember(item, look, self._segmenter, self._propagator)
+        events += [_event(EventType.ADDED, item, 'added by a picture, lost') for item in items]
         return self._finish(events, start_ns, warnings)
 
     def refine(self, prompt: Prompt, *, frame: Frame | None = None) -> TrackResult:
@@ -353,6 +380,19 @@ class VideoTracker:
             self._zoom.clear()
         self._seen = self.last_result = None
 
+    def _take_places(
+        self, prompts: Sequence[Prompt], stamp_ns: int
+    ) -> tuple[list[LiveObject], list[TrackEvent]]:
+        """Add an object per checked prompt, without memory, in place of those of the same ids."""
+        ids = {prompt.object_id for prompt in prompts}
+        replaced = [item.object_id for item in self._objects if item.object_id in ids]
+        events = list(self.remove(replaced)) if replaced else []
+        items = [self._objects.add(p.object_id, p.class_id, stamp_ns) for p in prompts]
+        self._propagator.forget(items)
+        if self._zoom is not None:
+            self._zoom.forget(items)
+        return items, events
+
     def _look_at(
         self, prompts: list[Prompt], record: Record, newer: list[Record], items: list[LiveObject]
     ) -> Record:
@@ -455,4 +495,7 @@ def _event(kind: EventType, item: LiveObject, detail: str) -> TrackEvent:
 
 
 def _detail(item: LiveObject) -> str:
-    return f'{item.state.name.lower()} at confidence {item.confidence:.2f}'
+    detail = f'{item.state.name.lower()} at confidence {item.confidence:.2f}'
+    if item.evidence is not None and item.returned_ns == item.updated_ns:
+        return f'{detail}, similarity {item.evidence.similarity:.2f}'
+    return detail

@@ -13,9 +13,10 @@ pytest.importorskip('sensor_msgs')
 from geometry_msgs.msg import Point
 from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 
+from robust_vos_ros.client.prompts import to_prompt_message
 from robust_vos_ros.core.errors import ImageError, PromptError
 from robust_vos_ros.core.settings import Scale16Settings
-from robust_vos_ros.node.conversions import to_mask, to_prompt
+from robust_vos_ros.node.conversions import to_mask, to_prompt, to_reference_picture
 from robust_vos_ros.ros_types.images import ENCODINGS, to_frame
 
 pytestmark = pytest.mark.ros
@@ -414,3 +415,48 @@ def test_bad_masks(encoding, spoil, words):
     spoil(msg)
     with pytest.raises(PromptError, match=words):
         to_mask(msg)
+
+
+def make_reference(**fields):
+    from robust_vos.msg import ObjectPrompt
+
+    box = RegionOfInterest(x_offset=0, y_offset=0, width=2, height=2)
+    picture = make_image('rgb8', {row[0]: row[1] for row in GOLDEN}['rgb8'])
+    for name, value in fields.items():
+        setattr(picture, name, value)
+    return ObjectPrompt(object_id='cup', box=[box], reference=[picture])
+
+
+def test_a_reference_picture():
+    picture = to_reference_picture(make_reference(), Scale16Settings())
+    assert picture.prompt.object_id == 'cup'
+    assert picture.frame.size_hw == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ('fields', 'words'),
+    [
+        ({'step': 1}, "'cup': reference picture: step is 1"),
+        ({'encoding': '32FC1'}, "'cup': reference picture: encoding '32FC1' is not supported"),
+        ({'data': array.array('B')}, 'cut off'),
+        ({'height': 10_000, 'width': 10_000}, 'picture of 10000 x 10000 pixels; .* 64 million'),
+    ],
+)
+def test_bad_reference_pictures(fields, words):
+    with pytest.raises(PromptError, match=words):
+        to_reference_picture(make_reference(**fields), Scale16Settings())
+
+
+def test_only_add_takes_reference_pictures():
+    with pytest.raises(PromptError, match=r"'cup': expected a prompt on an image of the stream"):
+        to_prompt(make_reference())
+
+
+def test_a_client_sends_pictures():
+    rgb = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    msg = to_prompt_message('cup', box=(0, 0, 2, 2), reference=rgb)
+    np.testing.assert_array_equal(to_frame(msg.reference[0]).rgb, rgb)
+    picture = make_reference().reference[0]
+    assert to_prompt_message('cup', box=(0, 0, 2, 2), reference=picture).reference == [picture]
+    with pytest.raises(PromptError, match=r'shape \(H, W, 3\) uint8 RGB, got \(2, 4\)'):
+        to_prompt_message('cup', reference=rgb[..., 0])

@@ -61,7 +61,10 @@ def update(
     if item.visible:
         item.existence = item.seen_existence = belief.p_on_object
         _see(item, seen, stamp_ns)
-        if not item.changed:
+        if not item.reference_coverage:  # its size in the stream was not known
+            item.prompted_coverage = item.mean_coverage = seen.coverage
+            start_reference(item, seen)
+        elif not item.changed:
             follow_reference(item, seen, passed_s)
     else:
         half_lives = (stamp_ns - item.last_seen_ns) / 1e9 / settings.existence_half_life_s
