@@ -60,6 +60,10 @@ class InputSettings(Settings):
         False, 'The images are rectified: points in space and pixels belong together by P of '
         'camera_info, else by K and the distortion.', dynamic=True,
     )  # fmt: skip
+    cv_bridge: bool = setting(
+        False, 'Convert raw images with cv_bridge, where that knows their encoding; false = with '
+        'OpenCV, as bags are.',
+    )  # fmt: skip
     scale_16bit: Scale16Settings = Scale16Settings()
 
 
