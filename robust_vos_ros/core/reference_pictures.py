@@ -104,6 +104,8 @@ def remember(
     item.state, item.visible, item.memory_updated = ObjectState.LOST, False, False
     item.confidence = item.existence = item.seen_existence = 0.0  # nothing in the stream shows it
     item.quality = float('nan')
+    # Only `mean_coverage` stays, as the size of the first places to look at.
+    item.coverage = item.prompted_coverage = 0.0
     item.reference_coverage = item.reference_spread = 0.0
     item.evidence = item.shown_ns = None
     return sentences

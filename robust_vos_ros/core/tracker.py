@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -496,6 +497,7 @@ def _event(kind: EventType, item: LiveObject, detail: str) -> TrackEvent:
 
 def _detail(item: LiveObject) -> str:
     detail = f'{item.state.name.lower()} at confidence {item.confidence:.2f}'
-    if item.evidence is not None and item.returned_ns == item.updated_ns:
-        return f'{detail}, similarity {item.evidence.similarity:.2f}'
-    return detail
+    similarity = math.nan if item.evidence is None else item.evidence.similarity
+    if item.returned_ns != item.updated_ns or math.isnan(similarity):
+        return detail
+    return f'{detail}, similarity {similarity:.2f}'
