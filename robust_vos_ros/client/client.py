@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from robust_vos_ros.client.connection import ClientError, ClosedError, Connection
-from robust_vos_ros.client.frames import FrameJoiner, MaskedFrame, decode
+from robust_vos_ros.client.frames import FrameJoiner, MaskedFrame, decode, explain_missing
 from robust_vos_ros.client.prompts import to_prompt_message
 
 SERVICES = {
@@ -116,7 +116,7 @@ class RobustVos:
             return self._connection.wait(
                 lambda: received[0] if received else None,
                 self._timeout_s,
-                f'an image on {topic}',
+                lambda: f'an image on {topic}',
             )
         finally:
             unsubscribe()
@@ -130,7 +130,8 @@ class RobustVos:
             object_id: Name of the object; empty = a new one.
             on: The prompted image, or any message with its header; None = the newest image.
             replace: Replace a live object of the same id.
-            prompt: class_id, box, points, labels, mask, as in `to_prompt_message`.
+            prompt: class_id, box, points, labels, mask, as in `to_prompt_message`; with
+                `reference` the object starts LOST and is searched for, and `on` is not used.
 
         Returns:
             The object in the newest frame.
@@ -176,10 +177,14 @@ class RobustVos:
         """Return the next processed frame with its masks.
 
         Raises:
-            ClientError: None was received in time; there are no images, or
-                publish.label_mask_compressed is off.
+            ClientError: None was received in time; the message says what was.
         """
-        what = f'a frame of {self._name} with its masks'
+        before = self._joiner.counts.copy()
+
+        def what() -> str:
+            reason = explain_missing(self._joiner.counts - before)
+            return f'a frame of {self._name} with its masks; {reason}'
+
         try:
             parts = self._connection.wait(
                 lambda: self._frames.popleft() if self._frames else None, self._timeout_s, what

@@ -140,13 +140,13 @@ class Connection:
             client.remove_pending_request(future)
             return None
 
-    def wait(self, take: Callable[[], T | None], timeout_s: float, what: str) -> T:
+    def wait(self, take: Callable[[], T | None], timeout_s: float, what: Callable[[], str]) -> T:
         """Wait until a function does not return None, and return its value.
 
         Args:
             take: The function; no message is received while it runs.
             timeout_s: Longest time to wait.
-            what: Description of the value, for the error.
+            what: Returns a description of the value, for the error.
 
         Raises:
             ClientError: There was no value in time.
@@ -164,7 +164,7 @@ class Connection:
             if taken is not None:
                 return taken
             self._check_open()
-        raise ClientError(f'waited {timeout_s:g} s for {what}')
+        raise ClientError(f'waited {timeout_s:g} s for {what()}')
 
     def _check_open(self) -> None:
         if self._failure:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -46,9 +48,14 @@ class MaskedFrame:
 
 
 class FrameJoiner:
-    """Joins the objects and the label mask of each frame, in any order of arrival."""
+    """Joins the objects and the label mask of each frame, in any order of arrival.
+
+    Attributes:
+        counts: Number of messages received of each type.
+    """
 
     def __init__(self) -> None:
+        self.counts: collections.Counter[type] = collections.Counter()
         self._pending: dict[tuple[int, int], dict[type, Any]] = {}  # by stamp, oldest first
 
     def add(self, msg: TrackedObjectArray | CompressedImage) -> dict[type, Any] | None:
@@ -56,6 +63,7 @@ class FrameJoiner:
 
         Incomplete frames before a complete one are dropped, as the node publishes in order.
         """
+        self.counts[type(msg)] += 1
         stamp = msg.header.stamp.sec, msg.header.stamp.nanosec
         parts = self._pending.setdefault(stamp, {})
         parts[type(msg)] = msg
@@ -68,6 +76,16 @@ class FrameJoiner:
             if old == stamp:
                 break
         return parts
+
+
+def explain_missing(came: Mapping[type, int]) -> str:
+    """Say why there is no frame, from how many messages came of each type."""
+    objects, masks = came[TrackedObjectArray], came[CompressedImage]
+    if not objects and not masks:
+        return 'nothing came: does it get images? Look at received and processed in /diagnostics'
+    if objects and not masks:
+        return f'{objects} lists of objects came but no mask: is publish.label_mask_compressed on?'
+    return f'{objects} lists of objects and {masks} masks came, none of the same image'
 
 
 def decode(parts: dict[type, Any]) -> MaskedFrame:

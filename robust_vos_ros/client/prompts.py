@@ -26,6 +26,7 @@ def to_prompt_message(
     points: Sequence[Pair] = (),
     labels: Sequence[int] = (),
     mask: np.ndarray | None = None,
+    reference: Image | np.ndarray | None = None,
 ) -> ObjectPrompt:
     """Return the message of a prompt; coordinates are pixels of the image, x right, y down.
 
@@ -37,9 +38,11 @@ def to_prompt_message(
         points: Clicks (x, y).
         labels: Of each click, 1 on the object, 0 not on it; empty = all on it.
         mask: (H, W), not zero on the object.
+        reference: A picture of the object from another time, which box, points and mask refer to:
+            a message, or (H, W, 3) uint8 RGB. Only for adding the object.
 
     Raises:
-        PromptError: The box or the mask is malformed.
+        PromptError: The box, the mask or the picture is malformed.
     """
     msg = ObjectPrompt(object_id=object_id, class_id=class_id)
     msg.points = [Point(x=float(x), y=float(y)) for x, y in points]
@@ -47,7 +50,10 @@ def to_prompt_message(
     if box is not None:
         msg.box = [_to_roi(box)]
     if mask is not None:
-        msg.mask = [_to_image(np.asarray(mask))]
+        msg.mask = [_to_mask(np.asarray(mask))]
+    if reference is not None:
+        picture = reference if isinstance(reference, Image) else _to_picture(reference)
+        msg.reference = [picture]
     return msg
 
 
@@ -67,9 +73,23 @@ def _to_roi(box: tuple[float, float, float, float]) -> RegionOfInterest:
     )
 
 
-def _to_image(mask: np.ndarray) -> Image:
+def _to_mask(mask: np.ndarray) -> Image:
     if mask.ndim != 2:
         raise PromptError(f'expected a mask of shape (H, W), got {mask.shape}')
-    height, width = mask.shape
-    data = array.array('B', (mask != 0).astype(np.uint8).tobytes())
-    return Image(height=height, width=width, encoding='mono8', step=width, data=data)
+    return _to_image((mask != 0).astype(np.uint8), 'mono8')
+
+
+def _to_picture(rgb: np.ndarray) -> Image:
+    rgb = np.asarray(rgb)
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise PromptError(
+            f'expected a picture of shape (H, W, 3) uint8 RGB, got {rgb.shape} {rgb.dtype}'
+        )
+    return _to_image(rgb, 'rgb8')
+
+
+def _to_image(values: np.ndarray, encoding: str) -> Image:
+    height, width = values.shape[:2]
+    data = array.array('B', values.tobytes())
+    step = len(data) // height if height else 0
+    return Image(height=height, width=width, encoding=encoding, step=step, data=data)

@@ -90,7 +90,7 @@ class SizeReference:
     Attributes:
         prompted_coverage: Share of the image of the prompted mask.
         prompt_misfit: How far the prompted mask went beyond its box and clicks.
-        coverage: Share of the image: of the prompted mask, slowly following.
+        coverage: Share of the image: of the prompted mask, slowly following; 0 = not known yet.
         spread: Radius of gyration in sides of the image, likewise.
     """
 

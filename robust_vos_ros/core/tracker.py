@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
+from robust_vos_ros.core.reference_pictures import ReferencePicture, segment_pictures, start_lost
 from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.reid.association import Reinitialization, Scene, associate
 from robust_vos_ros.core.reid.redetection import redetect
@@ -140,14 +142,7 @@ class VideoTracker:
             record = self._frames.look_at(checked, record, newer, others, self.settings.zoom)
             # Segment before anything changes: a failure in the network must leave no trace.
             segments = self._segmenter.segment(checked, record)
-            replaced = [item.object_id for item in self._objects if item.object_id in ids]
-            events = list(self.remove(replaced)) if replaced else []
-            items = [
-                self._objects.add(prompt.object_id, prompt.class_id, record.stamp_ns)
-                for prompt in checked
-            ]
-            self._propagator.forget(items)
-            self._frames.forget(items)
+            items, events = self._take_places(checked, record.stamp_ns)
             warnings = []
             for segment in segments:
                 warnings += self._start([items[row] for row in segment.rows], segment, record)
@@ -155,6 +150,40 @@ class VideoTracker:
             events += [_event(EventType.ADDED, item, 'added by a prompt') for item in items]
             for later in newer if items else ():
                 events += self._track(items, later)
+        return self._finish(events, start_ns, warnings)
+
+    def look_for(
+        self, pictures: Sequence[ReferencePicture], *, replace_existing: bool = False
+    ) -> TrackResult:
+        """Start looking for objects that pictures of another time show; all are accepted or none.
+
+        Each is LOST, without a mask, until it is found (`reacquire` settings).
+
+        Args:
+            pictures: One per object.
+            replace_existing: As in `add`.
+
+        Returns:
+            The result of the newest frame, with all objects.
+
+        Raises:
+            NoFrameError: There is no frame yet.
+            DuplicateIdError, CapacityError, PromptError: As in `add`.
+        """
+        start_ns = time.perf_counter_ns()
+        newest = self._frames.history.newest()
+        ids = [picture.prompt.object_id for picture in pictures]
+        self._objects.check_room(ids, replace_existing=replace_existing)
+        warnings: list[str] = []
+        with self.model.inference():
+            segmented = segment_pictures(pictures, self._segmenter, newest)
+            self._frames.see_all(list(self._objects))  # LOST objects are searched for in all of it
+            items, events = self._take_places(
+                [picture.prompt for picture in segmented], newest.stamp_ns
+            )
+            for item, picture in zip(items, segmented, strict=True):
+                warnings += start_lost(item, picture, self._segmenter, self._propagator)
+        events += [_event(EventType.ADDED, item, 'added by a picture, lost') for item in items]
         return self._finish(events, start_ns, warnings)
 
     def refine(self, prompt: Prompt, *, frame: Frame | None = None) -> TrackResult:
@@ -256,6 +285,18 @@ class VideoTracker:
         self._segmenter.forget()
         self.last_result = None
         return (*events, TrackEvent(EventType.RESET, '', uuid.UUID(int=0), 'tracker was reset'))
+
+    def _take_places(
+        self, prompts: Sequence[Prompt], stamp_ns: int
+    ) -> tuple[list[LiveObject], list[TrackEvent]]:
+        """Add an object per checked prompt, without memory, in place of those of the same ids."""
+        ids = {prompt.object_id for prompt in prompts}
+        replaced = [item.object_id for item in self._objects if item.object_id in ids]
+        events = list(self.remove(replaced)) if replaced else []
+        items = [self._objects.add(p.object_id, p.class_id, stamp_ns) for p in prompts]
+        self._propagator.forget(items)
+        self._frames.forget(items)
+        return items, events
 
     def reset_memory(self) -> None:
         """Keep objects and their prompted frames; forget recent memory and all frames."""
@@ -382,4 +423,8 @@ def _event(kind: EventType, item: LiveObject, detail: str) -> TrackEvent:
 
 
 def _detail(item: LiveObject) -> str:
-    return f'{item.track.state.name.lower()} at confidence {item.track.confidence:.2f}'
+    detail = f'{item.track.state.name.lower()} at confidence {item.track.confidence:.2f}'
+    similarity = math.nan if item.track.evidence is None else item.track.evidence.similarity
+    if item.reid.reacquired_ns != item.track.updated_ns or math.isnan(similarity):
+        return detail
+    return f'{detail}, similarity {similarity:.2f}'

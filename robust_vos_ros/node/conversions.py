@@ -7,9 +7,16 @@ from typing import Any
 import numpy as np
 
 from robust_vos_ros.core.errors import ImageError, PromptError
-from robust_vos_ros.core.prompts import check_names, check_num_points
+from robust_vos_ros.core.prompts import MAX_NAME, check_names, check_num_points
+from robust_vos_ros.core.reference_pictures import ReferencePicture
+from robust_vos_ros.core.settings import Scale16Settings
 from robust_vos_ros.core.types import Prompt
-from robust_vos_ros.ros_types.images import check_image, read_values
+from robust_vos_ros.ros_types.images import (
+    MAX_DECODED_PIXELS,
+    check_image,
+    read_values,
+    to_frame,
+)
 
 MASK_ENCODINGS = ('mono8', '8UC1', 'mono16', '16UC1')
 
@@ -36,8 +43,36 @@ def to_prompt(msg: Any) -> Prompt:
 
     Raises:
         PromptError: A name is missing or too long, there are too many points, the labels do not
-            match them, or the mask is malformed.
+            match them, the mask is malformed, or there is a reference picture.
     """
+    if msg.reference:
+        raise PromptError(
+            f'{msg.object_id[:MAX_NAME]!r}: expected a prompt on an image of the stream, got one '
+            'with a reference picture; send it to add_objects'
+        )
+    return _to_prompt(msg)
+
+
+def to_reference_picture(msg: Any, scale_16bit: Scale16Settings) -> ReferencePicture:
+    """Turn a robust_vos/ObjectPrompt with a reference picture into that; decodes the picture.
+
+    Raises:
+        PromptError: As of `to_prompt`, or the picture is malformed, or too large.
+    """
+    prompt, (picture,) = _to_prompt(msg), msg.reference
+    name = f'{msg.object_id!r}: reference picture'
+    if picture.height * picture.width > MAX_DECODED_PIXELS:
+        raise PromptError(
+            f'{name} of {picture.width} x {picture.height} pixels; expected at most '
+            f'{MAX_DECODED_PIXELS / 1e6:.0f} million. Send a smaller one'
+        )
+    try:
+        return ReferencePicture(prompt, to_frame(picture, scale_16bit))
+    except ImageError as error:
+        raise PromptError(f'{name}: {error}') from error
+
+
+def _to_prompt(msg: Any) -> Prompt:
     check_names(msg.object_id, msg.class_id)
     check_num_points(len(msg.points), msg.object_id)
     with np.errstate(over='ignore'):  # too large for float32 becomes inf, which is reported

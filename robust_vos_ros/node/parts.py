@@ -12,6 +12,7 @@ from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.node import bond
+from robust_vos_ros.node.bridge import load_converter
 from robust_vos_ros.node.camera_info import CameraInfos, topic_beside
 from robust_vos_ros.node.class_ids import ClassIds
 from robust_vos_ros.node.clicks import Clicks
@@ -82,6 +83,7 @@ def configure(node: LifecycleNode, parameters: NodeParameters, corrupt: Corrupt)
         # What is quick to go wrong comes before the model.
         if settings.bond:
             bond.check_installed()
+        convert = load_converter() if settings.input.cv_bridge else None
         classes = ClassIds(settings.class_names, unknown_value=settings.class_info.unknown_value)
         state = StateFile(settings.state_file, logger, classes)
         state.check()
@@ -99,6 +101,7 @@ def configure(node: LifecycleNode, parameters: NodeParameters, corrupt: Corrupt)
             publishers,
             state=state,
             corrupt=corrupt,
+            convert=convert,
             settings=lambda: parameters.settings,
             now_ns=lambda: node.get_clock().now().nanoseconds,
             logger=logger,

@@ -24,7 +24,7 @@ from robust_vos_ros.node.statistics import Statistics
 from robust_vos_ros.node.views import Views
 from robust_vos_ros.node.worker import Worker
 from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_discontinuities
-from robust_vos_ros.ros_types.images import NS_PER_S, stamp_to_ns, to_frame
+from robust_vos_ros.ros_types.images import NS_PER_S, Convert, stamp_to_ns, to_frame
 
 THROTTLE_S = 5.0
 
@@ -62,6 +62,7 @@ class Pipeline:
         *,
         state: StateFile,
         corrupt: Corrupt,
+        convert: Convert | None,
         settings: Callable[[], NodeSettings],
         now_ns: Callable[[], int],
         logger: RcutilsLogger,
@@ -73,6 +74,7 @@ class Pipeline:
             publishers: Where results go.
             state: Keeps the objects in a file.
             corrupt: Spoils images on request (debug.corruption).
+            convert: Of raw images, asked first (input.cv_bridge).
             settings: Returns the current settings.
             now_ns: Returns the time of the node's clock.
             logger: Of the node.
@@ -85,6 +87,7 @@ class Pipeline:
         self._publishers = publishers
         self._state = state
         self._corrupt = corrupt
+        self._convert = convert
         self._settings = settings
         self._now_ns = now_ns
         self._logger = logger
@@ -246,7 +249,8 @@ class Pipeline:
     def to_frame(self, msg: Any) -> Frame:
         """Return the image of a message, corrupted if that is asked for; raise ImageError."""
         settings = self.settings
-        frame, debug = to_frame(msg, settings.input.scale_16bit), settings.debug
+        debug = settings.debug
+        frame = to_frame(msg, settings.input.scale_16bit, self._convert)
         if debug.corruption == 'none':
             return frame
         rgb = self._corrupt(frame.rgb, debug.corruption, debug.severity, frame.stamp_ns)

@@ -13,6 +13,7 @@ from robust_vos_ros.core.errors import NoFrameError
 from robust_vos_ros.core.segmentation import segment_once
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import EventType, Frame, Prompt, TrackResult
+from robust_vos_ros.node.conversions import to_reference_picture
 from robust_vos_ros.node.pipeline import Pipeline
 from robust_vos_ros.node.publishers import Publishers
 from robust_vos_ros.ros_types.images import stamp_to_ns
@@ -68,6 +69,22 @@ class Requests:
         frame, header = self.frame_of(msg)
         result = self._tracker.add(prompts, frame=frame, replace_existing=replace)
         self._pipeline.views.forget([prompt.object_id for prompt in prompts])
+        return self._applied(result, header)
+
+    def look_for(self, msgs: Sequence[Any], *, replace: bool) -> Applied:
+        """Start looking for objects that reference pictures show.
+
+        Args:
+            msgs: robust_vos/ObjectPrompt, one per object, each with its picture.
+            replace: Replace live objects of the same id.
+
+        Raises:
+            PromptError: And all that `VideoTracker.look_for` raises.
+        """
+        _, header = self.frame_of(None)
+        scale = self._pipeline.settings.input.scale_16bit
+        pictures = [to_reference_picture(msg, scale) for msg in msgs]
+        result = self._tracker.look_for(pictures, replace_existing=replace)
         return self._applied(result, header)
 
     def refine(self, prompt: Prompt, msg: Any | None) -> Applied:

@@ -12,6 +12,7 @@ from robust_vos.srv import AddObjects, ListObjects, RefineObject, RemoveObjects,
 from std_srvs.srv import SetBool, Trigger
 
 from robust_vos_ros.core.errors import CapacityError, PromptError
+from robust_vos_ros.core.prompts import check_names
 from robust_vos_ros.core.types import Prompt
 from robust_vos_ros.node import messages
 from robust_vos_ros.node.conversions import to_prompt
@@ -92,13 +93,18 @@ class Services:
 
     async def _add_objects(self, request: Any, response: Any) -> Any:
         async def serve(serving: Serving) -> str:
-            prompts = _to_prompts(request.prompts, serving)
-            msg = serving.message_at(request.header)
-            ids = [prompt.object_id for prompt in prompts]
-            applied = await serving.call(
-                lambda: serving.requests.add(prompts, msg, replace=request.replace_existing),
-                object_ids=ids,
-            )
+            msgs, replace = request.prompts, request.replace_existing
+            ids = [msg.object_id for msg in msgs]
+            if _are_pictures(msgs, serving):
+                applied = await serving.call(
+                    lambda: serving.requests.look_for(msgs, replace=replace), object_ids=ids
+                )
+            else:
+                prompts = _to_prompts(msgs, serving)
+                image = serving.message_at(request.header)
+                applied = await serving.call(
+                    lambda: serving.requests.add(prompts, image, replace=replace), object_ids=ids
+                )
             _fill(response, applied, ids)
             return '; '.join([f'added {", ".join(ids)}', *applied.result.warnings])
 
@@ -174,12 +180,30 @@ class Services:
         return await self._answer('set_enabled', response, serve)
 
 
-def _to_prompts(msgs: Any, serving: Serving) -> list[Prompt]:
+def _check_number(msgs: Any, serving: Serving) -> None:
     limit = serving.pipeline.settings.tracking.max_objects
     if not msgs:
         raise PromptError('expected at least one prompt, got none')
     if len(msgs) > limit:  # before any of them is converted: that would take long
         raise CapacityError(f'{len(msgs)} prompts would exceed max_objects = {limit}; send fewer')
+
+
+def _are_pictures(msgs: Any, serving: Serving) -> bool:
+    """Tell whether the prompts are on reference pictures, not on an image of the stream."""
+    _check_number(msgs, serving)
+    with_picture = [msg for msg in msgs if msg.reference]
+    if with_picture and len(with_picture) < len(msgs):
+        raise PromptError(
+            f'expected a reference picture with every prompt of a request or with none, got '
+            f'{len(with_picture)} of {len(msgs)}; send two requests'
+        )
+    for msg in with_picture:
+        check_names(msg.object_id, msg.class_id)
+    return bool(with_picture)
+
+
+def _to_prompts(msgs: Any, serving: Serving) -> list[Prompt]:
+    _check_number(msgs, serving)
     return [to_prompt(msg) for msg in msgs]
 
 

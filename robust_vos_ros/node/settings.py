@@ -64,6 +64,10 @@ class InputSettings(Settings):
         False, 'The images are rectified. true = project points in space with P of camera_info; '
         'false = with K and the distortion.', dynamic=True,
     )  # fmt: skip
+    cv_bridge: bool = setting(
+        False, 'Convert raw images with cv_bridge, where that knows their encoding; false = with '
+        'OpenCV, as bags are.',
+    )  # fmt: skip
     scale_16bit: Scale16Settings = Scale16Settings()
 
 

@@ -1,8 +1,9 @@
 """ROS images to frames, every byte checked first: live messages and those read from bags.
 
-cv_bridge is not used: what it does beyond OpenCV is to guess. With a wrong `step` it returns wrong
-pixels without an error, with a short buffer a bare TypeError, and its Python part does not import
-beside NumPy 2. Here a message is checked completely and then read with NumPy and OpenCV.
+cv_bridge is not needed: a message is checked completely and then read with NumPy and OpenCV. With
+a wrong `step` cv_bridge returns wrong pixels without an error, with a short buffer a bare
+TypeError, and beside NumPy 2 it cannot read big-endian images. The node can use it all the same
+(node/bridge.py).
 
 Messages are read by attribute only, so any object with the fields of the ROS message will do and
 nothing of ROS is imported.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -31,6 +33,9 @@ MAX_DECODED_PIXELS = 64_000_000
 # Known by their first bytes to both PIL, which tells the size, and OpenCV, which decodes them.
 COMPRESSED_FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'PPM', 'JPEG2000')
 FULL_RANGE = Scale16Settings()
+
+# A checked sensor_msgs/Image -> (H, W, 3) uint8 RGB, or None: converted here.
+Convert = Callable[[Any], np.ndarray | None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -134,7 +139,9 @@ def check_image(msg: Any) -> None:
         )
 
 
-def to_frame(msg: Any, scale_16bit: Scale16Settings = FULL_RANGE) -> Frame:
+def to_frame(
+    msg: Any, scale_16bit: Scale16Settings = FULL_RANGE, convert: Convert | None = None
+) -> Frame:
     """Turn an image message into a frame.
 
     rgb8 is not copied: the frame shares the message's memory.
@@ -142,6 +149,7 @@ def to_frame(msg: Any, scale_16bit: Scale16Settings = FULL_RANGE) -> Frame:
     Args:
         msg: sensor_msgs/Image or CompressedImage (JPEG, PNG, else of COMPRESSED_FORMATS).
         scale_16bit: How 16-bit values become 8-bit ones.
+        convert: Asked first for raw images.
 
     Returns:
         A frame with rgb (H, W, 3) uint8, the message's stamp and frame_id.
@@ -150,7 +158,10 @@ def to_frame(msg: Any, scale_16bit: Scale16Settings = FULL_RANGE) -> Frame:
         ImageError: The message is inconsistent, of an unknown encoding, or damaged.
     """
     check_image(msg)
-    rgb = _decode(msg, scale_16bit) if is_compressed(msg) else _raw_to_rgb(msg, scale_16bit)
+    if is_compressed(msg):
+        rgb = _decode(msg, scale_16bit)
+    elif convert is None or (rgb := convert(msg)) is None:
+        rgb = _raw_to_rgb(msg, scale_16bit)
     return Frame(rgb, stamp_to_ns(msg.header.stamp), msg.header.frame_id)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from robust_vos_ros.core.adapters import files as adapters
 from robust_vos_ros.core.adapters.moga import AdapterSettings
 from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.settings import ModelSettings
+from robust_vos_ros.demo import scene
+from robust_vos_ros.demo.processes import find_free_domain
 from robust_vos_ros.demo.report import MIN_COVERED
 
 pytestmark = pytest.mark.ros
@@ -39,9 +42,9 @@ def command(*options):
     return [sys.executable, '-m', 'robust_vos_ros.cli', 'demo', *map(str, options)]
 
 
-def run(*options):
+def run(*options, env=None):
     return subprocess.run(
-        command(*options), capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        command(*options), capture_output=True, text=True, check=False, timeout=TIMEOUT_S, env=env
     )
 
 
@@ -97,11 +100,19 @@ def check_files(out, num_frames, done=None):
     return summary
 
 
-def test_the_generated_clip(tmp_path, domain):
-    out = tmp_path / 'out' / 'demo'
-    done = run('--out', out, '--max-frames', NUM_FRAMES)
-    summary = check_files(out, NUM_FRAMES, done)
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    """The demo without options, run once: its folder, how it ended, and its domain."""
+    out, number = tmp_path_factory.mktemp('finished') / 'demo', find_free_domain(random.Random())
+    env = {name: value for name, value in os.environ.items() if name != 'ROS_LOCALHOST_ONLY'}
+    env |= {'ROS_DOMAIN_ID': str(number), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+    return out, run('--out', out, env=env), number
+
+
+def test_the_generated_clip(finished):
+    out, done, domain = finished
     assert done.returncode == 0, done.stdout + done.stderr
+    summary = check_files(out, scene.NUM_FRAMES)
     assert summary['covered_share'] >= MIN_COVERED
     assert [item['object_id'] for item in summary['objects']] == ['fish', 'starfish']
     assert 'node overhead p50' in done.stdout
@@ -151,10 +162,9 @@ def test_weather_with_and_without_an_adapter(tmp_path, domain):
     assert cv2.imread(str(out / 'side_by_side.png')) is not None
 
 
-def test_the_hidden_fish_is_found_again(tmp_path, domain):
-    done = run('--out', tmp_path / 'out')
-    assert done.returncode == 0, done.stdout + done.stderr
-    with AnyReader([tmp_path / 'out' / 'demo_bag']) as reader:
+def test_the_hidden_fish_is_found_again(finished):
+    out, *_ = finished
+    with AnyReader([out / 'demo_bag']) as reader:
         connections = [item for item in reader.connections if item.topic == '/robust_vos/events']
         events = [
             reader.deserialize(raw, connection.msgtype)

@@ -2,7 +2,9 @@
 
 import array
 import struct
+import sys
 import tracemalloc
+import types
 import zlib
 
 import cv2
@@ -13,9 +15,11 @@ pytest.importorskip('sensor_msgs')
 from geometry_msgs.msg import Point
 from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 
-from robust_vos_ros.core.errors import ImageError, PromptError
+from robust_vos_ros.client.prompts import to_prompt_message
+from robust_vos_ros.core.errors import ConfigError, ImageError, PromptError
 from robust_vos_ros.core.settings import Scale16Settings
-from robust_vos_ros.node.conversions import to_mask, to_prompt
+from robust_vos_ros.node.bridge import BRIDGED, load_converter
+from robust_vos_ros.node.conversions import to_mask, to_prompt, to_reference_picture
 from robust_vos_ros.ros_types.images import ENCODINGS, to_frame
 
 pytestmark = pytest.mark.ros
@@ -107,6 +111,67 @@ GOLDEN = [  # encoding, rows, expected pixels, tolerance
     ('nv12', semi_planar('uv'), flat(), 3),
     ('nv21', semi_planar('vu'), flat(), 3),
 ]
+
+
+def noise_image(encoding, padding=0):
+    """An image of any bytes."""
+    layout = ENCODINGS[encoding]
+    rows = HEIGHT * 3 // 2 if layout.planar else HEIGHT
+    size = (rows, WIDTH * layout.channels * layout.bits // 8)
+    return make_image(
+        encoding, np.random.default_rng(1).integers(0, 256, size, np.uint8), padding=padding
+    )
+
+
+@pytest.mark.parametrize('encoding', ENCODINGS)
+def test_cv_bridge_gives_the_same_pixels(encoding):
+    """Also of encodings and rows that are left to OpenCV."""
+    pytest.importorskip('cv_bridge', reason='cv_bridge is part of a ROS 2 installation')
+    try:
+        convert = load_converter()
+    except ConfigError as error:
+        pytest.skip(str(error))
+    for padding in (0, 5, 12):
+        msg = noise_image(encoding, padding)
+        assert encoding not in BRIDGED or padding == 5 or convert(msg) is not None
+        np.testing.assert_array_equal(to_frame(msg, convert=convert).rgb, to_frame(msg).rgb)
+
+
+class StandIn:
+    """For cv_bridge, which the wheels lack: all pixels are 9."""
+
+    def encoding_to_cvtype2(self, _encoding):
+        return 16
+
+    def imgmsg_to_cv2(self, msg, desired_encoding):
+        assert desired_encoding == 'rgb8'
+        if msg.width == 1:
+            raise TypeError('of any kind')
+        return np.full((msg.height, msg.width, 3), 9, np.uint8)
+
+
+def test_cv_bridge_converts_what_was_checked_and_what_it_knows(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'cv_bridge', types.SimpleNamespace(CvBridge=StandIn))
+    convert = load_converter()
+    for encoding in ENCODINGS:
+        asked = (to_frame(noise_image(encoding), convert=convert).rgb == 9).all()
+        assert asked == (encoding in BRIDGED), encoding
+    within_a_pixel = noise_image('rgb8', padding=2)
+    np.testing.assert_array_equal(
+        to_frame(within_a_pixel, convert=convert).rgb, to_frame(within_a_pixel).rgb
+    )
+    cut_off = noise_image('rgb8')
+    cut_off.height += 1
+    with pytest.raises(ImageError, match='cut off'):
+        to_frame(cut_off, convert=convert)
+    with pytest.raises(ImageError, match='cv_bridge: no mono8 to rgb8: of any kind'):
+        to_frame(make_image('mono8', GRAY[:, :1], width=1), convert=convert)
+
+
+def test_cv_bridge_that_does_not_work_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'cv_bridge', None)
+    with pytest.raises(ConfigError, match=r'input.cv_bridge is on, but .* or switch it off'):
+        load_converter()
 
 
 def test_every_encoding_has_a_golden_row():
@@ -414,3 +479,48 @@ def test_bad_masks(encoding, spoil, words):
     spoil(msg)
     with pytest.raises(PromptError, match=words):
         to_mask(msg)
+
+
+def make_reference(**fields):
+    from robust_vos.msg import ObjectPrompt
+
+    box = RegionOfInterest(x_offset=0, y_offset=0, width=2, height=2)
+    picture = make_image('rgb8', {row[0]: row[1] for row in GOLDEN}['rgb8'])
+    for name, value in fields.items():
+        setattr(picture, name, value)
+    return ObjectPrompt(object_id='cup', box=[box], reference=[picture])
+
+
+def test_a_reference_picture():
+    picture = to_reference_picture(make_reference(), Scale16Settings())
+    assert picture.prompt.object_id == 'cup'
+    assert picture.frame.size_hw == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ('fields', 'words'),
+    [
+        ({'step': 1}, "'cup': reference picture: step is 1"),
+        ({'encoding': '32FC1'}, "'cup': reference picture: encoding '32FC1' is not supported"),
+        ({'data': array.array('B')}, 'cut off'),
+        ({'height': 10_000, 'width': 10_000}, 'picture of 10000 x 10000 pixels; .* 64 million'),
+    ],
+)
+def test_bad_reference_pictures(fields, words):
+    with pytest.raises(PromptError, match=words):
+        to_reference_picture(make_reference(**fields), Scale16Settings())
+
+
+def test_only_add_takes_reference_pictures():
+    with pytest.raises(PromptError, match=r"'cup': expected a prompt on an image of the stream"):
+        to_prompt(make_reference())
+
+
+def test_a_client_sends_pictures():
+    rgb = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    msg = to_prompt_message('cup', box=(0, 0, 2, 2), reference=rgb)
+    np.testing.assert_array_equal(to_frame(msg.reference[0]).rgb, rgb)
+    picture = make_reference().reference[0]
+    assert to_prompt_message('cup', box=(0, 0, 2, 2), reference=picture).reference == [picture]
+    with pytest.raises(PromptError, match=r'shape \(H, W, 3\) uint8 RGB, got \(2, 4\)'):
+        to_prompt_message('cup', reference=rgb[..., 0])

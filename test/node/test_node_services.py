@@ -244,6 +244,65 @@ def test_bad_prompts(bench, helpers, fields, code, words):
     assert [item.object_id for item in bench.show().objects] == ['disc']
 
 
+def with_reference(prompt, helpers, rgb):
+    prompt.reference = [helpers.make_image(10**18, rgb, frame_id='album')]
+    return prompt
+
+
+def test_an_object_of_a_reference_picture_starts_lost_and_is_found(bench, helpers):
+    """The picture has another size, and the disc comes later, elsewhere."""
+    empty = helpers.make_rgb(shift=-500)
+    shown = bench.show(empty)
+    prompt = with_reference(
+        helpers.make_box_prompt('disc'), helpers, helpers.make_rgb(size_hw=(110, 130))
+    )
+    answer = bench.add(prompt)
+    assert answer.success, answer.message
+    assert "'disc' starts LOST and is looked for by its reference picture" in answer.message
+    assert answer.applied_stamp == shown.header.stamp
+    (item,) = answer.objects
+    assert (item.state, item.area_px) == (TrackedObject.STATE_LOST, 0)
+    assert bench.show(empty).objects[0].state == TrackedObject.STATE_LOST
+    for _ in range(20):
+        (item,) = bench.show(helpers.make_rgb(shift=30)).objects
+        if item.state == TrackedObject.STATE_TRACKED:
+            break
+    assert item.state == TrackedObject.STATE_TRACKED
+    assert abs(item.centroid.x - DISC[0] - 30) < 8
+    bench.wait(lambda: bench.events[-1].type == TrackEvent.CONFIRMED, 'the event')
+    assert 'similarity 0.' in bench.events[-1].detail
+
+
+@pytest.mark.parametrize(
+    ('service', 'words'),
+    [
+        (AddObjects, '1 of 2; send two requests'),
+        (RefineObject, 'send it to add_objects'),
+        (SegmentOnce, 'send it to add_objects'),
+    ],
+)
+def test_reference_pictures_where_they_are_not_taken(bench, helpers, service, words):
+    bench.show()
+    prompt = with_reference(helpers.make_box_prompt('b'), helpers, helpers.make_rgb())
+    prompts = {'prompts': [prompt]}
+    if service is AddObjects:
+        prompts = {'prompts': [helpers.make_box_prompt('a'), prompt]}
+    elif service is RefineObject:
+        prompts = {'prompt': prompt}
+    name = {AddObjects: 'add_objects', RefineObject: 'refine_object', SegmentOnce: 'segment_once'}
+    answer = bench.call(service, f'/robust_vos/{name[service]}', **prompts)
+    assert answer.error_code == ErrorCode.BAD_PROMPT
+    assert words in answer.message
+
+
+def test_a_reference_picture_and_its_mask_have_one_size(bench, helpers):
+    bench.show()
+    prompt = ObjectPrompt(object_id='disc', mask=[mask_image(disc_mask())])
+    answer = bench.add(with_reference(prompt, helpers, helpers.make_rgb(size_hw=(110, 130))))
+    assert answer.error_code == ErrorCode.BAD_PROMPT
+    assert 'expected a mask of the image size 130x110' in answer.message
+
+
 def test_broken_mask_message(bench):
     bench.show()
     mask = mask_image(disc_mask())

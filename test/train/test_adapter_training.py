@@ -23,7 +23,7 @@ ADAPTER = {'rank': 8, 'mode': 'paper'}
 @pytest.mark.slow
 @pytest.mark.parametrize('mode', ['paper', 'per_object', 'released'])
 def test_only_the_adapter_and_its_norms_learn(tiny_settings, tmp_path, mode):
-    settings = tiny_settings(adapter={**ADAPTER, 'mode': mode})
+    settings = tiny_settings(steps=2, adapter={**ADAPTER, 'mode': mode})
     trainer = Trainer(settings, tmp_path, resume=False)
     before = {name: t.clone() for name, t in trainer.rollout.net.state_dict().items()}
     trainer.run()
@@ -46,7 +46,7 @@ def test_only_the_adapter_and_its_norms_learn(tiny_settings, tmp_path, mode):
 def test_a_resumed_adapter_is_the_same(tiny_settings, tmp_path):
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
     data = {'num_frames': 3, 'long_frames': 3, 'augmentation': {'share': 0.7}}
-    options = {'adapter': ADAPTER, 'data': data}
+    options = {'steps': 2, 'adapter': ADAPTER, 'data': data}
     Trainer(tiny_settings(**options), whole, resume=False).run()
     first = Trainer(tiny_settings(max_seconds=0.001, **options), parts, resume=False)
     first.run()

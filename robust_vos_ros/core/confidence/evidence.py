@@ -155,6 +155,8 @@ def has_changed(item: LiveObject, seen: Observation, settings: GuardSettings) ->
         return False
     if seen.verified < settings.min_similarity:  # false where nothing is known
         return True
+    if not item.reference.coverage:  # no size is expected yet
+        return False
     if seen.verified >= settings.confirm_similarity:
         return seen.coverage > _MOST_GROWTH * max(
             item.reference.prompted_coverage, _LEAST_COVERAGE

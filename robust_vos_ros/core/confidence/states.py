@@ -62,7 +62,10 @@ def update(
     if track.visible:
         track.existence = track.seen_existence = belief.p_on_object
         _see(item, seen, stamp_ns)
-        if not track.changed:
+        if not item.reference.coverage:  # its size in the stream was not known
+            item.reference.prompted_coverage = item.memory.mean_coverage = seen.coverage
+            start_reference(item, seen)
+        elif not track.changed:
             follow_reference(item, seen, passed_s)
     else:
         half_lives = (stamp_ns - track.last_seen_ns) / 1e9 / settings.existence_half_life_s
