@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 from robust_vos_ros.core.confidence.states import lose
 from robust_vos_ros.core.errors import PromptError
-from robust_vos_ros.core.frames import Record, make_record
 from robust_vos_ros.core.objects import LiveObject, SizeReference
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
 from robust_vos_ros.core.segmentation import Segmenter, Segments
 from robust_vos_ros.core.types import Frame, Prompt
+from robust_vos_ros.core.zoom.window import Record, make_record
 
 # Embeddings are made of what sets the object apart from the rest of its picture: with nano, a disc
 # was found by a picture of which it filled a quarter, not by one of which it filled half.

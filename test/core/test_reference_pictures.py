@@ -75,15 +75,15 @@ def test_what_never_comes_stays_lost(model, make_scene):
         assert not result.mask('it').any()
 
 
-def test_the_same_pictures_give_the_same_bits_also_after_a_snapshot(model, make_scene):
-    scene, snapshots, restored = make_scene(), [], VideoTracker(model, SETTINGS)
+def test_the_same_pictures_give_the_same_bits_also_after_a_restart(model, make_scene):
+    scene, saved, restored = make_scene(), [], VideoTracker(model, SETTINGS)
     for _ in range(2):
         tracker = VideoTracker(model, SETTINGS)
         tracker.step(empty_frame(scene, 0))
         tracker.look_for([picture_of(scene)])
-        snapshots.append(tracker.snapshot())
-    assert snapshots[0] == snapshots[1]
-    restored.restore(snapshots[0])
+        saved.append(tracker.save())
+    assert saved[0] == saved[1]
+    restored.restore(saved[0], lost=True)
     assert restored.step(scene.frame(SHOWN_FROM)).objects[0].state == ObjectState.LOST
     for index in range(SHOWN_FROM + 1, 16):
         result = restored.step(scene.frame(index))
@@ -137,9 +137,9 @@ def test_the_window_opens_for_a_picture(model, make_scene):
     tracker.step(scene.frame(0))
     tracker.add([Prompt('disc', mask=scene.masks(0)[1])])
     tracker.step(scene.frame(1))
-    assert not tracker._zoom.window.is_whole
+    assert not tracker._frames.zoom.window.is_whole
     tracker.look_for([picture_of(scene)])
     for index in range(2, 14):
         result = tracker.step(scene.frame(index))
-    assert tracker._zoom.window.is_whole
+    assert tracker._frames.zoom.window.is_whole
     assert [item.state for item in result.objects] == [ObjectState.TRACKED] * 2
