@@ -114,8 +114,10 @@ def test_make_targets_and_variables_exist(page):
 
 @each_page(CURRENT)
 def test_launch_files_and_arguments_exist(page):
+    # By themselves, or in a table of arguments.
+    declared = re.compile(r"(?:DeclareLaunchArgument\(|^    \()\s*'(\w+)',", re.MULTILINE)
     known = {
-        path.name: set(re.findall(r"DeclareLaunchArgument\(\s*'(\w+)'", path.read_text('utf-8')))
+        path.name: set(declared.findall(path.read_text('utf-8')))
         for path in ROOT.glob('launch/*.py')
     }
     known['demo.launch.py'] |= known['robust_vos.launch.py']
