@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
-from robust_vos.msg import ErrorCode, TrackedObject, TrackedObjectArray
+from robust_vos.msg import TrackedObject, TrackedObjectArray
 from robust_vos.srv import AddObjects, ListObjects, RefineObject, RemoveObjects
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from robust_vos_ros.client.asking import RETRY_S, ask, ask_about_image, why_silent
 from robust_vos_ros.client.connection import ClientError, ClosedError, Connection
 from robust_vos_ros.client.frames import FrameJoiner, MaskedFrame, decode, explain_missing
 from robust_vos_ros.client.prompts import to_prompt_message
@@ -26,26 +27,11 @@ SERVICES = {
     'list_objects': ListObjects,
     'reset': Trigger,
 }
-ARRIVAL_S = 2.0  # an image may reach this program so long before the node
-_NOT_ARRIVED = ('NO_IMAGE', 'STAMP_IN_FUTURE')
-_CODES = {value: name for name, value in vars(ErrorCode).items() if isinstance(value, int)}
 # As the node publishes results: reliable, with a depth of a second.
-_RESULTS = QoSProfile(depth=30, reliability=QoSReliabilityPolicy.RELIABLE)
+RESULTS_QOS = QoSProfile(depth=30, reliability=QoSReliabilityPolicy.RELIABLE)
 # Best effort is compatible with every publisher; only the newest image is needed.
 _IMAGES = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-_RETRY_S, _ANSWER_S = 0.05, 1.0
-
-
-class RefusedError(ClientError):
-    """The node refused a request.
-
-    Attributes:
-        code: Name of the ErrorCode, such as UNKNOWN_ID.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f'{message} ({code})')
-        self.code = code
+_ANSWER_S = 1.0
 
 
 class RobustVos:
@@ -81,8 +67,10 @@ class RobustVos:
         services = {f'{self._name}/{service}': kind for service, kind in SERVICES.items()}
         self._connection = Connection(services, domain_id)
         subscribe = self._connection.subscribe
-        subscribe(TrackedObjectArray, f'{self._name}/objects', self._receive, _RESULTS)
-        subscribe(CompressedImage, f'{self._name}/label_mask/compressed', self._receive, _RESULTS)
+        subscribe(TrackedObjectArray, f'{self._name}/objects', self._receive, RESULTS_QOS)
+        subscribe(
+            CompressedImage, f'{self._name}/label_mask/compressed', self._receive, RESULTS_QOS
+        )
         try:
             self._wait_until_active()
         except BaseException:
@@ -194,29 +182,11 @@ class RobustVos:
         return decode(parts)
 
     def _ask_about_image(self, service: str, request: Any) -> Any:
-        """Call a service, again while the image may still be on its way to the node."""
-        end_s = time.monotonic() + ARRIVAL_S
-        while True:
-            try:
-                return self._ask(service, request)
-            except RefusedError as error:
-                if error.code not in _NOT_ARRIVED or time.monotonic() > end_s:
-                    raise
-            time.sleep(_RETRY_S)
+        name = f'{self._name}/{service}'
+        return ask_about_image(self._connection, name, request, self._timeout_s)
 
     def _ask(self, service: str, request: Any) -> Any:
-        name = f'{self._name}/{service}'
-        answer = self._connection.call(name, request, self._timeout_s)
-        if answer is None:
-            raise ClientError(
-                f'no answer of {name} within {self._timeout_s:g} s: {self._why_silent(name)}'
-            )
-        if answer.success:
-            return answer
-        if hasattr(answer, 'error_code'):
-            raise RefusedError(_CODES[answer.error_code], answer.message)
-        code, _, message = answer.message.partition(': ')  # of std_srvs
-        raise RefusedError(code, message)
+        return ask(self._connection, f'{self._name}/{service}', request, self._timeout_s)
 
     def _wait_until_active(self) -> None:
         end_s = time.monotonic() + self._timeout_s
@@ -232,19 +202,11 @@ class RobustVos:
                 return
             else:
                 refusal = 'not all of its services and topics can be seen yet'
-            time.sleep(_RETRY_S)
+            time.sleep(RETRY_S)
         raise ClientError(
             f'{self._name} did not become active within {self._timeout_s:g} s: '
-            f'{refusal or self._why_silent(name)}'
+            f'{refusal or why_silent(self._connection, name)}'
         )
-
-    def _why_silent(self, service: str) -> str:
-        if self._connection.sees(service):
-            return (
-                'it is there but does not answer; it answers nothing while it loads its model, '
-                'so wait longer (timeout_s), else look at its log'
-            )
-        return 'there is no such node; check its name and ROS_DOMAIN_ID (ros2 node list)'
 
     def _receive(self, msg: Any) -> None:
         parts = self._joiner.add(msg)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 import uuid
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
 
 from robust_vos_ros.core.errors import ImageError, SavedTracksError
+
+if TYPE_CHECKING:  # programs that only show results load no torch
+    import torch
 
 
 class ObjectState(enum.IntEnum):
@@ -236,7 +239,8 @@ class Candidates:
         if self.ious.shape[1] == 1:
             return self
         index = self.ious.argmax(dim=1)
-        return self.take(torch.arange(len(index), device=index.device), index)
+        rows = index.new_ones(index.shape).cumsum(0) - 1  # 0, 1, ..., B - 1
+        return self.take(rows, index)
 
     def take(self, rows: torch.Tensor, index: torch.Tensor) -> Candidates:
         """Keep candidate `index` (K,) of objects `rows` (K,), both int64; M = 1."""
@@ -275,7 +279,7 @@ class MemoryView:
     weights: tuple[torch.Tensor, torch.Tensor] | None = None
 
 
-Tensors = dict[str, torch.Tensor]
+Tensors: TypeAlias = 'dict[str, torch.Tensor]'
 
 
 def expect(

@@ -86,7 +86,7 @@ def make_annotations(
     for row, item in enumerate(objects):
         red, green, blue = (float(value) / 255 for value in label_colors()[item.label % 256])
         solid = color(r=red, g=green, b=blue, a=1.0)
-        outlines = list(_find_outlines(label_mask, item.label))
+        outlines = list(find_outlines(label_mask, item.label))
         x, y = np.concatenate(outlines).min(axis=0) if outlines else (0.0, _TEXT_PX * (row + 1))
         texts.append(
             classes['foxglove_msgs/msg/TextAnnotation'](
@@ -107,7 +107,7 @@ def make_annotations(
     return classes[ANNOTATIONS](circles=[], points=points, texts=texts)
 
 
-def _find_outlines(label_mask: np.ndarray, label: int) -> Iterator[np.ndarray]:
+def find_outlines(label_mask: np.ndarray, label: int) -> Iterator[np.ndarray]:
     """Yield an (N, 2) float64 array of (x, y) pixels per part of an object.
 
     The origin is the corner of the first pixel, as Foxglove has it.
