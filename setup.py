@@ -31,6 +31,13 @@ setup(
     version=read_version(),
     # Only robust_vos_ros: the name robust_vos belongs to the generated messages.
     packages=find_packages(include=['robust_vos_ros', 'robust_vos_ros.*']),
-    package_data={'robust_vos_ros': ['weights/*.safetensors', 'weights/*.json', 'eval/*.html']},
+    package_data={
+        'robust_vos_ros': [
+            'weights/*.safetensors',
+            'weights/*.json',
+            'eval/*.html',
+            'console/static/*',
+        ]
+    },
     data_files=list_data_files('config', '*.yaml') + list_data_files('msg', '*.msg'),
 )

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_DISTRO = 'jazzy'
 PYTHON_RANGE = ((3, 10), (3, 14))
 # Extras of pyproject.toml; large ones that are rarely needed only on request.
-EXTRAS = ['dev', 'train', 'eval'] + os.environ.get('EXTRAS', '').split()
+EXTRAS = ['dev', 'train', 'eval', 'console'] + os.environ.get('EXTRAS', '').split()
 
 
 class SetupError(Exception):
@@ -228,7 +228,7 @@ def hash_build(layout):
     # These are installed as links: changed content needs no build, but a new name does.
     names = []
     for folder in ('config', 'launch', 'robust_vos_ros'):
-        for pattern in ('*.py', '*.yaml', '*.rviz', '*.safetensors', '*.html'):
+        for pattern in ('*.py', '*.yaml', '*.rviz', '*.safetensors', '*.html', '*.js', '*.css'):
             names += sorted(str(path) for path in (ROOT / folder).rglob(pattern))
     return hash_files(paths, layout.identity + '\n'.join(names))
 

@@ -119,9 +119,12 @@ def test_pip_installs_the_engine_with_its_data_and_nothing_named_robust_vos(tree
         f'{stem}.dist-info',
     }
     packaged = {
-        name for name in names if name.endswith(('.py', '.safetensors', '.calibration.json'))
+        name
+        for name in names
+        if name.endswith(('.py', '.safetensors', '.calibration.json')) or '/static/' in name
     }
     source = [*ROOT.glob('robust_vos_ros/**/*.py'), *ROOT.glob('robust_vos_ros/weights/*')]
+    source += ROOT.glob('robust_vos_ros/console/static/*')
     assert packaged == {str(path.relative_to(ROOT)) for path in source if path.is_file()}
     shared = {name.partition('share/robust_vos/')[2] for name in names if '.data/' in name}
     source = [*ROOT.glob('config/**/*.yaml'), *ROOT.glob('msg/*.msg')]
@@ -198,6 +201,7 @@ def test_the_build_installs_the_programs_and_the_files_that_launch_needs():
     for program in (
         'lib/robust_vos/robust_vos_node',
         'lib/robust_vos/robust_vos_camera',
+        'lib/robust_vos/robust_vos_console',
         'lib/robust_vos/robust-vos',
         'bin/robust-vos',
     ):

@@ -38,6 +38,7 @@ ALLOWED = {
         'video',
     },
     'client': {'core', 'ros_types'},  # for the programs of others
+    'console': {'core', 'ros_types', 'visualization', 'client'},  # a page in the browser
     'node_program.py': {'node', 'data'},
     'cli': {'core', 'ros_types', 'bags', 'data', 'eval', 'train', 'demo', 'live', 'files'},
     '__init__.py': set(),
@@ -48,7 +49,10 @@ ROS = {
     'robust_vos', 'launch', 'launch_ros', 'cv_bridge', 'rosgraph_msgs', 'tf2_ros', 'bond',
     'tf2_msgs', 'visualization_msgs',
 }  # fmt: skip
-MAY_IMPORT_ROS = {'node', 'live', 'demo', 'client'}
+MAY_IMPORT_ROS = {'node', 'live', 'demo', 'client', 'console'}
+# Of the console, only these know ROS, or the network.
+CONSOLE = PACKAGE / 'console'
+PLAIN = {'__init__', 'settings', 'protocol', 'mailbox', 'views', 'pictures'}
 NETWORK = PACKAGE / 'core' / 'network'
 # Attributes of sam2's modules that only core/network/ may use; network/model.py lists them.
 SAM2_INTERNALS = {
@@ -88,7 +92,7 @@ def test_imports_point_down(path):
             assert names[1] == part or names[1] in ALLOWED[part], f'{path} imports {module}'
         if names[0] in ROS:
             assert part in MAY_IMPORT_ROS, (
-                f'{path} imports {module}: only node, live, demo and client know ROS'
+                f'{path} imports {module}: only node, live, demo, client and console know ROS'
             )
         if names[0] == 'sam2':
             assert path.parent == NETWORK, (
@@ -125,19 +129,27 @@ def test_core_and_ros_types_load_no_ros_module():
 
 
 @pytest.mark.ros
-def test_the_client_loads_no_network():
+@pytest.mark.parametrize('module', ['client', 'console.session'])
+def test_the_client_loads_no_network(module):
     pytest.importorskip('rclpy')
-    program = 'import sys, robust_vos_ros.client; print(*sys.modules)'
+    program = f'import sys, robust_vos_ros.{module}; print(*sys.modules)'
     loaded = subprocess.run(
         [sys.executable, '-c', program], check=True, capture_output=True, text=True, cwd=ROOT
     ).stdout.split()
     assert not {'torch', 'sam2', 'robust_vos_ros.node'}.intersection(loaded)
 
 
+def test_what_browsers_say_is_read_without_ros_and_network():
+    for path in CONSOLE.glob('*.py'):
+        known = {module.split('.')[0] for module in imported_modules(path)} & (ROS | {'aiohttp'})
+        assert path.stem not in PLAIN or not known, f'{path} imports {known}'
+        assert 'aiohttp' not in known or path.stem == 'server', f'{path} imports aiohttp'
+
+
 def test_every_file_is_imported_by_another_one():
     imported = {module for path in PACKAGE.rglob('*.py') for module in imported_modules(path)}
     entry_points = {'robust_vos_ros.cli', 'robust_vos_ros.node_program'}
-    entry_points.add('robust_vos_ros.client')
+    entry_points |= {'robust_vos_ros.client', 'robust_vos_ros.console.program'}
     entry_points.add('robust_vos_ros.core.network.backbone')  # named in config/models/nano.yaml
     programs = (PACKAGE / 'demo').glob('*.py')  # some are started as processes
     entry_points |= {f'robust_vos_ros.demo.{path.stem}' for path in programs}

@@ -1,0 +1,299 @@
+"""One watched node: its pictures with what is tracked in them, and calls of its services."""
+
+from __future__ import annotations
+
+import array
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.srv import GetParameters
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from robust_vos.msg import ObjectPrompt, TrackedObjectArray, TrackEvent
+from robust_vos.srv import AddObjects, ListObjects, RefineObject, RemoveObjects, SegmentOnce
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from robust_vos_ros.client.asking import RefusedError, ask, ask_about_image
+from robust_vos_ros.client.client import RESULTS_QOS
+from robust_vos_ros.client.connection import Connection
+from robust_vos_ros.client.frames import FrameJoiner, decode
+from robust_vos_ros.console import views
+from robust_vos_ros.console.graph import ImageTopic
+from robust_vos_ros.console.pictures import RecentImages, Stamp, make_picture, stamp_of
+from robust_vos_ros.console.settings import ConsoleSettings
+from robust_vos_ros.core.errors import RobustVosError
+from robust_vos_ros.ros_types.images import read_values, to_frame
+
+SERVICES = {
+    'add_objects': AddObjects,
+    'refine_object': RefineObject,
+    'remove_objects': RemoveObjects,
+    'list_objects': ListObjects,
+    'segment_once': SegmentOnce,
+    'reset': Trigger,
+    'get_parameters': GetParameters,
+}
+# Longer than a node waits for its tracker (prompt_timeout_s).
+ANSWER_S = 12.0
+# Pictures are shown without objects when the node publishes none for this long.
+SILENT_S = 1.5
+# Who hears nothing of a node that works for this long connects again.
+_DEAF_S = 6.0
+_RATE = 'processed rate (Hz)'  # of its diagnostics
+_PARAMETER, _PARAMETER_S, _ASK_AGAIN_S = 'tracking.prompt_buffer_s', 1.0, 5.0
+_GONE = ('STAMP_TOO_OLD', 'STAMP_UNKNOWN', 'NO_IMAGE')
+_IMAGES = QoSProfile(depth=2, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+_EVENTS = QoSProfile(depth=50)
+
+
+class Camera:
+    """A robust_vos node as browsers see it.
+
+    The functions it is given are called from threads of its own. Methods that ask the node wait
+    for its answer, and may be called from several threads.
+
+    Attributes:
+        name: Full name of the node.
+        health: What its diagnostics said last, and when (time.monotonic()); None before.
+        buffer_s: How far back a prompt may point, None while it is not known.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: ConsoleSettings,
+        *,
+        show: Callable[[bytes], None],
+        tell: Callable[[dict[str, Any]], None],
+        domain_id: int | None = None,
+    ) -> None:
+        """Connect.
+
+        Args:
+            name: Full name of the node.
+            settings: Of the console.
+            show: Gets every frame, as the page reads it.
+            tell: Gets every event.
+            domain_id: Of ROS; None = ROS_DOMAIN_ID.
+        """
+        self.name = name
+        self.health: tuple[dict[str, Any], float] | None = None
+        self.buffer_s: float | None = None
+        self._settings, self._show, self._tell = settings, show, tell
+        self._images = RecentImages()
+        self._joiner = FrameJoiner()
+        self._parts: dict[type, Any] | None = None
+        self._heard_s = self._parts_s = time.monotonic()
+        self._asked_s = -_ASK_AGAIN_S
+        self._shown: Stamp | None = None
+        self._topic: ImageTopic | None = None
+        self._unsubscribe: Callable[[], None] | None = None
+        self._changed = threading.Condition()
+        self._closed = False
+        services = {f'{name}/{service}': kind for service, kind in SERVICES.items()}
+        self._connection = connection = Connection(services, domain_id)
+        joined = self._receive_result
+        connection.subscribe(TrackedObjectArray, f'{name}/objects', joined, RESULTS_QOS)
+        connection.subscribe(CompressedImage, f'{name}/label_mask/compressed', joined, RESULTS_QOS)
+        connection.subscribe(TrackEvent, f'{name}/events', self._receive_event, _EVENTS)
+        connection.subscribe(
+            DiagnosticArray, '/diagnostics', self._receive_health, QoSProfile(depth=10)
+        )
+        self._thread = threading.Thread(target=self._run, name=f'pictures of {name}', daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leave the graph; who waits for an answer gets a ClientError."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._connection.close()
+        self._thread.join()
+
+    def follow(self, topic: ImageTopic | None) -> None:
+        """Take pictures from a topic, and find out how far back a prompt may point.
+
+        Args:
+            topic: What the node sees; None = go on with the one before.
+
+        Raises:
+            ClientError: The connection has ended.
+        """
+        if topic is not None and topic != self._topic:
+            if self._unsubscribe is not None:
+                self._unsubscribe()
+            kind = CompressedImage if topic.compressed else Image
+            self._unsubscribe = self._connection.subscribe(
+                kind, topic.name, self._receive_image, _IMAGES
+            )
+            self._topic = topic
+        if time.monotonic() - self._asked_s > _ASK_AGAIN_S:
+            self._ask_buffer()
+            self._asked_s = time.monotonic()
+
+    def _ask_buffer(self) -> None:
+        request = GetParameters.Request(names=[_PARAMETER])
+        name = f'{self.name}/get_parameters'
+        answer = self._connection.call(name, request, _PARAMETER_S)
+        if answer is not None and answer.values:
+            self.buffer_s = answer.values[0].double_value
+
+    def image_at(self, stamp: Stamp) -> Any | None:
+        """Return the message of a recent image."""
+        with self._changed:
+            return self._images.find(stamp)
+
+    @property
+    def silent_s(self) -> float:
+        """Time since the node published objects with their masks."""
+        return time.monotonic() - self._parts_s
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether the node says that it works, but none of its results arrive.
+
+        DDS does that now and then to the first subscribers of a process; later ones get all.
+        """
+        now_s = time.monotonic()
+        health, told_s = self.health or ({'values': {}}, 0.0)
+        try:
+            works = float(health['values'].get(_RATE) or 0) > 0
+        except ValueError:
+            works = False
+        return works and told_s > self._heard_s and now_s - self._heard_s > _DEAF_S
+
+    def preview(self, stamp: Stamp, prompt: ObjectPrompt, kept: Any | None) -> dict[str, Any]:
+        """Return what would be tracked.
+
+        Args:
+            stamp: Of the image that is pointed at.
+            prompt: What was pointed at.
+            kept: Message of that image, for when the node has it no more.
+
+        Raises:
+            RefusedError, ClientError: As of `ask`.
+        """
+        request = SegmentOnce.Request(header=_to_header(stamp), prompts=[prompt])
+        name = f'{self.name}/segment_once'
+        try:
+            answer = ask_about_image(self._connection, name, request, ANSWER_S)
+        except RefusedError as error:
+            if kept is None or error.code not in _GONE:
+                raise
+            request.image = [_to_rgb_message(kept)]
+            answer = ask(self._connection, name, request, ANSWER_S)
+        labels = read_values(answer.label_mask)
+        objects = [views.to_object(item, labels) for item in answer.objects]
+        return {'message': answer.message, 'objects': objects}
+
+    def add(self, stamp: Stamp, prompt: ObjectPrompt) -> dict[str, Any]:
+        """Start tracking an object; errors as of `preview`."""
+        request = AddObjects.Request(header=_to_header(stamp), prompts=[prompt])
+        name = f'{self.name}/add_objects'
+        answer = ask_about_image(self._connection, name, request, ANSWER_S)
+        return {'message': answer.message, 'object_id': prompt.object_id}
+
+    def refine(self, stamp: Stamp, prompt: ObjectPrompt) -> dict[str, Any]:
+        """Correct an object; errors as of `preview`."""
+        request = RefineObject.Request(header=_to_header(stamp), prompt=prompt)
+        name = f'{self.name}/refine_object'
+        answer = ask_about_image(self._connection, name, request, ANSWER_S)
+        return {'message': answer.message, 'object_id': prompt.object_id}
+
+    def remove(self, object_ids: list[str]) -> dict[str, Any]:
+        """Stop tracking objects; errors as of `preview`."""
+        request = RemoveObjects.Request(object_ids=object_ids)
+        answer = ask(self._connection, f'{self.name}/remove_objects', request, ANSWER_S)
+        return {'message': answer.message, 'removed': list(answer.removed)}
+
+    def reset(self) -> dict[str, Any]:
+        """Forget all objects; errors as of `preview`."""
+        answer = ask(self._connection, f'{self.name}/reset', Trigger.Request(), ANSWER_S)
+        return {'message': answer.message}
+
+    def _receive_image(self, msg: Any) -> None:
+        with self._changed:
+            self._images.add(msg)
+
+    def _receive_result(self, msg: Any) -> None:
+        parts = self._joiner.add(msg)
+        with self._changed:
+            self._heard_s = time.monotonic()
+            if parts is not None:
+                self._parts, self._parts_s = parts, self._heard_s
+                self._changed.notify_all()
+
+    def _receive_event(self, msg: Any) -> None:
+        self._tell(views.to_event(msg))
+
+    def _receive_health(self, msg: Any) -> None:
+        health = views.to_health(msg.status, self.name)
+        if health is not None:
+            self.health = (health, time.monotonic())
+
+    def _run(self) -> None:
+        """Make frames, the newest ones, and no more per second than was set."""
+        pause_s = 1.0 / self._settings.picture_rate_hz
+        while not self._closed:
+            start_s = time.monotonic()
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._parts is not None, pause_s)
+                parts, self._parts = self._parts, None
+                image = None
+                if parts is not None:
+                    image = self._images.find(stamp_of(parts[TrackedObjectArray]))
+                elif self.silent_s > SILENT_S:
+                    image = self._images.newest()
+            try:
+                frame = self._make_frame(parts, image)
+            except (RobustVosError, ValueError) as error:  # of what others publish
+                frame = None
+                self._tell({'type': 'problem', 'message': f'a frame cannot be shown: {error}'})
+            if frame is not None and not self._closed:
+                self._show(frame)
+            with self._changed:
+                rest_s = start_s + pause_s - time.monotonic()
+                self._changed.wait_for(lambda: self._closed, max(0.0, rest_s))
+
+    def _make_frame(self, parts: dict[type, Any] | None, image: Any | None) -> bytes | None:
+        """Return the frame of a result, or of an image alone that was not shown yet."""
+        settings, picture = self._settings, None
+        if parts is None and (image is None or stamp_of(image) == self._shown):
+            return None
+        if image is not None:
+            self._shown = stamp_of(image)
+            picture = make_picture(
+                image, max_width=settings.picture_width, quality=settings.jpeg_quality
+            )
+        if parts is None:
+            assert picture is not None
+            head = views.to_frame(None, None, stamp=list(self._shown or ()), size=picture.size)
+        else:
+            masked = decode(parts)
+            msg = masked.array
+            head = views.to_frame(
+                msg, masked.labels, stamp=list(stamp_of(msg)), size=(msg.width, msg.height)
+            )
+        head['node'] = self.name
+        return views.pack(head, b'' if picture is None else picture.data)
+
+
+def _to_header(stamp: Stamp) -> Header:
+    header = Header()
+    header.stamp.sec, header.stamp.nanosec = stamp
+    return header
+
+
+def _to_rgb_message(msg: Any) -> Image:
+    """Return the same image as rgb8."""
+    rgb = np.ascontiguousarray(to_frame(msg).rgb)
+    height, width = rgb.shape[:2]
+    data = array.array('B', rgb.tobytes())
+    return Image(
+        header=msg.header, height=height, width=width, encoding='rgb8', step=3 * width, data=data
+    )

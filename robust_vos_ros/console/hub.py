@@ -1,0 +1,233 @@
+"""The nodes on the graph, those that are watched, and the browsers that watch them."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.node import Node
+from rclpy.validate_full_topic_name import validate_full_topic_name
+
+from robust_vos_ros.client.connection import ClientError
+from robust_vos_ros.console.camera import SILENT_S, Camera
+from robust_vos_ros.console.graph import Graph
+from robust_vos_ros.console.mailbox import Mailbox
+from robust_vos_ros.console.settings import ConsoleSettings
+from robust_vos_ros.core.errors import ConfigError
+
+LOOK_S = 0.5  # nothing tells when a node appears
+KEEP_S = 10.0  # a camera that nobody watches stays so long: pages are reloaded
+_LOG_S = 10.0
+_HEALTH_S = 3.0  # diagnostics come each second
+_MAX_UNWATCHED = 4
+_NUM_THREADS = 16
+
+T = TypeVar('T')
+
+
+class Hub:
+    """Watches nodes for browsers; all its methods run in one event loop.
+
+    Args:
+        node: Looks at the graph.
+        settings: Of the console.
+        domain_id: Of ROS; None = ROS_DOMAIN_ID.
+
+    Raises:
+        ConfigError: A setting is no name of a node.
+    """
+
+    def __init__(
+        self, node: Node, settings: ConsoleSettings, domain_id: int | None = None
+    ) -> None:
+        self._node, self._settings, self._domain_id = node, settings, domain_id
+        self._graph = Graph(node)
+        self._first = full_name(settings.node)
+        self._names: list[str] = []
+        self._cameras: dict[str, Camera] = {}
+        self._watchers: dict[Mailbox, str] = {}
+        self._unwatched_s: dict[str, float] = {}
+        self._hurry = asyncio.Event()  # to look now
+        self._lock = asyncio.Lock()  # who opens and closes cameras
+        self._threads = concurrent.futures.ThreadPoolExecutor(_NUM_THREADS, 'console')
+
+    async def run(self) -> None:
+        """Look at the graph and tell browsers what changed, until cancelled."""
+        is_connected = False
+        while True:
+            self._hurry.clear()
+            try:
+                if not is_connected:  # pages that were open before the console started come soon
+                    await self._open(self._first)
+                    is_connected = True
+                await self._look()
+            except Exception as error:  # of ROS; the next look may see it well again
+                text = f'cannot look at the graph: {type(error).__name__}: {error}'
+                self._node.get_logger().error(text, throttle_duration_sec=_LOG_S)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), LOOK_S)
+
+    async def close(self) -> None:
+        """Stop watching."""
+        async with self._lock:
+            for name in list(self._cameras):
+                await self._close(name)
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        """Run what waits for ROS, and await it."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, functools.partial(function, *args))
+
+    async def watch(self, mailbox: Mailbox, name: str) -> None:
+        """Send what a node does to a mailbox; a browser watches one node.
+
+        Args:
+            mailbox: Of the browser.
+            name: Of the node, which need not be there.
+
+        Raises:
+            ConfigError: That is no name of a node.
+        """
+        name = full_name(name)
+        self.leave(mailbox)
+        mailbox.drop_frame()
+        self._watchers[mailbox] = name
+        # Goes on when the browser leaves meanwhile: a camera half open would never be closed.
+        camera = await asyncio.shield(self._open(name))
+        self._tell_nodes(mailbox)
+        mailbox.put_state(self._status_of(camera))
+        self._hurry.set()
+
+    def leave(self, mailbox: Mailbox) -> None:
+        """A browser watches no more."""
+        name = self._watchers.pop(mailbox, None)
+        if name is not None:
+            self._unwatched_s[name] = time.monotonic()
+
+    def camera_of(self, mailbox: Mailbox) -> Camera:
+        """Return the camera that a browser watches.
+
+        Raises:
+            ClientError: It is being opened.
+        """
+        camera = self._cameras.get(self._watchers.get(mailbox, ''))
+        if camera is None:
+            raise ClientError('the console connects to the node; try again')
+        return camera
+
+    async def _open(self, name: str) -> Camera:
+        loop = asyncio.get_running_loop()
+        async with self._lock:
+            if name not in self._cameras:
+                await self._close_unwatched(keep=_MAX_UNWATCHED)
+                self._unwatched_s[name] = time.monotonic()
+                self._cameras[name] = await self.in_thread(self._make, name, loop)
+            return self._cameras[name]
+
+    def _make(self, name: str, loop: asyncio.AbstractEventLoop) -> Camera:
+        return Camera(
+            name,
+            self._settings,
+            show=lambda frame: loop.call_soon_threadsafe(self._show, name, frame),
+            tell=lambda note: loop.call_soon_threadsafe(self._tell, name, note),
+            domain_id=self._domain_id,
+        )
+
+    async def _close(self, name: str) -> None:
+        await self.in_thread(self._cameras.pop(name).close)
+
+    async def _close_unwatched(self, *, keep: int, since_s: float = 0.0) -> None:
+        """Close cameras that nobody watched for a while, but for the last few."""
+        now_s, watched = time.monotonic(), set(self._watchers.values())
+        left = sorted(set(self._cameras) - watched, key=lambda name: self._unwatched_s[name])
+        for name in left[: max(0, len(left) - keep)]:
+            if now_s - self._unwatched_s[name] >= since_s:
+                await self._close(name)
+
+    def _show(self, name: str, frame: bytes) -> None:
+        for mailbox in self._watchers_of(name):
+            mailbox.put_frame(frame)
+
+    def _tell(self, name: str, note: dict[str, Any]) -> None:
+        for mailbox in self._watchers_of(name):
+            mailbox.put_event(note)
+
+    def _watchers_of(self, name: str) -> list[Mailbox]:
+        return [mailbox for mailbox, watched in self._watchers.items() if watched == name]
+
+    async def _look(self) -> None:
+        names = await self.in_thread(self._graph.nodes)
+        if names != self._names:
+            self._names = names
+            for mailbox in self._watchers:
+                self._tell_nodes(mailbox)
+        async with self._lock:
+            await self._close_unwatched(keep=0, since_s=KEEP_S)
+        for name in {*self._watchers.values(), *self._cameras}:
+            camera = await self._open(name)
+            if not await self._update(camera):
+                async with self._lock:
+                    await self._close(name)  # and opened again by the next look
+                continue
+            status = self._status_of(camera)
+            for mailbox in self._watchers_of(name):
+                mailbox.put_state(status)
+
+    async def _update(self, camera: Camera) -> bool:
+        """Let a camera follow its node; False when its connection is of no use any more."""
+        if camera.is_deaf:
+            text = f'{camera.name} works, but nothing of it arrives; connecting again'
+            self._node.get_logger().warning(text)
+            return False
+        if camera.name not in self._names:
+            return True
+        topic = await self.in_thread(self._graph.image_of, camera.name)
+        try:
+            await self.in_thread(camera.follow, topic)
+        except ClientError as error:
+            self._node.get_logger().error(f'{camera.name}: {error}; connecting again')
+            return False
+        return True
+
+    def _tell_nodes(self, mailbox: Mailbox) -> None:
+        node = self._watchers[mailbox]
+        mailbox.put_state({'type': 'nodes', 'nodes': self._names, 'node': node})
+
+    def _status_of(self, camera: Camera) -> dict[str, Any]:
+        """Return how a node is: gone, or as its diagnostics say."""
+        status: dict[str, Any] = {
+            'type': 'status',
+            'node': camera.name,
+            'present': camera.name in self._names,
+            'silent': camera.silent_s > SILENT_S,
+            'buffer_s': camera.buffer_s,
+        }
+        health, heard_s = camera.health or (None, 0.0)
+        late = time.monotonic() - heard_s > _HEALTH_S
+        if health is None or late or not status['present']:
+            missing = 'no word from the node' if status['present'] else 'the node is not there'
+            health = {'level': 'STALE', 'message': missing, 'values': {}}
+        return status | health
+
+
+def full_name(name: str) -> str:
+    """Return the full name of a node.
+
+    Raises:
+        ConfigError: That is no name of a node.
+    """
+    name = f'/{name.strip("/")}'
+    try:
+        validate_full_topic_name(f'{name}/objects')
+    except InvalidTopicNameException as error:
+        raise ConfigError(
+            f'expected the name of a node such as /robust_vos, got {name!r}'
+        ) from error
+    return name

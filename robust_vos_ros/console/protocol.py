@@ -1,0 +1,188 @@
+"""What a browser may say over its socket, checked before anything is done with it.
+
+Each message is a JSON object with a `type`. Those with an `id` are answered once, with that id.
+The first one is `hello`. Stamps are [seconds, nanoseconds] of the image that is meant; pixels are
+x right, y down, of the image as the camera publishes it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from robust_vos_ros.core.errors import RobustVosError
+
+PROTOCOL = 1  # changes with every change that an old page would not understand
+MAX_MESSAGE_BYTES = 16_384
+MAX_POINTS = 64
+MAX_IDS = 64
+_MAX_TEXT = 256  # as of the node
+_MAX_ERRORS = 3
+
+
+class ProtocolError(RobustVosError):
+    """A message cannot be understood.
+
+    Attributes:
+        message_id: Of the message, None where it has none that can be read.
+    """
+
+    def __init__(self, text: str, message_id: int | None = None) -> None:
+        super().__init__(text)
+        self.message_id = message_id
+
+
+class Message(pydantic.BaseModel):
+    """Base of all messages: no unknown fields, no conversion of types."""
+
+    model_config = pydantic.ConfigDict(extra='forbid', strict=True, frozen=True)
+
+
+Id = Annotated[int, pydantic.Field(ge=0, lt=2**31)]
+Seconds = Annotated[int, pydantic.Field(ge=0, lt=2**31)]
+Nanoseconds = Annotated[int, pydantic.Field(ge=0, lt=10**9)]
+Stamp = tuple[Seconds, Nanoseconds]
+Pixel = Annotated[float, pydantic.Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Label = Annotated[int, pydantic.Field(ge=0, le=1)]
+# Control characters have no place in names, and NUL would end a string of ROS.
+Text = Annotated[str, pydantic.Field(max_length=_MAX_TEXT, pattern=r'^[^\x00-\x1f\x7f]*$')]
+Name = Annotated[Text, pydantic.Field(min_length=1)]
+
+
+class Hello(Message):
+    """The first message: who speaks, and which node to show (empty = the console's choice)."""
+
+    type: Literal['hello']
+    protocol: Annotated[int, pydantic.Field(ge=0, lt=2**31)]
+    token: Text = ''
+    node: Text = ''
+
+
+class Watch(Message):
+    """Show another node."""
+
+    type: Literal['watch']
+    id: Id
+    node: Name
+
+
+class Seen(Message):
+    """A frame was shown; another one may come."""
+
+    type: Literal['seen']
+
+
+class Freeze(Message):
+    """The picture of this stamp stays: keep its image for previews."""
+
+    type: Literal['freeze']
+    stamp: Stamp
+
+
+class Pointing(Message):
+    """Clicks (x, y, 1 on the object or 0 beside it) and a box (x0, y0, x1, y1) on one image."""
+
+    id: Id
+    stamp: Stamp
+    points: Annotated[list[tuple[Pixel, Pixel, Label]], pydantic.Field(max_length=MAX_POINTS)] = []
+    box: tuple[Pixel, Pixel, Pixel, Pixel] | None = None
+
+    @pydantic.model_validator(mode='after')
+    def _check_not_empty(self) -> Pointing:
+        if not self.points and self.box is None:
+            raise ValueError('expected points or a box, got none; point at something first')
+        return self
+
+
+class Preview(Pointing):
+    """Show what would be tracked."""
+
+    type: Literal['preview']
+
+
+class Add(Pointing):
+    """Track it from now on."""
+
+    type: Literal['add']
+    object_id: Name
+    class_id: Text = ''
+
+
+class Refine(Pointing):
+    """Correct an object that is tracked; an empty class leaves it as it is."""
+
+    type: Literal['refine']
+    object_id: Name
+    class_id: Text = ''
+
+
+class Remove(Message):
+    """Stop tracking objects."""
+
+    type: Literal['remove']
+    id: Id
+    object_ids: Annotated[list[Name], pydantic.Field(min_length=1, max_length=MAX_IDS)]
+
+
+class Reset(Message):
+    """Forget all objects."""
+
+    type: Literal['reset']
+    id: Id
+
+
+Command = Hello | Watch | Seen | Freeze | Preview | Add | Refine | Remove | Reset
+_PARSER: pydantic.TypeAdapter[Command] = pydantic.TypeAdapter(
+    Annotated[Command, pydantic.Field(discriminator='type')]
+)
+
+
+class _Addressed(pydantic.BaseModel):
+    """As much of a wrong message as is needed to answer it."""
+
+    model_config = pydantic.ConfigDict(strict=True)
+    id: Id
+
+
+def parse(text: str) -> Command:
+    """Return the message in a text.
+
+    Raises:
+        ProtocolError: It is none; says what was expected.
+    """
+    try:
+        if len(text) > MAX_MESSAGE_BYTES:
+            raise ProtocolError(
+                f'expected messages of at most {MAX_MESSAGE_BYTES} characters, got {len(text)}'
+            )
+        return _PARSER.validate_json(text)
+    except pydantic.ValidationError as error:
+        raise ProtocolError(_describe(error), _read_id(text)) from None
+
+
+def _describe(error: pydantic.ValidationError) -> str:
+    """Say what is wrong, without the values: one of them may be a token."""
+    items = error.errors(include_input=False, include_url=False)
+    lines = [
+        f'{".".join(map(str, item["loc"][1:])) or "message"}: {item["msg"]}'
+        for item in items[:_MAX_ERRORS]
+    ]
+    return '; '.join(lines)
+
+
+def _read_id(text: str) -> int | None:
+    try:
+        return _Addressed.model_validate_json(text).id
+    except pydantic.ValidationError:
+        return None
+
+
+def make_answer(message_id: int | None, result: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer of a message that was done; `result` says what came of it."""
+    return {'type': 'answer', 'id': message_id, 'ok': True, **result}
+
+
+def make_refusal(message_id: int | None, code: str, message: str) -> dict[str, Any]:
+    """Return the answer of a message that was not done: a code for programs, and a sentence."""
+    return {'type': 'answer', 'id': message_id, 'ok': False, 'code': code, 'message': message}
