@@ -15,7 +15,7 @@ demo_options = $(if $(VIDEO),--video '$(VIDEO)') $(if $(BOX),--box '$(BOX)') \
 in_env = scripts/env.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench format clean
+.PHONY: help setup demo console test check bench format clean
 
 help:  ## list the targets
 	@echo 'usage: make TARGET [VARIABLE=VALUE...]'
@@ -24,7 +24,7 @@ help:  ## list the targets
 	@echo '  PYTHON    Python 3.10-3.14 to set up with (python3)'
 	@echo '  DISTRO    ROS 2 wheels to use: jazzy or kilted (a sourced ROS 2, else jazzy)'
 	@echo '  EXTRAS    optional extras to install as well: ray'
-	@echo '  ARGS      more options for the command of demo, test and bench'
+	@echo '  ARGS      more options for the command of demo, console, test and bench'
 
 setup:  ## only set up: virtual environment, ROS 2, messages
 	@command -v $(PYTHON) >/dev/null || \
@@ -33,6 +33,9 @@ setup:  ## only set up: virtual environment, ROS 2, messages
 
 demo: setup  ## track an object in a video through the node [VIDEO= BOX=x0,y0,x1,y1 CLICKS= OUT= WEATHER=rain DEPTH=1]
 	@$(in_env) robust-vos demo $(demo_options) $(ARGS)
+
+console: setup  ## point at things in a browser: camera, node and page on the demo clip [VIDEO= ARGS='--port 8081']
+	@$(in_env) python -m robust_vos_ros.demo.console $(if $(VIDEO),--video '$(VIDEO)') $(ARGS)
 
 test: setup  ## run the tests in one process per core [ARGS='-k memory', ARGS='-n 0 --pdb']
 	@OMP_NUM_THREADS=1 $(in_env) python -m pytest -n auto $(ARGS)

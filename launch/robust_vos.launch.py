@@ -15,6 +15,7 @@ from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
 from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
 
 BOOLEAN = ['true', 'false']
+CONSOLE_BUFFER_S = 20.0  # people need longer than programs to point at something
 CANNOT_START = 1  # exit code of the node, see robust_vos_ros/node/program.py
 
 
@@ -79,6 +80,16 @@ ARGUMENTS = (
         'Record images, camera_info, results, tf and diagnostics by robust-vos bag record.',
     ),
     ('bag_path', '', None, 'Folder for the recording; empty = one named by the date.'),
+    (
+        'console', 'false', BOOLEAN,
+        ('Serve a page on which people point at objects, at http://127.0.0.1:8080/; prompts may '
+         'then point 20 s back (tracking.prompt_buffer_s).'),
+    ),
+    (
+        'console_params_file', '', None,
+        ('Parameter file of the console: for another port, or a host with a token; empty = its '
+         'defaults.'),
+    ),
     ('rviz', 'false', BOOLEAN, 'Show the results in RViz.'),
 )  # fmt: skip
 
@@ -119,6 +130,8 @@ def make_node(context: LaunchContext) -> list[LifecycleNode]:
     if values['state_file']:
         overrides['state_file'] = ParameterValue(LaunchConfiguration('state_file'), value_type=str)
     depth = []
+    if values['console'] == 'true':
+        overrides['tracking.prompt_buffer_s'] = CONSOLE_BUFFER_S
     if values['depth_topic']:
         overrides['spatial.enabled'] = True
         folder, slash, _ = values['depth_topic'].rpartition('/')
@@ -155,6 +168,23 @@ def make_node(context: LaunchContext) -> list[LifecycleNode]:
     return [node]
 
 
+def make_console(context: LaunchContext) -> list[Node]:
+    """Return the console, which shows this node first."""
+    values = context.launch_configurations
+    name = '/'.join(part for part in (values['namespace'].strip('/'), 'robust_vos') if part)
+    given = values['console_params_file']
+    console = Node(
+        package='robust_vos',
+        executable='robust_vos_console',
+        name='robust_vos_console',
+        namespace=LaunchConfiguration('namespace'),
+        output='screen',
+        emulate_tty=True,
+        parameters=[{'node': name}, *([ParameterFile(given, allow_substs=True)] if given else [])],
+    )
+    return [console]
+
+
 def fail_if_refused(event: ProcessExited, context: LaunchContext) -> None:
     """End the launch with exit code 1 if the node cannot start with its parameters.
 
@@ -175,5 +205,8 @@ def generate_launch_description() -> LaunchDescription:
     recorder = OpaqueFunction(
         function=make_recorder, condition=IfCondition(LaunchConfiguration('record'))
     )
+    console = OpaqueFunction(
+        function=make_console, condition=IfCondition(LaunchConfiguration('console'))
+    )
     node = OpaqueFunction(function=make_node)
-    return LaunchDescription([*declare_arguments(), node, rviz, recorder])
+    return LaunchDescription([*declare_arguments(), node, rviz, recorder, console])

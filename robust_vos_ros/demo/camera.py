@@ -65,6 +65,7 @@ class Camera(Node):
 
     Args:
         clip: The clip to play.
+        loop: Start the clip again at its end.
         topic: Topic of the images; `/compressed` is appended for JPEG.
         rate_hz: Images per second.
         compressed: Publish JPEG instead of raw images.
@@ -81,10 +82,12 @@ class Camera(Node):
         rate_hz: float,
         compressed: bool = False,
         autoplay: bool = False,
+        loop: bool = False,
         depth: bool = False,
         context: rclpy.Context | None = None,
     ) -> None:
         super().__init__('camera', context=context, start_parameter_services=False)
+        self._clip, self._loop = clip, loop
         self._frames: Iterator[ClipFrame] = clip.frames()
         self._first = next(self._frames)
         self._depth_feed = DepthFeed(self) if depth else None
@@ -146,6 +149,9 @@ class Camera(Node):
 
     def _make_next(self) -> tuple[ClipFrame, Image | CompressedImage] | None:
         frame = next(self._frames, None)
+        if frame is None and self._loop:
+            self._frames = self._clip.frames()
+            frame = next(self._frames)
         return None if frame is None else (frame, self._convert(frame.rgb, Header()))
 
     def _publish_depth(self, frame: ClipFrame, header: Header) -> None:
@@ -174,6 +180,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument(
         '--autoplay', action='store_true', help='play when the first subscriber appears'
     )
+    parser.add_argument('--loop', action='store_true', help='start the clip again at its end')
     parser.add_argument(
         '--depth', action='store_true', help='publish depth and camera_info of the generated clip'
     )
@@ -196,6 +203,7 @@ def main(args: list[str] | None = None) -> int:
         rate_hz=options.rate,
         compressed=options.compressed,
         autoplay=options.autoplay,
+        loop=options.loop,
         depth=options.depth,
     )
     try:

@@ -149,6 +149,14 @@ def test_play_needs_the_first_frame(domain):
         assert 'show_first' in response.message
 
 
+def test_a_loop_has_no_end(domain):
+    with running(domain, '--autoplay', '--loop') as viewer:
+        viewer.wait(lambda: len(viewer.sent) > 2 * NUM_FRAMES, 'the third time')
+        assert not viewer.finished
+        stamps = [stamp_ns(header) for header in viewer.sent]
+        assert stamps == sorted(set(stamps))
+
+
 def test_autoplay_waits_for_a_subscriber_only(domain):
     with running(domain, '--autoplay') as viewer:
         viewer.wait(lambda: viewer.finished, 'the end of the clip')

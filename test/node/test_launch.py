@@ -46,7 +46,7 @@ def test_arguments_are_described(module):
         'use_respawn',
         'bond',
     }
-    assert names >= {'log_level', 'image_topic', 'transport', 'record', 'bag_path'}
+    assert names >= {'log_level', 'image_topic', 'transport', 'record', 'bag_path', 'console'}
     for argument in arguments:
         assert '.' in argument.description, argument.name
 
@@ -64,6 +64,7 @@ def test_wrong_values_are_refused(module):
         ({}, {}),  # what the parameter file says stays
         ({'bond': 'true'}, {'bond': True}),
         ({'depth_topic': '/camera/depth'}, {'spatial.enabled': True}),
+        ({'console': 'true'}, {'tracking.prompt_buffer_s': 20.0}),
         (
             {'points_topic': '/camera/depth/points'},
             {'spatial.enabled': True, 'spatial.source': 'cloud'},
@@ -74,7 +75,7 @@ def test_arguments_that_may_leave_a_parameter_as_it_is(module, given, expected):
     context = LaunchContext()
     values = {'use_sim_time': 'false', 'autostart': 'true', 'use_respawn': 'false'}
     values |= {'transport': 'raw', 'params_file': str(FILE), 'state_file': '', 'bond': 'false'}
-    values |= {'depth_topic': '', 'points_topic': '', 'detector_topic': ''}
+    values |= {'depth_topic': '', 'points_topic': '', 'detector_topic': '', 'console': 'false'}
     context.launch_configurations.update(values | given)
     (node,) = module.make_node(context)
     assert isinstance(node, LifecycleNode)
@@ -108,6 +109,19 @@ def test_the_recorder_gets_the_arguments(module, monkeypatch, given, expected):
     assert command[0].endswith('lib/robust_vos/robust-vos')
     assert command[1:3] == ['bag', 'record']
     assert ' '.join(command[3:]) == expected
+
+
+@pytest.mark.parametrize(
+    ('namespace', 'file', 'expected'),
+    [('', '', ('robust_vos', 1)), ('/robot', 'console.yaml', ('robot/robust_vos', 2))],
+)
+def test_the_console_shows_this_node(module, namespace, file, expected):
+    context = LaunchContext()
+    context.launch_configurations.update({'namespace': namespace, 'console_params_file': file})
+    (console,) = module.make_console(context)
+    parameters = console._Node__parameters
+    (values,) = evaluate_parameters(context, parameters[:1])
+    assert (values['node'], len(parameters)) == expected
 
 
 def test_a_node_that_cannot_start_fails_the_launch(helpers, monkeypatch, tmp_path):
