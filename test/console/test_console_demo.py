@@ -1,6 +1,8 @@
 """`make console`: camera, node and console as they are started for people."""
 
 import asyncio
+import os
+import random
 import re
 import signal
 import subprocess
@@ -10,17 +12,22 @@ import pytest
 
 pytest.importorskip('aiohttp', reason='the console needs aiohttp (the extra console)')
 pytest.importorskip('rclpy')
+from robust_vos_ros.demo.processes import find_free_domain
+
 pytestmark = pytest.mark.ros
 
 FISH = [15, 140, 160, 240]  # where it swims in the first 35 frames
 
 
-def test_the_fish_of_the_demo_is_pointed_at(domain, helpers, tmp_path):
+def test_the_fish_of_the_demo_is_pointed_at(helpers, tmp_path):
     """With the real node: preview, add, and masks; then Ctrl-C ends all three."""
     command = [sys.executable, '-m', 'robust_vos_ros.demo.console', '--port', '0', '--rate', '2']
+    # Robots of other tests have the same name.
+    environment = dict(os.environ, ROS_DOMAIN_ID=str(find_free_domain(random.Random())))
     with subprocess.Popen(
-        [*command, '--out', tmp_path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+        [*command, '--out', tmp_path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=environment,
+    ) as process:  # fmt: skip
         try:
             address = next(line for line in process.stdout if 'open http://' in line)
             port = int(re.search(r'http://127.0.0.1:(\d+)/', address)[1])
