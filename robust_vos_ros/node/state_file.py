@@ -121,11 +121,12 @@ class StateFile:
             self._save(tracker, writer)
 
     def finish(self, tracker: VideoTracker, timeout_s: float) -> None:
-        """Save now, if there is anything to save, and wait until it is written."""
+        """Save now, if there is anything to save, and wait until all is written."""
         writer = self._writer
-        if writer is None or not (tracker.uuids or self._saved or writer.failed):
+        if writer is None:
             return
-        self._save(tracker, writer)
+        if tracker.uuids or self._saved or writer.failed:
+            self._save(tracker, writer)
         if not writer.wait(timeout_s):
             self._logger.error(f'{self._path} was not written within {timeout_s:g} s')
 

@@ -1,5 +1,7 @@
 """The state file of a node: when it is written, and what becomes of one that cannot be used."""
 
+import threading
+
 import pytest
 
 pytest.importorskip('rclpy')
@@ -59,6 +61,31 @@ def test_objects_survive_a_clean_up_until_they_are_removed(kept, helpers):
     bench.wait(lambda: b'object_id' not in bench.path.read_bytes(), 'no objects in the file')
     assert restart(bench) == []
     assert bench.failures == []
+
+
+def test_a_removal_is_written_before_the_node_is_cleaned_up(kept, helpers, monkeypatch):
+    bench, finishing, kept_objects = kept, threading.Event(), []
+    write, finish = state_file.replace_file, state_file.StateFile.finish
+
+    def write_late(*args):
+        assert finishing.wait(60.0)
+        write(*args)
+
+    def watch_finish(*args):
+        finishing.set()
+        finish(*args)
+        kept_objects.append(b'object_id' in bench.path.read_bytes())
+
+    bench.show()
+    bench.add(helpers.make_box_prompt('a'))
+    restart(bench)  # which saves it
+    with monkeypatch.context() as patch:
+        patch.setattr(state_file, 'replace_file', write_late)
+        patch.setattr(state_file.StateFile, 'finish', watch_finish)
+        assert bench.call(Trigger, '/robust_vos/reset').success
+        bench.show()
+        assert restart(bench) == []
+    assert kept_objects[0] is False
 
 
 def test_an_unusable_file_is_kept_under_another_name(kept, helpers):

@@ -68,7 +68,8 @@ def test_scores_equal_those_of_compare_and_change_nothing(footage, tiny_settings
     for form in ('mask', 'box'):
         for key, value in last['prompts'][form].items():
             assert rows[f'last {form}'][key] == value, (form, key)
-    assert last['jf'] == pytest.approx((rows['last mask']['jf'] + rows['last box']['jf']) / 2)
+    mean = (rows['last mask']['jf'] + rows['last box']['jf']) / 2
+    assert last['jf'] == pytest.approx(mean, abs=0.011)  # both are rounded to two digits
     assert trainer.validation.best.jf == max(v['jf'] for v in validations(scored).values())
 
 
