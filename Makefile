@@ -15,7 +15,7 @@ demo_options = $(if $(VIDEO),--video '$(VIDEO)') $(if $(BOX),--box '$(BOX)') \
 in_env = scripts/env.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo console test check bench format clean
+.PHONY: help setup demo console test check docs bench format clean
 
 help:  ## list the targets
 	@echo 'usage: make TARGET [VARIABLE=VALUE...]'
@@ -44,6 +44,16 @@ check: setup  ## check format, lint and types
 	@$(in_env) ruff format --check .
 	@$(in_env) ruff check .
 	@$(in_env) mypy
+
+docs: .venv-docs/made  ## build the site of the documentation into out/site
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+	@echo 'open out/site/index.html; to search as well: python3 -m http.server -d out/site'
+
+.venv-docs/made: requirements/docs.txt
+	@$(PYTHON) -m venv --clear .venv-docs
+	@.venv-docs/bin/python -m pip install -q --disable-pip-version-check \
+	  -r requirements/docs.txt
+	@touch $@
 
 bench: setup  ## measure the speed of the shipped model as JSON
 	@$(in_env) robust-vos bench --model nano --size 640x480 --objects 1,4,8 --json $(ARGS)

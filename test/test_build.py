@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -182,6 +183,28 @@ def test_colcon_test_runs_every_folder_of_tests():
     assert set(parts) == {path.name for path in (ROOT / 'test').iterdir() if path.is_dir()} - {
         '__pycache__'
     }
+
+
+def test_the_image_is_installed_as_the_readme_says():
+    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
+    block = readme.partition('src/robust_vos\n')[2].partition('```')[0]
+    image = (ROOT / 'docker' / 'Dockerfile').read_text(encoding='utf-8')
+    # without line breaks, as the shell reads them
+    block, image = (re.sub(r'\s*\\\n\s*', ' ', text) for text in (block, image))
+    commands = [part for line in block.splitlines() for part in line.split(' && ')]
+    assert len(commands) > 5
+    assert [command for command in commands if command not in image] == []
+
+
+def test_the_workflow_runs_what_the_set_up_supports():
+    text = (ROOT / '.github' / 'workflows' / 'ci.yaml').read_text(encoding='utf-8')
+    jobs = yaml.safe_load(text)['jobs']
+    distros = sorted(path.stem.removeprefix('ros-') for path in ROOT.glob('requirements/ros-*'))
+    assert [job['strategy']['matrix']['distro'] for job in jobs.values()] == [distros] * len(jobs)
+    set_up = (ROOT / 'scripts' / 'setup_env.py').read_text(encoding='utf-8')
+    low, high = ast.literal_eval(re.search(r'^PYTHON_RANGE = (.*)$', set_up, re.MULTILINE)[1])
+    versions = [f'3.{minor}' for minor in range(low[1], high[1] + 1)]
+    assert jobs['wheels']['strategy']['matrix']['python'] == versions
 
 
 @pytest.mark.ros

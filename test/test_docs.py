@@ -21,6 +21,15 @@ FOREIGN_OPTIONS = {
     '--ros-args',
     '--show-args',
     '--system-site-packages',
+    # of docker run
+    '--device',
+    '--gpus',
+    '--ipc',
+    '--net',
+    '--no-healthcheck',
+    '--restart',
+    # of docker build
+    '--build-arg',
 }
 CLI = typer.main.get_command(app)
 
@@ -150,8 +159,8 @@ def test_parameters_exist(page):
 
 @each_page(CURRENT)
 def test_files_of_the_repository_exist(page):
-    ignored = {'out', 'build', 'install', 'log'}  # written by commands
-    folders = '|'.join(p.name for p in ROOT.iterdir() if p.is_dir() and p.name not in ignored)
+    made = {'out', 'build', 'install', 'log'}  # by commands
+    folders = '|'.join({path.name for path in ROOT.iterdir() if path.is_dir()} - made)
     inside = '|'.join(path.name for path in (ROOT / 'robust_vos_ros').iterdir() if path.is_dir())
     for span in spans(page):
         if re.fullmatch(rf'({folders}|{inside})/[\w./-]+\.\w+', span):
