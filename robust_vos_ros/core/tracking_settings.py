@@ -1,4 +1,4 @@
-"""Settings of tracking: memory and its hypotheses, confidence, and when an object is lost."""
+"""Settings of tracking: memory, hypotheses, confidence, states and zoom."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TreeSettings(Settings):
 
 
 class MemorySettings(Settings):
-    """Which frames enter the memory of an object."""
+    """The memory update policy: which frames enter the memory of an object."""
 
     min_confidence: float = setting(
         0.65,
@@ -89,7 +89,7 @@ class MemorySettings(Settings):
 
 
 class ReacquireSettings(Settings):
-    """How an object that was gone is found again."""
+    """How OCCLUDED and LOST objects are re-identified."""
 
     verify: bool = setting(
         True,
@@ -147,7 +147,7 @@ class ReacquireSettings(Settings):
 
 
 class GuardSettings(Settings):
-    """What keeps a mask that became something else from being believed, whatever the fit says."""
+    """Rejection of masks that no longer show the prompted object, whatever their confidence."""
 
     enabled: bool = setting(
         True,
@@ -190,7 +190,7 @@ class GuardSettings(Settings):
 
 
 class ZoomSettings(Settings):
-    """A window around small objects, which the network sees in place of the whole image."""
+    """A window around small objects that the network gets instead of the whole image."""
 
     enabled: bool = setting(
         False,
@@ -229,7 +229,7 @@ class ZoomSettings(Settings):
 
 
 class TrackerSettings(Settings):
-    """How objects are remembered and judged."""
+    """All settings of the tracker."""
 
     max_objects: int = setting(16, 'Maximum number of tracked objects.', ge=1, le=64)
     max_prompted_entries: int = setting(
@@ -351,7 +351,7 @@ class TrackerSettings(Settings):
 
     @classmethod
     def plain(cls) -> TrackerSettings:
-        """Return the settings of SAM 2: every frame is remembered, each mask is believed."""
+        """Return settings equivalent to SAM 2: every frame enters memory, no mask is rejected."""
         memory = MemorySettings(
             min_confidence=0.0, min_quality=0.0, min_iou=0.0, exclusive=False,
             reset_mask_prior=False, anchors=0, modulation=0.0,

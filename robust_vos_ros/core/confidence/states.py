@@ -1,4 +1,4 @@
-"""What a planner may believe of each object in one frame: confidence, existence, visibility."""
+"""Update visibility, confidence, existence and state of each object."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from robust_vos_ros.core.objects import MEAN_RATE, LiveObject
 from robust_vos_ros.core.tracking_settings import ReacquireSettings, TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, EventType, ObjectFlag, ObjectState
 
-_TIME_EPS_S = 1e-6  # of sums of seconds
+_TIME_EPS_S = 1e-6  # tolerance for rounding of summed seconds
 _AREA_JUMP_RATIO = 3.0  # growth or shrinkage from frame to frame that raises AREA_JUMP
 
 
 def covers_image(item: LiveObject, seen: Observation, settings: TrackerSettings) -> bool:
-    """Whether a mask swallowed the image, as SAM 2's do when an object is lost."""
+    """Whether a mask covers too much of the image, as SAM 2's masks may when an object is lost."""
     return seen.coverage > max(settings.max_coverage, item.reference.prompted_coverage)
 
 
@@ -32,7 +32,7 @@ def update(
     settings: TrackerSettings,
     calibration: Calibration | None = None,
 ) -> list[EventType]:
-    """Bring one object to the present frame; returns the events of its state changing."""
+    """Update one object for a frame; returns the events of its state change."""
     track = item.track
     _forget_future(item, stamp_ns)
     vetoed = covers_image(item, seen, settings)
@@ -45,7 +45,7 @@ def update(
     track.confidence = belief.p_correct
     threshold = settings.visible_off if track.visible else settings.visible_on
     if track.state == ObjectState.INITIALIZING and track.visible:
-        threshold = 0.0  # a prompt is shown to who made it, however doubtful
+        threshold = 0.0  # publish every prompted mask, so that its user sees it
     found = seen.coverage > 0.0 and belief.p_on_object >= threshold and not vetoed
     passed_s = max(0, stamp_ns - track.updated_ns) / 1e9
     track.updated_ns = stamp_ns
@@ -62,7 +62,7 @@ def update(
     if track.visible:
         track.existence = track.seen_existence = belief.p_on_object
         _see(item, seen, stamp_ns)
-        if not item.reference.coverage:  # its size in the stream was not known
+        if not item.reference.coverage:  # first time seen: the expected size was unknown
             item.reference.prompted_coverage = item.memory.mean_coverage = seen.coverage
             start_reference(item, seen)
         elif not track.changed:
@@ -76,7 +76,7 @@ def update(
 
 
 def _forget_future(item: LiveObject, stamp_ns: int) -> None:
-    """Bring the times of an object into the past, after time went backwards."""
+    """Limit the stamps of an object to the present one, after time went backwards."""
     track, memory, reid = item.track, item.memory, item.reid
     track.last_seen_ns = min(track.last_seen_ns, stamp_ns)
     track.prompted_ns = min(track.prompted_ns, stamp_ns)
@@ -88,7 +88,7 @@ def _forget_future(item: LiveObject, stamp_ns: int) -> None:
 
 
 def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
-    """Collect what the confidence of one object in one frame is made of."""
+    """Collect the inputs of the confidence estimate of one object in one frame."""
     ratio = seen.coverage / item.track.coverage if item.track.coverage and seen.coverage else 1.0
     return Evidence(
         iou=seen.iou,
@@ -114,7 +114,8 @@ def _log_ratio(value: float, reference: float) -> float:
 
 
 def believe(evidence: Evidence, calibration: Calibration | None) -> Belief:
-    """Return what a mask is believed to be; without a calibration, what the network says."""
+    """Return the probabilities of a mask; without a calibration, from the network's scores
+    alone."""
     if calibration is not None:
         return calibration.believe(evidence)
     p_on_object = sigmoid(evidence.object_score)
@@ -124,7 +125,7 @@ def believe(evidence: Evidence, calibration: Calibration | None) -> Belief:
 def start(
     item: LiveObject, seen: Observation, stamp_ns: int, calibration: Calibration | None = None
 ) -> None:
-    """Take a user's prompt as the truth about an object, whatever was believed before."""
+    """Reset the state of an object to that of a prompted mask."""
     track, memory = item.track, item.memory
     track.visible = seen.coverage > 0.0
     track.mask_quality = seen.iou if track.visible else float('nan')
@@ -147,7 +148,7 @@ def start(
 
 
 def lose(item: LiveObject) -> None:
-    """Let an object be LOST until it is seen again, as after time that nobody tracked."""
+    """Set an object to LOST, for instance after frames were missed."""
     track = item.track
     track.state, track.visible, track.flags = ObjectState.LOST, False, ObjectFlag.NONE
     track.existence, track.confidence = track.seen_existence, 0.0
@@ -183,10 +184,9 @@ def _is_back(
     found: bool,
     passed_s: float,
 ) -> bool:
-    """Whether what is found is believed: an object that was gone must look like itself.
+    """Whether an unseen object is visible again: its masks must match its appearance for `hold_s`.
 
-    For `hold_s` on balance: time in which it does not look like itself counts against it. A
-    look-alike passes for the object in single frames.
+    Time in which they do not match is subtracted, since a distractor matches in single frames.
     """
     similar = found and (math.isnan(seen.similarity) or seen.similarity >= rule.min_similarity)
     reid = item.reid
@@ -203,7 +203,7 @@ def _is_back(
 
 
 def next_state(item: LiveObject, stamp_ns: int, settings: TrackerSettings) -> ObjectState:
-    """Return the state that follows from what is known of an object at a time."""
+    """Return the next state of an object."""
     track = item.track
     if not track.visible:
         unseen_s = (stamp_ns - track.last_seen_ns) / 1e9
@@ -225,7 +225,7 @@ def next_state(item: LiveObject, stamp_ns: int, settings: TrackerSettings) -> Ob
 
 
 def change_state(item: LiveObject, state: ObjectState) -> list[EventType]:
-    """Enter a state; returns the events that tell of it."""
+    """Enter a state; returns its events."""
     if state == item.track.state:
         return []
     item.track.state = state
