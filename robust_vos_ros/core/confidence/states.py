@@ -114,8 +114,7 @@ def _log_ratio(value: float, reference: float) -> float:
 
 
 def believe(evidence: Evidence, calibration: Calibration | None) -> Belief:
-    """Return the probabilities of a mask; without a calibration, from the network's scores
-    alone."""
+    """Return the probabilities of a mask, calibrated if there is a calibration."""
     if calibration is not None:
         return calibration.believe(evidence)
     p_on_object = sigmoid(evidence.object_score)

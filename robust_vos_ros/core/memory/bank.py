@@ -52,7 +52,7 @@ class Bank:
     """A table of frame indices and a tensor with the memory of those frames.
 
     Args:
-        shape: How much is remembered.
+        shape: Sizes of the memory.
         num_recent: Recent entries per hypothesis.
         entry_shape: Shape of one entry.
         dtype: Of the entries.

@@ -155,8 +155,7 @@ class MemoryTree:
         self._active = np.ones(capacity, np.int64)
 
     def rows(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (B,) owners (index into `slots`) and (B,) ranks of the hypotheses of some
-        objects."""
+        """Return (B,) owners (indices into `slots`) and (B,) ranks of all hypotheses."""
         active = self._active[slots]
         owners = np.repeat(np.arange(len(slots)), active)
         first = np.repeat(np.cumsum(active) - active, active)

@@ -1,7 +1,7 @@
-"""What memory was made of, so that it can be made again as another window shows it.
+"""The frames and masks from which memory was encoded, to encode it again for another window.
 
-Kept are the frames of the prompts, as far as `zoom.buffer_mb` reaches, and of each object the
-last frame that entered its memory.
+Keeps prompted frames, up to `zoom.buffer_mb`, and for each object the last frame that entered its
+memory.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from robust_vos_ros.core.zoom.window import Window
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Picture:
-    """A frame as large as windows can make use of.
+    """A frame at the highest resolution that a window can use.
 
     Attributes:
-        rgb: (h, w, 3) uint8; h and w of the camera image, or less.
-        frame_index: Of the frame.
+        rgb: (h, w, 3) uint8; h and w of the camera image or smaller.
+        frame_index: Index of the frame.
     """
 
     rgb: np.ndarray
@@ -33,11 +33,11 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class View:
-    """An object in a frame that was tracked.
+    """Masks of an object in a tracked frame.
 
     Attributes:
         logits: (P, h, w) of its hypotheses.
-        window: Where they are.
+        window: Of the masks.
     """
 
     picture: Picture
@@ -47,7 +47,7 @@ class View:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shown:
-    """An object in a frame in which a user pointed at it.
+    """Mask of an object in a prompted frame.
 
     Attributes:
         mask: (h, w) bool of the picture's size.
@@ -58,7 +58,7 @@ class Shown:
 
 
 def take_picture(frame: Frame, frame_index: int, most: int) -> Picture:
-    """Return a copy of a frame; its shorter side is `most` pixels at most."""
+    """Return a copy of a frame, reduced so that its shorter side is at most `most` pixels."""
     height, width = frame.size_hw
     scale = most / min(height, width)
     if scale >= 1.0:
@@ -68,10 +68,10 @@ def take_picture(frame: Frame, frame_index: int, most: int) -> Picture:
 
 
 class SavedZoom(Settings):
-    """What the tensors of a saved zoom mean: frames by their index, objects by their slot.
+    """State that belongs to the tensors of a saved zoom: frames by index, objects by slot.
 
     Attributes:
-        window: What the network saw; None before the first frame.
+        window: The network's window; None before the first frame.
         newest: The newest frame.
         pictures: All frames.
         shown: Object and frame of each `Shown`.
@@ -95,10 +95,10 @@ class SavedZoom(Settings):
 
 
 class Sources:
-    """Frames and masks by the slot of the object.
+    """Frames and masks by slot.
 
     Args:
-        max_bytes: Most memory for frames of prompts.
+        max_bytes: Maximum memory for prompted frames.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -107,7 +107,7 @@ class Sources:
         self.last: dict[int, View] = {}
 
     def forget(self, slot: int) -> None:
-        """Drop what is kept of one object."""
+        """Drop frames and masks of one object."""
         self.shown.pop(slot, None)
         self.last.pop(slot, None)
 
@@ -117,12 +117,12 @@ class Sources:
         self.last.clear()
 
     def keep(self, slot: int, shown: Shown, used: np.ndarray) -> None:
-        """Keep a prompted frame, if there is room for it.
+        """Keep a prompted frame, if `max_bytes` allows.
 
         Args:
             slot: Of the object.
-            shown: The frame, and what was pointed at.
-            used: Frames of its prompted entries; what was kept of others is dropped.
+            shown: The frame and the prompted mask.
+            used: Frames of its prompted memory entries; other kept frames are dropped.
         """
         mine = self.shown.setdefault(slot, {})
         for index in set(mine) - set(used.tolist()):
@@ -134,7 +134,7 @@ class Sources:
             mine[shown.picture.frame_index] = shown
 
     def save(self, newest: Picture | None, window: Window | None) -> tuple[SavedZoom, Tensors]:
-        """Return everything, and what a zoom knows besides.
+        """Return header and tensors of a zoom.
 
         Args:
             newest: The newest frame.
@@ -160,15 +160,15 @@ class Sources:
         return saved, tensors
 
     def load(self, saved: SavedZoom, tensors: Tensors, logits: torch.Tensor) -> dict[int, Picture]:
-        """Keep what other sources did; returns all pictures by their frame.
+        """Load saved sources; returns all pictures by frame index.
 
         Args:
-            saved: What `save` returned there; `tensors` likewise.
-            tensors: Of the pictures and masks.
-            logits: (capacity, P, h, w), what the masks of tracked objects are brought to.
+            saved: Header from `save`.
+            tensors: Tensors from `save`.
+            logits: (capacity, P, h, w) of the tracker; gives size and device of the masks.
 
         Raises:
-            SavedTracksError: They are not what they should be.
+            SavedTracksError: A tensor is missing or wrong.
         """
         pictures = {}
         for index in saved.pictures:
