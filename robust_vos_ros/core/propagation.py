@@ -213,14 +213,14 @@ class Propagator:
         best = alive.kept.mask_logits[torch.from_numpy(alive.ranks == 0), 0]
         self.raw_masks = dict(zip(slots.tolist(), best, strict=True))
         events = []
-        for item, observation in zip(items, _firsts(alive.owners, seen), strict=True):
+        for item, observation in zip(items, _best_of_objects(alive.owners, seen), strict=True):
             kinds = states.update(
                 item, observation, record.stamp_ns, settings, self.model.calibration
             )
             events += [(item, kind) for kind in kinds]
         if settings.memory.reset_mask_prior:
             self._reset_mask_priors(items)
-        self._see(items, features, best)
+        self._update_references(items, features, best)
         update_memory(
             self.memory, self.model, items, alive, seen,
             features=features, record=record, settings=settings,
@@ -265,7 +265,9 @@ class Propagator:
         guide = previous if self.model.previous_mask else None
         return gates, self.model.decode(features, pix, None, guide, dense=dense)
 
-    def _see(self, items: Sequence[LiveObject], features: Features, logits: torch.Tensor) -> None:
+    def _update_references(
+        self, items: Sequence[LiveObject], features: Features, logits: torch.Tensor
+    ) -> None:
         """Make this frame the newest reference of the objects visible in it."""
         shown = [
             row for row, item in enumerate(items) if item.track.visible and not item.track.changed
@@ -296,7 +298,7 @@ class Propagator:
         self.logits[slots, torch.from_numpy(alive.ranks)] = alive.kept.mask_logits[:, 0]
 
 
-def _firsts(owners: np.ndarray, values: list[Observation]) -> list[Observation]:
+def _best_of_objects(owners: np.ndarray, values: list[Observation]) -> list[Observation]:
     """Return the value of the best hypothesis of each object."""
     return [values[index] for index in np.flatnonzero(np.diff(owners, prepend=-1))]
 

@@ -92,9 +92,9 @@ class Segmenter:
         prompts = [to_window(prompt, record.window) for prompt in prompts]
         size_hw = record.window.size_hw
         groups = []
-        order = sorted(range(len(prompts)), key=lambda row: _form(prompts[row]))
-        for _, rows_of_form in itertools.groupby(order, key=lambda row: _form(prompts[row])):
-            rows = list(rows_of_form)
+        order = sorted(range(len(prompts)), key=lambda row: _batch_key(prompts[row]))
+        for _, rows_of_key in itertools.groupby(order, key=lambda row: _batch_key(prompts[row])):
+            rows = list(rows_of_key)
             batch = [prompts[row] for row in rows]
             kept = self._decode(batch, features, record, context)
             logits, misfit = hold_to_prompts(kept.mask_logits[:, 0], batch, size_hw)
@@ -121,7 +121,7 @@ class Segmenter:
         return self.model.decode(features, pix, clicks, previous).best()
 
 
-def _form(prompt: Prompt) -> tuple[bool, bool, int]:
+def _batch_key(prompt: Prompt) -> tuple[bool, bool, int]:
     """Return a key; prompts with equal keys can share a batch."""
     return prompt.mask is not None, prompt.box is not None, len(prompt.points)
 

@@ -142,7 +142,7 @@ class VideoTracker:
             record = self._frames.look_at(checked, record, newer, others, self.settings.zoom)
             # Segment before any state changes: after an error in the network nothing has changed.
             segments = self._segmenter.segment(checked, record)
-            items, events = self._take_places(checked, record.stamp_ns)
+            items, events = self._add_objects(checked, record.stamp_ns)
             warnings = []
             for segment in segments:
                 warnings += self._start([items[row] for row in segment.rows], segment, record)
@@ -178,7 +178,7 @@ class VideoTracker:
         with self.model.inference():
             segmented = segment_pictures(pictures, self._segmenter, newest)
             self._frames.see_all(list(self._objects))  # re-detection needs the whole image
-            items, events = self._take_places(
+            items, events = self._add_objects(
                 [picture.prompt for picture in segmented], newest.stamp_ns
             )
             for item, picture in zip(items, segmented, strict=True):
@@ -287,7 +287,7 @@ class VideoTracker:
         self.last_result = None
         return (*events, TrackEvent(EventType.RESET, '', uuid.UUID(int=0), 'tracker was reset'))
 
-    def _take_places(
+    def _add_objects(
         self, prompts: Sequence[Prompt], stamp_ns: int
     ) -> tuple[list[LiveObject], list[TrackEvent]]:
         """Add an object without memory per checked prompt; replaces those of the same ids."""

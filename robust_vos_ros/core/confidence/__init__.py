@@ -2,5 +2,5 @@
 
 evidence     `Observation`: measures of a mask, and its change since the prompt
 calibration  `Calibration`: maps evidence to P(IoU > 0.5)
-states visibility, confidence, state and events of each object in a frame
+states       updates visibility, confidence, state and events of each object in a frame
 """

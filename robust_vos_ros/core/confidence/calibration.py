@@ -70,7 +70,7 @@ class Evidence:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Belief:
+class Estimate:
     """Estimated probabilities of one mask.
 
     Attributes:
@@ -169,7 +169,7 @@ class Fit(Settings):
 
 
 class Fits(Settings):
-    """Both probabilities of `Belief`."""
+    """Both probabilities of `Estimate`."""
 
     model_config = _FILE_CONFIG
 
@@ -259,14 +259,14 @@ class Calibration:
             for what in ('p_correct', 'p_on_object')
         }
 
-    def believe(self, evidence: Evidence) -> Belief:
+    def estimate(self, evidence: Evidence) -> Estimate:
         """Return the probabilities of a mask."""
         features = to_features(evidence)
         p_correct, p_on_object = (
             self._fits[evidence.searching, what].probability(features)
             for what in ('p_correct', 'p_on_object')
         )
-        return Belief(p_correct, max(p_correct, p_on_object))
+        return Estimate(p_correct, max(p_correct, p_on_object))
 
 
 class _Curve:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from robust_vos_ros.core.confidence.calibration import Belief, Calibration, Evidence
+from robust_vos_ros.core.confidence.calibration import Calibration, Estimate, Evidence
 from robust_vos_ros.core.confidence.evidence import (
     Observation,
     follow_reference,
@@ -34,34 +34,38 @@ def update(
 ) -> list[EventType]:
     """Update one object for a frame; returns the events of its state change."""
     track = item.track
-    _forget_future(item, stamp_ns)
-    vetoed = covers_image(item, seen, settings)
+    _limit_stamps(item, stamp_ns)
+    covering = covers_image(item, seen, settings)
     track.evidence = gather(item, seen, stamp_ns)
     track.gate_activity = seen.gate_activity
-    belief = Belief(0.0, 0.0) if vetoed else believe(track.evidence, calibration)
+    estimated = Estimate(0.0, 0.0) if covering else estimate(track.evidence, calibration)
     track.changed = has_changed(item, seen, settings.guard)
     if track.changed:
-        belief = Belief(min(belief.p_correct, settings.guard.max_confidence), belief.p_on_object)
-    track.confidence = belief.p_correct
+        estimated = Estimate(
+            min(estimated.p_correct, settings.guard.max_confidence), estimated.p_on_object
+        )
+    track.confidence = estimated.p_correct
     threshold = settings.visible_off if track.visible else settings.visible_on
     if track.state == ObjectState.INITIALIZING and track.visible:
         threshold = 0.0  # publish every prompted mask, so that its user sees it
-    found = seen.coverage > 0.0 and belief.p_on_object >= threshold and not vetoed
+    found = seen.coverage > 0.0 and estimated.p_on_object >= threshold and not covering
     passed_s = max(0, stamp_ns - track.updated_ns) / 1e9
     track.updated_ns = stamp_ns
     track.visible = found
     if track.state in UNSEEN_STATES and settings.reacquire.verify:
-        track.visible = _is_back(item, seen, settings.reacquire, found=found, passed_s=passed_s)
+        track.visible = _is_reacquired(
+            item, seen, settings.reacquire, found=found, passed_s=passed_s
+        )
     if track.visible and track.state in UNSEEN_STATES:
         item.reid.reacquired_ns = stamp_ns
-    track.flags = ObjectFlag.COVERS_IMAGE if vetoed else ObjectFlag.NONE
+    track.flags = ObjectFlag.COVERS_IMAGE if covering else ObjectFlag.NONE
     if track.changed:
         track.flags |= ObjectFlag.CHANGED
     if is_misfit(item, settings.guard):
         track.flags |= ObjectFlag.PROMPT_MISFIT
     if track.visible:
-        track.existence = track.seen_existence = belief.p_on_object
-        _see(item, seen, stamp_ns)
+        track.existence = track.seen_existence = estimated.p_on_object
+        _update_visible(item, seen, stamp_ns)
         if not item.reference.coverage:  # first time seen: the expected size was unknown
             item.reference.prompted_coverage = item.memory.mean_coverage = seen.coverage
             start_reference(item, seen)
@@ -75,7 +79,7 @@ def update(
     return change_state(item, next_state(item, stamp_ns, settings))
 
 
-def _forget_future(item: LiveObject, stamp_ns: int) -> None:
+def _limit_stamps(item: LiveObject, stamp_ns: int) -> None:
     """Limit the stamps of an object to the present one, after time went backwards."""
     track, memory, reid = item.track, item.memory, item.reid
     track.last_seen_ns = min(track.last_seen_ns, stamp_ns)
@@ -113,12 +117,12 @@ def _log_ratio(value: float, reference: float) -> float:
     return math.log(value / reference) if value and reference else 0.0
 
 
-def believe(evidence: Evidence, calibration: Calibration | None) -> Belief:
+def estimate(evidence: Evidence, calibration: Calibration | None) -> Estimate:
     """Return the probabilities of a mask, calibrated if there is a calibration."""
     if calibration is not None:
-        return calibration.believe(evidence)
+        return calibration.estimate(evidence)
     p_on_object = sigmoid(evidence.object_score)
-    return Belief(p_on_object * evidence.iou, p_on_object)
+    return Estimate(p_on_object * evidence.iou, p_on_object)
 
 
 def start(
@@ -132,9 +136,9 @@ def start(
     track.coverage = item.reference.prompted_coverage = memory.mean_coverage = seen.coverage
     start_reference(item, seen)
     track.evidence = gather(item, seen, stamp_ns)
-    belief = believe(track.evidence, calibration) if track.visible else Belief(0.0, 0.0)
-    track.confidence = belief.p_correct
-    track.existence = track.seen_existence = belief.p_on_object
+    estimated = estimate(track.evidence, calibration) if track.visible else Estimate(0.0, 0.0)
+    track.confidence = estimated.p_correct
+    track.existence = track.seen_existence = estimated.p_on_object
     track.flags = ObjectFlag.NONE
     track.path_switched = False
     track.gate_activity = seen.gate_activity
@@ -162,7 +166,7 @@ def sigmoid(logit: float) -> float:
     return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, logit))))
 
 
-def _see(item: LiveObject, seen: Observation, stamp_ns: int) -> None:
+def _update_visible(item: LiveObject, seen: Observation, stamp_ns: int) -> None:
     track, memory = item.track, item.memory
     ratio = seen.coverage / track.coverage if track.coverage else 1.0
     if max(ratio, 1.0 / ratio) > _AREA_JUMP_RATIO:
@@ -175,7 +179,7 @@ def _see(item: LiveObject, seen: Observation, stamp_ns: int) -> None:
     track.last_seen_ns, track.frames_since_seen = stamp_ns, 0
 
 
-def _is_back(
+def _is_reacquired(
     item: LiveObject,
     seen: Observation,
     rule: ReacquireSettings,

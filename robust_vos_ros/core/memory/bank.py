@@ -189,7 +189,7 @@ class Bank:
         recent = np.where(lists == EMPTY, -2, np.take_along_axis(frames, lists, axis=1))
         if most is not None:
             newness = recent.argsort(axis=1, kind='stable')[:, ::-1].argsort(axis=1)  # newest 0
-            room = _room(frames[:, anchors], recent, newness, most)
+            room = _num_recent_beside(frames[:, anchors], recent, newness, most)
             lists = np.where(newness < room, lists, EMPTY)
             recent = np.where(newness < room, recent, -2)
         seen = np.zeros(frames.shape, bool)
@@ -203,7 +203,9 @@ class Bank:
         return columns, np.take_along_axis(usable, columns, axis=1)
 
 
-def _room(anchors: np.ndarray, recent: np.ndarray, newness: np.ndarray, most: int) -> np.ndarray:
+def _num_recent_beside(
+    anchors: np.ndarray, recent: np.ndarray, newness: np.ndarray, most: int
+) -> np.ndarray:
     """Return (B, 1) the number of recent entries that fit beside the anchors.
 
     An anchor that is also a recent entry takes no extra room.

@@ -102,7 +102,7 @@ def is_uncertain(proposals: Proposals, settings: TreeSettings) -> bool:
 
 def _branches(proposals: Proposals, scores: np.ndarray) -> list[Hypothesis]:
     ious, logits = proposals.ious, proposals.object_scores
-    someone_sees = bool((logits > 0).any())
+    any_present = bool((logits > 0).any())
     hypotheses = []
     for parent, score in enumerate(scores):
         if logits[parent] > 0:
@@ -112,8 +112,10 @@ def _branches(proposals: Proposals, scores: np.ndarray) -> list[Hypothesis]:
             ]
         else:
             best = int(ious[parent].argmax())
-            surety = -math.log1p(math.exp(min(60.0, logits[parent]))) if someone_sees else 0.0
-            hypotheses.append(Hypothesis(parent, best, score + surety, -float(ious[parent, best])))
+            log_absent = -math.log1p(math.exp(min(60.0, logits[parent]))) if any_present else 0.0
+            hypotheses.append(
+                Hypothesis(parent, best, score + log_absent, -float(ious[parent, best]))
+            )
     return hypotheses
 
 
@@ -240,18 +242,18 @@ def prune(
         settings: Number of hypotheses, and when a frame is uncertain.
         unseen: (N,) whether each object is OCCLUDED or LOST; empty = none is.
     """
-    alone = settings.model_copy(update={'max_hypotheses': 1})
+    single = settings.model_copy(update={'max_hypotheses': 1})
     ious = candidates.ious.numpy(force=True)
     scores = candidates.object_scores.numpy(force=True)
     hypotheses, rows = [], []
     for owner, slot in enumerate(slots):
         mine = np.flatnonzero(owners == owner)
         proposals = Proposals(ious[mine], scores[mine])
-        rule = alone if len(unseen) and unseen[owner] else settings
+        rule = single if len(unseen) and unseen[owner] else settings
         chosen = expand(proposals, tree.scores(slot), rule)
         certain = settings.adaptive and not is_uncertain(proposals, settings)
         if certain and len(chosen) > 1:
-            chosen = _merge(chosen, mine, candidates)
+            chosen = _drop_similar(chosen, mine, candidates)
         hypotheses.append(chosen)
         rows += [mine[hypothesis.parent] for hypothesis in chosen]
     flat = [hypothesis for chosen in hypotheses for hypothesis in chosen]
@@ -296,7 +298,7 @@ def observe_hypotheses(
     return seen
 
 
-def _merge(
+def _drop_similar(
     hypotheses: list[Hypothesis], rows: np.ndarray, candidates: Candidates
 ) -> list[Hypothesis]:
     """Drop branches whose mask is nearly that of a better one."""

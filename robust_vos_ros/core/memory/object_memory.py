@@ -145,7 +145,7 @@ class ObjectMemory:
         Arguments as in `Entries` and `write_recent`.
         """
         frames = self._spatial.frames[slots, : self.shape.num_prompted]
-        places = np.array([_prompted_place(row, frame_index) for row in frames], np.int64)
+        places = np.array([_prompted_column(row, frame_index) for row in frames], np.int64)
         scores = np.full(len(slots), _PROMPTED_SCORE)
         for bank, values in zip(self.banks, (spatial, pointers), strict=True):
             bank.write(slots, places, frame_index, values, scores)
@@ -236,7 +236,7 @@ class ObjectMemory:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._spatial.values.device)
 
 
-def _prompted_place(frames: np.ndarray, frame_index: int) -> int:
+def _prompted_column(frames: np.ndarray, frame_index: int) -> int:
     """Choose the column for a prompted frame, given the (num_prompted,) frames of a slot."""
     for wanted in (frame_index, EMPTY):
         same = np.flatnonzero(frames == wanted)

@@ -18,7 +18,7 @@ from robust_vos_ros.core.types import Features
 from robust_vos_ros.core.zoom.window import Record
 
 # Below `min_confidence`, this share of the object's mean confidence suffices.
-_USUAL_SHARE = 0.9
+_MEAN_SHARE = 0.9
 # No frame enters memory for this time after a jump of the mask's area.
 _AREA_JUMP_HOLD_S = 0.3
 # An anchor is a good mask in a frame with a distractor: the IoU of the box of the mask and the box
@@ -42,13 +42,13 @@ def may_update(
         settings: Thresholds; with `min_confidence`, `min_quality` and `min_iou` 0 every unchanged
             mask enters.
     """
-    if item.track.changed or not _shows(seen, settings) or seen.iou < settings.min_quality:
+    if item.track.changed or not _is_present(seen, settings) or seen.iou < settings.min_quality:
         return False
     if not settings.min_confidence:
         return True
     if _jumped(item, stamp_ns):
         return False
-    mean = _USUAL_SHARE * item.memory.mean_confidence
+    mean = _MEAN_SHARE * item.memory.mean_confidence
     return item.track.visible and item.track.confidence >= min(settings.min_confidence, mean)
 
 
@@ -59,14 +59,14 @@ def may_update_hypothesis(
 
     Confidence is not checked: pruning decides which hypothesis is right.
     """
-    if item.track.changed or not _shows(seen, settings.memory):
+    if item.track.changed or not _is_present(seen, settings.memory):
         return False
     if not settings.memory.min_confidence:
         return True
     return not covers_image(item, seen, settings) and not _jumped(item, stamp_ns)
 
 
-def _shows(seen: Observation, settings: MemorySettings) -> bool:
+def _is_present(seen: Observation, settings: MemorySettings) -> bool:
     """Whether predicted IoU and object score reach `min_iou` and 0."""
     if not settings.min_iou:
         return True

@@ -26,7 +26,7 @@ from robust_vos_ros.core.types import ObjectState, TrackResult
 _LEARN_EVERY_S = 0.5  # minimum time between frames that enter a gallery
 _LEARN_MIN_CONFIDENCE = 0.75
 _LEARN_AFTER_S = 3.0  # after reacquisition: most false ones end before
-_SHOWN_S = 1.75  # masks up to this time after a prompt count as verified
+_VERIFIED_S = 1.75  # masks up to this time after a prompt count as verified
 _MEAN_RATE = 0.2
 
 
@@ -77,10 +77,10 @@ class Reidentifier:
                 to another object does not enter the gallery.
         """
         for item, embedding in zip(items, embeddings, strict=True):
-            if not _shows_surely(item, stamp_ns):
+            if not _may_learn(item, stamp_ns):
                 continue
             verified_ns = item.reid.verified_ns
-            shown = verified_ns is not None and stamp_ns - verified_ns <= _SHOWN_S * 1e9
+            shown = verified_ns is not None and stamp_ns - verified_ns <= _VERIFIED_S * 1e9
             if not shown and self.gallery.compare_verified(item.slot, embedding) < min_similarity:
                 continue
             _update_mean_similarity(item)
@@ -109,7 +109,7 @@ class Reidentifier:
         return self.gallery.compare(own, embeddings, rivals, could_be)
 
 
-def _shows_surely(item: LiveObject, stamp_ns: int) -> bool:
+def _may_learn(item: LiveObject, stamp_ns: int) -> bool:
     """Whether the object is confidently tracked, and the last learned frame is old enough."""
     track, reid = item.track, item.reid
     back_ns = reid.reacquired_ns
@@ -134,7 +134,7 @@ def _update_mean_similarity(item: LiveObject) -> None:
     item.reid.mean_similarity = max(-1.0, min(1.0, mean))  # of rounding
 
 
-_IN_VIEW = 0.2  # added to the similarity of an object that was visible in the previous frame
+_VISIBLE_BONUS = 0.2  # added to the similarity of an object that was visible in the previous frame
 _HIDDEN_SCORE = -1.0  # object score of a mask that belongs to another object
 
 
@@ -195,15 +195,18 @@ def find_duplicates(
         return lost
     alike = mask_iou(masks[:, None], masks[None]).numpy(force=True) >= duplicate_iou
     same = alike & masks.flatten(1).any(dim=1).numpy(force=True)  # empty masks duplicate nothing
-    claims = [_claim(one) + _IN_VIEW * here for one, here in zip(seen, visible, strict=True)]
-    order = np.argsort(-np.array(claims), kind='stable')
+    scores = [
+        _duplicate_score(one) + _VISIBLE_BONUS * here
+        for one, here in zip(seen, visible, strict=True)
+    ]
+    order = np.argsort(-np.array(scores), kind='stable')
     for place, index in enumerate(order):
         better = [other for other in order[:place] if not lost[other]]
         lost[index] = bool(same[index, better].any())
     return lost
 
 
-def _claim(seen: Observation) -> float:
+def _duplicate_score(seen: Observation) -> float:
     similarity = 1.0 if math.isnan(seen.similarity) else seen.similarity
     return similarity + 0.1 * seen.iou  # similarity decides; predicted IoU breaks ties
 
@@ -267,7 +270,7 @@ def associate(
     Returns:
         The accepted candidates, and the reasons for rejecting the others.
     """
-    good, rejected = _judge(
+    good, rejected = _check_candidates(
         items, segments, reidentifier, scene, settings, min_similarity=min_similarity
     )
     # A candidate of unknown similarity ranks as if at the threshold.
@@ -278,7 +281,7 @@ def associate(
         mask = candidate.segment.kept.mask_logits[:, 0]
         if any(candidate.item is other.item for other in accepted):
             rejected.append(f'{candidate.item.object_id!r}: another candidate is more similar')
-        elif _shared(mask[0], shown) > _MAX_SHARED:
+        elif _max_covered(mask[0], shown) > _MAX_SHARED:
             rejected.append(f'{candidate.item.object_id!r}: this is another object')
         else:
             accepted.append(candidate)
@@ -286,7 +289,7 @@ def associate(
     return accepted, rejected
 
 
-def _judge(
+def _check_candidates(
     items: list[LiveObject],
     segments: list[Segments],
     reidentifier: Reidentifier,
@@ -316,7 +319,7 @@ def _judge(
     return good, rejected
 
 
-def _shared(mask: torch.Tensor, taken: torch.Tensor) -> float:
+def _max_covered(mask: torch.Tensor, taken: torch.Tensor) -> float:
     """Return the largest share of a mask's area that one of (N, h, w) others covers.
 
     Masks that are much larger are ignored: the mask lies in front of them.

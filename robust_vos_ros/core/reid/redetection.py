@@ -56,7 +56,7 @@ def redetect(
     for item in due:
         item.reid.searched_ns = record.stamp_ns
     pairs = [
-        (item, _point_at(item, box, record))
+        (item, _to_prompt(item, box, record))
         for item, box in zip(due, boxes, strict=True)
         if box is not None
     ]
@@ -82,7 +82,7 @@ def _is_due(item: LiveObject, stamp_ns: int) -> bool:
     return unseen and abs(stamp_ns - item.reid.searched_ns) / 1e9 >= _INTERVAL_S
 
 
-def _point_at(item: LiveObject, box: Box, record: Record) -> Prompt:
+def _to_prompt(item: LiveObject, box: Box, record: Record) -> Prompt:
     height, width = record.size_hw
     corners = np.array(box, np.float32) * [width, height, width, height]
     return check_prompt(Prompt(item.object_id, box=corners.astype(np.float32)), record.size_hw)

@@ -23,11 +23,11 @@ from robust_vos_ros.core.zoom.sources import Picture, Shown, Sources, View
 from robust_vos_ros.core.zoom.window import Window, box_of, move, resize
 
 # Object score of the frame that replaces the recent memory: certainly present.
-_SEEN_SCORE = 5.0
+_PRESENT_SCORE = 5.0
 # Maximum share of the window's side that a prompted object fills.
-_ROOM = 0.8
+_MAX_FILL = 0.8
 # A rescaled prompt with less than this similarity to all verified exemplars becomes one.
-_SAME_LOOK = 0.9
+_SAME_SIMILARITY = 0.9
 
 
 def rebuild(
@@ -93,7 +93,10 @@ def _rebuild_prompted(
         reidentifier = propagator.reidentifier
         embedding = reidentifier.embedder.embed_masks(planes, given.mask_logits[:, 0])[0]
         gallery = reidentifier.gallery
-        if bool(embedding.any()) and gallery.compare_verified(item.slot, embedding) < _SAME_LOOK:
+        if (
+            bool(embedding.any())
+            and gallery.compare_verified(item.slot, embedding) < _SAME_SIMILARITY
+        ):
             gallery.learn(item.slot, embedding, verified=True)
 
 
@@ -104,7 +107,7 @@ def _rebuild_recent(item: LiveObject, propagator: Propagator, view: View, window
     logits = move(view.logits, view.window, window)
     logits = logits[torch.from_numpy(np.minimum(ranks, len(logits) - 1))].unsqueeze(1)
     features = _encode(propagator, view.picture, window)
-    scores = torch.full((len(ranks),), _SEEN_SCORE, device=logits.device)
+    scores = torch.full((len(ranks),), _PRESENT_SCORE, device=logits.device)
     spatial = model.remember(features, logits, scores, prompted=False)
     propagator.memory.write_recent_spatial(
         slots[owners], ranks, view.picture.frame_index, spatial, scores.numpy(force=True)
@@ -124,7 +127,7 @@ def window_around(mask: np.ndarray, window: Window) -> Window:
     height, width = window.image_hw
     scale = np.array([width / mask.shape[1], height / mask.shape[0]] * 2, np.float32)
     box = box_of(mask) * scale
-    share = max((box[2] - box[0]) / width, (box[3] - box[1]) / height) / _ROOM
+    share = max((box[2] - box[0]) / width, (box[3] - box[1]) / height) / _MAX_FILL
     if share > window.share:
         sides = min(width, round(share * width)), min(height, round(share * height))
         window = dataclasses.replace(window, width=sides[0], height=sides[1])

@@ -138,7 +138,7 @@ class Sources:
 
         Args:
             newest: The newest frame.
-            window: What the network sees.
+            window: The present window.
         """
         shown = [
             (slot, index, s) for slot, kept in self.shown.items() for index, s in kept.items()

@@ -1,5 +1,4 @@
-"""The part of the camera image that the network gets, and mapping of coordinates to and from
-it."""
+"""The part of the camera image that the network gets, and mapping of coordinates."""
 
 from __future__ import annotations
 
@@ -72,8 +71,7 @@ class Window:
         return rows, slice(round(self.x0 * x), max(1, round((self.x0 + self.width) * x)))
 
     def around(self, box: np.ndarray) -> Window:
-        """Return a window of this size, centred on a box (x0, y0, x1, y1) as far as the image
-        allows."""
+        """Return a window of this size around a box (x0, y0, x1, y1), within the image."""
         height, width = self.image_hw
         x = round(float(box[0] + box[2] - self.width) / 2)
         y = round(float(box[1] + box[3] - self.height) / 2)

@@ -52,7 +52,7 @@ def choose_window(boxes: np.ndarray, current: Window, settings: ZoomSettings) ->
     share = float(max(side * settings.context, least))
     if share > (_ENTER if current.is_whole else _LEAVE):
         return Window.whole(current.image_hw)
-    if not current.is_whole and _shows(current, box):
+    if not current.is_whole and _keeps_margin(current, box):
         grown = share / current.share
         if _SHRINK <= grown <= _GROW:
             return current
@@ -60,7 +60,7 @@ def choose_window(boxes: np.ndarray, current: Window, settings: ZoomSettings) ->
     return Window(0, 0, *size, current.image_hw).around(box)
 
 
-def _shows(window: Window, box: np.ndarray) -> bool:
+def _keeps_margin(window: Window, box: np.ndarray) -> bool:
     """Whether a box keeps the margin to the window's borders inside the image."""
     for low, first, side, end in (
         (0, window.x0, window.width, window.image_hw[1]),
