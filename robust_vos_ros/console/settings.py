@@ -1,4 +1,4 @@
-"""Every setting of the console, defined once; ROS parameters and docs/console.md agree with it."""
+"""All settings of the console, from which its ROS parameters are made."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pydantic
 from robust_vos_ros.core.settings import Settings, setting
 
 MIN_TOKEN_LENGTH, MAX_TOKEN_LENGTH = 16, 256
-# What can stand in the fragment of an address as it is.
+# Characters that need no escaping in a URL fragment.
 _TOKEN_CHARACTERS = frozenset(string.ascii_letters + string.digits + '-._~')
 
 
 class ConsoleSettings(Settings):
-    """What `robust_vos_console` can be told."""
+    """Settings of `robust_vos_console`."""
 
     host: str = setting(
         '127.0.0.1', 'Address to listen on; 0.0.0.0 = every one. Another one than that of this '
@@ -45,7 +45,7 @@ class ConsoleSettings(Settings):
     @pydantic.field_validator('token')
     @classmethod
     def _check_token(cls, value: str) -> str:
-        # A sentence of our own: those of pydantic would quote the token.
+        # Own messages: those of pydantic would quote the token.
         if value and not MIN_TOKEN_LENGTH <= len(value) <= MAX_TOKEN_LENGTH:
             raise ValueError(
                 f'expected {MIN_TOKEN_LENGTH} to {MAX_TOKEN_LENGTH} characters, got {len(value)}; '
@@ -66,12 +66,12 @@ class ConsoleSettings(Settings):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can connect."""
+        """Whether the server only accepts connections of this machine."""
         return is_loopback(self.host)
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether the name or address of a host means the machine itself."""
+    """Whether a host name or address is that of the machine itself."""
     if host == 'localhost':
         return True
     try:

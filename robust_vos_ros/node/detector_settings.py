@@ -57,7 +57,7 @@ class AddSettings(Settings):
 
 
 class DetectorSettings(Settings):
-    """What boxes on `~/detector_boxes` do."""
+    """Settings of the detector input `~/detector_boxes`."""
 
     mode: Literal['restart', 'correct', 'add'] = setting(
         'restart', 'restart = start objects again that are out of sight; correct = that, and '
@@ -101,7 +101,7 @@ class DetectorSettings(Settings):
 
     @property
     def class_names(self) -> frozenset[str]:
-        """The classes that count; empty when all do."""
+        """The accepted classes; empty = all."""
         return frozenset(name for name in self.classes if name)
 
     @property

@@ -1,4 +1,4 @@
-"""Settings of positions in space."""
+"""Settings of 3D positions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from robust_vos_ros.core.settings import Settings, setting
 
 
 class LocateSettings(Settings):
-    """How a position is made of a mask and a depth image."""
+    """Computation of a position from mask and depth."""
 
     min_range_m: float = setting(
         0.1, 'Smaller depth values are ignored.', unit='m', dynamic=True, ge=0.0, le=1000.0
@@ -59,7 +59,7 @@ class LocateSettings(Settings):
 
 
 class SpatialSettings(Settings):
-    """Positions in space, of `depth` or `depth/points`, and of camera_info."""
+    """3D positions from `depth` or `depth/points`, and camera_info."""
 
     enabled: bool = setting(
         False, 'Subscribe to depth, and publish where the objects are. Needs a depth image or an '
