@@ -68,7 +68,7 @@ class Hub:
                     is_connected = True
                 await self._look()
             except Exception as error:  # errors of ROS may be temporary
-                text = f'cannot look at the graph: {type(error).__name__}: {error}'
+                text = f'cannot read the ROS graph: {type(error).__name__}: {error}'
                 self._node.get_logger().error(text, throttle_duration_sec=_LOG_S)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), LOOK_S)
@@ -119,7 +119,7 @@ class Hub:
         """
         camera = self._cameras.get(self._watchers.get(mailbox, ''))
         if camera is None:
-            raise ClientError('the console connects to the node; try again')
+            raise ClientError('the console is connecting to the node; try again')
         return camera
 
     async def _open(self, name: str) -> Camera:
@@ -183,7 +183,7 @@ class Hub:
     async def _update(self, camera: Camera) -> bool:
         """Update the subscriptions of a camera; returns False if it must be opened again."""
         if camera.is_deaf:
-            text = f'{camera.name} works, but nothing of it arrives; connecting again'
+            text = f'{camera.name} is active, but none of its results arrive; reconnecting'
             self._node.get_logger().warning(text)
             return False
         if camera.name not in self._names:
@@ -192,7 +192,7 @@ class Hub:
         try:
             await self.in_thread(camera.follow, topic)
         except ClientError as error:
-            self._node.get_logger().error(f'{camera.name}: {error}; connecting again')
+            self._node.get_logger().error(f'{camera.name}: {error}; reconnecting')
             return False
         return True
 
@@ -212,7 +212,7 @@ class Hub:
         health, heard_s = camera.health or (None, 0.0)
         late = time.monotonic() - heard_s > _HEALTH_S
         if health is None or late or not status['present']:
-            missing = 'no word from the node' if status['present'] else 'the node is not there'
+            missing = 'no diagnostics from the node' if status['present'] else 'it is not running'
             health = {'level': 'STALE', 'message': missing, 'values': {}}
         return status | health
 

@@ -172,9 +172,9 @@ class Server:
             return None
         if not is_allowed(self._settings.token, hello.token, request.headers):
             await asyncio.sleep(WRONG_TOKEN_S)
-            text = f'a browser at {request.remote} has no or a wrong token'
+            text = f'a browser at {request.remote} sent no token or a wrong one'
             self._logger.warning(text, throttle_duration_sec=_LOG_S)
-            text = 'no or a wrong token; open the address that ends in #token=... again'
+            text = 'no token or a wrong one; open the address that ends in #token=... again'
             await _end(socket, 'WRONG_TOKEN', text, WRONG_TOKEN)
             return None
         if hello.protocol != protocol.PROTOCOL:

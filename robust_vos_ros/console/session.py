@@ -70,7 +70,7 @@ class Session:
         elif isinstance(command, protocol.Hello):
             self._refuse(None, 'BAD_MESSAGE', 'expected one hello, got another one')
         elif len(self._tasks) >= MAX_PENDING:
-            text = f'{MAX_PENDING} requests are being worked on; wait for their answers'
+            text = f'{MAX_PENDING} requests are being processed; wait for their answers'
             self._refuse(command.id, 'BUSY', text)
         else:
             task = asyncio.create_task(self._answer(command))

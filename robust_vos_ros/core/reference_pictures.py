@@ -99,12 +99,12 @@ def start_lost(
         [item], features, picture.segment.kept, picture.segment.spatial, picture.record
     )
     reset_mask_priors(propagator.logits[item.slot])
-    sentences = [f'{item.object_id!r} starts LOST and is looked for by its reference picture']
+    sentences = [f'{item.object_id!r} is LOST until it is re-detected by its reference picture']
     track = item.track
     if track.coverage > _MAX_SHARE:
         sentences.append(
-            f'{item.object_id!r} covers {track.coverage:.0%} of its picture: it is found more '
-            'surely by a picture that shows more of what is around it'
+            f'{item.object_id!r} covers {track.coverage:.0%} of its picture: re-detection is '
+            'more reliable with a picture that shows more of its surroundings'
         )
     lose(item)
     track.updated_ns = picture.record.stamp_ns

@@ -209,7 +209,7 @@ def _unpack(data: bytes) -> tuple[dict[str, Any], Tensors]:
         raise _not_tracks(data, error) from error
     for name, value in tensors.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise SavedTracksError(f'{name}: expected finite numbers, got others')
+            raise SavedTracksError(f'{name}: expected finite numbers, got NaN or infinity')
     return text['header'], tensors
 
 
@@ -239,4 +239,4 @@ def _read_text(data: bytes) -> dict[str, Any]:
 
 
 def _not_tracks(data: bytes, error: Exception) -> SavedTracksError:
-    return SavedTracksError(f'expected saved tracks, got {len(data)} bytes that are none: {error}')
+    return SavedTracksError(f'expected saved tracks, got {len(data)} other bytes: {error}')

@@ -183,7 +183,7 @@ class VideoTracker:
             )
             for item, picture in zip(items, segmented, strict=True):
                 warnings += start_lost(item, picture, self._segmenter, self._propagator)
-        events += [_event(EventType.ADDED, item, 'added by a picture, lost') for item in items]
+        events += [_event(EventType.ADDED, item, 'added by a reference picture') for item in items]
         return self._finish(events, start_ns, warnings)
 
     def refine(self, prompt: Prompt, *, frame: Frame | None = None) -> TrackResult:

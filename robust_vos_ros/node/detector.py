@@ -84,13 +84,13 @@ class Detector:
         statistics.add(no_room=decision.no_room)
         if decision.removals:
             ids = [item.object_id for item in decision.removals]
-            self._requests.remove(ids, why='added by the detector, which sees it no more')
+            self._requests.remove(ids, why='added by the detector, no longer detected')
             statistics.add(removed=len(ids))
-            self._logger.info(f'removed {", ".join(ids)}: the detector does not see it any more')
+            self._logger.info(f'removed {", ".join(ids)}: no longer detected')
         for candidate in decision.corrections:
             self._requests.refine(_to_prompt(candidate), msg)
             statistics.add(corrected=1)
-            self._logger.info(f'{candidate.item.object_id!r} corrected to what is detected')
+            self._logger.info(f'{candidate.item.object_id!r} corrected to its detection')
         if decision.additions:
             self._add(decision.additions, msg)
 
@@ -105,7 +105,7 @@ class Detector:
             if item.object_id in names:
                 self._matcher.watch(item.uuid)
         self._pipeline.statistics.detector.add(added=len(names))
-        self._logger.info(f'added {", ".join(names)} where it was detected')
+        self._logger.info(f'added {", ".join(names)} by detection')
 
     def _new_name(self, class_id: str) -> str:
         """Return a new name `<class>_<number>`."""

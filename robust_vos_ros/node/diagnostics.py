@@ -63,7 +63,7 @@ def judge(
         ),
         (
             settings.debug.corruption != 'none',
-            Health(DiagnosticStatus.WARN, f'images are spoilt: {settings.debug.corruption}'),
+            Health(DiagnosticStatus.WARN, f'images are corrupted: {settings.debug.corruption}'),
         ),
         (
             not settings.enabled,

@@ -194,7 +194,7 @@ class RobustVosNode(LifecycleNode):
         ended = self._configured.pipeline.deactivate(timeout_s)
         if not ended:
             self.get_logger().error(
-                f'the worker is busy for more than {timeout_s:g} s; it ends with its current frame'
+                f'the worker is busy for more than {timeout_s:g} s; it ends after this frame'
             )
         return ended
 

@@ -82,7 +82,7 @@ class NodeParameters:
             if group in groups or close:
                 raise ConfigError(f'there is no parameter {name}{hint}')
             # A file for `/**` may hold parameters of other nodes: a warning, not an error.
-            self._node.get_logger().warning(f'parameter {name} is not one of mine, ignored')
+            self._node.get_logger().warning(f'unknown parameter {name} is ignored')
 
     def _widen(self, parameters: Sequence[Parameter]) -> list[Parameter]:
         """Convert integers to float where needed: `ros2 param set` sends 3 as an integer."""

@@ -104,7 +104,7 @@ class Pipeline:
             RobustVosError: The worker of the last activation has not ended.
         """
         if self._last_worker is not None and not self._last_worker.stop(0.0):
-            raise RobustVosError('the last frame is still being worked on; activate again later')
+            raise RobustVosError('the last frame is still being processed; activate again later')
         self.statistics = Statistics()
         self.newest = None
         self._last_worker = self.worker = Worker(
@@ -205,7 +205,7 @@ class Pipeline:
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
         self._logger.error(
-            f'frame failed, going on with the next: {type(error).__name__}: {error}',
+            f'frame failed, continuing with the next: {type(error).__name__}: {error}',
             throttle_duration_sec=THROTTLE_S,
         )
 

@@ -36,7 +36,7 @@ def judge_positions(report: PositionReport, settings: NodeSettings) -> tuple[byt
         ),
         (
             settings.spatial.tf and position_messages.TFMessage is None,
-            'tf2_msgs is not installed: there are no frames of objects (spatial.tf)',
+            'tf2_msgs is not installed: object frames are not published (spatial.tf)',
         ),
     )
     for found, message in findings:

@@ -129,9 +129,9 @@ class Requests:
         frame, header = self.frame_of(msg)
         done = self._tracker.reinitialize(prompts, frame=frame)
         for reason in done.rejected:
-            self._logger.debug(f'not started again: {reason}')
+            self._logger.debug(f'not re-initialized: {reason}')
         for object_id in done.accepted:
-            self._logger.info(f'{object_id!r} starts again where it was detected')
+            self._logger.info(f'{object_id!r} re-initialized where it was detected')
         self._pipeline.statistics.add(
             reinitializations_accepted=len(done.accepted),
             reinitializations_rejected=len(done.rejected),

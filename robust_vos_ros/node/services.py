@@ -167,7 +167,7 @@ class Services:
     async def _reset(self, _request: Any, response: Any) -> Any:
         async def serve(serving: Serving) -> str:
             await serving.call(serving.requests.reset, urgent=True, cancel_waiting=True)
-            return 'all objects and frames forgotten'
+            return 'all objects and frames removed'
 
         return await self._answer('reset', response, serve)
 

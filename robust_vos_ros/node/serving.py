@@ -77,8 +77,8 @@ class Serving:
             worker.discard(request)
             request.settle(
                 error=RequestTimeoutError(
-                    f'no answer within {timeout_s:g} s; if it is being worked on it may still '
-                    'take effect. Look with list_objects, or raise prompt_timeout_s'
+                    f'no answer within {timeout_s:g} s; if it is being processed it may still '
+                    'take effect. Check with list_objects, or raise prompt_timeout_s'
                 )
             )
 
@@ -105,7 +105,7 @@ class Serving:
         """
         if self._num_topic_calls >= MAX_TOPIC_CALLS:
             raise QueueFullError(
-                f'{MAX_TOPIC_CALLS} clicks and prompts of topics are waiting already; send them '
+                f'{MAX_TOPIC_CALLS} clicks and prompts of topics are already waiting; send them '
                 'more slowly'
             )
         self._num_topic_calls += 1

@@ -89,7 +89,7 @@ class StateFile:
             self._set_aside(str(error))
         else:
             self._saved = tracker.uuids
-            self._logger.info(f'going on with {len(self._saved)} objects of {self._path}')
+            self._logger.info(f'restored {len(self._saved)} objects of {self._path}')
             self._restore_classes(notes.get(class_ids.NOTE))
 
     def _restore_classes(self, text: str | None) -> None:

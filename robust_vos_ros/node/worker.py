@@ -152,8 +152,8 @@ class Worker:
         for waiting in cancelled:
             waiting.settle(
                 error=CancelledError(
-                    'not done: a reset or the removal of all objects was asked for while the '
-                    'request waited; send it again if it is still meant'
+                    'cancelled: a reset or the removal of all objects was requested while '
+                    'this request waited; send it again if it is still needed'
                 )
             )
         return request

@@ -244,7 +244,7 @@ def _check_num_pixels(msg: Any) -> None:
         raise ImageError(f'compressed image of too many pixels: {error}') from error
     except Exception as error:  # damaged bytes raise many types
         # OpenCV could decode it, whatever its size.
-        raise _unreadable(msg, 'is damaged or not an image: its size cannot be told') from error
+        raise _unreadable(msg, 'is damaged or not an image: its size cannot be read') from error
     if width * height > MAX_DECODED_PIXELS:
         raise ImageError(
             f'compressed image of {width} x {height} pixels; expected at most '

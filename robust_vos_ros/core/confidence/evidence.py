@@ -119,8 +119,8 @@ def warn_of_misfit(item: LiveObject, misfit: float, settings: GuardSettings) -> 
         return []
     item.track.flags |= ObjectFlag.PROMPT_MISFIT
     text = (
-        f'{item.object_id!r}: the mask does not fit its prompt: {misfit:.0%} of it was outside of '
-        'the box, or of the clicks are contradicted; look at it, and refine it with clicks'
+        f'{item.object_id!r}: the mask does not fit its prompt: it contradicts {misfit:.0%} of '
+        'the clicks, or as much of it was outside of the box; check it, and refine it with clicks'
     )
     return [text]
 

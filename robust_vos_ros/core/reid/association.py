@@ -282,7 +282,7 @@ def associate(
         if any(candidate.item is other.item for other in accepted):
             rejected.append(f'{candidate.item.object_id!r}: another candidate is more similar')
         elif _max_covered(mask[0], shown) > _MAX_SHARED:
-            rejected.append(f'{candidate.item.object_id!r}: this is another object')
+            rejected.append(f'{candidate.item.object_id!r}: the mask is that of another object')
         else:
             accepted.append(candidate)
             shown = torch.cat([shown, mask])
@@ -309,7 +309,7 @@ def _check_candidates(
             kept, similarity = group.kept.rows(torch.tensor([place])), seen.similarity
             limit = max(settings.max_coverage, item.reference.prompted_coverage)
             if not 0.0 < seen.coverage <= limit:
-                rejected.append(f'{item.object_id!r}: a mask of {seen.coverage:.0%} of the image')
+                rejected.append(f'{item.object_id!r}: the mask covers {seen.coverage:.0%}')
             elif settings.reacquire.verify and similarity < min_similarity:
                 rejected.append(f'{item.object_id!r}: similarity {similarity:.2f}')
             else:
