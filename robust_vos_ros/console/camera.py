@@ -43,7 +43,7 @@ ANSWER_S = 12.0
 # Images are shown without objects if the node publishes none for this time.
 SILENT_S = 1.5
 # The connection is renewed if nothing arrives from a working node for this time.
-_DEAF_S = 6.0
+_RECONNECT_S = 6.0
 _RATE = 'processed rate (Hz)'  # of its diagnostics
 _PARAMETER, _PARAMETER_S, _ASK_AGAIN_S = 'tracking.prompt_buffer_s', 1.0, 5.0
 _GONE = ('STAMP_TOO_OLD', 'STAMP_UNKNOWN', 'NO_IMAGE')
@@ -154,7 +154,7 @@ class Camera:
         return time.monotonic() - self._parts_s
 
     @property
-    def is_deaf(self) -> bool:
+    def is_disconnected(self) -> bool:
         """Whether the node's diagnostics report processing, but no results arrive.
 
         With DDS this occasionally happens to the first subscriptions of a process, not to later
@@ -166,7 +166,7 @@ class Camera:
             works = float(health['values'].get(_RATE) or 0) > 0
         except ValueError:
             works = False
-        return works and told_s > self._heard_s and now_s - self._heard_s > _DEAF_S
+        return works and told_s > self._heard_s and now_s - self._heard_s > _RECONNECT_S
 
     def preview(self, stamp: Stamp, prompt: ObjectPrompt, kept: Any | None) -> dict[str, Any]:
         """Segment a prompt without tracking it.

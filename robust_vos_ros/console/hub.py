@@ -21,7 +21,7 @@ from robust_vos_ros.console.mailbox import Mailbox
 from robust_vos_ros.console.settings import ConsoleSettings
 from robust_vos_ros.core.errors import ConfigError
 
-LOOK_S = 0.5  # the graph is polled
+POLL_S = 0.5  # the graph is polled
 KEEP_S = 10.0  # an unwatched camera is kept for this time, since pages are reloaded
 _LOG_S = 10.0
 _HEALTH_S = 3.0  # diagnostics arrive each second
@@ -53,7 +53,7 @@ class Hub:
         self._cameras: dict[str, Camera] = {}
         self._watchers: dict[Mailbox, str] = {}
         self._unwatched_s: dict[str, float] = {}
-        self._hurry = asyncio.Event()  # requests an immediate poll
+        self._poll_now = asyncio.Event()  # requests an immediate poll
         self._lock = asyncio.Lock()  # held while a camera is opened or closed
         self._threads = concurrent.futures.ThreadPoolExecutor(_NUM_THREADS, 'console')
 
@@ -61,17 +61,17 @@ class Hub:
         """Poll the graph and send changes to browsers, until cancelled."""
         is_connected = False
         while True:
-            self._hurry.clear()
+            self._poll_now.clear()
             try:
                 if not is_connected:  # pages opened before the console started reconnect soon
                     await self._open(self._first)
                     is_connected = True
-                await self._look()
+                await self._poll()
             except Exception as error:  # errors of ROS may be temporary
                 text = f'cannot read the ROS graph: {type(error).__name__}: {error}'
                 self._node.get_logger().error(text, throttle_duration_sec=_LOG_S)
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), LOOK_S)
+                await asyncio.wait_for(self._poll_now.wait(), POLL_S)
 
     async def close(self) -> None:
         """Stop watching."""
@@ -101,9 +101,9 @@ class Hub:
         self._watchers[mailbox] = name
         # Not cancelled when the browser leaves: a half-open camera would never be closed.
         camera = await asyncio.shield(self._open(name))
-        self._tell_nodes(mailbox)
+        self._send_nodes(mailbox)
         mailbox.put_state(self._status_of(camera))
-        self._hurry.set()
+        self._poll_now.set()
 
     def leave(self, mailbox: Mailbox) -> None:
         """Stop watching."""
@@ -135,8 +135,8 @@ class Hub:
         return Camera(
             name,
             self._settings,
-            show=lambda frame: loop.call_soon_threadsafe(self._show, name, frame),
-            tell=lambda note: loop.call_soon_threadsafe(self._tell, name, note),
+            show=lambda frame: loop.call_soon_threadsafe(self._send_frame, name, frame),
+            tell=lambda note: loop.call_soon_threadsafe(self._send_event, name, note),
             domain_id=self._domain_id,
         )
 
@@ -151,23 +151,23 @@ class Hub:
             if now_s - self._unwatched_s[name] >= since_s:
                 await self._close(name)
 
-    def _show(self, name: str, frame: bytes) -> None:
+    def _send_frame(self, name: str, frame: bytes) -> None:
         for mailbox in self._watchers_of(name):
             mailbox.put_frame(frame)
 
-    def _tell(self, name: str, note: dict[str, Any]) -> None:
+    def _send_event(self, name: str, note: dict[str, Any]) -> None:
         for mailbox in self._watchers_of(name):
             mailbox.put_event(note)
 
     def _watchers_of(self, name: str) -> list[Mailbox]:
         return [mailbox for mailbox, watched in self._watchers.items() if watched == name]
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         names = await self.in_thread(self._graph.nodes)
         if names != self._names:
             self._names = names
             for mailbox in self._watchers:
-                self._tell_nodes(mailbox)
+                self._send_nodes(mailbox)
         async with self._lock:
             await self._close_unwatched(keep=0, since_s=KEEP_S)
         for name in {*self._watchers.values(), *self._cameras}:
@@ -182,7 +182,7 @@ class Hub:
 
     async def _update(self, camera: Camera) -> bool:
         """Update the subscriptions of a camera; returns False if it must be opened again."""
-        if camera.is_deaf:
+        if camera.is_disconnected:
             text = f'{camera.name} is active, but none of its results arrive; reconnecting'
             self._node.get_logger().warning(text)
             return False
@@ -196,7 +196,7 @@ class Hub:
             return False
         return True
 
-    def _tell_nodes(self, mailbox: Mailbox) -> None:
+    def _send_nodes(self, mailbox: Mailbox) -> None:
         node = self._watchers[mailbox]
         mailbox.put_state({'type': 'nodes', 'nodes': self._names, 'node': node})
 

@@ -140,7 +140,7 @@ class Matcher:
         self._forget_removed(live)
         seen = [view.objects[item.uuid] for item in live if item.uuid in view.objects]
         matches, free = assign(boxes, [item for item in seen if is_in_view(item)])
-        removals = self._judge_added(matches, seen, settings.add, settings.match_iou)
+        removals = self._check_added(matches, seen, settings.add, settings.match_iou)
         gone = {item.uuid for item in removals}
         stay = [item for item in live if item.uuid not in gone]
         corrections = self._correct(matches, stay, settings.correct, settings.trusted_score)
@@ -177,13 +177,13 @@ class Matcher:
                 self._disagreeing.pop(key, None)
                 continue
             self._disagreeing[key] = self._disagreeing.get(key, 0) + 1
-            rested = self._corrected.get(key, rule.interval) >= rule.interval
-            if self._disagreeing[key] >= rule.after and rested:
+            interval_over = self._corrected.get(key, rule.interval) >= rule.interval
+            if self._disagreeing[key] >= rule.after and interval_over:
                 corrections.append(Candidate(item, match.box))
                 self._corrected[key] = self._disagreeing[key] = 0
         return tuple(corrections)
 
-    def _judge_added(
+    def _check_added(
         self,
         matches: dict[uuid.UUID, Match],
         seen: Sequence[TrackedObject],

@@ -68,7 +68,7 @@ class Detector:
         decision = self._matcher.update(
             free, view, result.objects, settings, stamp_ns=stamp_ns, room=room
         )
-        self._act(decision, msg)
+        self._apply_decision(decision, msg)
 
     def _restart(
         self, boxes: list[Box], objects: Sequence[TrackedObject], msg: Any | None
@@ -79,7 +79,7 @@ class Detector:
         taken = [candidates[row].box for row in self._requests.reinitialize(prompts, msg)]
         return [box for box in boxes if not any(box is other for other in taken)]
 
-    def _act(self, decision: Decision, msg: Any | None) -> None:
+    def _apply_decision(self, decision: Decision, msg: Any | None) -> None:
         statistics = self._pipeline.statistics.detector
         statistics.add(no_room=decision.no_room)
         if decision.removals:

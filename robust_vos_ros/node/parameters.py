@@ -56,7 +56,7 @@ class NodeParameters:
         self._leaves = {leaf.name: leaf for leaf in leaves()}
         self._check_names()
         given = {
-            name: _lenient(node.get_parameter(name).value, leaf)
+            name: _coerce(node.get_parameter(name).value, leaf)
             for name, leaf in self._leaves.items()
             if node.has_parameter(name)
         }
@@ -67,7 +67,7 @@ class NodeParameters:
             node.declare_parameter(
                 name, value, descriptor(self._leaves[name]), ignore_override=True
             )
-        node.add_pre_set_parameters_callback(self._widen)
+        node.add_pre_set_parameters_callback(self._integers_to_floats)
         node.add_on_set_parameters_callback(self._check)
         node.add_post_set_parameters_callback(self._apply)
 
@@ -84,7 +84,7 @@ class NodeParameters:
             # A file for `/**` may hold parameters of other nodes: a warning, not an error.
             self._node.get_logger().warning(f'unknown parameter {name} is ignored')
 
-    def _widen(self, parameters: Sequence[Parameter]) -> list[Parameter]:
+    def _integers_to_floats(self, parameters: Sequence[Parameter]) -> list[Parameter]:
         """Convert integers to float where needed: `ros2 param set` sends 3 as an integer."""
         return [
             Parameter(parameter.name, value=float(parameter.value))
@@ -142,7 +142,7 @@ def descriptor(leaf: Leaf) -> ParameterDescriptor:
     return result
 
 
-def _lenient(value: Any, leaf: Leaf) -> Any:
+def _coerce(value: Any, leaf: Leaf) -> Any:
     """Convert an integer for a float, such as `lost_after_s: 3` in a file; refuse other types.
 
     An empty list has no type in ROS, and arrives as None.

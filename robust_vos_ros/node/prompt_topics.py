@@ -51,7 +51,7 @@ class PromptTopics:
             kind = messages.Detection2DArray
             qos = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
             topics.append((kind, DETECTOR_TOPIC, self._on_bytes, qos))
-            topics.append((kind, OLD_DETECTOR_TOPIC, self._on_old_topic, qos))
+            topics.append((kind, OLD_DETECTOR_TOPIC, self._on_deprecated_topic, qos))
         self._subscriptions = [
             # As bytes, because deserialization is slow and not needed for skipped arrays.
             node.create_subscription(
@@ -78,7 +78,7 @@ class PromptTopics:
         if self._busy or not settings.enabled:
             statistics.add(left_out=1)
             return
-        if settings.detector.mode == 'restart' and not self._is_something_unseen():
+        if settings.detector.mode == 'restart' and not self._is_any_unseen():
             statistics.add(not_needed=1)
             return
         self._busy = True
@@ -104,7 +104,7 @@ class PromptTopics:
             )
         return deserialize_message(data, messages.Detection2DArray)
 
-    async def _on_old_topic(self, data: bytes) -> None:
+    async def _on_deprecated_topic(self, data: bytes) -> None:
         if not self._warned:
             self._warned = True
             self._node.get_logger().warning(
@@ -126,6 +126,6 @@ class PromptTopics:
             return
         serving.pipeline.statistics.add(requests_served=1)
 
-    def _is_something_unseen(self) -> bool:
+    def _is_any_unseen(self) -> bool:
         result = self._serving.pipeline.last_result
         return result is not None and any(x.state in UNSEEN_STATES for x in result.objects)

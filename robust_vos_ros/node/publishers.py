@@ -173,7 +173,7 @@ class Publishers:
             (
                 settings.tracked_boxes,
                 self._old_boxes,
-                lambda: self._make_old_boxes(result, header),
+                lambda: self._make_deprecated_boxes(result, header),
             ),
             (
                 settings.camera_info and camera is not None,
@@ -222,7 +222,7 @@ class Publishers:
             if wanted and publisher is not None and publisher.get_subscription_count():
                 publisher.publish(make())
 
-    def _make_old_boxes(self, result: TrackResult, header: Header) -> Any:
+    def _make_deprecated_boxes(self, result: TrackResult, header: Header) -> Any:
         """Return the boxes for subscribers of the deprecated topic; logs a warning once."""
         self._node.get_logger().warning(
             f'{OLD_BOXES_TOPIC} is deprecated and will go with the next release: subscribe to '

@@ -106,16 +106,16 @@ class SpaceClicks:
 
     async def _find(self, point: Any, frame_id: str) -> Pixel:
         self._start(frame_id)
-        if not await self._comes_true(START_S, lambda: self._cameras.received is not None):
+        if not await self._becomes_true(START_S, lambda: self._cameras.received is not None):
             raise PromptError(
                 f'a point in space needs the calibration of the camera, and nothing came on '
                 f'{self._cameras.topic} within {START_S:g} s. Publish it, or click in a viewer '
                 'of images'
             )
-        await self._comes_true(START_S, lambda: self._is_known(frame_id, 0))
+        await self._becomes_true(START_S, lambda: self._is_known(frame_id, 0))
         header = self._newest_header()
         stamp_ns = stamp_to_ns(header.stamp)
-        await self._comes_true(TRANSFORM_S, lambda: self._is_known(frame_id, stamp_ns))
+        await self._becomes_true(TRANSFORM_S, lambda: self._is_known(frame_id, stamp_ns))
         try:
             rigid = self._rigid(frame_id, stamp_ns)
         except TransformError as error:
@@ -175,7 +175,7 @@ class SpaceClicks:
                 f'has {width} x {height}. Publish the camera_info of this image beside it'
             )
 
-    async def _comes_true(self, timeout_s: float, condition: Callable[[], bool]) -> bool:
+    async def _becomes_true(self, timeout_s: float, condition: Callable[[], bool]) -> bool:
         """Await a condition without blocking the executor; returns whether it became true."""
         end = time.monotonic() + timeout_s
         while not (done := condition()) and time.monotonic() < end:

@@ -86,7 +86,7 @@ class StateFile:
         except FileNotFoundError:
             self._logger.info(f'{self._path} does not exist yet: starting without objects')
         except SavedTracksError as error:
-            self._set_aside(str(error))
+            self._rename_unusable(str(error))
         else:
             self._saved = tracker.uuids
             self._logger.info(f'restored {len(self._saved)} objects of {self._path}')
@@ -144,7 +144,7 @@ class StateFile:
         else:
             self._saved, self._saved_classes = tracker.uuids, classes
 
-    def _set_aside(self, problem: str) -> None:
+    def _rename_unusable(self, problem: str) -> None:
         number = 1
         while (aside := self._path.with_name(f'{self._path.name}.refused-{number}')).exists():
             number += 1
