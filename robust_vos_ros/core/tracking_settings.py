@@ -74,7 +74,7 @@ class MemorySettings(Settings):
     anchors: int = setting(
         2,
         'Number of anchor frames in memory, which show the object well beside a '
-        'look-alike. They replace recent frames; 0 = none.',
+        'distractor. They replace recent frames; 0 = none.',
         ge=0,
         le=4,
     )
@@ -93,8 +93,8 @@ class ReacquireSettings(Settings):
 
     verify: bool = setting(
         True,
-        'Show an OCCLUDED or LOST object again only if its mask looks like the object; '
-        'false = do not compare.',
+        'Show an OCCLUDED or LOST object again only if its mask is similar to the gallery '
+        'of the object; false = do not compare.',
         dynamic=True,
     )
     min_similarity: float = setting(
@@ -136,8 +136,8 @@ class ReacquireSettings(Settings):
     )
     hold_s: float = setting(
         0.4,
-        'An OCCLUDED or LOST object is shown again once its mask has looked like it for '
-        'this time; time in which it did not is subtracted. This rejects look-alikes, '
+        'An OCCLUDED or LOST object is shown again once its mask has matched its appearance '
+        'for this time; time in which it did not is subtracted. This rejects distractors, '
         'which match in single frames.',
         unit='s',
         dynamic=True,
@@ -151,9 +151,9 @@ class GuardSettings(Settings):
 
     enabled: bool = setting(
         True,
-        'Compare every mask with the prompt. A mask of a very different size or look '
-        'counts as changed: it is UNCERTAIN, does not enter memory and does not guide '
-        'the next frame. false = off.',
+        'Compare every mask with the prompt. A mask of very different size or appearance '
+        'counts as changed: it is UNCERTAIN, does not enter memory and is not the mask '
+        'prior of the next frame. false = off.',
         dynamic=True,
     )
     max_growth: float = setting(
@@ -337,8 +337,8 @@ class TrackerSettings(Settings):
     )
     duplicate_iou: float = setting(
         0.6,
-        'If the masks of two objects overlap with at least this IoU, the object that '
-        'looks less like itself counts as unseen; 1 = off.',
+        'If the masks of two objects overlap with at least this IoU, the one less similar '
+        'to its object is suppressed; 1 = off.',
         dynamic=True,
         ge=0.1,
         le=1.0,

@@ -65,8 +65,8 @@ class InputSettings(Settings):
         'false = with K and the distortion.', dynamic=True,
     )  # fmt: skip
     cv_bridge: bool = setting(
-        False, 'Convert raw images with cv_bridge, where that knows their encoding; false = with '
-        'OpenCV, as bags are.',
+        False, 'Convert raw images with cv_bridge, if it supports their encoding; false = with '
+        'OpenCV, as for bags.',
     )  # fmt: skip
     scale_16bit: Scale16Settings = Scale16Settings()
 
