@@ -80,7 +80,8 @@ class SpatialSettings(Settings):
     )  # fmt: skip
     queue_size: int = setting(
         15, 'Maximum number of waiting depth images, and of waiting results; the oldest is '
-        'dropped. Depth waits as long as the tracker takes: 15 are half a second at 30 Hz.', ge=1, le=200,
+        'dropped. Depth waits as long as the tracker takes: 15 are half a second at 30 Hz.',
+        ge=1, le=200,
     )  # fmt: skip
     check_frame: bool = setting(
         True, 'Reject depth whose frame_id is not that of the image.',
