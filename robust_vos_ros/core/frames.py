@@ -128,7 +128,7 @@ class Frames:
         image_size = propagator.model.image_size
         self.history = ProcessedFrames(settings.prompt_buffer_s, max_bytes, image_size)
         self.zoom = Zoom(propagator, settings.zoom) if settings.zoom.enabled else None
-        self._seen: Record | None = None  # the newest frame, if it was cropped
+        self._cropped: Record | None = None  # the newest frame, if it was cropped
 
     def newest(self) -> Record:
         """Return the newest frame as the network got it.
@@ -136,7 +136,7 @@ class Frames:
         Raises:
             NoFrameError: There is none.
         """
-        return self.history.newest() if self._seen is None else self._seen
+        return self.history.newest() if self._cropped is None else self._cropped
 
     def take(self, frame: Frame, items: Sequence[LiveObject], settings: ZoomSettings) -> Record:
         """Add the next frame to the history; returns the network's input for it.
@@ -148,11 +148,11 @@ class Frames:
         """
         record = self.history.append(frame)
         if self.zoom is not None:
-            record = self.zoom.look(frame, record, items, settings)
-        self._seen = record
+            record = self.zoom.view_next(frame, record, items, settings)
+        self._cropped = record
         return record
 
-    def look_at(
+    def view_prompted(
         self,
         prompts: list[Prompt],
         record: Record,
@@ -172,16 +172,16 @@ class Frames:
         if self.zoom is None:
             return record
         if newer or record.size_hw != self.history.newest().size_hw:
-            self.see_all(items)
+            self.reset_window(items)
             return record
-        self._seen = self.zoom.aim(prompts, record, items, settings)
-        return self._seen
+        self._cropped = self.zoom.view_prompted(prompts, record, items, settings)
+        return self._cropped
 
-    def see_all(self, items: Sequence[LiveObject]) -> None:
+    def reset_window(self, items: Sequence[LiveObject]) -> None:
         """Make the network use the whole image again."""
         if self.zoom is not None:
-            self.zoom.see_all(items)
-            self._seen = None
+            self.zoom.reset_window(items)
+            self._cropped = None
 
     def note_prompted(
         self,
@@ -212,7 +212,7 @@ class Frames:
     def clear(self) -> None:
         """Forget the history; the frames kept for the zoom stay."""
         self.history.clear()
-        self._seen = None
+        self._cropped = None
 
     def reset(self) -> None:
         """Return to the initial state, without objects."""

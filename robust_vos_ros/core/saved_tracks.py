@@ -234,7 +234,7 @@ def _read_text(data: bytes) -> dict[str, Any]:
         raise _not_tracks(data, error) from error
     raise SavedTracksError(
         f'expected saved tracks of the format {FORMAT!r}, got {str(text["format"])!r}, of another '
-        'version of this package; start without them, or go on with that version'
+        'version of this package; start without them, or use that version'
     )
 
 

@@ -139,7 +139,7 @@ class VideoTracker:
         checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
         with self.model.inference():
             others = [item for item in self._objects if item.object_id not in ids]
-            record = self._frames.look_at(checked, record, newer, others, self.settings.zoom)
+            record = self._frames.view_prompted(checked, record, newer, others, self.settings.zoom)
             # Segment before any state changes: after an error in the network nothing has changed.
             segments = self._segmenter.segment(checked, record)
             items, events = self._add_objects(checked, record.stamp_ns)
@@ -177,7 +177,7 @@ class VideoTracker:
         warnings: list[str] = []
         with self.model.inference():
             segmented = segment_pictures(pictures, self._segmenter, newest)
-            self._frames.see_all(list(self._objects))  # re-detection needs the whole image
+            self._frames.reset_window(list(self._objects))  # re-detection needs the whole image
             items, events = self._add_objects(
                 [picture.prompt for picture in segmented], newest.stamp_ns
             )
@@ -203,7 +203,9 @@ class VideoTracker:
         checked = check_prompt(prompt, record.size_hw)
         with self.model.inference():
             items = list(self._objects)
-            record = self._frames.look_at([checked], record, newer, items, self.settings.zoom)
+            record = self._frames.view_prompted(
+                [checked], record, newer, items, self.settings.zoom
+            )
             clicks_only = checked.box is None and checked.mask is None
             context = self._context(item, record) if clicks_only else None
             (segment,) = self._segmenter.segment([checked], record, context)
@@ -243,7 +245,7 @@ class VideoTracker:
         events: list[TrackEvent] = []
         with self.model.inference():
             live = list(self._objects)
-            self._frames.see_all(live)
+            self._frames.reset_window(live)
             features = self._segmenter.encode(record)
             accepted, rejected = associate(
                 [item for item, _ in pairs],
@@ -303,7 +305,7 @@ class VideoTracker:
         """Keep objects and their prompted frames; clear recent memory and the frame history."""
         items = list(self._objects)
         with self.model.inference():
-            self._frames.see_all(items)
+            self._frames.reset_window(items)
         self._propagator.forget_recent(items)
         reset_mask_priors(self._propagator.logits)
         self._frames.clear()
@@ -354,7 +356,7 @@ class VideoTracker:
         saved.load_zoom(zoom)
         if lost or self._frames.zoom is None:
             with self.model.inference():
-                zoom.see_all(items)
+                zoom.reset_window(items)
         self._objects.take_over(items, header.num_added, header.session, same_run=not lost)
         history = self._frames.history
         history.num_frames = max(history.num_frames, header.num_frames)

@@ -194,7 +194,7 @@ class ZoomSettings(Settings):
 
     enabled: bool = setting(
         False,
-        'While all objects are in view, small and near each other, give the network a '
+        'While all objects are visible, small and near each other, give the network a '
         'window around them instead of the whole image.',
     )
     max_factor: float = setting(

@@ -10,7 +10,7 @@ from robust_vos_ros.core.settings import Settings, setting
 
 
 class CorrectSettings(Settings):
-    """When a box corrects an object in view (mode correct or add)."""
+    """When a box corrects a visible object (mode correct or add)."""
 
     iou: float = setting(
         0.5, 'A detection disagrees with a mask if their boxes overlap with an IoU below this; '

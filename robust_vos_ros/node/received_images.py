@@ -98,7 +98,7 @@ class ReceivedImages:
         nearest = min(stamps, key=lambda stamp: abs(stamp - stamp_ns))
         raise StampUnknownError(
             f'no image with exactly the stamp {_text(stamp_ns)} was received; {span}, the nearest '
-            f'is {_text(nearest)}. Copy the header of the image that was pointed at'
+            f'is {_text(nearest)}. Copy the header of the prompted image'
         )
 
     def _advice(self, stamp_ns: int, newest_ns: int) -> str:

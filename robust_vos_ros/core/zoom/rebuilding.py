@@ -19,7 +19,7 @@ from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.types import Features
-from robust_vos_ros.core.zoom.sources import Picture, Shown, Sources, View
+from robust_vos_ros.core.zoom.sources import Picture, PromptedMask, Sources, TrackedMasks
 from robust_vos_ros.core.zoom.window import Window, box_of, move, resize
 
 # Object score of the frame that replaces the recent memory: certainly present.
@@ -34,7 +34,7 @@ def rebuild(
     items: Sequence[LiveObject],
     propagator: Propagator,
     sources: Sources,
-    views: dict[int, View],
+    views: dict[int, TrackedMasks],
     *,
     old: Window,
     new: Window,
@@ -72,7 +72,7 @@ def resize_object(item: LiveObject, old: Window, new: Window) -> None:
 
 
 def _rebuild_prompted(
-    item: LiveObject, propagator: Propagator, kept: dict[int, Shown], window: Window
+    item: LiveObject, propagator: Propagator, kept: dict[int, PromptedMask], window: Window
 ) -> None:
     """Encode the prompted frames of one object again."""
     model, memory, slots = propagator.model, propagator.memory, slots_of([item])
@@ -100,7 +100,9 @@ def _rebuild_prompted(
             gallery.learn(item.slot, embedding, verified=True)
 
 
-def _rebuild_recent(item: LiveObject, propagator: Propagator, view: View, window: Window) -> None:
+def _rebuild_recent(
+    item: LiveObject, propagator: Propagator, view: TrackedMasks, window: Window
+) -> None:
     """Replace the recent spatial memory of one object by one frame."""
     model, slots = propagator.model, slots_of([item])
     owners, ranks = propagator.tree.rows(slots)

@@ -32,7 +32,7 @@ class Picture:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class View:
+class TrackedMasks:
     """Masks of an object in a tracked frame.
 
     Attributes:
@@ -46,7 +46,7 @@ class View:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Shown:
+class PromptedMask:
     """Mask of an object in a prompted frame.
 
     Attributes:
@@ -74,8 +74,8 @@ class SavedZoom(Settings):
         window: The network's window; None before the first frame.
         newest: The newest frame.
         pictures: All frames.
-        shown: Object and frame of each `Shown`.
-        last: Object, frame and window of each `View`.
+        shown: Object and frame of each `PromptedMask`.
+        last: Object, frame and window of each `TrackedMasks`.
     """
 
     window: Window | None
@@ -103,8 +103,8 @@ class Sources:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self.shown: dict[int, dict[int, Shown]] = {}
-        self.last: dict[int, View] = {}
+        self.shown: dict[int, dict[int, PromptedMask]] = {}
+        self.last: dict[int, TrackedMasks] = {}
 
     def forget(self, slot: int) -> None:
         """Drop frames and masks of one object."""
@@ -116,7 +116,7 @@ class Sources:
         self.shown.clear()
         self.last.clear()
 
-    def keep(self, slot: int, shown: Shown, used: np.ndarray) -> None:
+    def keep(self, slot: int, shown: PromptedMask, used: np.ndarray) -> None:
         """Keep a prompted frame, if `max_bytes` allows.
 
         Args:
@@ -174,14 +174,14 @@ class Sources:
         for index in saved.pictures:
             rgb = expect(tensors, f'picture.{index}', torch.uint8, (-1, -1, 3))
             pictures[index] = Picture(rgb.numpy(), index)
-        shown: dict[int, dict[int, Shown]] = {}
+        shown: dict[int, dict[int, PromptedMask]] = {}
         for slot, index in saved.shown:
             size = pictures[index].rgb.shape[:2]
             mask = expect(tensors, f'shown.{slot}.{index}', torch.bool, size)
-            shown.setdefault(slot, {})[index] = Shown(pictures[index], mask.numpy())
+            shown.setdefault(slot, {})[index] = PromptedMask(pictures[index], mask.numpy())
         last = {}
         for slot, index, window in saved.last:
             masks = expect(tensors, f'last.{slot}', torch.float32, (-1, *logits.shape[2:]))
-            last[slot] = View(pictures[index], masks.to(logits.device), window)
+            last[slot] = TrackedMasks(pictures[index], masks.to(logits.device), window)
         self.shown, self.last = shown, last
         return pictures

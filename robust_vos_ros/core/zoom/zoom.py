@@ -21,10 +21,10 @@ from robust_vos_ros.core.types import Frame, Prompt, Tensors
 from robust_vos_ros.core.zoom.rebuilding import rebuild, sources_reach
 from robust_vos_ros.core.zoom.sources import (
     Picture,
+    PromptedMask,
     SavedZoom,
-    Shown,
     Sources,
-    View,
+    TrackedMasks,
     take_picture,
 )
 from robust_vos_ros.core.zoom.window import Record, Window, box_of, extent, move, resize
@@ -89,11 +89,11 @@ class Zoom:
         self.window: Window | None = None
         self._propagator = propagator
         self._image_size = propagator.model.image_size
-        self._most = round(settings.max_factor * self._image_size)
+        self._max_side = round(settings.max_factor * self._image_size)
         self._sources = Sources(settings.buffer_mb * 1_000_000)
         self._newest: Picture | None = None
 
-    def look(
+    def view_next(
         self, frame: Frame, record: Record, items: Sequence[LiveObject], settings: ZoomSettings
     ) -> Record:
         """Choose the window of the next frame; returns the network's input.
@@ -105,16 +105,16 @@ class Zoom:
             settings: Current settings.
         """
         if self.window is None or self.window.image_hw != record.size_hw:
-            self.see_all(items)
+            self.reset_window(items)
             self.window = Window.whole(record.size_hw)
         if not all(item.track.visible for item in items):
-            self.see_all(items)
+            self.reset_window(items)
         elif not any(item.track.changed for item in items):
-            self._aim([self.box(item) for item in items], items, settings)
-        self._newest = take_picture(frame, record.frame_index, self._most)
-        return self._through_window(record, frame.rgb)
+            self._choose([self.box(item) for item in items], items, settings)
+        self._newest = take_picture(frame, record.frame_index, self._max_side)
+        return self._to_input(record, frame.rgb)
 
-    def aim(
+    def view_prompted(
         self,
         prompts: Sequence[Prompt],
         record: Record,
@@ -136,13 +136,13 @@ class Zoom:
         )
         boxes = [extent(prompt) for prompt in prompts]
         if sized and all(item.track.visible and not item.track.changed for item in items):
-            self._aim([*boxes, *(self.box(item) for item in items)], items, settings)
+            self._choose([*boxes, *(self.box(item) for item in items)], items, settings)
         else:
-            self.see_all(items)
+            self.reset_window(items)
         assert self._newest is not None, 'a prompt on the newest frame comes after it'
-        return self._through_window(record, self._newest.rgb)
+        return self._to_input(record, self._newest.rgb)
 
-    def see_all(self, items: Sequence[LiveObject]) -> None:
+    def reset_window(self, items: Sequence[LiveObject]) -> None:
         """Return to the whole image."""
         if self.window is not None:
             self._switch(Window.whole(self.window.image_hw), items)
@@ -162,7 +162,7 @@ class Zoom:
         """
         picture = self._newest
         if frame is not None:
-            picture = take_picture(frame, record.frame_index, self._most)
+            picture = take_picture(frame, record.frame_index, self._max_side)
         assert picture is not None, 'a prompt on the newest frame comes after it'
         height, width = picture.rgb.shape[:2]
         for item, seen, prompt in zip(items, logits, prompts, strict=True):
@@ -173,7 +173,7 @@ class Zoom:
                 mask = _enlarge(torch.from_numpy(prompt.mask).float(), (height, width)) > 0.5
             used = self._propagator.memory.prompted_frames(item.slot)
             self._sources.last.pop(item.slot, None)
-            self._sources.keep(item.slot, Shown(picture, mask), used)
+            self._sources.keep(item.slot, PromptedMask(picture, mask), used)
 
     def note_tracked(self, items: Sequence[LiveObject]) -> None:
         """Keep the newest frame for the objects whose memory it entered."""
@@ -231,7 +231,7 @@ class Zoom:
         scale = np.array([window.width / on.shape[1], window.height / on.shape[0]] * 2)
         return box_of(on) * scale + [window.x0, window.y0, window.x0, window.y0]
 
-    def _aim(
+    def _choose(
         self, boxes: list[np.ndarray], items: Sequence[LiveObject], settings: ZoomSettings
     ) -> None:
         assert self.window is not None, 'objects are seen in frames'
@@ -252,15 +252,15 @@ class Zoom:
             rebuild(items, self._propagator, self._sources, views, old=old, new=window)
         self.window = window
 
-    def _view(self, item: LiveObject) -> View:
+    def _view(self, item: LiveObject) -> TrackedMasks:
         """Return the masks of an object in the newest frame."""
         assert self._newest is not None, 'objects are seen in frames'
         assert self.window is not None, 'objects are seen in frames'
         active = len(self._propagator.tree.scores(item.slot))
         logits = self._propagator.logits[item.slot, :active].clone()
-        return View(self._newest, logits, self.window)
+        return TrackedMasks(self._newest, logits, self.window)
 
-    def _through_window(self, record: Record, rgb: np.ndarray) -> Record:
+    def _to_input(self, record: Record, rgb: np.ndarray) -> Record:
         window = self.window
         assert window is not None, 'a frame was taken'
         if window.is_whole:
