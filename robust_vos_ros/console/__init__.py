@@ -1,15 +1,15 @@
-"""A page in the browser: shows the camera, points at objects, shows how they are tracked.
+"""A web page that shows the camera and the tracked objects, and on which users prompt objects.
 
-program    the program robust_vos_console: parameters, start, end
-settings   what can be set
-server     pages and sockets: who may connect, what is served
-session    one browser: its commands, and what is sent to it
-hub        the nodes on the graph, those that are watched, and who watches them
-camera     one watched node: its pictures and results, and calls of its services
-graph      which nodes there are, and which images they see
-protocol   what a browser may say; no ROS, no network
-mailbox    what waits for a browser, bounded; no ROS, no network
-views      messages of ROS as JSON; nothing of ROS is imported
-pictures   images of ROS as JPEG; nothing of ROS is imported
+program    the program robust_vos_console
+settings   its settings
+server     HTTP and WebSocket server, access control
+session    one browser: its commands, and the messages to it
+hub        the nodes of the ROS graph, the watched ones, and their browsers
+camera     one watched node: its images and results, and calls of its services
+graph      finds robust_vos nodes and their image topics
+protocol   messages of a browser; no ROS, no network
+mailbox    bounded queue of messages to a browser; no ROS, no network
+views      ROS messages as JSON; imports no ROS
+pictures   ROS images as JPEG; imports no ROS
 static/    the page
 """

@@ -1,4 +1,4 @@
-"""One watched node: its pictures with what is tracked in them, and calls of its services."""
+"""One watched node: its images with the tracked objects, and calls of its services."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ SERVICES = {
     'reset': Trigger,
     'get_parameters': GetParameters,
 }
-# Longer than a node waits for its tracker (prompt_timeout_s).
+# Longer than the node's prompt_timeout_s.
 ANSWER_S = 12.0
-# Pictures are shown without objects when the node publishes none for this long.
+# Images are shown without objects if the node publishes none for this time.
 SILENT_S = 1.5
-# Who hears nothing of a node that works for this long connects again.
-_DEAF_S = 6.0
+# The connection is renewed if nothing arrives from a working node for this time.
+_RECONNECT_S = 6.0
 _RATE = 'processed rate (Hz)'  # of its diagnostics
 _PARAMETER, _PARAMETER_S, _ASK_AGAIN_S = 'tracking.prompt_buffer_s', 1.0, 5.0
 _GONE = ('STAMP_TOO_OLD', 'STAMP_UNKNOWN', 'NO_IMAGE')
@@ -52,15 +52,15 @@ _EVENTS = QoSProfile(depth=50)
 
 
 class Camera:
-    """A robust_vos node as browsers see it.
+    """Connection to a robust_vos node on behalf of browsers.
 
-    The functions it is given are called from threads of its own. Methods that ask the node wait
-    for its answer, and may be called from several threads.
+    The given callbacks run in threads of this class. Methods that call services block until the
+    response, and are thread-safe.
 
     Attributes:
         name: Full name of the node.
-        health: What its diagnostics said last, and when (time.monotonic()); None before.
-        buffer_s: How far back a prompt may point, None while it is not known.
+        health: The newest diagnostics and their arrival (time.monotonic()); None before.
+        buffer_s: Maximum age of the image of a prompt; None while unknown.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class Camera:
         Args:
             name: Full name of the node.
             settings: Of the console.
-            show: Gets every frame, as the page reads it.
-            tell: Gets every event.
+            show: Called with every frame, encoded for the page.
+            tell: Called with every event.
             domain_id: Of ROS; None = ROS_DOMAIN_ID.
         """
         self.name = name
@@ -108,7 +108,7 @@ class Camera:
         self._thread.start()
 
     def close(self) -> None:
-        """Leave the graph; who waits for an answer gets a ClientError."""
+        """Disconnect; waiting calls raise a ClientError."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -116,13 +116,13 @@ class Camera:
         self._thread.join()
 
     def follow(self, topic: ImageTopic | None) -> None:
-        """Take pictures from a topic, and find out how far back a prompt may point.
+        """Subscribe to an image topic, and read the node's prompt buffer settings.
 
         Args:
-            topic: What the node sees; None = go on with the one before.
+            topic: Image topic of the node; None = keep the previous one.
 
         Raises:
-            ClientError: The connection has ended.
+            ClientError: The connection is closed.
         """
         if topic is not None and topic != self._topic:
             if self._unsubscribe is not None:
@@ -144,20 +144,21 @@ class Camera:
             self.buffer_s = answer.values[0].double_value
 
     def image_at(self, stamp: Stamp) -> Any | None:
-        """Return the message of a recent image."""
+        """Return the message of a recent image by stamp, or None."""
         with self._changed:
             return self._images.find(stamp)
 
     @property
     def silent_s(self) -> float:
-        """Time since the node published objects with their masks."""
+        """Time since the node last published objects with masks."""
         return time.monotonic() - self._parts_s
 
     @property
-    def is_deaf(self) -> bool:
-        """Whether the node says that it works, but none of its results arrive.
+    def is_disconnected(self) -> bool:
+        """Whether the node's diagnostics report processing, but no results arrive.
 
-        DDS does that now and then to the first subscribers of a process; later ones get all.
+        With DDS this occasionally happens to the first subscriptions of a process, not to later
+        ones.
         """
         now_s = time.monotonic()
         health, told_s = self.health or ({'values': {}}, 0.0)
@@ -165,18 +166,18 @@ class Camera:
             works = float(health['values'].get(_RATE) or 0) > 0
         except ValueError:
             works = False
-        return works and told_s > self._heard_s and now_s - self._heard_s > _DEAF_S
+        return works and told_s > self._heard_s and now_s - self._heard_s > _RECONNECT_S
 
     def preview(self, stamp: Stamp, prompt: ObjectPrompt, kept: Any | None) -> dict[str, Any]:
-        """Return what would be tracked.
+        """Segment a prompt without tracking it.
 
         Args:
-            stamp: Of the image that is pointed at.
-            prompt: What was pointed at.
-            kept: Message of that image, for when the node has it no more.
+            stamp: Of the prompted image.
+            prompt: The prompt.
+            kept: Message of that image, in case the node no longer has it.
 
         Raises:
-            RefusedError, ClientError: As of `ask`.
+            RefusedError, ClientError: As in `ask`.
         """
         request = SegmentOnce.Request(header=_to_header(stamp), prompts=[prompt])
         name = f'{self.name}/segment_once'
@@ -192,27 +193,27 @@ class Camera:
         return {'message': answer.message, 'objects': objects}
 
     def add(self, stamp: Stamp, prompt: ObjectPrompt) -> dict[str, Any]:
-        """Start tracking an object; errors as of `preview`."""
+        """Start tracking an object; errors as in `preview`."""
         request = AddObjects.Request(header=_to_header(stamp), prompts=[prompt])
         name = f'{self.name}/add_objects'
         answer = ask_about_image(self._connection, name, request, ANSWER_S)
         return {'message': answer.message, 'object_id': prompt.object_id}
 
     def refine(self, stamp: Stamp, prompt: ObjectPrompt) -> dict[str, Any]:
-        """Correct an object; errors as of `preview`."""
+        """Correct an object; errors as in `preview`."""
         request = RefineObject.Request(header=_to_header(stamp), prompt=prompt)
         name = f'{self.name}/refine_object'
         answer = ask_about_image(self._connection, name, request, ANSWER_S)
         return {'message': answer.message, 'object_id': prompt.object_id}
 
     def remove(self, object_ids: list[str]) -> dict[str, Any]:
-        """Stop tracking objects; errors as of `preview`."""
+        """Stop tracking objects; errors as in `preview`."""
         request = RemoveObjects.Request(object_ids=object_ids)
         answer = ask(self._connection, f'{self.name}/remove_objects', request, ANSWER_S)
         return {'message': answer.message, 'removed': list(answer.removed)}
 
     def reset(self) -> dict[str, Any]:
-        """Forget all objects; errors as of `preview`."""
+        """Remove all objects; errors as in `preview`."""
         answer = ask(self._connection, f'{self.name}/reset', Trigger.Request(), ANSWER_S)
         return {'message': answer.message}
 
@@ -237,7 +238,7 @@ class Camera:
             self.health = (health, time.monotonic())
 
     def _run(self) -> None:
-        """Make frames, the newest ones, and no more per second than was set."""
+        """Make frames of the newest images, at most `picture_rate_hz` per second."""
         pause_s = 1.0 / self._settings.picture_rate_hz
         while not self._closed:
             start_s = time.monotonic()
@@ -251,7 +252,7 @@ class Camera:
                     image = self._images.newest()
             try:
                 frame = self._make_frame(parts, image)
-            except (RobustVosError, ValueError) as error:  # of what others publish
+            except (RobustVosError, ValueError) as error:  # invalid messages of other nodes
                 frame = None
                 self._tell({'type': 'problem', 'message': f'a frame cannot be shown: {error}'})
             if frame is not None and not self._closed:
@@ -261,7 +262,7 @@ class Camera:
                 self._changed.wait_for(lambda: self._closed, max(0.0, rest_s))
 
     def _make_frame(self, parts: dict[type, Any] | None, image: Any | None) -> bytes | None:
-        """Return the frame of a result, or of an image alone that was not shown yet."""
+        """Return the frame of a result, or of a new image without a result."""
         settings, picture = self._settings, None
         if parts is None and (image is None or stamp_of(image) == self._shown):
             return None

@@ -1,4 +1,4 @@
-"""Which robust_vos nodes are on the graph, and which images they see."""
+"""Find robust_vos nodes in the ROS graph, and their image topics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Endpoints = Iterable[tuple[str, Sequence[str]]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageTopic:
-    """A topic with pictures.
+    """An image topic.
 
     Attributes:
         name: Its full name.
@@ -29,7 +29,7 @@ class ImageTopic:
 
 
 def find_nodes(services: Endpoints) -> list[str]:
-    """Return the full names of all robust_vos nodes: who segments once is one.
+    """Return the full names of all robust_vos nodes, recognized by the service segment_once.
 
     Args:
         services: Names and types of all services.
@@ -45,8 +45,8 @@ def find_image(subscriptions: Endpoints) -> ImageTopic | None:
     """Return the image topic of a robust_vos node, None while it is not active.
 
     Args:
-        subscriptions: Names and types of what the node listens to. It listens to the clicks of
-            rqt_image_view, too, whose topic is named after that of the images.
+        subscriptions: Names and types of the node's subscriptions, among them the click topic of
+            rqt_image_view, whose name contains that of the image topic.
     """
     types = dict(subscriptions)
     for name in sorted(types):
@@ -61,7 +61,7 @@ def find_image(subscriptions: Endpoints) -> ImageTopic | None:
 
 
 class Graph:
-    """The graph as a node of ours sees it; its methods may be called from any thread."""
+    """The ROS graph as seen by a node of the console; thread-safe."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -71,14 +71,14 @@ class Graph:
         return find_nodes(self._node.get_service_names_and_types())
 
     def image_of(self, name: str) -> ImageTopic | None:
-        """Return the topic that shows what a robust_vos node sees, None while it is not active.
+        """Return the image topic of a robust_vos node; None while it is not active.
 
-        That is the compressed one where it is published: it need not be encoded again.
+        Prefers the compressed topic, if published, which need not be encoded again.
         """
         namespace, _, base = name.rpartition('/')
         try:
             found = self._node.get_subscriber_names_and_types_by_node(base, namespace or '/')
-        except Exception:  # rclpy has no class for a node that is not there any more
+        except Exception:  # a node that has gone raises a private exception of rclpy
             return None
         image = find_image(found)
         if image is not None and not image.compressed:

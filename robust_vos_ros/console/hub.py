@@ -1,4 +1,4 @@
-"""The nodes on the graph, those that are watched, and the browsers that watch them."""
+"""The nodes of the ROS graph, the watched ones, and the browsers that watch them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from robust_vos_ros.console.mailbox import Mailbox
 from robust_vos_ros.console.settings import ConsoleSettings
 from robust_vos_ros.core.errors import ConfigError
 
-LOOK_S = 0.5  # nothing tells when a node appears
-KEEP_S = 10.0  # a camera that nobody watches stays so long: pages are reloaded
+POLL_S = 0.5  # the graph is polled
+KEEP_S = 10.0  # an unwatched camera is kept for this time, since pages are reloaded
 _LOG_S = 10.0
-_HEALTH_S = 3.0  # diagnostics come each second
+_HEALTH_S = 3.0  # diagnostics arrive each second
 _MAX_UNWATCHED = 4
 _NUM_THREADS = 16
 
@@ -35,12 +35,12 @@ class Hub:
     """Watches nodes for browsers; all its methods run in one event loop.
 
     Args:
-        node: Looks at the graph.
+        node: Provides the graph.
         settings: Of the console.
         domain_id: Of ROS; None = ROS_DOMAIN_ID.
 
     Raises:
-        ConfigError: A setting is no name of a node.
+        ConfigError: A setting is not a valid node name.
     """
 
     def __init__(
@@ -53,25 +53,25 @@ class Hub:
         self._cameras: dict[str, Camera] = {}
         self._watchers: dict[Mailbox, str] = {}
         self._unwatched_s: dict[str, float] = {}
-        self._hurry = asyncio.Event()  # to look now
-        self._lock = asyncio.Lock()  # who opens and closes cameras
+        self._poll_now = asyncio.Event()  # requests an immediate poll
+        self._lock = asyncio.Lock()  # held while a camera is opened or closed
         self._threads = concurrent.futures.ThreadPoolExecutor(_NUM_THREADS, 'console')
 
     async def run(self) -> None:
-        """Look at the graph and tell browsers what changed, until cancelled."""
+        """Poll the graph and send changes to browsers, until cancelled."""
         is_connected = False
         while True:
-            self._hurry.clear()
+            self._poll_now.clear()
             try:
-                if not is_connected:  # pages that were open before the console started come soon
+                if not is_connected:  # pages opened before the console started reconnect soon
                     await self._open(self._first)
                     is_connected = True
-                await self._look()
-            except Exception as error:  # of ROS; the next look may see it well again
-                text = f'cannot look at the graph: {type(error).__name__}: {error}'
+                await self._poll()
+            except Exception as error:  # errors of ROS may be temporary
+                text = f'cannot read the ROS graph: {type(error).__name__}: {error}'
                 self._node.get_logger().error(text, throttle_duration_sec=_LOG_S)
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), LOOK_S)
+                await asyncio.wait_for(self._poll_now.wait(), POLL_S)
 
     async def close(self) -> None:
         """Stop watching."""
@@ -81,32 +81,32 @@ class Hub:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
-        """Run what waits for ROS, and await it."""
+        """Run a blocking function in a thread, and await it."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, functools.partial(function, *args))
 
     async def watch(self, mailbox: Mailbox, name: str) -> None:
-        """Send what a node does to a mailbox; a browser watches one node.
+        """Send frames and events of a node to a mailbox; a browser watches one node.
 
         Args:
             mailbox: Of the browser.
-            name: Of the node, which need not be there.
+            name: Of the node, which need not exist.
 
         Raises:
-            ConfigError: That is no name of a node.
+            ConfigError: The name is not a valid node name.
         """
         name = full_name(name)
         self.leave(mailbox)
         mailbox.drop_frame()
         self._watchers[mailbox] = name
-        # Goes on when the browser leaves meanwhile: a camera half open would never be closed.
+        # Not cancelled when the browser leaves: a half-open camera would never be closed.
         camera = await asyncio.shield(self._open(name))
-        self._tell_nodes(mailbox)
+        self._send_nodes(mailbox)
         mailbox.put_state(self._status_of(camera))
-        self._hurry.set()
+        self._poll_now.set()
 
     def leave(self, mailbox: Mailbox) -> None:
-        """A browser watches no more."""
+        """Stop watching."""
         name = self._watchers.pop(mailbox, None)
         if name is not None:
             self._unwatched_s[name] = time.monotonic()
@@ -115,11 +115,11 @@ class Hub:
         """Return the camera that a browser watches.
 
         Raises:
-            ClientError: It is being opened.
+            ClientError: The camera is still being opened.
         """
         camera = self._cameras.get(self._watchers.get(mailbox, ''))
         if camera is None:
-            raise ClientError('the console connects to the node; try again')
+            raise ClientError('the console is connecting to the node; try again')
         return camera
 
     async def _open(self, name: str) -> Camera:
@@ -135,8 +135,8 @@ class Hub:
         return Camera(
             name,
             self._settings,
-            show=lambda frame: loop.call_soon_threadsafe(self._show, name, frame),
-            tell=lambda note: loop.call_soon_threadsafe(self._tell, name, note),
+            show=lambda frame: loop.call_soon_threadsafe(self._send_frame, name, frame),
+            tell=lambda note: loop.call_soon_threadsafe(self._send_event, name, note),
             domain_id=self._domain_id,
         )
 
@@ -144,46 +144,46 @@ class Hub:
         await self.in_thread(self._cameras.pop(name).close)
 
     async def _close_unwatched(self, *, keep: int, since_s: float = 0.0) -> None:
-        """Close cameras that nobody watched for a while, but for the last few."""
+        """Close cameras that were unwatched for a while, except the most recent ones."""
         now_s, watched = time.monotonic(), set(self._watchers.values())
         left = sorted(set(self._cameras) - watched, key=lambda name: self._unwatched_s[name])
         for name in left[: max(0, len(left) - keep)]:
             if now_s - self._unwatched_s[name] >= since_s:
                 await self._close(name)
 
-    def _show(self, name: str, frame: bytes) -> None:
+    def _send_frame(self, name: str, frame: bytes) -> None:
         for mailbox in self._watchers_of(name):
             mailbox.put_frame(frame)
 
-    def _tell(self, name: str, note: dict[str, Any]) -> None:
+    def _send_event(self, name: str, note: dict[str, Any]) -> None:
         for mailbox in self._watchers_of(name):
             mailbox.put_event(note)
 
     def _watchers_of(self, name: str) -> list[Mailbox]:
         return [mailbox for mailbox, watched in self._watchers.items() if watched == name]
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         names = await self.in_thread(self._graph.nodes)
         if names != self._names:
             self._names = names
             for mailbox in self._watchers:
-                self._tell_nodes(mailbox)
+                self._send_nodes(mailbox)
         async with self._lock:
             await self._close_unwatched(keep=0, since_s=KEEP_S)
         for name in {*self._watchers.values(), *self._cameras}:
             camera = await self._open(name)
             if not await self._update(camera):
                 async with self._lock:
-                    await self._close(name)  # and opened again by the next look
+                    await self._close(name)  # the next poll opens it again
                 continue
             status = self._status_of(camera)
             for mailbox in self._watchers_of(name):
                 mailbox.put_state(status)
 
     async def _update(self, camera: Camera) -> bool:
-        """Let a camera follow its node; False when its connection is of no use any more."""
-        if camera.is_deaf:
-            text = f'{camera.name} works, but nothing of it arrives; connecting again'
+        """Update the subscriptions of a camera; returns False if it must be opened again."""
+        if camera.is_disconnected:
+            text = f'{camera.name} is active, but none of its results arrive; reconnecting'
             self._node.get_logger().warning(text)
             return False
         if camera.name not in self._names:
@@ -192,16 +192,16 @@ class Hub:
         try:
             await self.in_thread(camera.follow, topic)
         except ClientError as error:
-            self._node.get_logger().error(f'{camera.name}: {error}; connecting again')
+            self._node.get_logger().error(f'{camera.name}: {error}; reconnecting')
             return False
         return True
 
-    def _tell_nodes(self, mailbox: Mailbox) -> None:
+    def _send_nodes(self, mailbox: Mailbox) -> None:
         node = self._watchers[mailbox]
         mailbox.put_state({'type': 'nodes', 'nodes': self._names, 'node': node})
 
     def _status_of(self, camera: Camera) -> dict[str, Any]:
-        """Return how a node is: gone, or as its diagnostics say."""
+        """Return the status of a node from the graph and its diagnostics."""
         status: dict[str, Any] = {
             'type': 'status',
             'node': camera.name,
@@ -212,7 +212,7 @@ class Hub:
         health, heard_s = camera.health or (None, 0.0)
         late = time.monotonic() - heard_s > _HEALTH_S
         if health is None or late or not status['present']:
-            missing = 'no word from the node' if status['present'] else 'the node is not there'
+            missing = 'no diagnostics from the node' if status['present'] else 'it is not running'
             health = {'level': 'STALE', 'message': missing, 'values': {}}
         return status | health
 
@@ -221,7 +221,7 @@ def full_name(name: str) -> str:
     """Return the full name of a node.
 
     Raises:
-        ConfigError: That is no name of a node.
+        ConfigError: The name is not a valid node name.
     """
     name = f'/{name.strip("/")}'
     try:

@@ -1,4 +1,4 @@
-"""What waits to be sent to one browser: bounded whatever the browser does."""
+"""Bounded queue of messages to one browser."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from typing import Any
 Note = dict[str, Any]
 
 MAX_EVENTS, MAX_ANSWERS = 32, 32
-# Frames on their way: one is shown while the next one travels.
+# Maximum number of frames in flight: one is shown while the next is transferred.
 MAX_UNSEEN = 2
 
 
 class Mailbox:
-    """Frames, of which the newest wins, states likewise for each type, events, and answers.
+    """Keeps the newest frame, the newest state of each type, and queues of events and answers.
 
-    Of events and answers the oldest get lost when too many wait.
-    A frame is only handed out while fewer than MAX_UNSEEN are unseen by the browser: who is slow,
-    or hidden, gets fewer frames. Used by one event loop only.
+    Full queues drop their oldest items. A frame is only returned while fewer than MAX_UNSEEN are
+    unacknowledged, so that a slow or hidden page gets fewer frames. Used by one event loop only.
 
     Attributes:
-        num_skipped: Frames that a newer one replaced.
+        num_skipped: Number of frames replaced by newer ones.
     """
 
     def __init__(self) -> None:
@@ -36,7 +35,7 @@ class Mailbox:
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
-        """Things that wait."""
+        """Number of waiting items."""
         waiting = len(self._states) + len(self._events) + len(self._answers)
         return waiting + (self._frame is not None)
 
@@ -47,31 +46,31 @@ class Mailbox:
         self._changed.set()
 
     def put_state(self, note: Note) -> None:
-        """Leave what holds now; replaces what waits of the same type."""
+        """Put a state; replaces a waiting one of the same type."""
         self._states[note['type']] = note
         self._changed.set()
 
     def put_event(self, note: Note) -> None:
-        """Leave what happened."""
+        """Put an event."""
         self._events.append(note)
         self._changed.set()
 
     def put_answer(self, note: Note) -> None:
-        """Leave the answer of a command."""
+        """Put the answer to a command."""
         self._answers.append(note)
         self._changed.set()
 
     def drop_frame(self) -> None:
-        """Forget the frame that waits: another camera is shown."""
+        """Drop the waiting frame, because another camera is shown."""
         self._frame = None
 
     def seen(self) -> None:
-        """The browser has shown a frame."""
+        """Count a frame that the browser acknowledged."""
         self._num_unseen = max(0, self._num_unseen - 1)
         self._changed.set()
 
     def take(self) -> Note | bytes | None:
-        """Return the next thing to send, answers first and frames last; None = nothing now."""
+        """Return the next item to send, answers first and frames last; None if none is ready."""
         if self._answers:
             return self._answers.popleft()
         if self._states:
@@ -85,7 +84,7 @@ class Mailbox:
         return frame
 
     async def get(self) -> Note | bytes:
-        """Wait for the next thing to send."""
+        """Wait for the next item to send."""
         while (item := self.take()) is None:
             self._changed.clear()
             await self._changed.wait()
@@ -93,12 +92,12 @@ class Mailbox:
 
 
 class RateLimit:
-    """So many messages per second, and a burst of them at once.
+    """A token bucket that limits messages per second.
 
     Args:
-        rate_hz: In the long run.
-        burst: At once.
-        clock: Seconds that only grow.
+        rate_hz: Average rate.
+        burst: Maximum number at once.
+        clock: Returns monotonic time in seconds.
     """
 
     def __init__(
@@ -108,7 +107,7 @@ class RateLimit:
         self._left, self._last_s = float(burst), clock()
 
     def take(self) -> bool:
-        """Tell whether one more may pass now."""
+        """Return whether one more message may pass now."""
         now_s = self._clock()
         self._left = min(self._burst, self._left + (now_s - self._last_s) * self._rate_hz)
         self._last_s = now_s

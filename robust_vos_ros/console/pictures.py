@@ -1,4 +1,4 @@
-"""Images of ROS as pictures for a browser; messages are read by attribute only."""
+"""Convert ROS images to images for a browser; messages are accessed by attribute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import PIL.Image
 from robust_vos_ros.core.errors import ImageError
 from robust_vos_ros.ros_types.images import is_compressed, to_frame
 
-# What every browser shows, by its first bytes; all else is made a JPEG.
+# First bytes of formats that every browser shows; others are converted to JPEG.
 _SHOWN_AS_IT_IS = (b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n')
 _ORIENTATION = 0x0112
 MAX_KEPT, MAX_KEPT_BYTES = 45, 128_000_000
@@ -23,11 +23,11 @@ Stamp = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Picture:
-    """What a browser shows.
+    """An encoded image.
 
     Attributes:
         data: A JPEG, or a PNG.
-        size: Width and height in pixels of the image it was made of.
+        size: Width and height of the source image in pixels.
     """
 
     data: bytes
@@ -35,12 +35,12 @@ class Picture:
 
 
 def make_picture(msg: Any, *, max_width: int, quality: int) -> Picture:
-    """Make a picture of a sensor_msgs/Image or CompressedImage.
+    """Encode a sensor_msgs/Image or CompressedImage for a browser.
 
     Args:
         msg: The image.
-        max_width: Wider ones are made smaller, in pixels.
-        quality: Of a JPEG, 0 to 100.
+        max_width: Wider images are reduced to this width in pixels.
+        quality: Of the JPEG, 0 to 100.
 
     Raises:
         ImageError: The image cannot be decoded.
@@ -61,28 +61,28 @@ def make_picture(msg: Any, *, max_width: int, quality: int) -> Picture:
 
 
 def _size_if_plain(msg: Any) -> tuple[int, int] | None:
-    """Return width and height of a compressed image that a browser shows as the node sees it."""
+    """Return width and height of a compressed image that needs no conversion, else None."""
     data = bytes(msg.data)
     if not data.startswith(_SHOWN_AS_IT_IS) or 'compressed rgb' in msg.format:
         return None
     try:
         with PIL.Image.open(io.BytesIO(data), formats=('JPEG', 'PNG')) as image:
-            # Not with 16 bits, with transparency, or turned by an EXIF tag.
+            # Not with 16 bits, transparency, or an EXIF rotation, which nodes decode differently.
             plain = image.mode in {'RGB', 'L'} and image.getexif().get(_ORIENTATION, 1) == 1
             return image.size if plain else None
-    except Exception as error:  # whatever a library makes of damaged bytes
+    except Exception as error:  # damaged bytes raise many types
         raise ImageError(f'a compressed image of {len(data)} bytes is damaged') from error
 
 
 class RecentImages:
-    """The newest messages of an image topic by their stamp, bounded in number and bytes."""
+    """The newest messages of an image topic by stamp, bounded in number and bytes."""
 
     def __init__(self) -> None:
         self._messages: collections.OrderedDict[Stamp, Any] = collections.OrderedDict()
         self._bytes = 0
 
     def add(self, msg: Any) -> None:
-        """Keep a message, and drop what is too much."""
+        """Add a message; drop the oldest ones beyond the bounds."""
         old = self._messages.pop(stamp_of(msg), None)
         self._bytes += len(msg.data) - (len(old.data) if old is not None else 0)
         self._messages[stamp_of(msg)] = msg
@@ -93,11 +93,11 @@ class RecentImages:
             self._bytes -= len(dropped.data)
 
     def find(self, stamp: Stamp) -> Any | None:
-        """Return the message with exactly this stamp."""
+        """Return the message with exactly this stamp, or None."""
         return self._messages.get(stamp)
 
     def newest(self) -> Any | None:
-        """Return the message that came last."""
+        """Return the message that arrived last, or None."""
         return next(reversed(self._messages.values()), None)
 
 

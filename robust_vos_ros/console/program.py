@@ -21,7 +21,7 @@ NAME = 'robust_vos_console'
 
 
 def read_settings(node: Node) -> ConsoleSettings:
-    """Declare every setting as a parameter, and return what was given.
+    """Declare every setting as a parameter, and return the settings.
 
     Raises:
         ConfigError: A value is out of range or of the wrong type.
@@ -32,7 +32,7 @@ def read_settings(node: Node) -> ConsoleSettings:
             description=field.description or '', read_only=True, dynamic_typing=True
         )
         value = node.declare_parameter(name, field.default, descriptor).value
-        # A token of digits is no number, and its value must not be in an error.
+        # A token of digits has type integer; its value must not appear in an error.
         values[name] = str(value) if name == 'token' else value
     return parse_settings(ConsoleSettings, values)
 
@@ -41,7 +41,7 @@ async def serve(node: Node, settings: ConsoleSettings, stop: asyncio.Event) -> N
     """Serve until `stop`.
 
     Raises:
-        ConfigError: aiohttp is missing, the port is taken, or a setting is no name of a node.
+        ConfigError: aiohttp is missing, the port is in use, or a setting is not a valid node name.
     """
     try:
         from robust_vos_ros.console.server import Server  # noqa: PLC0415  needs aiohttp
@@ -65,7 +65,7 @@ async def serve(node: Node, settings: ConsoleSettings, stop: asyncio.Event) -> N
 
 
 def describe_address(settings: ConsoleSettings, port: int) -> str:
-    """Return what to open in a browser, without the token."""
+    """Return the address for the browser, without the token."""
     host = f'[{settings.host}]' if ':' in settings.host else settings.host
     token = '#token=<the token>' if settings.token else ''
     return f'open http://{host}:{port}/{token} in a browser'
@@ -75,7 +75,7 @@ def main(args: list[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM.
 
     Returns:
-        The exit code: 0, or 1 when the console cannot start.
+        The exit code: 0, or 1 if the console cannot start.
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = Node(NAME, start_parameter_services=False)

@@ -1,8 +1,8 @@
-"""What a browser may say over its socket, checked before anything is done with it.
+"""The messages of a browser, which are validated before use.
 
-Each message is a JSON object with a `type`. Those with an `id` are answered once, with that id.
-The first one is `hello`. Stamps are [seconds, nanoseconds] of the image that is meant; pixels are
-x right, y down, of the image as the camera publishes it.
+Each message is a JSON object with a `type`. A message with an `id` gets one answer with that id.
+The first message is `hello`. Stamps are [seconds, nanoseconds] of an image; pixels are x right, y
+down, in the image as the camera publishes it.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import pydantic
 
 from robust_vos_ros.core.errors import RobustVosError
 
-PROTOCOL = 1  # changes with every change that an old page would not understand
+PROTOCOL = 1  # increased with each incompatible change
 MAX_MESSAGE_BYTES = 16_384
 MAX_POINTS = 64
 MAX_IDS = 64
-_MAX_TEXT = 256  # as of the node
+_MAX_TEXT = 256  # as in the node
 _MAX_ERRORS = 3
 
 
 class ProtocolError(RobustVosError):
-    """A message cannot be understood.
+    """A message is invalid.
 
     Attributes:
-        message_id: Of the message, None where it has none that can be read.
+        message_id: Of the message; None if it has no valid one.
     """
 
     def __init__(self, text: str, message_id: int | None = None) -> None:
@@ -34,7 +34,7 @@ class ProtocolError(RobustVosError):
 
 
 class Message(pydantic.BaseModel):
-    """Base of all messages: no unknown fields, no conversion of types."""
+    """Base class of all messages: no unknown fields, no type conversion."""
 
     model_config = pydantic.ConfigDict(extra='forbid', strict=True, frozen=True)
 
@@ -45,13 +45,13 @@ Nanoseconds = Annotated[int, pydantic.Field(ge=0, lt=10**9)]
 Stamp = tuple[Seconds, Nanoseconds]
 Pixel = Annotated[float, pydantic.Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 Label = Annotated[int, pydantic.Field(ge=0, le=1)]
-# Control characters have no place in names, and NUL would end a string of ROS.
+# No control characters in names; NUL would end a ROS string.
 Text = Annotated[str, pydantic.Field(max_length=_MAX_TEXT, pattern=r'^[^\x00-\x1f\x7f]*$')]
 Name = Annotated[Text, pydantic.Field(min_length=1)]
 
 
 class Hello(Message):
-    """The first message: who speaks, and which node to show (empty = the console's choice)."""
+    """The first message: protocol version, token, and node to show (empty = default)."""
 
     type: Literal['hello']
     protocol: Annotated[int, pydantic.Field(ge=0, lt=2**31)]
@@ -68,20 +68,20 @@ class Watch(Message):
 
 
 class Seen(Message):
-    """A frame was shown; another one may come."""
+    """Acknowledges a frame."""
 
     type: Literal['seen']
 
 
 class Freeze(Message):
-    """The picture of this stamp stays: keep its image for previews."""
+    """The image of this stamp is frozen: keep it for previews."""
 
     type: Literal['freeze']
     stamp: Stamp
 
 
 class Pointing(Message):
-    """Clicks (x, y, 1 on the object or 0 beside it) and a box (x0, y0, x1, y1) on one image."""
+    """Clicks (x, y, 1 on the object or 0 not on it) and a box (x0, y0, x1, y1) on one image."""
 
     id: Id
     stamp: Stamp
@@ -96,13 +96,13 @@ class Pointing(Message):
 
 
 class Preview(Pointing):
-    """Show what would be tracked."""
+    """Segment a prompt without tracking it."""
 
     type: Literal['preview']
 
 
 class Add(Pointing):
-    """Track it from now on."""
+    """Track a new object."""
 
     type: Literal['add']
     object_id: Name
@@ -110,7 +110,7 @@ class Add(Pointing):
 
 
 class Refine(Pointing):
-    """Correct an object that is tracked; an empty class leaves it as it is."""
+    """Correct a tracked object; an empty class does not change its class."""
 
     type: Literal['refine']
     object_id: Name
@@ -126,7 +126,7 @@ class Remove(Message):
 
 
 class Reset(Message):
-    """Forget all objects."""
+    """Remove all objects."""
 
     type: Literal['reset']
     id: Id
@@ -139,17 +139,17 @@ _PARSER: pydantic.TypeAdapter[Command] = pydantic.TypeAdapter(
 
 
 class _Addressed(pydantic.BaseModel):
-    """As much of a wrong message as is needed to answer it."""
+    """The id of an invalid message, to answer it."""
 
     model_config = pydantic.ConfigDict(strict=True)
     id: Id
 
 
 def parse(text: str) -> Command:
-    """Return the message in a text.
+    """Parse a message.
 
     Raises:
-        ProtocolError: It is none; says what was expected.
+        ProtocolError: The message is invalid; the text says what was expected.
     """
     try:
         if len(text) > MAX_MESSAGE_BYTES:
@@ -162,7 +162,7 @@ def parse(text: str) -> Command:
 
 
 def _describe(error: pydantic.ValidationError) -> str:
-    """Say what is wrong, without the values: one of them may be a token."""
+    """Describe a validation error without the values, which may include a token."""
     items = error.errors(include_input=False, include_url=False)
     lines = [
         f'{".".join(map(str, item["loc"][1:])) or "message"}: {item["msg"]}'
@@ -179,10 +179,10 @@ def _read_id(text: str) -> int | None:
 
 
 def make_answer(message_id: int | None, result: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer of a message that was done; `result` says what came of it."""
+    """Return the answer to a successful message."""
     return {'type': 'answer', 'id': message_id, 'ok': True, **result}
 
 
 def make_refusal(message_id: int | None, code: str, message: str) -> dict[str, Any]:
-    """Return the answer of a message that was not done: a code for programs, and a sentence."""
+    """Return the answer to a failed message: an error code and a sentence."""
     return {'type': 'answer', 'id': message_id, 'ok': False, 'code': code, 'message': message}

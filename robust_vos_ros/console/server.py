@@ -1,4 +1,4 @@
-"""The HTTP side: one page, one socket, and who may have it."""
+"""The HTTP server: static pages, the WebSocket, and access control."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ HEADERS = {
     'Cache-Control': 'no-cache',
 }
 HELLO_S = 5.0
-# A wrong token costs its sender this much; guessing one takes for ever.
+# Delay after a wrong token, against guessing.
 WRONG_TOKEN_S = 1.0
 _MAX_STRANGERS = 16
 _LOG_S = 10.0
 _HEARTBEAT_S, _SEND_S = 10.0, 15.0
-WRONG_TOKEN, WRONG_HELLO = 4401, 4400  # codes of our own, as RFC 6455 allows
+WRONG_TOKEN, WRONG_HELLO = 4401, 4400  # private close codes (RFC 6455)
 
 
 def load_pages() -> dict[str, tuple[bytes, str]]:
-    """Return content and type of each file of the page, read once: no request reads a file."""
+    """Return content and type of each static file; files are read once, not per request."""
     folder = importlib.resources.files('robust_vos_ros.console') / 'static'
     pages = {}
     for item in folder.iterdir():
@@ -47,12 +47,12 @@ def load_pages() -> dict[str, tuple[bytes, str]]:
 
 
 class Server:
-    """Serves the page and its socket.
+    """Serves the page and its WebSocket.
 
     Args:
         settings: Of the console.
-        hub: Knows the nodes.
-        logger: Gets what an operator of the robot should know; never a token.
+        hub: Manages the nodes.
+        logger: Gets messages for operators; never a token.
     """
 
     def __init__(self, settings: ConsoleSettings, hub: Hub, logger: RcutilsLogger) -> None:
@@ -68,14 +68,14 @@ class Server:
                 web.get('/{name}', self._serve_page),
             ]
         )
-        # Without an access log: nobody needs one, and a token in an address would be in it.
+        # No access log, which could contain a token of an address.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
 
     async def start(self) -> int:
-        """Listen; return the port.
+        """Listen; returns the port.
 
         Raises:
-            ConfigError: The port is in use, or the address is none of this machine.
+            ConfigError: The port is in use, or the address is not of this machine.
         """
         settings = self._settings
         await self._runner.setup()
@@ -104,7 +104,7 @@ class Server:
         refusal = check_origin(request.headers, has_token=bool(self._settings.token))
         if refusal:
             raise web.HTTPForbidden(text=refusal)
-        # Those who have not said hello yet may not take the places of others.
+        # Sockets without a hello have a limit of their own, so that they do not exclude browsers.
         if len(self._sockets) >= self._settings.max_clients + _MAX_STRANGERS:
             raise web.HTTPServiceUnavailable(text='too many sockets are open; try again later')
         socket = web.WebSocketResponse(
@@ -156,7 +156,7 @@ class Server:
     async def _receive_hello(
         self, socket: web.WebSocketResponse, request: web.Request
     ) -> protocol.Hello | None:
-        """Return the first message if it is a hello of somebody who may come in, else None."""
+        """Return the first message if it is a hello with access, else None."""
         try:
             message = await socket.receive(timeout=HELLO_S)
             if message.type != WSMsgType.TEXT:
@@ -172,9 +172,9 @@ class Server:
             return None
         if not is_allowed(self._settings.token, hello.token, request.headers):
             await asyncio.sleep(WRONG_TOKEN_S)
-            text = f'a browser at {request.remote} has no or a wrong token'
+            text = f'a browser at {request.remote} sent no token or a wrong one'
             self._logger.warning(text, throttle_duration_sec=_LOG_S)
-            text = 'no or a wrong token; open the address that ends in #token=... again'
+            text = 'no token or a wrong one; open the address that ends in #token=... again'
             await _end(socket, 'WRONG_TOKEN', text, WRONG_TOKEN)
             return None
         if hello.protocol != protocol.PROTOCOL:
@@ -185,11 +185,11 @@ class Server:
 
 
 def check_origin(headers: Any, *, has_token: bool) -> str:
-    """Return why a socket is refused to who asks with these headers, '' when it is not.
+    """Return why a request with these headers is refused; '' if it is not.
 
-    A page of another site may open sockets to this machine, and its browser says so in Origin.
-    Without a token, the name in Host must be of this machine as well: a page whose name was made
-    to point here would have the same name in both.
+    A page of another site may open sockets to this machine; its browser then sends its site in
+    Origin. Without a token, Host must also name this machine, because after DNS rebinding Origin
+    and Host are equal.
     """
     host, origin = headers.get('Host', ''), headers.get('Origin')
     try:
@@ -205,9 +205,9 @@ def check_origin(headers: Any, *, has_token: bool) -> str:
 
 
 def is_allowed(token: str, given: str, headers: Any) -> bool:
-    """Tell whether somebody knows the token, from the hello or as `Authorization: Bearer`."""
+    """Whether the token is valid, from the hello or from `Authorization: Bearer`."""
     bearer = headers.get('Authorization', '').removeprefix('Bearer ')
-    # Both, always in full: the time taken says nothing of the token.
+    # Both in constant time, so that the duration reveals nothing about the token.
     matches = [
         hmac.compare_digest(value.encode(errors='replace'), token.encode())
         for value in (given, bearer)
@@ -222,7 +222,7 @@ async def _send_all(socket: web.WebSocketResponse, session: Session) -> None:
             sending = socket.send_bytes(item)
         else:
             sending = socket.send_str(views.to_json(item))
-        # Waits while the browser does not read; one that never does is given up.
+        # Waits while the browser does not read; a timeout closes the connection.
         await asyncio.wait_for(sending, _SEND_S)
 
 

@@ -1,4 +1,4 @@
-"""One browser that was let in: its commands, done beside each other, and its mailbox."""
+"""One connected browser: its concurrent commands and its mailbox."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ _PREVIEW_ID = 'preview'
 
 
 class Session:
-    """Does what a browser asks for.
+    """Executes the commands of a browser.
 
     Args:
-        hub: Knows the nodes.
-        log: For what should not happen.
+        hub: Manages the nodes.
+        log: Logs unexpected errors.
 
     Attributes:
-        mailbox: What is to be sent.
+        mailbox: Messages to the browser.
     """
 
     def __init__(self, hub: Hub, log: RcutilsLogger) -> None:
         self.mailbox = Mailbox()
         self._hub, self._log = hub, log
-        self._kept: tuple[Stamp, Any] | None = None  # the image that is frozen
+        self._kept: tuple[Stamp, Any] | None = None  # the frozen image
         self._limit = RateLimit(RATE_HZ, BURST)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, node: str) -> None:
-        """Show a node.
+        """Watch a node.
 
         Raises:
-            ConfigError: It has no name of ROS.
+            ConfigError: The name is not a valid node name.
         """
         await self._hub.watch(self.mailbox, node)
 
     async def close(self) -> None:
-        """The browser is gone."""
+        """Cancel all commands after the browser disconnected."""
         self._hub.leave(self.mailbox)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def receive(self, text: str) -> bool:
-        """Begin with what a message asks for; False when there are too many of them."""
+        """Start the command of a message; returns False if there are too many messages."""
         if not self._limit.take():
             return False
         try:
@@ -70,7 +70,7 @@ class Session:
         elif isinstance(command, protocol.Hello):
             self._refuse(None, 'BAD_MESSAGE', 'expected one hello, got another one')
         elif len(self._tasks) >= MAX_PENDING:
-            text = f'{MAX_PENDING} requests are being worked on; wait for their answers'
+            text = f'{MAX_PENDING} requests are being processed; wait for their answers'
             self._refuse(command.id, 'BUSY', text)
         else:
             task = asyncio.create_task(self._answer(command))
@@ -79,7 +79,7 @@ class Session:
         return True
 
     async def _answer(self, command: Any) -> None:
-        """Do a command, and answer it in any case."""
+        """Execute a command, and answer it in any case."""
         try:
             result = await self._do(command)
         except RefusedError as error:
@@ -90,7 +90,7 @@ class Session:
             self._refuse(command.id, 'BAD_PROMPT', str(error))
         except ConfigError as error:
             self._refuse(command.id, 'BAD_MESSAGE', str(error))
-        except Exception as error:  # nothing that a browser asks for may end its session
+        except Exception as error:  # no command may end the session
             self._log.error(f'{command.type} failed: {type(error).__name__}: {error}')
             text = f'unexpected {type(error).__name__}: {error}; the log of the console has it'
             self._refuse(command.id, 'INTERNAL', text)
@@ -98,7 +98,7 @@ class Session:
             self.mailbox.put_answer(protocol.make_answer(command.id, result))
 
     async def _do(self, command: Any) -> dict[str, Any]:
-        """Return what came of a command."""
+        """Execute a command; returns its result."""
         if isinstance(command, protocol.Watch):
             self._kept = None
             await self.start(command.node)
@@ -124,7 +124,7 @@ class Session:
         return await in_thread(change, command.stamp, prompt)
 
     def _keep(self, stamp: Stamp) -> None:
-        """Keep the image of this stamp, as long as no other one is meant."""
+        """Keep the image of this stamp until another one is used."""
         if self._kept is not None and self._kept[0] == stamp:
             return
         try:

@@ -1,4 +1,4 @@
-"""Every setting of the console, defined once; ROS parameters and docs/console.md agree with it."""
+"""All settings of the console, from which its ROS parameters are made."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ import pydantic
 from robust_vos_ros.core.settings import Settings, setting
 
 MIN_TOKEN_LENGTH, MAX_TOKEN_LENGTH = 16, 256
-# What can stand in the fragment of an address as it is.
+# Characters that need no escaping in a URL fragment.
 _TOKEN_CHARACTERS = frozenset(string.ascii_letters + string.digits + '-._~')
 
 
 class ConsoleSettings(Settings):
-    """What `robust_vos_console` can be told."""
+    """Settings of `robust_vos_console`."""
 
     host: str = setting(
-        '127.0.0.1', 'Address to listen on; 0.0.0.0 = every one. Another one than that of this '
-        'machine for itself (127.0.0.1, ::1, localhost) needs a token.', min_length=1,
+        '127.0.0.1', 'Address to listen on; 0.0.0.0 = all. Addresses other than loopback '
+        '(127.0.0.1, ::1, localhost) need a token.', min_length=1,
     )  # fmt: skip
     port: int = setting(8080, 'TCP port; 0 = any free one.', ge=0, le=65535)
     token: str = setting(
-        '', f'Secret that browsers must know, of {MIN_TOKEN_LENGTH} letters, digits or -._~ at '
-        'least; empty = none. Write it into a parameter file: command lines can be seen by others.'
+        '', f'Secret that browsers must send, of at least {MIN_TOKEN_LENGTH} letters, digits or '
+        '-._~; empty = none. Set it in a parameter file: other users can see command lines.'
     )  # fmt: skip
     node: str = setting(
         'robust_vos', 'The robust_vos node that is shown first, with its namespace.',
         min_length=1,
     )  # fmt: skip
-    max_clients: int = setting(8, 'Browsers at the same time.', ge=1, le=64)
+    max_clients: int = setting(8, 'Maximum number of connected browsers.', ge=1, le=64)
     picture_rate_hz: float = setting(
-        10.0, 'Pictures per second at most, of each camera.', unit='Hz', ge=0.2, le=60.0
+        10.0, 'Maximum number of images per second and camera.', unit='Hz', ge=0.2, le=60.0
     )
     picture_width: int = setting(
-        960, 'Wider pictures are made smaller.', unit='px', ge=160, le=4096
+        960, 'Wider images are reduced to this width.', unit='px', ge=160, le=4096
     )
     jpeg_quality: int = setting(
-        80, 'Of pictures that are made here; those of a compressed topic are sent as they are.',
+        80, 'JPEG quality; images of a compressed topic are not encoded again.',
         ge=20, le=100,
     )  # fmt: skip
 
     @pydantic.field_validator('token')
     @classmethod
     def _check_token(cls, value: str) -> str:
-        # A sentence of our own: those of pydantic would quote the token.
+        # Own messages: those of pydantic would quote the token.
         if value and not MIN_TOKEN_LENGTH <= len(value) <= MAX_TOKEN_LENGTH:
             raise ValueError(
                 f'expected {MIN_TOKEN_LENGTH} to {MAX_TOKEN_LENGTH} characters, got {len(value)}; '
@@ -66,12 +66,12 @@ class ConsoleSettings(Settings):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can connect."""
+        """Whether the server only accepts connections of this machine."""
         return is_loopback(self.host)
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether the name or address of a host means the machine itself."""
+    """Whether a host name or address is that of the machine itself."""
     if host == 'localhost':
         return True
     try:

@@ -1,6 +1,6 @@
-"""Messages of ROS as JSON, and frames as bytes; nothing of ROS is imported.
+"""Convert ROS messages to JSON, and frames to bytes; imports no ROS.
 
-A frame is a 4-byte big-endian length, so many bytes of JSON, and a picture (none when empty).
+A frame is a 4-byte big-endian length, JSON of that many bytes, and an image (may be empty).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from robust_vos_ros.ros_types.annotations import find_outlines
 from robust_vos_ros.visualization import label_colors
 
 LEVELS = ('OK', 'WARN', 'ERROR', 'STALE')
-_MAX_OUTLINES = 32  # per object, the longest ones
+_MAX_OUTLINES = 32  # maximum number per object, longest first
 _MAX_VALUES, _MAX_TEXT = 64, 512
 
 
 def to_stamp(time: Any) -> list[int]:
-    """Return a builtin_interfaces/Time as the page sends it back."""
+    """Return a builtin_interfaces/Time as [seconds, nanoseconds]."""
     return [time.sec, time.nanosec]
 
 
@@ -33,7 +33,7 @@ def to_ms(duration: Any) -> float:
 
 
 def color_of(label: int) -> str:
-    """Return the colour that the overlay gives to a label, as #rrggbb."""
+    """Return the overlay colour of a label as #rrggbb."""
     return '#{:02x}{:02x}{:02x}'.format(*label_colors()[label % 256])
 
 
@@ -49,7 +49,7 @@ def outlines_of(label_mask: np.ndarray, label: int) -> list[list[int]]:
 
 
 def to_object(item: Any, label_mask: np.ndarray | None) -> dict[str, Any]:
-    """Return a robust_vos/TrackedObject, with its outlines where there is a label mask."""
+    """Convert a robust_vos/TrackedObject, with outlines if a label mask is given."""
     roi = item.roi
     masked = label_mask is not None and item.area_px > 0
     return {
@@ -75,11 +75,11 @@ def to_frame(
     stamp: list[int],
     size: tuple[int, int],
 ) -> dict[str, Any]:
-    """Return what is told beside a picture.
+    """Return the JSON part of a frame.
 
     Args:
-        array: robust_vos/TrackedObjectArray, None when only the picture is known.
-        label_mask: (H, W) labels, of the same frame.
+        array: robust_vos/TrackedObjectArray; None for an image without a result.
+        label_mask: (H, W) labels of the same frame.
         stamp: Of the image.
         size: Width and height of the image in pixels.
     """
@@ -96,7 +96,7 @@ def to_frame(
 
 
 def to_event(event: Any) -> dict[str, Any]:
-    """Return a robust_vos/TrackEvent."""
+    """Convert a robust_vos/TrackEvent."""
     return {
         'type': 'event',
         'event': EventType(event.type).name,
@@ -106,10 +106,10 @@ def to_event(event: Any) -> dict[str, Any]:
 
 
 def to_health(statuses: Iterable[Any], node: str) -> dict[str, Any] | None:
-    """Return the diagnostic_msgs/DiagnosticStatus of a node's tracker, None if it is not there.
+    """Return the diagnostic_msgs/DiagnosticStatus of a node's tracker, or None.
 
     Args:
-        statuses: Of one message.
+        statuses: Of one DiagnosticArray.
         node: Full name of the node.
     """
     for status in statuses:
@@ -125,13 +125,13 @@ def to_health(statuses: Iterable[Any], node: str) -> dict[str, Any] | None:
 
 
 def pack(head: dict[str, Any], picture: bytes) -> bytes:
-    """Return a frame as it is sent."""
+    """Return a frame as bytes."""
     text = to_json(head).encode()
     return b''.join((struct.pack('>I', len(text)), text, picture))
 
 
 def to_json(note: dict[str, Any]) -> str:
-    """Return JSON that every browser reads: no NaN."""
+    """Return standard JSON, without NaN."""
     return json.dumps(note, allow_nan=False, separators=(',', ':'))
 
 

@@ -1,4 +1,4 @@
-"""The errors robust_vos raises on purpose; node/ and demo/ add a few under the same root.
+"""Exceptions of robust_vos; node/ and demo/ derive a few more from the same base class.
 
 RobustVosError
 ├── ConfigError             a setting, a model file or a command line is wrong
@@ -16,12 +16,12 @@ RobustVosError
     ├── UnknownIdError      no live object has that object_id
     └── CapacityError       max_objects would be exceeded
 
-Texts say what was expected, what came and what to do.
+Each message says what was expected, what was received and what to do.
 """
 
 
 class RobustVosError(Exception):
-    """Base of all errors raised on purpose by robust_vos."""
+    """Base class of all exceptions that robust_vos raises deliberately."""
 
 
 class ConfigError(RobustVosError):

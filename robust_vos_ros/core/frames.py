@@ -1,9 +1,9 @@
-"""The frames of a tracker as the network sees them: whole, or through the window of a zoom.
+"""The network's input images: resized whole frames, or crops chosen by the zoom.
 
-What was prompted on a past frame is tracked forward through `ProcessedFrames`. These are decoded
-and of the size of the network's input, so that seconds of them fit. The frame that a prompt points
-at comes from outside, in full size and perhaps never tracked: the node keeps what it received for
-that.
+An object prompted on a past frame is tracked forward through `ProcessedFrames`, which hold decoded
+images of the network's input size, so that several seconds fit into memory. The caller passes the
+prompted frame itself, in full size; it need not have been tracked. The node keeps the received
+messages for this (node/received_images.py).
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from robust_vos_ros.core.zoom.zoom import Zoom
 
 
 class ProcessedFrames:
-    """Processed frames of the last seconds in order of time; always the newest one.
+    """Processed frames of the last seconds, ordered by stamp; the newest one is always kept.
 
     Args:
-        seconds: How far back.
-        max_bytes: Most memory for them, whatever the frame rate.
-        image_size: Side of what the model sees, in pixels.
+        seconds: Maximum age of a frame relative to the newest one.
+        max_bytes: Maximum memory for the images, whatever the frame rate.
+        image_size: Side of the network's input image in pixels.
 
     Attributes:
-        num_frames: Processed so far.
+        num_frames: Number of frames processed so far.
     """
 
     def __init__(self, seconds: float, max_bytes: int, image_size: int) -> None:
@@ -46,7 +46,7 @@ class ProcessedFrames:
         return len(self._records)
 
     def append(self, frame: Frame) -> Record:
-        """Add a frame and drop those that are too old, or newer because time stepped back."""
+        """Add a frame; drop those that are too old, or newer after a backward time step."""
         record = make_record(frame, self._image_size, self.num_frames)
         self.num_frames += 1
         while self._records and self._records[-1].stamp_ns > record.stamp_ns:
@@ -71,16 +71,16 @@ class ProcessedFrames:
         return self._records[-1]
 
     def locate(self, frame: Frame | None) -> tuple[Record, list[Record]]:
-        """Find where a past frame belongs.
+        """Find the position of a past frame in the history.
 
         Args:
-            frame: The frame; None = the newest one.
+            frame: The past frame; None = the newest one.
 
         Returns:
-            It as the model sees it, and the processed frames after it.
+            The frame as network input, and the processed frames after it.
 
         Raises:
-            NoFrameError, StampTooOldError, StampInFutureError: It is outside the history.
+            NoFrameError, StampTooOldError, StampInFutureError: The frame is outside the history.
         """
         newest, oldest = self.newest(), self._records[0]
         if frame is None:
@@ -102,7 +102,7 @@ class ProcessedFrames:
         return record, [r for r in self._records if r.stamp_ns > stamp_ns]
 
     def _advice(self, age_ns: int) -> str:
-        """Say which settings keep the history from reaching back as far as this."""
+        """Name the settings that limit the history to less than this age."""
         limits = ['tracking.prompt_buffer_s'] if age_ns > self._span_ns else []
         if len(self._records) == self._records.maxlen:
             limits.append('tracking.prompt_buffer_mb')
@@ -112,15 +112,15 @@ class ProcessedFrames:
 
 
 class Frames:
-    """Recent frames, and the window that the newest one is seen through.
+    """The history of frames, and the zoom window of the newest one.
 
     Args:
-        propagator: Knows the objects.
-        settings: Which frames are kept, and whether there is a zoom.
+        propagator: Holds the memory and masks of the objects.
+        settings: Length of the history, and settings of the zoom.
 
     Attributes:
-        history: Frames that prompts may refer to, seen as a whole.
-        zoom: None where everything is seen as a whole.
+        history: Whole frames that prompts may refer to.
+        zoom: None where the network always gets the whole image.
     """
 
     def __init__(self, propagator: Propagator, settings: TrackerSettings) -> None:
@@ -128,31 +128,31 @@ class Frames:
         image_size = propagator.model.image_size
         self.history = ProcessedFrames(settings.prompt_buffer_s, max_bytes, image_size)
         self.zoom = Zoom(propagator, settings.zoom) if settings.zoom.enabled else None
-        self._seen: Record | None = None  # the newest frame, where it is not seen as a whole
+        self._cropped: Record | None = None  # the newest frame, if it was cropped
 
     def newest(self) -> Record:
-        """Return the newest frame as the network saw it.
+        """Return the newest frame as the network got it.
 
         Raises:
             NoFrameError: There is none.
         """
-        return self.history.newest() if self._seen is None else self._seen
+        return self.history.newest() if self._cropped is None else self._cropped
 
     def take(self, frame: Frame, items: Sequence[LiveObject], settings: ZoomSettings) -> Record:
-        """Take the next frame; returns it as the network is to see it.
+        """Add the next frame to the history; returns the network's input for it.
 
         Args:
             frame: The frame.
-            items: All live objects, as they were in the frame before.
-            settings: As they are now.
+            items: All live objects, with their state in the previous frame.
+            settings: Current zoom settings.
         """
         record = self.history.append(frame)
         if self.zoom is not None:
-            record = self.zoom.look(frame, record, items, settings)
-        self._seen = record
+            record = self.zoom.view_next(frame, record, items, settings)
+        self._cropped = record
         return record
 
-    def look_at(
+    def view_prompted(
         self,
         prompts: list[Prompt],
         record: Record,
@@ -160,28 +160,28 @@ class Frames:
         items: list[LiveObject],
         settings: ZoomSettings,
     ) -> Record:
-        """Return the frame of prompts as the network is to see it.
+        """Return the network's input for the frame of prompts.
 
         Args:
-            prompts: Checked.
-            record: Their frame, seen as a whole.
-            newer: The frames after it, which are kept as a whole.
-            items: The objects that stay.
-            settings: As they are now.
+            prompts: Checked prompts.
+            record: The whole frame of the prompts.
+            newer: The whole frames after it.
+            items: The objects that are not replaced by the prompts.
+            settings: Current zoom settings.
         """
         if self.zoom is None:
             return record
         if newer or record.size_hw != self.history.newest().size_hw:
-            self.see_all(items)
+            self.reset_window(items)
             return record
-        self._seen = self.zoom.aim(prompts, record, items, settings)
-        return self._seen
+        self._cropped = self.zoom.view_prompted(prompts, record, items, settings)
+        return self._cropped
 
-    def see_all(self, items: Sequence[LiveObject]) -> None:
-        """See the whole image again."""
+    def reset_window(self, items: Sequence[LiveObject]) -> None:
+        """Make the network use the whole image again."""
         if self.zoom is not None:
-            self.zoom.see_all(items)
-            self._seen = None
+            self.zoom.reset_window(items)
+            self._cropped = None
 
     def note_prompted(
         self,
@@ -191,7 +191,7 @@ class Frames:
         record: Record,
         frame: Frame | None,
     ) -> None:
-        """Keep what was just pointed at, so that it can be remembered through another window."""
+        """Keep prompted masks and frame, to encode the memory again in another window."""
         if self.zoom is not None:
             rows = segment.rows
             self.zoom.note_prompted(
@@ -200,27 +200,27 @@ class Frames:
             )  # fmt: skip
 
     def note_tracked(self, items: Sequence[LiveObject]) -> None:
-        """Keep the newest frame for the objects that remember it."""
+        """Keep the newest frame for the objects whose memory it entered."""
         if self.zoom is not None:
             self.zoom.note_tracked(items)
 
     def forget(self, items: Sequence[LiveObject]) -> None:
-        """Drop what is kept of some objects."""
+        """Drop the frames and masks kept for some objects."""
         if self.zoom is not None:
             self.zoom.forget(items)
 
     def clear(self) -> None:
-        """Forget the frames; what the memory of the objects was made of stays."""
+        """Forget the history; the frames kept for the zoom stay."""
         self.history.clear()
-        self._seen = None
+        self._cropped = None
 
     def reset(self) -> None:
-        """Begin again, without objects."""
+        """Return to the initial state, without objects."""
         self.clear()
         self.history.num_frames = 0
         if self.zoom is not None:
             self.zoom.clear()
 
     def to_whole(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return (..., h, w) logits of what the network sees as they are in the whole image."""
+        """Map (..., h, w) logits from the current window to the whole image."""
         return logits if self.zoom is None else self.zoom.to_whole(logits)

@@ -1,4 +1,4 @@
-"""How masks overlap, and how large they are against each other."""
+"""Overlap, extent and relative size of masks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _SIZE_RATIO = 3.0
 
 
 def mask_iou(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Return (...) float32 the IoU of (..., h, w) bool masks, broadcast; two empty masks agree."""
+    """Return (...) float32 IoU of (..., h, w) bool masks, broadcast; 1 for two empty masks."""
     overlap = (first & second).sum(dim=(-2, -1)).float()
     union = first.sum(dim=(-2, -1)) + second.sum(dim=(-2, -1)) - overlap
     return torch.where(union > 0, overlap / union.clamp(min=1.0), 1.0)
 
 
 def mask_iou_numpy(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the IoU of two bool arrays of one shape; two empty masks agree."""
+    """Return the IoU of two bool arrays of one shape; 1 for two empty masks."""
     union = np.count_nonzero(first | second)
     return float(np.count_nonzero(first & second) / union) if union else 1.0
 
@@ -51,10 +51,10 @@ def spread(masks: torch.Tensor) -> torch.Tensor:
 
 
 def much_smaller(areas: torch.Tensor, than: torch.Tensor) -> torch.Tensor:
-    """Return (N, M) bool, which masks are too small to show the same thing as others.
+    """Return (N, M) bool, which masks are too small to show the same object as others.
 
-    Such a mask lies in front where the two overlap: a ball on a man, a cup in a hand. Neither is
-    taken for the other, so that each is followed as if the other one were not there.
+    Where the two overlap, the small mask is taken to lie in front, as a cup in a hand. Such a pair
+        is excluded from duplicate suppression, exclusive memory and appearance comparison.
 
     Args:
         areas: (N,) float32.

@@ -1,4 +1,4 @@
-"""The live objects: who they are (`object_id`) and where they sit in the batch (`slot`)."""
+"""The live objects: identity (`object_id`), state, and row in the preallocated tables (`slot`)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from robust_vos_ros.core.errors import CapacityError, DuplicateIdError, UnknownI
 from robust_vos_ros.core.prompts import MAX_NAME
 from robust_vos_ros.core.types import ObjectFlag, ObjectState
 
-MEAN_RATE = 0.05  # of the running means of an object
+MEAN_RATE = 0.05  # weight of a new value in the running means of an object
 
 
-_MAX_NS = 2**31 * 10**9 - 1  # what a stamp of ROS can hold
+_MAX_NS = 2**31 * 10**9 - 1  # largest stamp that builtin_interfaces/Time can hold
 
 
 def _nan_or(low: float, high: float) -> pydantic.AfterValidator:
@@ -32,7 +32,7 @@ def _nan_or(low: float, high: float) -> pydantic.AfterValidator:
     return pydantic.AfterValidator(check)
 
 
-# Ranges are checked where an object comes out of saved tracks.
+# The ranges are checked when an object is loaded from saved tracks.
 TimeNs = Annotated[int, pydantic.Field(ge=-_MAX_NS, le=_MAX_NS)]
 Count = Annotated[int, pydantic.Field(ge=0, le=2**62)]
 Share = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
@@ -44,22 +44,22 @@ _SAVED = pydantic.ConfigDict(extra='forbid', ser_json_inf_nan='constants')
 
 @dataclasses.dataclass(slots=True)
 class TrackState:
-    """What is believed of an object in the newest frame.
+    """Estimated state of an object in the newest frame.
 
     Attributes:
-        visible: Whether its mask is shown.
-        confirmed: Whether it was TRACKED before.
+        visible: Whether its mask is published.
+        confirmed: Whether it has been TRACKED before.
         confidence: P(IoU > 0.5) of the mask; 0 without one.
-        existence: P(the mask is on the object); halves while unseen.
-        seen_existence: The same when it was last seen.
+        existence: P(the mask is on the object); decays exponentially while unseen.
+        seen_existence: `existence` when the object was last visible.
         mask_quality: Predicted IoU of the mask.
         gate_activity: Share of open gates of the adapter.
-        coverage: Share of the image of the mask when it was last seen.
-        changed: Whether the mask is something else than what was pointed at.
-        path_switched: Whether the mask comes from another hypothesis than the one before.
-        prompted_ns: When a user last pointed at it.
-        updated_ns: Newest frame it was brought to.
-        evidence: What the confidence was made of; not saved.
+        coverage: Share of the image that the mask covered when it was last visible.
+        changed: Whether the mask no longer shows the prompted object (`evidence.has_changed`).
+        path_switched: Whether the best hypothesis is not a child of the previous best one.
+        prompted_ns: Stamp of the newest prompt.
+        updated_ns: Stamp of the newest frame it was tracked into.
+        evidence: Inputs of the confidence estimate; not saved.
     """
 
     __pydantic_config__ = _SAVED
@@ -85,13 +85,14 @@ class TrackState:
 
 @dataclasses.dataclass(slots=True)
 class SizeReference:
-    """How large the mask of an object is expected to be.
+    """Expected size of the mask of an object.
 
     Attributes:
-        prompted_coverage: Share of the image of the prompted mask.
-        prompt_misfit: How far the prompted mask went beyond its box and clicks.
-        coverage: Share of the image: of the prompted mask, slowly following; 0 = not known yet.
-        spread: Radius of gyration in sides of the image, likewise.
+        prompted_coverage: Share of the image that the prompted mask covers.
+        prompt_misfit: Misfit of the prompted mask in [0, 1], see `prompts.hold_to_prompts`.
+        coverage: Expected share of the image: that of the prompted mask, slowly updated; 0 = not
+            known yet.
+        spread: Expected radius of gyration in sides of the image, updated in the same way.
     """
 
     __pydantic_config__ = _SAVED
@@ -104,15 +105,15 @@ class SizeReference:
 
 @dataclasses.dataclass(slots=True)
 class MemoryState:
-    """What decides whether a frame enters the memory of an object.
+    """State of an object that the memory update policy uses.
 
     Attributes:
-        updated: Whether the newest frame did.
-        remembered_ns: Newest frame that did.
-        anchored_ns: Newest anchor.
-        jumped_ns: Newest jump of the area.
-        mean_confidence: Running mean over the frames in which it was seen.
-        mean_coverage: Running mean over the frames that entered memory.
+        updated: Whether the newest frame entered memory.
+        remembered_ns: Stamp of the newest frame that entered memory.
+        anchored_ns: Stamp of the newest anchor frame.
+        jumped_ns: Stamp of the newest jump of the mask's area.
+        mean_confidence: Running mean of the confidence over visible frames.
+        mean_coverage: Running mean of the coverage over the frames that entered memory.
     """
 
     __pydantic_config__ = _SAVED
@@ -127,15 +128,15 @@ class MemoryState:
 
 @dataclasses.dataclass(slots=True)
 class ReidState:
-    """What re-identification knows of an object besides its gallery.
+    """State of an object that re-identification uses besides its gallery.
 
     Attributes:
-        evidence_s: How long an unseen object has looked like itself, less the time in which it
-            has not; None = not yet.
-        searched_ns: When the whole image was searched for it.
-        reacquired_ns: When it was seen again after it was OCCLUDED or LOST.
-        verified_ns: When a user last pointed at it.
-        learned_ns: Newest frame that its gallery was learned from.
+        evidence_s: Time in which the masks of an unseen object matched its appearance, minus the
+            time in which they did not; None = no match yet.
+        searched_ns: Stamp of the newest re-detection attempt.
+        reacquired_ns: Stamp of the newest change from OCCLUDED or LOST to visible.
+        verified_ns: Stamp of the newest user prompt.
+        learned_ns: Stamp of the newest frame in its gallery.
         mean_similarity: Running mean of the similarity of learned frames; NaN before the first.
     """
 
@@ -151,7 +152,7 @@ class ReidState:
 
 @dataclasses.dataclass(slots=True)
 class LiveObject:
-    """Who an object is, and what is known of it besides what the network remembers."""
+    """Identity and state of an object; its memory is in `Propagator`."""
 
     __pydantic_config__ = _SAVED
 
@@ -172,7 +173,7 @@ class LiveObject:
 
 
 class ObjectTable:
-    """Live objects by id, each with a slot of its own below `capacity`."""
+    """Live objects by id, each with a unique slot below `capacity`."""
 
     def __init__(self, capacity: int, session: UUID) -> None:
         self._capacity = capacity
@@ -187,7 +188,7 @@ class ObjectTable:
 
     @property
     def num_added(self) -> int:
-        """Objects added so far."""
+        """Number of objects added so far."""
         return self._num_added
 
     def __len__(self) -> int:
@@ -211,10 +212,10 @@ class ObjectTable:
             ) from None
 
     def check_room(self, object_ids: list[str], *, replace_existing: bool) -> None:
-        """Check that objects could be added.
+        """Check that objects can be added.
 
         Raises:
-            DuplicateIdError: An id is named twice, or is live and may not be replaced.
+            DuplicateIdError: An id occurs twice, or is live and may not be replaced.
             CapacityError: There would be more objects than slots.
         """
         if len(object_ids) > self._capacity:
@@ -239,7 +240,7 @@ class ObjectTable:
             )
 
     def add(self, object_id: str, class_id: str, stamp_ns: int) -> LiveObject:
-        """Add an object; `check_room` was asked before."""
+        """Add an object; call `check_room` first."""
         taken = {item.slot for item in self}
         slot = next(i for i in range(self._capacity) if i not in taken)
         self._num_added += 1
@@ -253,13 +254,13 @@ class ObjectTable:
     def take_over(
         self, items: list[LiveObject], num_added: int, session: UUID, *, same_run: bool
     ) -> None:
-        """Take the objects of another table into an empty one.
+        """Load the objects of another table into this empty one.
 
         Args:
-            items: Its objects, in their order.
-            num_added: As it was there; `session` likewise.
-            same_run: Whether uuids go on as they would have there; else a uuid given from now on
-                was given by neither table, also not after the other one was looked at.
+            items: The objects of the other table, in their order.
+            num_added: Of the other table; `session` likewise.
+            same_run: Whether to continue the uuid sequence of the other table. If not, new uuids
+                differ from those of both tables, including those that the other one gives later.
         """
         self._objects = {item.object_id: item for item in items}
         self._num_added = max(self._num_added, num_added)

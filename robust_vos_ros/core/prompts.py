@@ -1,4 +1,4 @@
-"""Check prompts and bring them to the model's image."""
+"""Check prompts and convert them to inputs of the network."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import torch.nn.functional as F
 from robust_vos_ros.core.errors import PromptError
 from robust_vos_ros.core.types import Clicks, Prompt
 
-# Far more than people click; bounds the size of a request.
+# Far more than a user clicks; bounds the cost of a request.
 MAX_POINTS = 64
-# Of object_id and class_id, which every message about an object carries.
+# Maximum length of object_id and class_id, which every message about an object carries.
 MAX_NAME = 256
-# A box reaches out of the image by accident, or was made on an image of another size.
+# A box with less than this share inside the image was probably made on an image of another size.
 _MIN_INSIDE = 0.75
-_BOX_MARGIN = 0.05  # of its side, by which an object may go beyond its box
+_BOX_MARGIN = 0.05  # margin around a box, as a share of its side
 _OUTSIDE_LOGIT = -10.0
-_BOX_CORNERS = (2, 3)  # SAM's labels of a box's top left and bottom right corner
+_BOX_CORNERS = (2, 3)  # SAM's labels of the top left and bottom right corner of a box
 
 
 def check_prompt(prompt: Prompt, size_hw: tuple[int, int]) -> Prompt:
-    """Return a prompt with canonical types, if it can be applied to an image of this size.
+    """Return a prompt with canonical array types, checked against an image size.
 
-    A box that reaches a little out of the image is cut at its border.
+    A box that extends slightly beyond the image is clipped to it.
 
     Raises:
-        PromptError: It is empty, contradictory, not finite or outside the image, or has too long
-            a name.
+        PromptError: The prompt is empty, contradictory, not finite or outside the image, or a name
+            is too long.
     """
     check_names(prompt.object_id, prompt.class_id)
     name = f'prompt for {prompt.object_id!r}'
@@ -50,10 +50,10 @@ def check_prompt(prompt: Prompt, size_hw: tuple[int, int]) -> Prompt:
 
 
 def check_names(object_id: str, class_id: str) -> None:
-    """Check the names of an object.
+    """Check object_id and class_id.
 
     Raises:
-        PromptError: There is no object_id, or a name is too long.
+        PromptError: object_id is empty, or a name is too long.
     """
     if not object_id:
         raise PromptError('a prompt needs a non-empty object_id')
@@ -77,16 +77,16 @@ def check_num_points(num_points: int, object_id: str) -> None:
 def to_clicks(
     prompts: list[Prompt], size_hw: tuple[int, int], image_size: int, device: torch.device
 ) -> Clicks:
-    """Stack checked point and box prompts with equally many points.
+    """Stack checked point and box prompts that have equal numbers of points.
 
     Args:
         prompts: B prompts in pixels of the image.
         size_hw: Height and width of that image.
         image_size: Side of the model's square image.
-        device: Where the result goes.
+        device: Device of the result.
 
     Returns:
-        Points in pixels of the model's image; a box comes first, as two corners.
+        Points in pixels of the network's input; a box comes first, as two corner points.
     """
     coords, labels = [], []
     for prompt in prompts:
@@ -104,10 +104,10 @@ def to_clicks(
 def hold_to_prompts(
     mask_logits: torch.Tensor, prompts: list[Prompt], size_hw: tuple[int, int]
 ) -> tuple[torch.Tensor, list[float]]:
-    """Hold masks against the boxes and clicks they were made of.
+    """Clip masks to their boxes and measure how well they fit their prompts.
 
-    A box says how far the object goes: what a mask has beyond it is taken away, but for a margin
-    of 5% of its side, or one cell of the mask.
+    A box bounds the object: mask cells outside of it are removed, except in a margin of 5% of its
+        side or one cell of the mask, whichever is larger.
 
     Args:
         mask_logits: (B, h, w) float32.
@@ -115,8 +115,8 @@ def hold_to_prompts(
         size_hw: Height and width of that image.
 
     Returns:
-        The masks without what is outside, and of each prompt its misfit in [0, 1]: the share of
-        the mask that was, or of the clicks that the mask contradicts, whichever is more.
+        The clipped masks, and the misfit of each prompt in [0, 1]: the larger of the share of the
+        mask that was clipped and the share of the clicks that the mask contradicts.
     """
     held, misfits = [], []
     for logits, prompt in zip(mask_logits, prompts, strict=True):
@@ -131,7 +131,7 @@ def hold_to_prompts(
 def _near_box(
     box: np.ndarray | None, mask_hw: tuple[int, ...], size_hw: tuple[int, int]
 ) -> torch.Tensor:
-    """Return the (h, w) bool cells of a mask within a box and its margin; all without a box."""
+    """Return (h, w) bool, the cells within a box and its margin; all True without a box."""
     lines = []
     for axis, cells in enumerate(mask_hw):
         at = (np.arange(cells) + 0.5) * size_hw[axis] / cells
@@ -147,7 +147,7 @@ def _near_box(
 def _contradicted(prompt: Prompt, on: torch.Tensor, size_hw: tuple[int, int]) -> float:
     """Return the share of clicks on the object that a mask misses, and of others it covers.
 
-    A click next to the edge of the mask contradicts nothing.
+    A click within one cell of the mask's edge is not a contradiction.
     """
     if not len(prompt.points):
         return 0.0
@@ -168,7 +168,7 @@ def to_coarse_masks(
 ) -> torch.Tensor:
     """Draw points and boxes as coarse mask logits, for models trained with them.
 
-    A small network learns where to look far sooner from a map than from coordinates alone.
+    A small network learns to use prompts much faster from a map than from coordinates alone.
 
     Args:
         clicks: Prompts of B objects.
@@ -199,7 +199,7 @@ def to_coarse_masks(
 
 
 def to_mask_batch(prompts: list[Prompt], image_size: int, device: torch.device) -> torch.Tensor:
-    """Bring checked mask prompts to (B, 1, image_size, image_size) float32, 0 or 1."""
+    """Resize checked mask prompts to (B, 1, image_size, image_size) float32, 0 or 1."""
     resized = []
     for prompt in prompts:
         mask = torch.from_numpy(prompt.mask).to(device)[None, None].float()
@@ -233,7 +233,7 @@ def _check_points(
 
 
 def _check_box(box: np.ndarray, size_hw: tuple[int, int], name: str) -> np.ndarray:
-    """Return a box cut to the image; most of it must lie inside."""
+    """Return a box clipped to the image; most of it must lie inside."""
     height, width = size_hw
     box = np.asarray(box, np.float32)
     if box.shape != (4,) or not np.isfinite(box).all():

@@ -1,4 +1,4 @@
-"""Follow objects into one frame: every object and hypothesis in one batch.
+"""Propagate objects into one frame: all objects and hypotheses in one batch.
 
 Shape legend: N objects, B = hypotheses of all of them, K kept hypotheses, h, w of a mask.
 """
@@ -47,13 +47,13 @@ class Propagator:
 
     Args:
         model: The network.
-        settings: Sizes; those that may change while tracking are given to `follow`.
+        settings: Table sizes; dynamic settings are passed to `follow`.
     """
 
     def __init__(self, model: Model, settings: TrackerSettings) -> None:
         self.model = model
         self.last_gates: Gates | None = None
-        # What the network saw in the newest frame, before it was believed or not, by slot.
+        # Best mask of each slot in the newest frame, before visibility was decided.
         self.raw_masks: dict[int, torch.Tensor] = {}
         capacity, num_hypotheses = settings.max_objects, settings.tree.max_hypotheses
         shape = MemoryShape(
@@ -83,13 +83,13 @@ class Propagator:
         spatial: torch.Tensor,
         record: Record,
     ) -> None:
-        """Begin, or begin again, with prompted masks; one hypothesis is left.
+        """Initialize or re-initialize objects from prompted masks, with one hypothesis each.
 
         Args:
             items: N objects.
             features: Of the prompted frame.
             kept: N masks.
-            spatial: (N, h*w, memory_dim) the memory made of them.
+            spatial: (N, h*w, memory_dim) encoded memory of the masks.
             record: The prompted frame.
         """
         slots = slots_of(items)
@@ -105,7 +105,7 @@ class Propagator:
                 self.reidentifier.start(item, embeddings[row], record.stamp_ns)
 
     def save(self, slot: int) -> Tensors:
-        """Return all that the next frames depend on of one object, by name."""
+        """Return all tensors of one object that later frames depend on, by name."""
         return {
             'masks': self.logits[slot, : len(self.tree.scores(slot))],
             **self.tree.save(slot),
@@ -115,15 +115,15 @@ class Propagator:
         }
 
     def load(self, slot: int, saved: Tensors, num_frames: int) -> None:
-        """Go on with one object where another propagator was.
+        """Load one object that another propagator saved.
 
         Args:
-            slot: Of the object, there and here.
-            saved: What `save` returned there.
-            num_frames: Processed there.
+            slot: Of the object, the same in both.
+            saved: Result of `save`.
+            num_frames: Number of frames the other one had processed.
 
         Raises:
-            SavedTracksError: Something of it is missing or wrong, or there is more than that.
+            SavedTracksError: A tensor is missing, wrong or unexpected.
         """
         count = self.tree.load(slot, saved)
         masks = expect(saved, 'masks', torch.float32, (count, *self.logits.shape[2:]))
@@ -136,19 +136,19 @@ class Propagator:
             raise SavedTracksError(f'expected no other tensors, got {sorted(unknown)}')
 
     def keep_best(self, items: Sequence[LiveObject]) -> None:
-        """Leave only the best hypothesis of some objects."""
+        """Drop all but the best hypothesis of some objects."""
         for item in items:
             self.memory.fork(item.slot, [0])
         self.tree.collapse(slots_of(items))
 
     def forget(self, items: Sequence[LiveObject]) -> None:
-        """Drop all that is remembered of some objects."""
+        """Clear memory and gallery of some objects."""
         self.memory.clear(slots_of(items))
         for item in items:
             self.reidentifier.gallery.clear(item.slot)
 
     def forget_recent(self, items: Sequence[LiveObject]) -> None:
-        """Drop all but the prompted frames and the galleries of some objects."""
+        """Clear the memory of some objects except for prompted frames; galleries stay."""
         slots = slots_of(items)
         self.memory.clear_recent(slots)
         self.references.forget_recent(slots)
@@ -166,15 +166,15 @@ class Propagator:
         spatial: torch.Tensor,
         frame_index: int,
     ) -> None:
-        """Start again from a mask that may show an unseen object, in place of its recent memory.
+        """Replace the recent memory of an unseen object by a mask that may show it.
 
-        The object is visible again only when the next frames confirm it.
+        The object becomes visible only when later frames confirm it.
 
         Args:
             item: The object.
             features: Of the frame.
-            kept: Its one mask.
-            spatial: (1, h*w, memory_dim) the memory made of it.
+            kept: The mask.
+            spatial: (1, h*w, memory_dim) encoded memory of the mask.
             frame_index: Of the frame.
         """
         self.forget_recent([item])
@@ -191,7 +191,7 @@ class Propagator:
         record: Record,
         settings: TrackerSettings,
     ) -> list[tuple[LiveObject, EventType]]:
-        """Track some objects into one frame; returns what happened to them."""
+        """Track some objects into one frame; returns their events."""
         slots = slots_of(items)
         owners, ranks = self.tree.rows(slots)
         view = self.memory.view(
@@ -213,14 +213,14 @@ class Propagator:
         best = alive.kept.mask_logits[torch.from_numpy(alive.ranks == 0), 0]
         self.raw_masks = dict(zip(slots.tolist(), best, strict=True))
         events = []
-        for item, observation in zip(items, _firsts(alive.owners, seen), strict=True):
+        for item, observation in zip(items, _best_of_objects(alive.owners, seen), strict=True):
             kinds = states.update(
                 item, observation, record.stamp_ns, settings, self.model.calibration
             )
             events += [(item, kind) for kind in kinds]
         if settings.memory.reset_mask_prior:
             self._reset_mask_priors(items)
-        self._see(items, features, best)
+        self._update_references(items, features, best)
         update_memory(
             self.memory, self.model, items, alive, seen,
             features=features, record=record, settings=settings,
@@ -246,9 +246,9 @@ class Propagator:
         Args:
             items: The objects.
             owners: (B,) index of the object of each hypothesis.
-            ranks: (B,) which of its hypotheses it is, 0 = the best.
+            ranks: (B,) rank of each among the hypotheses of its object, 0 = the best.
             features: Of the frame.
-            view: What the hypotheses remember.
+            view: Memory of the hypotheses.
         """
         device = self.logits.device
         slots = slots_of(items)[owners]
@@ -265,8 +265,10 @@ class Propagator:
         guide = previous if self.model.previous_mask else None
         return gates, self.model.decode(features, pix, None, guide, dense=dense)
 
-    def _see(self, items: Sequence[LiveObject], features: Features, logits: torch.Tensor) -> None:
-        """Make this frame the reference of the objects that are visible in it."""
+    def _update_references(
+        self, items: Sequence[LiveObject], features: Features, logits: torch.Tensor
+    ) -> None:
+        """Make this frame the newest reference of the objects visible in it."""
         shown = [
             row for row, item in enumerate(items) if item.track.visible and not item.track.changed
         ]
@@ -296,11 +298,11 @@ class Propagator:
         self.logits[slots, torch.from_numpy(alive.ranks)] = alive.kept.mask_logits[:, 0]
 
 
-def _firsts(owners: np.ndarray, values: list[Observation]) -> list[Observation]:
+def _best_of_objects(owners: np.ndarray, values: list[Observation]) -> list[Observation]:
     """Return the value of the best hypothesis of each object."""
     return [values[index] for index in np.flatnonzero(np.diff(owners, prepend=-1))]
 
 
 def reset_mask_priors(logits: torch.Tensor) -> None:
-    """Empty all masks."""
+    """Set all mask logits to those of an absent object."""
     logits.fill_(ABSENT_LOGIT)

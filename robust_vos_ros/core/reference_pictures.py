@@ -1,7 +1,8 @@
-"""Objects that a picture of another time shows: they start LOST and are looked for by their looks.
+"""Objects given by a reference picture: they start LOST and are re-detected by appearance.
 
-Memory and gallery come from the picture. Where the object is there, and how large, says nothing of
-the stream: its size is unknown until it is seen for the first time (`reference.coverage` 0).
+Memory and gallery are initialized from the picture. Position and size in the picture do not apply
+to the stream: the expected size is unknown (`reference.coverage` 0) until the object is first seen
+there.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from robust_vos_ros.core.segmentation import Segmenter, Segments
 from robust_vos_ros.core.types import Frame, Prompt
 from robust_vos_ros.core.zoom.window import Record, make_record
 
-# Embeddings are made of what sets the object apart from the rest of its picture: with nano, a disc
-# was found by a picture of which it filled a quarter, not by one of which it filled half.
+# An embedding is relative to the mean of its image, so an object that fills most of the picture
+# gets a weak one: with nano, a disc was found when it filled a quarter of the picture, not half.
 _MAX_SHARE = 0.4
 
 
@@ -28,7 +29,7 @@ class ReferencePicture:
     """A picture of an object.
 
     Attributes:
-        prompt: Where the object is, in pixels of the picture.
+        prompt: The object, in pixels of the picture.
         frame: The picture, of any size; its stamp does not matter.
     """
 
@@ -38,12 +39,12 @@ class ReferencePicture:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SegmentedPicture:
-    """An object as its picture shows it.
+    """The segmented object of a reference picture.
 
     Attributes:
-        prompt: Checked.
-        record: The picture, as a frame of the time it was sent.
-        segment: The one mask.
+        prompt: The checked prompt.
+        record: The picture, with index and stamp of the newest frame of the stream.
+        segment: Its mask.
     """
 
     prompt: Prompt
@@ -54,7 +55,7 @@ class SegmentedPicture:
 def segment_pictures(
     pictures: Sequence[ReferencePicture], segmenter: Segmenter, newest: Record
 ) -> list[SegmentedPicture]:
-    """Segment the object of each picture; nothing is changed.
+    """Segment the object of each picture; changes no state.
 
     Args:
         pictures: One per object.
@@ -62,7 +63,7 @@ def segment_pictures(
         newest: The newest frame of the stream.
 
     Raises:
-        PromptError: A prompt cannot be used, or shows nothing.
+        PromptError: A prompt cannot be used, or its mask is empty.
     """
     segmented = []
     for picture in pictures:
@@ -82,33 +83,33 @@ def segment_pictures(
 def start_lost(
     item: LiveObject, picture: SegmentedPicture, segmenter: Segmenter, propagator: Propagator
 ) -> list[str]:
-    """Let an object begin as its picture shows it; it is LOST until it is seen in the stream.
+    """Initialize an object from its picture, in the state LOST.
 
     Args:
-        item: Just added.
+        item: The object, just added.
         picture: From `segment_pictures`.
-        segmenter: Encodes pictures.
-        propagator: Remembers it.
+        segmenter: Encodes the picture.
+        propagator: Gets its memory.
 
     Returns:
-        Sentences for who asked.
+        Warnings for the caller.
     """
     features = segmenter.encode(picture.record)
     propagator.start(
         [item], features, picture.segment.kept, picture.segment.spatial, picture.record
     )
     reset_mask_priors(propagator.logits[item.slot])
-    sentences = [f'{item.object_id!r} starts LOST and is looked for by its reference picture']
+    sentences = [f'{item.object_id!r} is LOST until it is re-detected by its reference picture']
     track = item.track
     if track.coverage > _MAX_SHARE:
         sentences.append(
-            f'{item.object_id!r} covers {track.coverage:.0%} of its picture: it is found more '
-            'surely by a picture that shows more of what is around it'
+            f'{item.object_id!r} covers {track.coverage:.0%} of its picture: re-detection is '
+            'more reliable with a picture that shows more of its surroundings'
         )
     lose(item)
     track.updated_ns = picture.record.stamp_ns
-    track.existence = track.seen_existence = 0.0  # nothing in the stream shows it
+    track.existence = track.seen_existence = 0.0  # not yet seen in the stream
     track.coverage, track.evidence, item.reid.verified_ns = 0.0, None, None
-    # Only `memory.mean_coverage` stays, as the size of the first places to look at.
+    # `memory.mean_coverage` stays: it is the size at which re-detection searches first.
     item.reference = SizeReference()
     return sentences

@@ -1,4 +1,4 @@
-"""Make the published result of one frame from what is known of each object."""
+"""Make the published result of one frame from the states and masks of the objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.types import ObjectFlag, TrackedObject, TrackEvent, TrackResult
 from robust_vos_ros.core.zoom.window import Record, Window, move
 
-# A part of a mask counts as large from this share of the mask's area.
+# A connected component counts as large from this share of the mask's area.
 _LARGE_PART = 0.15
 
 
@@ -29,7 +29,8 @@ class Shape:
     Attributes:
         box_xywh: Tight box, all zero for an empty mask.
         centroid_xy: Mean pixel, NaN for an empty mask.
-        fragmented: Whether the mask, before others took pixels from it, had several large parts.
+        fragmented: Whether the mask, before objects competed for pixels, had several large
+            components.
     """
 
     area_px: int
@@ -45,15 +46,15 @@ EMPTY_SHAPE = Shape(0, (0, 0, 0, 0), (float('nan'), float('nan')), False, False)
 def compose(
     logits: torch.Tensor, labels: list[int], size_hw: tuple[int, int]
 ) -> tuple[np.ndarray, list[Shape]]:
-    """Let objects compete for pixels: each goes to the object of the highest logit above 0.
+    """Assign each pixel to the object with the highest logit above 0.
 
-    But a much smaller object lies in front of a larger one, whatever the logits say.
-    Logits are enlarged bilinearly, as SAM 2 does, but only where an object can be: a mask of a
-    tenth of the image costs a tenth of the time.
+    A much smaller object lies in front of a larger one whatever the logits (`much_smaller`).
+    Logits are upsampled bilinearly, as in SAM 2, but only around each mask: a mask of a tenth of
+    the image costs a tenth of the time.
 
     Args:
         logits: (N, h, w) float32.
-        labels: N pixel values above 0.
+        labels: N pixel values, above 0.
         size_hw: Height and width of the result.
 
     Returns:
@@ -69,7 +70,7 @@ def compose(
     windows = [_window(mask, size_hw) for mask in on]
     areas = torch.from_numpy(on.sum(axis=(1, 2), dtype=np.float32))
     smaller = much_smaller(areas, areas).numpy()
-    for row in torch.argsort(-areas, stable=True).tolist():  # what lies in front comes later
+    for row in torch.argsort(-areas, stable=True).tolist():  # small masks last: they lie in front
         label, (ys, xs) = labels[row], windows[row]
         full = (enlarge_y[ys] @ logits[row] @ enlarge_x[xs].T).cpu().numpy()
         won = full > best[ys, xs]
@@ -93,12 +94,12 @@ def _enlargement(size: int, low_res: int) -> torch.Tensor:
 
 
 def _window(on: np.ndarray, size_hw: tuple[int, int]) -> tuple[slice, slice]:
-    """Return where an (h, w) low-resolution mask can have pixels in the full image."""
+    """Return the rows and columns of the full image that an (h, w) mask can reach."""
     slices = []
     for axis, size in enumerate(size_hw):
         cells = np.flatnonzero(on.any(axis=1 - axis))
         scale = size / on.shape[axis]
-        # Bilinear interpolation reaches less than one cell beyond.
+        # Bilinear interpolation extends a mask by less than one cell.
         first, last = (cells[0] - 1, cells[-1] + 2) if len(cells) else (0, 0)
         slices.append(slice(max(0, int(first * scale)), min(size, int(np.ceil(last * scale)))))
     return slices[0], slices[1]
@@ -127,11 +128,11 @@ def _measure(
 
 
 def place(shape: Shape, x0: int, y0: int, size_hw: tuple[int, int]) -> Shape:
-    """Return a shape of a part of an image as it is in the whole one.
+    """Map a shape from a crop to the whole image.
 
     Args:
-        shape: In the part.
-        x0: Of the left border of the part; `y0` of its top.
+        shape: In the crop.
+        x0: Left border of the crop in pixels of the whole image; `y0` its top border.
         size_hw: Height and width of the whole image.
     """
     if not shape.area_px:
@@ -155,14 +156,14 @@ def make_result(
     start_ns: int,
     warnings: Sequence[str] = (),
 ) -> TrackResult:
-    """Let the visible objects compete for pixels and measure what each one got.
+    """Resolve overlaps of the visible objects and measure the resulting masks.
 
     Args:
         items: N live objects.
-        logits: (N, h, w) float32 mask logits, in the order of `items`, of what the window shows.
+        logits: (N, h, w) float32 mask logits within the record's window, in the order of `items`.
         record: The frame.
-        events: What happened in it.
-        start_ns: time.perf_counter_ns() when work on the frame began.
+        events: Of this frame.
+        start_ns: time.perf_counter_ns() at the start of the frame's processing.
         warnings: Of the prompts just applied.
     """
     shown = [row for row, item in enumerate(items) if item.track.visible]

@@ -1,8 +1,8 @@
-"""All tracks of a tracker as bytes, and back: what is in them, and whom they fit.
+"""Serialize all tracks of a tracker; check and load them into another one.
 
-One format for both uses: another tracker goes on bit for bit, or a node that was restarted looks
-for its objects. It is a safetensors file with a JSON text. Bytes that are damaged, foreign or made
-for another model raise SavedTracksError.
+One format serves two uses: another tracker continues with identical bits, or a restarted node
+re-detects its objects. It is a safetensors file with a JSON text in its metadata. Bytes that are
+damaged, of another format or made for another model raise SavedTracksError.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from robust_vos_ros.core.zoom.sources import SavedZoom
 from robust_vos_ros.core.zoom.zoom import Zoom
 
 FORMAT = 'robust_vos tracks 7'
-_TEXT = 'robust_vos'  # the one entry of the metadata: more than one have no order
-_LENGTH_BYTES = 8  # safetensors: the length of the JSON header, before the header
+_TEXT = 'robust_vos'  # the only metadata key: several keys would have no fixed order
+_LENGTH_BYTES = 8  # safetensors starts with the length of its JSON header
 _ZOOM = 'zoom'
 
 
 class Header(Settings):
-    """What the tensors mean.
+    """State and sizes that belong to the saved tensors.
 
     Attributes:
-        made_with: What must be equal on both sides, by name.
-        num_frames: Processed so far; `num_added` likewise of objects.
+        made_with: Model and sizes that must equal those of the loading tracker, by name.
+        num_frames: Number of processed frames; `num_added` the number of added objects.
         session: Namespace of the objects' uuids.
-        restored_ns: Stamp from which time counts as unseen; None before the first frame.
+        restored_ns: First stamp from which unseen time counts; None before the first frame.
         zoom: None without zoom.
     """
 
@@ -51,17 +51,16 @@ class Header(Settings):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SavedTracks:
-    """Saved tracks that fit a tracker; `load` brings them into it."""
+    """Saved tracks that were checked against a tracker."""
 
     header: Header
     tensors: Tensors
 
     def load(self, propagator: Propagator) -> list[LiveObject]:
-        """Bring what is remembered of the objects into free slots; returns the objects.
+        """Load the memory of the objects into free slots; returns the objects.
 
         Raises:
-            SavedTracksError: The tensors are not what they should be. Nobody sees a slot before
-                there is an object in it.
+            SavedTracksError: A tensor is missing or wrong. Slots filled before that stay unused.
         """
         for number, item in enumerate(self.header.objects):
             try:
@@ -72,10 +71,10 @@ class SavedTracks:
         return list(self.header.objects)
 
     def load_zoom(self, zoom: Zoom) -> None:
-        """Bring the window, and what memory was made of, into a zoom; clear it if there was none.
+        """Load the window and source frames into a zoom; clear it if none were saved.
 
         Raises:
-            SavedTracksError: They are not what they should be.
+            SavedTracksError: They are missing or wrong.
         """
         if self.header.zoom is None:
             zoom.clear()
@@ -97,8 +96,8 @@ def save_tracks(
 
     Args:
         objects: The live objects.
-        propagator: Holds their memory.
-        zoom: Holds the window.
+        propagator: Holds the memory of the objects.
+        zoom: Holds the window and source frames, or None.
         num_frames: As in `Header`; `restored_ns` likewise.
         notes: Texts by name that the owner of the tracker wants to find again.
     """
@@ -122,14 +121,15 @@ def save_tracks(
 
 
 def read_tracks(data: bytes, propagator: Propagator) -> SavedTracks:
-    """Read saved tracks and check that they fit; nothing is changed.
+    """Read saved tracks and check that they fit; changes no state.
 
     Args:
-        data: What `save_tracks` returned, or anything else.
-        propagator: What they are to be loaded into.
+        data: Result of `save_tracks`, or arbitrary bytes.
+        propagator: Where they will be loaded.
 
     Raises:
-        SavedTracksError: They are damaged or do not fit; names both sides.
+        SavedTracksError: They are damaged or do not fit; the message names the saved and the
+            present value.
     """
     values, tensors = _unpack(data)
     try:
@@ -154,7 +154,7 @@ def read_tracks(data: bytes, propagator: Propagator) -> SavedTracks:
 
 
 def _made_with(propagator: Propagator) -> dict[str, str | int]:
-    """Return what must be equal on both sides; `max_objects` may differ."""
+    """Return the values of `Header.made_with`; `max_objects` may differ."""
     model, shape = propagator.model, propagator.memory.shape
     return {
         'model': model.name,
@@ -183,10 +183,10 @@ def _check_objects(items: Iterable[LiveObject], capacity: int) -> None:
 def _pack(
     header: dict[str, Any], tensors: Tensors, notes: Mapping[str, str] | None = None
 ) -> bytes:
-    """Return everything as bytes.
+    """Serialize header, tensors and notes.
 
     Args:
-        header: What the tensors mean, as JSON has it.
+        header: The `Header` as a JSON object.
         tensors: By name.
         notes: Texts by name that the owner of the tracker wants to find again (`read_notes`).
     """
@@ -196,11 +196,11 @@ def _pack(
 
 
 def _unpack(data: bytes) -> tuple[dict[str, Any], Tensors]:
-    """Return the header and the tensors of what `_pack` returned.
+    """Return the header and the tensors of the result of `_pack`.
 
     Raises:
-        SavedTracksError: It is something else, damaged or of another version, or a number in it is
-            infinite or none.
+        SavedTracksError: The bytes are damaged, of another format or version, or a number is not
+            finite.
     """
     text = _read_text(data)
     try:
@@ -209,34 +209,34 @@ def _unpack(data: bytes) -> tuple[dict[str, Any], Tensors]:
         raise _not_tracks(data, error) from error
     for name, value in tensors.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise SavedTracksError(f'{name}: expected finite numbers, got others')
+            raise SavedTracksError(f'{name}: expected finite numbers, got NaN or infinity')
     return text['header'], tensors
 
 
 def read_notes(data: bytes) -> dict[str, str]:
-    """Return the notes of saved tracks, by name; the tensors are neither read nor checked.
+    """Return the notes of saved tracks, by name, without reading the tensors.
 
     Raises:
-        SavedTracksError: It is damaged, of another version or something else.
+        SavedTracksError: The bytes are damaged, or of another format or version.
     """
     return {str(name): str(note) for name, note in _read_text(data)['notes'].items()}
 
 
 def _read_text(data: bytes) -> dict[str, Any]:
-    """Return what `_pack` wrote beside the tensors: format, notes and header."""
+    """Return notes and header, after a check of the format."""
     try:
         length = int.from_bytes(data[:_LENGTH_BYTES], 'little')
         texts = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])['__metadata__']
         text = dict(json.loads(texts[_TEXT]))
         if text['format'] == FORMAT:
             return {'notes': dict(text['notes']), 'header': dict(text['header'])}
-    except Exception as error:  # bytes that are anything
+    except Exception as error:  # arbitrary bytes raise arbitrary errors
         raise _not_tracks(data, error) from error
     raise SavedTracksError(
         f'expected saved tracks of the format {FORMAT!r}, got {str(text["format"])!r}, of another '
-        'version of this package; start without them, or go on with that version'
+        'version of this package; start without them, or use that version'
     )
 
 
 def _not_tracks(data: bytes, error: Exception) -> SavedTracksError:
-    return SavedTracksError(f'expected saved tracks, got {len(data)} bytes that are none: {error}')
+    return SavedTracksError(f'expected saved tracks, got {len(data)} other bytes: {error}')

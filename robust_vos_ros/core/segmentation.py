@@ -1,4 +1,4 @@
-"""Prompts to masks, in the frame they were made on."""
+"""Segment prompts in the frame they were made on."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from robust_vos_ros.core.zoom.window import Record, make_record, to_window
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Context:
-    """What clicks on a live object are judged by.
+    """Inputs of the mask decoder for clicks that correct a live object.
 
     Attributes:
         pix: (1, C, h, w) features, conditioned on the memory of the object.
-        previous: (1, 1, H, W) logits of its present mask, or None.
+        previous: (1, 1, 4h, 4w) logits of its present mask, or None.
     """
 
     pix: torch.Tensor
@@ -45,10 +45,10 @@ class Segments:
     """Masks of prompts of the same form.
 
     Attributes:
-        rows: Which prompts.
-        kept: Their masks (M = 1).
+        rows: Indices of the prompts.
+        kept: Masks of the prompts (M = 1).
         spatial: (N, h*w, memory_dim) the memory made of them.
-        misfit: Of each prompt, how far its mask went beyond it, see `prompts.hold_to_prompts`.
+        misfit: Of each prompt, in [0, 1], see `prompts.hold_to_prompts`.
     """
 
     rows: list[int]
@@ -69,32 +69,32 @@ class Segmenter:
         self._features: tuple[Record, Features] | None = None
 
     def encode(self, record: Record) -> Features:
-        """Encode a frame, once as long as no other one is encoded."""
+        """Encode a frame; the features of the newest one are cached."""
         if self._features is None or self._features[0] is not record:
             self._features = (record, self.model.encode(record.image[None]))
         return self._features[1]
 
     def forget(self) -> None:
-        """Drop the encoded frame."""
+        """Drop the cached features."""
         self._features = None
 
     def segment(
         self, prompts: Sequence[Prompt], record: Record, context: Context | None = None
     ) -> list[Segments]:
-        """Segment checked prompts; those of the same form share a batch.
+        """Segment checked prompts; prompts of the same form share a batch.
 
         Args:
             prompts: In pixels of the camera image, within the window of the frame.
             record: The frame.
-            context: Of the one object all prompts are about; None = objects not known yet.
+            context: Of the live object that the prompts correct; None = new objects.
         """
         features = self.encode(record)
         prompts = [to_window(prompt, record.window) for prompt in prompts]
         size_hw = record.window.size_hw
         groups = []
-        order = sorted(range(len(prompts)), key=lambda row: _form(prompts[row]))
-        for _, rows_of_form in itertools.groupby(order, key=lambda row: _form(prompts[row])):
-            rows = list(rows_of_form)
+        order = sorted(range(len(prompts)), key=lambda row: _batch_key(prompts[row]))
+        for _, rows_of_key in itertools.groupby(order, key=lambda row: _batch_key(prompts[row])):
+            rows = list(rows_of_key)
             batch = [prompts[row] for row in rows]
             kept = self._decode(batch, features, record, context)
             logits, misfit = hold_to_prompts(kept.mask_logits[:, 0], batch, size_hw)
@@ -121,8 +121,8 @@ class Segmenter:
         return self.model.decode(features, pix, clicks, previous).best()
 
 
-def _form(prompt: Prompt) -> tuple[bool, bool, int]:
-    """Prompts of equal form can share a batch: masks, or boxes and points of equal number."""
+def _batch_key(prompt: Prompt) -> tuple[bool, bool, int]:
+    """Return a key; prompts with equal keys can share a batch."""
     return prompt.mask is not None, prompt.box is not None, len(prompt.points)
 
 

@@ -1,7 +1,8 @@
-"""Every setting of the engine, defined once: type, default, unit, range and description.
+"""Base classes of all settings, and the settings of model and image stream.
 
-YAML files, the command line and ROS parameters are all made from these models. Unknown keys are
-errors. `dynamic` settings may change while tracking; the others need a restart of the engine.
+Each setting is one pydantic field with type, default, unit, range and description, from which
+YAML, command line and ROS parameters are made. Unknown keys are errors. `dynamic` settings may
+change while tracking; others need a restart of the engine.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ T = TypeVar('T', bound='Settings')
 
 
 class Settings(pydantic.BaseModel):
-    """Base of all settings: immutable, and unknown keys are errors."""
+    """Base class of all settings: immutable, unknown keys are errors."""
 
     model_config = pydantic.ConfigDict(extra='forbid', frozen=True, validate_default=True)
 
@@ -41,7 +42,7 @@ def setting(
 
 
 class ModelSettings(Settings):
-    """Which network runs, and where."""
+    """Model, device and precision."""
 
     name: str = setting('nano', 'Model name: a file in config/models, without .yaml.')
     checkpoint: str = setting(
@@ -80,7 +81,7 @@ POLICIES = (
 
 
 class StreamSettings(Settings):
-    """What happens to the objects when the stream of images is discontinuous."""
+    """Actions at discontinuities of the image stream."""
 
     on_time_jump: DiscontinuityPolicy = setting(
         'reset_memory', 'Action when time goes backwards (a bag starts again). ' + POLICIES,
@@ -101,7 +102,7 @@ class StreamSettings(Settings):
 
 
 class Scale16Settings(Settings):
-    """How 16-bit images become the 8-bit ones that the model sees."""
+    """Conversion of 16-bit images to 8 bits."""
 
     method: Literal['range', 'percentiles'] = setting(
         'range',
@@ -146,7 +147,7 @@ def parse_settings(cls: type[T], values: dict[str, Any]) -> T:
     """Validate a dictionary.
 
     Raises:
-        ConfigError: A key is unknown or a value is out of range; names each of them.
+        ConfigError: A key is unknown or a value is out of range; the message names each.
     """
     try:
         return cls(**values)

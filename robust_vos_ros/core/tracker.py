@@ -1,4 +1,4 @@
-"""The engine: point at objects once, then one `VideoTracker.step` per frame."""
+"""The engine: prompt objects once, then call `VideoTracker.step` for each frame."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class VideoTracker:
     Args:
         model: The network; may be shared by trackers of one thread.
         settings: May be replaced at run time by one that differs in dynamic fields only.
-        session: Namespace of the objects' uuids; give each run its own where they must not repeat.
+        session: Namespace of the objects' uuids; pass a new one per run for unique uuids.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class VideoTracker:
 
     @property
     def uuids(self) -> frozenset[uuid.UUID]:
-        """Of the live objects."""
+        """The uuids of the live objects."""
         return frozenset(item.uuid for item in self._objects)
 
     def evidence(self) -> dict[str, tuple[Evidence, torch.Tensor]]:
-        """Return what the confidence of each live object was made of in the newest frame.
+        """Return confidence evidence and mask of each live object in the newest frame, by id.
 
-        With it comes the (h, w) logits of the mask it is about, also of one that is not believed.
+        The masks are (h, w) logits, also of objects that are not visible.
         """
         masks = self._propagator.raw_masks
         return {
@@ -120,8 +120,8 @@ class VideoTracker:
 
         Args:
             prompts: One per object.
-            frame: A past frame the prompts were made on, tracked forward to the newest one,
-                without regard to the objects that are tracked already; None = the newest frame.
+            frame: Past frame that the prompts were made on; the new objects are tracked forward to
+                the newest frame, independently of the live ones. None = the newest frame.
             replace_existing: Replace live objects of the same id.
 
         Returns:
@@ -129,7 +129,7 @@ class VideoTracker:
 
         Raises:
             NoFrameError, StampTooOldError, StampInFutureError: The frame is not in the history.
-            DuplicateIdError, CapacityError: The objects do not fit in.
+            DuplicateIdError, CapacityError: An id is taken, or there is no room for the objects.
             PromptError: A prompt cannot be used.
         """
         start_ns = time.perf_counter_ns()
@@ -139,10 +139,10 @@ class VideoTracker:
         checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
         with self.model.inference():
             others = [item for item in self._objects if item.object_id not in ids]
-            record = self._frames.look_at(checked, record, newer, others, self.settings.zoom)
-            # Segment before anything changes: a failure in the network must leave no trace.
+            record = self._frames.view_prompted(checked, record, newer, others, self.settings.zoom)
+            # Segment before any state changes: after an error in the network nothing has changed.
             segments = self._segmenter.segment(checked, record)
-            items, events = self._take_places(checked, record.stamp_ns)
+            items, events = self._add_objects(checked, record.stamp_ns)
             warnings = []
             for segment in segments:
                 warnings += self._start([items[row] for row in segment.rows], segment, record)
@@ -155,9 +155,9 @@ class VideoTracker:
     def look_for(
         self, pictures: Sequence[ReferencePicture], *, replace_existing: bool = False
     ) -> TrackResult:
-        """Start looking for objects that pictures of another time show; all are accepted or none.
+        """Add objects by reference pictures; all are accepted or none.
 
-        Each is LOST, without a mask, until it is found (`reacquire` settings).
+        Each is LOST, without a mask, until it is re-detected (`reacquire` settings).
 
         Args:
             pictures: One per object.
@@ -177,22 +177,22 @@ class VideoTracker:
         warnings: list[str] = []
         with self.model.inference():
             segmented = segment_pictures(pictures, self._segmenter, newest)
-            self._frames.see_all(list(self._objects))  # LOST objects are searched for in all of it
-            items, events = self._take_places(
+            self._frames.reset_window(list(self._objects))  # re-detection needs the whole image
+            items, events = self._add_objects(
                 [picture.prompt for picture in segmented], newest.stamp_ns
             )
             for item, picture in zip(items, segmented, strict=True):
                 warnings += start_lost(item, picture, self._segmenter, self._propagator)
-        events += [_event(EventType.ADDED, item, 'added by a picture, lost') for item in items]
+        events += [_event(EventType.ADDED, item, 'added by a reference picture') for item in items]
         return self._finish(events, start_ns, warnings)
 
     def refine(self, prompt: Prompt, *, frame: Frame | None = None) -> TrackResult:
         """Correct a live object with further clicks, a box or a mask.
 
-        Clicks correct the mask that is seen, with regard to what is remembered. A box or a mask
-        says where all of the object is, and takes the place of both: memory of a mistake would
-        outvote the box. The corrected frame is remembered like a prompted one, and the recent
-        memory, which may hold the mistake, is dropped. Arguments and errors as in `add`.
+        Clicks are decoded with the object's memory and present mask. A box or a mask is decoded
+        without either, because a mistake in memory would outweigh it. The frame enters memory as a
+        prompted frame, and the recent memory, which may hold the mistake, is dropped. Arguments
+        and errors as in `add`.
 
         Raises:
             UnknownIdError: No live object has the prompt's id.
@@ -203,7 +203,9 @@ class VideoTracker:
         checked = check_prompt(prompt, record.size_hw)
         with self.model.inference():
             items = list(self._objects)
-            record = self._frames.look_at([checked], record, newer, items, self.settings.zoom)
+            record = self._frames.view_prompted(
+                [checked], record, newer, items, self.settings.zoom
+            )
             clicks_only = checked.box is None and checked.mask is None
             context = self._context(item, record) if clicks_only else None
             (segment,) = self._segmenter.segment([checked], record, context)
@@ -217,16 +219,17 @@ class VideoTracker:
     def reinitialize(
         self, prompts: Sequence[Prompt], *, frame: Frame | None = None
     ) -> Reinitialization:
-        """Show where objects that are out of sight may be again, as a detector finds them.
+        """Re-initialize unseen objects from candidates, such as the boxes of a detector.
 
-        A candidate is taken if it looks like the object (`reacquire` settings) and is no object in
-        view. It is no user's word: as with a search, the frame takes the place of recent memory,
-        the next ones are tracked from it, and the object is back when it has looked like itself
-        for `reacquire.hold_s`. What a user prompted stays as it was. A rejected candidate changes
-        nothing, and neither does one for an object that is not OCCLUDED or LOST.
+        A candidate is accepted if it is similar to the object (`reacquire` settings) and not a
+        visible object. It has less authority than a user's prompt: as in re-detection, it replaces
+        the recent memory, and the object becomes visible when its masks have matched its
+        appearance for `reacquire.hold_s`. Prompted memory stays. Rejected candidates, and those
+        for objects that are neither OCCLUDED nor LOST, change nothing.
 
         Args:
-            prompts: Several for an object are alternatives; the one most alike is taken.
+            prompts: Several for one object are alternatives, of which the most similar one is
+                used.
             frame: As in `add`.
 
         Raises:
@@ -242,7 +245,7 @@ class VideoTracker:
         events: list[TrackEvent] = []
         with self.model.inference():
             live = list(self._objects)
-            self._frames.see_all(live)
+            self._frames.reset_window(live)
             features = self._segmenter.encode(record)
             accepted, rejected = associate(
                 [item for item, _ in pairs],
@@ -268,7 +271,7 @@ class VideoTracker:
         """Stop tracking objects; without ids, all.
 
         Raises:
-            UnknownIdError: An id is not live; nothing is removed.
+            UnknownIdError: An id is not live; no object is removed.
         """
         ids = list(dict.fromkeys(object_ids)) or [item.object_id for item in self._objects]
         for object_id in ids:
@@ -286,10 +289,10 @@ class VideoTracker:
         self.last_result = None
         return (*events, TrackEvent(EventType.RESET, '', uuid.UUID(int=0), 'tracker was reset'))
 
-    def _take_places(
+    def _add_objects(
         self, prompts: Sequence[Prompt], stamp_ns: int
     ) -> tuple[list[LiveObject], list[TrackEvent]]:
-        """Add an object per checked prompt, without memory, in place of those of the same ids."""
+        """Add an object without memory per checked prompt; replaces those of the same ids."""
         ids = {prompt.object_id for prompt in prompts}
         replaced = [item.object_id for item in self._objects if item.object_id in ids]
         events = list(self.remove(replaced)) if replaced else []
@@ -299,22 +302,22 @@ class VideoTracker:
         return items, events
 
     def reset_memory(self) -> None:
-        """Keep objects and their prompted frames; forget recent memory and all frames."""
+        """Keep objects and their prompted frames; clear recent memory and the frame history."""
         items = list(self._objects)
         with self.model.inference():
-            self._frames.see_all(items)
+            self._frames.reset_window(items)
         self._propagator.forget_recent(items)
         reset_mask_priors(self._propagator.logits)
         self._frames.clear()
         self._segmenter.forget()
 
     def save(self, notes: Mapping[str, str] | None = None) -> bytes:
-        """Return all tracks as bytes, for `restore`; nothing is changed.
+        """Return all tracks as bytes for `restore`; changes no state.
 
-        Frames of the past are not in it: prompts go to frames from then on.
+        Past frames are not included, so later prompts cannot refer to them.
 
         Args:
-            notes: Texts by name to keep with them, for `saved_tracks.read_notes`.
+            notes: Texts by name to save with the tracks, for `saved_tracks.read_notes`.
         """
         return save_tracks(
             self._objects,
@@ -326,19 +329,20 @@ class VideoTracker:
         )
 
     def restore(self, data: bytes, *, lost: bool = False) -> None:
-        """Go on with saved tracks, under the same ids and uuids.
+        """Load saved tracks, with the same ids and uuids.
 
-        With the same settings, the next results are bit for bit those of the tracker that saved.
+        With the same settings and `lost` False, the next results equal those of the tracker that
+        saved, bit for bit.
 
         Args:
-            data: What `save` returned, of a tracker with this model and these sizes.
-            lost: Whether time has passed that nobody tracked, as after a restart. Each object is
-                LOST then, without a mask, until it is seen again (`reacquire` settings), and only
-                its best hypothesis is kept.
+            data: Result of `save` of a tracker with the same model and sizes.
+            lost: Whether frames were missed since, as after a restart. Each object is then LOST,
+                without a mask, until it is re-detected (`reacquire` settings), and only its best
+                hypothesis is kept.
 
         Raises:
-            SavedTracksError: It is damaged, of another version or does not fit, or this tracker
-                has objects; nothing is changed.
+            SavedTracksError: The data are damaged, of another version or do not fit, or this
+                tracker has objects; no state is changed.
         """
         if len(self._objects):
             raise SavedTracksError(
@@ -352,7 +356,7 @@ class VideoTracker:
         saved.load_zoom(zoom)
         if lost or self._frames.zoom is None:
             with self.model.inference():
-                zoom.see_all(items)
+                zoom.reset_window(items)
         self._objects.take_over(items, header.num_added, header.session, same_run=not lost)
         history = self._frames.history
         history.num_frames = max(history.num_frames, header.num_frames)
@@ -366,7 +370,7 @@ class VideoTracker:
                 states.lose(item)
 
     def _context(self, item: LiveObject, record: Record) -> Context:
-        """Return what a live object is corrected by: its memory, and its mask while it is seen."""
+        """Return the decoder inputs for clicks on a live object."""
         features = self._segmenter.encode(record)
         slots = slots_of([item])
         modulation = self.settings.memory.modulation
@@ -379,7 +383,7 @@ class VideoTracker:
         return Context(self.model.attend(features, view, gates), previous)
 
     def _start(self, items: list[LiveObject], segment: Segments, record: Record) -> list[str]:
-        """Begin with prompted masks; returns warnings of misfits and of very small objects."""
+        """Initialize objects from prompted masks; returns warnings about the masks."""
         features = self._segmenter.encode(record)
         self._propagator.start(items, features, segment.kept, segment.spatial, record)
         warnings, rule = [], self.settings.guard

@@ -1,4 +1,4 @@
-"""Settings of tracking: memory and its hypotheses, confidence, and when an object is lost."""
+"""Settings of tracking: memory, hypotheses, confidence, states and zoom."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TreeSettings(Settings):
 
 
 class MemorySettings(Settings):
-    """Which frames enter the memory of an object."""
+    """The memory update policy: which frames enter the memory of an object."""
 
     min_confidence: float = setting(
         0.65,
@@ -74,7 +74,7 @@ class MemorySettings(Settings):
     anchors: int = setting(
         2,
         'Number of anchor frames in memory, which show the object well beside a '
-        'look-alike. They replace recent frames; 0 = none.',
+        'distractor. They replace recent frames; 0 = none.',
         ge=0,
         le=4,
     )
@@ -89,12 +89,12 @@ class MemorySettings(Settings):
 
 
 class ReacquireSettings(Settings):
-    """How an object that was gone is found again."""
+    """How OCCLUDED and LOST objects are re-identified."""
 
     verify: bool = setting(
         True,
-        'Show an OCCLUDED or LOST object again only if its mask looks like the object; '
-        'false = do not compare.',
+        'Show an OCCLUDED or LOST object again only if its mask is similar to the gallery '
+        'of the object; false = do not compare.',
         dynamic=True,
     )
     min_similarity: float = setting(
@@ -136,8 +136,8 @@ class ReacquireSettings(Settings):
     )
     hold_s: float = setting(
         0.4,
-        'An OCCLUDED or LOST object is shown again once its mask has looked like it for '
-        'this time; time in which it did not is subtracted. This rejects look-alikes, '
+        'An OCCLUDED or LOST object is shown again once its mask has matched its appearance '
+        'for this time; time in which it did not is subtracted. This rejects distractors, '
         'which match in single frames.',
         unit='s',
         dynamic=True,
@@ -147,13 +147,13 @@ class ReacquireSettings(Settings):
 
 
 class GuardSettings(Settings):
-    """What keeps a mask that became something else from being believed, whatever the fit says."""
+    """Rejection of masks that no longer show the prompted object, whatever their confidence."""
 
     enabled: bool = setting(
         True,
-        'Compare every mask with the prompt. A mask of a very different size or look '
-        'counts as changed: it is UNCERTAIN, does not enter memory and does not guide '
-        'the next frame. false = off.',
+        'Compare every mask with the prompt. A mask of very different size or appearance '
+        'counts as changed: it is UNCERTAIN, does not enter memory and is not the mask '
+        'prior of the next frame. false = off.',
         dynamic=True,
     )
     max_growth: float = setting(
@@ -190,11 +190,11 @@ class GuardSettings(Settings):
 
 
 class ZoomSettings(Settings):
-    """A window around small objects, which the network sees in place of the whole image."""
+    """A window around small objects that the network gets instead of the whole image."""
 
     enabled: bool = setting(
         False,
-        'While all objects are in view, small and near each other, give the network a '
+        'While all objects are visible, small and near each other, give the network a '
         'window around them instead of the whole image.',
     )
     max_factor: float = setting(
@@ -229,7 +229,7 @@ class ZoomSettings(Settings):
 
 
 class TrackerSettings(Settings):
-    """How objects are remembered and judged."""
+    """All settings of the tracker."""
 
     max_objects: int = setting(16, 'Maximum number of tracked objects.', ge=1, le=64)
     max_prompted_entries: int = setting(
@@ -337,8 +337,8 @@ class TrackerSettings(Settings):
     )
     duplicate_iou: float = setting(
         0.6,
-        'If the masks of two objects overlap with at least this IoU, the object that '
-        'looks less like itself counts as unseen; 1 = off.',
+        'If the masks of two objects overlap with at least this IoU, the one less similar '
+        'to its object is suppressed; 1 = off.',
         dynamic=True,
         ge=0.1,
         le=1.0,
@@ -351,7 +351,7 @@ class TrackerSettings(Settings):
 
     @classmethod
     def plain(cls) -> TrackerSettings:
-        """Return the settings of SAM 2: every frame is remembered, each mask is believed."""
+        """Return settings equivalent to SAM 2: every frame enters memory, no mask is rejected."""
         memory = MemorySettings(
             min_confidence=0.0, min_quality=0.0, min_iou=0.0, exclusive=False,
             reset_mask_prior=False, anchors=0, modulation=0.0,

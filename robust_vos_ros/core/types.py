@@ -1,4 +1,4 @@
-"""The data that passes between layers and steps: frozen, slotted and shape-checked."""
+"""Data types shared by all layers: frozen, slotted dataclasses and enums."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from robust_vos_ros.core.errors import ImageError, SavedTracksError
 
-if TYPE_CHECKING:  # programs that only show results load no torch
+if TYPE_CHECKING:  # programs that only display results do not load torch
     import torch
 
 
 class ObjectState(enum.IntEnum):
-    """What a planner may assume about an object; values as in msg/TrackedObject."""
+    """State of an object; values as in msg/TrackedObject."""
 
     INITIALIZING = 0
     TRACKED = 1
@@ -29,7 +29,7 @@ UNSEEN_STATES = (ObjectState.OCCLUDED, ObjectState.LOST)
 
 
 class ObjectFlag(enum.IntFlag):
-    """Suspicious properties of a mask; values as in msg/TrackedObject."""
+    """Warnings about a mask; values as in msg/TrackedObject."""
 
     NONE = 0
     TOUCHES_BORDER = 1
@@ -41,7 +41,7 @@ class ObjectFlag(enum.IntFlag):
 
 
 class EventType(enum.IntEnum):
-    """Changes in the life of an object; values as in msg/TrackEvent."""
+    """Kinds of events; values as in msg/TrackEvent."""
 
     ADDED = 0
     CONFIRMED = 1
@@ -82,11 +82,11 @@ class Frame:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prompt:
-    """How a user points at one object, in pixels (x right, y down) of the frame.
+    """A user's prompt for one object, in pixels (x right, y down) of the frame.
 
     Attributes:
         object_id: Name of the object, unique among live objects.
-        points: (N, 2) float32, (x, y) clicks.
+        points: (N, 2) float32, (x, y) of clicks.
         point_labels: (N,) int32, 1 on the object, 0 not on it.
         box: (4,) float32, (x0, y0, x1, y1), or None.
         mask: (H, W) bool of the frame's size, or None; excludes points and box.
@@ -133,7 +133,7 @@ class TrackedObject:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TrackEvent:
-    """A change in the life of an object, or of the tracker (RESET, empty object_id)."""
+    """A change of the state of an object, or of the tracker (RESET, empty object_id)."""
 
     type: EventType
     object_id: str
@@ -143,16 +143,16 @@ class TrackEvent:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TrackResult:
-    """Everything known after one processed frame.
+    """Result of one processed frame.
 
     Attributes:
         label_mask: (H, W) uint8, or uint16 when a label exceeds 255; 0 = background,
             otherwise `TrackedObject.label`. Objects do not overlap.
         mask_logits: (N, h, w) float32 at the model's mask resolution, one row per object in the
-            order of `objects`, before the objects compete for pixels; above 0 is object, and
-            nothing is where the object is not in view.
+            order of `objects`, before the objects compete for pixels; above 0 is object. An object
+            that is not visible has none above 0.
         engine_ns: Time spent inside the tracker in nanoseconds.
-        warnings: What a user should know of the prompts just applied, a sentence each.
+        warnings: About the prompts just applied, a sentence each.
     """
 
     stamp_ns: int
@@ -185,8 +185,8 @@ class Features:
         pix: (B, C, h, w) features at stride 16; B = 1 for a shared image.
         pos: (1, h*w, C) their position encoding.
         high_res: (B, C/8, 4h, 4w) and (B, C/4, 2h, 2w) features for the mask decoder.
-        embedded: (B, width, 2h, 2w) float32 of unit length, what object calibration compares; None
-            for a model without it.
+        embedded: (B, width, 2h, 2w) float32 of unit length, the features that object calibration
+            compares; None for a model without it.
     """
 
     pix: torch.Tensor
@@ -260,7 +260,7 @@ class Candidates:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MemoryView:
-    """What B hypotheses remember at one frame, padded to the longest memory among them.
+    """Memory of B hypotheses at one frame, padded to the longest among them.
 
     Attributes:
         spatial: (B, S, N, memory_dim) bfloat16 memory features.
@@ -285,16 +285,16 @@ Tensors: TypeAlias = 'dict[str, torch.Tensor]'
 def expect(
     tensors: Tensors, name: str, dtype: torch.dtype, shape: tuple[int, ...]
 ) -> torch.Tensor:
-    """Return a tensor of that name.
+    """Return the tensor of a name after a check of dtype and shape.
 
     Args:
-        tensors: Where it should be.
+        tensors: By name.
         name: Of the tensor.
-        dtype: It must have.
-        shape: It must have; -1 = any size above 0.
+        dtype: Expected dtype.
+        shape: Expected shape; -1 = any size above 0.
 
     Raises:
-        SavedTracksError: There is none, or it is another one.
+        SavedTracksError: The tensor is missing, or has another dtype or shape.
     """
     value = tensors.get(name)
     if value is not None and value.dtype == dtype and value.ndim == len(shape):
@@ -306,11 +306,11 @@ def expect(
 
 
 def prefixed(prefix: str, tensors: Tensors) -> Tensors:
-    """Return tensors under longer names."""
+    """Return tensors with `<prefix>.` before each name."""
     return {f'{prefix}.{name}': value for name, value in tensors.items()}
 
 
 def below(prefix: str, tensors: Tensors) -> Tensors:
-    """Return the tensors whose names `prefixed` made."""
+    """Return the tensors below `<prefix>.`, without it: the inverse of `prefixed`."""
     start = f'{prefix}.'
     return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}

@@ -1,4 +1,4 @@
-"""The heartbeat that nav2's lifecycle manager watches, where the package bond is installed."""
+"""The bond to nav2's lifecycle manager, if the package bond is installed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from robust_vos_ros.core.errors import ConfigError
 
 try:
     from bond.msg import Status
-except ImportError:  # it comes with nav2
+except ImportError:  # part of nav2, not of a minimal installation
     Status = None
 
-PERIOD_S = 0.1  # as nav2's own nodes
-TIMEOUT_S = 4.0  # silence after which the other side may give us up
+PERIOD_S = 0.1  # as in nav2's nodes
+TIMEOUT_S = 4.0  # the other side may declare this one dead after this silence
 
 
 def check_installed() -> None:
-    """Raise ConfigError where the messages of bond are not installed."""
+    """Raise ConfigError if the messages of bond are not installed."""
     if Status is None:
         raise ConfigError(
             'bond is true, but the package bond cannot be imported; install it (apt install '
@@ -30,11 +30,11 @@ def check_installed() -> None:
 class Bond:
     """Publishes a heartbeat on `bond` from construction to `destroy`.
 
-    The protocol is that of bond_core: both sides publish bond/Status under one id, here the name
-    of the node, each with an instance_id of its own; a side that is silent for its timeout, or
-    says that it is not active, is gone. As with nav2's own nodes, only the manager acts on that:
-    this node goes on when the manager dies. The executor publishes, so a node that hangs is
-    silent.
+    The protocol is that of bond_core: both sides publish bond/Status with a common id, here the
+        name of the node, and an instance_id of their own. A side that sends nothing for its
+        timeout, or `active` false, counts as dead. As with nav2's nodes, only the manager reacts:
+        this node continues when the manager dies. The executor publishes, so a node that hangs
+        sends nothing.
     """
 
     def __init__(self, node: Node) -> None:
@@ -48,7 +48,7 @@ class Bond:
         self._publish()
 
     def destroy(self) -> None:
-        """Say that this side ends the bond."""
+        """Publish that this side ends the bond."""
         self._node.destroy_timer(self._timer)
         self._publish(active=False)
         self._node.destroy_publisher(self._publisher)

@@ -1,4 +1,4 @@
-"""Boxes of a detector: what they are, and where they are in the camera image."""
+"""Boxes of a detector, and their mapping to the camera image."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Box:
     """One detection.
 
     Attributes:
-        object_id: Of a track of the detector, empty when it has none.
-        scores: In [0, 1], of each class it may be.
+        object_id: Track id of the detector, empty if it has none.
+        scores: In [0, 1], by class.
         corners: (4,) float64, (x0, y0, x1, y1) in pixels.
     """
 
@@ -30,7 +30,7 @@ class Box:
 
     @property
     def class_id(self) -> str:
-        """The class of the highest score, the first by name of equals; empty without classes."""
+        """The class of the highest score, ties by name; empty without classes."""
         return min(self.scores, key=lambda name: (-self.scores[name], name), default='')
 
     @property
@@ -39,26 +39,26 @@ class Box:
         return max(self.scores.values(), default=0.0)
 
     def may_be(self, item: TrackedObject) -> bool:
-        """Return whether id or class are those of an object."""
+        """Whether the id or a class is that of an object."""
         return self.object_id == item.object_id or item.class_id in self.scores
 
     def score_of(self, item: TrackedObject) -> float:
-        """Return the score of the class of an object; where only the id is the same, the best."""
+        """Return the score of an object's class; the highest score if only the id matches."""
         return self.scores.get(item.class_id, self.score)
 
 
 def place(
     boxes: Sequence[Box], size_hw: tuple[int, ...], settings: DetectorSettings
 ) -> tuple[list[Box], Counter[str]]:
-    """Bring boxes to the camera image and cut them at its border.
+    """Map boxes to the camera image and clip them to it.
 
     Args:
-        boxes: As the detector sends them.
+        boxes: In pixels of the detector's image.
         size_hw: Height and width of the camera image.
-        settings: The size of the image of the detector, and how it was made.
+        settings: Size of the detector's image, and how the camera image was resized to it.
 
     Returns:
-        The boxes of which at least a pixel is in the image, and how many others there are.
+        The boxes with at least one pixel in the image, and the number of others.
     """
     height, width = size_hw
     scale, offset = np.ones(2), np.zeros(2)
@@ -81,7 +81,7 @@ def place(
 
 
 def intersections(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the (N, M) areas that (N, 4) and (M, 4) corners share."""
+    """Return the (N, M) intersection areas of (N, 4) and (M, 4) corners."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     return (high - low).clip(min=0).prod(axis=2)
@@ -95,5 +95,5 @@ def ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def stack(corners: Sequence[np.ndarray]) -> np.ndarray:
-    """Return (N, 4) corners, also of none."""
+    """Return (N, 4) corners, also for N = 0."""
     return np.array(corners, np.float64).reshape(-1, 4)

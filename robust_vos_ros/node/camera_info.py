@@ -19,10 +19,10 @@ class CameraInfoCounts:
     """Messages since the subscription began.
 
     Attributes:
-        refused: Not calibrated, cropped, of an unknown lens.
-        mismatched: Times an image had another resolution than the newest message.
-        refusal: Why the newest message was refused, empty when it was not.
-        mismatch: Why the newest image had none, empty when it had one.
+        refused: Uncalibrated, cropped, or with an unsupported lens model.
+        mismatched: Images whose resolution differs from that of the newest message.
+        refusal: Why the newest message was refused; empty if it was not.
+        mismatch: Why the newest image has no camera_info; empty if it has one.
     """
 
     received: int = 0
@@ -33,21 +33,21 @@ class CameraInfoCounts:
 
     @property
     def problem(self) -> str:
-        """What is wrong now, empty when nothing is."""
+        """The present problem, empty if there is none."""
         return self.refusal or self.mismatch
 
 
 class CameraInfos:
-    """Keeps the newest message that can be used; `find` may be called by any thread.
+    """Keeps the newest usable message; `find` is thread-safe.
 
     Attributes:
-        topic: Subscribed to, empty before the first time.
-        newest: The newest message that can be used, of whatever size.
-        received: The newest message, whether it can be used or not.
+        topic: Subscribed topic, empty before the first subscription.
+        newest: The newest usable message, of any image size.
+        received: The newest message, usable or not.
     """
 
     def __init__(self) -> None:
-        """Receive nothing yet."""
+        """Create it without a subscription."""
         self.topic = ''
         self.newest: CameraInfo | None = None
         self.received: CameraInfo | None = None
@@ -58,11 +58,11 @@ class CameraInfos:
 
     @property
     def counts(self) -> CameraInfoCounts:
-        """The counts now."""
+        """The present counts."""
         return self._counts
 
     def subscribe(self, node: Node, topic: str) -> None:
-        """Receive from now on, with counts from zero; best effort, so from every publisher."""
+        """Subscribe and reset the counts; best effort, which matches every publisher."""
         self._counts = CameraInfoCounts()
         self.newest = self.received = None
         self._node, self.topic = node, topic
@@ -70,13 +70,13 @@ class CameraInfos:
         self._subscription = node.create_subscription(CameraInfo, topic, self._receive, qos)
 
     def destroy(self) -> None:
-        """Receive no more."""
+        """Destroy the subscription."""
         if self._node is not None:
             self._node.destroy_subscription(self._subscription)
             self._node = None
 
     def find(self, size_hw: tuple[int, ...]) -> CameraInfo | None:
-        """Return the newest message if it is of images of this size, else None.
+        """Return the newest message if it is for images of this size, else None.
 
         Args:
             size_hw: Height and width in pixels.
@@ -118,10 +118,10 @@ class CameraInfos:
 def topic_beside(node: Node, image_topic: str) -> str:
     """Return the resolved name of the camera_info of an image topic.
 
-    It is beside the image, as image_transport has it, unless `camera_info` itself is remapped.
+    It is in the namespace of the image, as in image_transport, unless `camera_info` is remapped.
 
     Args:
-        node: Knows the remappings.
+        node: Has the remappings.
         image_topic: Resolved name, without /compressed.
     """
     given = node.resolve_topic_name('camera_info')
@@ -131,7 +131,7 @@ def topic_beside(node: Node, image_topic: str) -> str:
 
 
 def with_header(msg: CameraInfo, header: Header) -> CameraInfo:
-    """Return a copy of a message under the header of an image."""
+    """Return a copy of a message with the header of an image."""
     return CameraInfo(
         header=header,
         height=msg.height,

@@ -1,4 +1,4 @@
-"""Which pixel value of the class mask means which class: the same for the life of the node."""
+"""Pixel values of classes in the class mask, fixed for the lifetime of the node."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ NOTE = 'classes'  # name of the table in the state file
 
 
 class ClassIds:
-    """Pixel values by class name: given once and never changed, also by a reset.
+    """Pixel values by class name. An assigned value never changes, not even by a reset.
 
     Args:
-        names: The classes, with the values 1, 2, ... in this order; all others are unknown.
-            Empty = each class gets the next value when it appears first.
-        unknown_value: Of objects without a class, of other classes, and of those for which there
-            is no value left.
+        names: Classes with the values 1, 2, ... in this order; all others are unknown. Empty =
+            each class gets the next value when it first appears.
+        unknown_value: Pixel value of objects without a class, and of classes without a value.
     """
 
     def __init__(self, names: Sequence[str] = (), *, unknown_value: int = MAX_VALUE) -> None:
@@ -38,11 +37,11 @@ class ClassIds:
 
     @property
     def names(self) -> dict[int, str]:
-        """The same by value, as a LabelInfo has it."""
+        """Class names by value, as in a LabelInfo."""
         return {value: name for name, value in self._values.items()}
 
     def observe(self, objects: Iterable[TrackedObject]) -> None:
-        """Give a value to every class that was not seen before, unless the classes are given."""
+        """Assign a value to each new class, unless the classes are fixed by settings."""
         if self._fixed:
             return
         for item in objects:
@@ -73,7 +72,7 @@ class ClassIds:
         return json.dumps(self._values)
 
     def load(self, text: str) -> None:
-        """Go on with the table of a state file; given classes stay as they are.
+        """Load the table of a state file, unless the classes are fixed by settings.
 
         Raises:
             ValueError: The text is not what `dump` returns.

@@ -1,4 +1,4 @@
-"""Objects added by clicking in a viewer: no service call needed."""
+"""Objects added by clicks in a viewer, without a service call."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from robust_vos_ros.node.space_clicks import SpaceClicks
 
 
 class Clicks:
-    """Every click on `clicked_point` or `<image>_mouse_left` adds an object.
+    """Adds an object for each click on `clicked_point` or `<image>_mouse_left`.
 
-    `<image>_mouse_left` is what rqt_image_view publishes when its mouse button is switched on: a
-    message without a stamp, for the newest frame. `clicked_point` takes pixels as well (z = 0 in
-    the image's frame), of the image of their stamp, and points in space, as RViz publishes them:
-    `SpaceClicks` finds their pixel.
+    rqt_image_view publishes `<image>_mouse_left`, if enabled, without a stamp; it refers to the
+    newest frame. `clicked_point` may be a pixel (z = 0 in the image's frame) of the image with its
+    stamp, or a 3D point, as RViz publishes it, which `SpaceClicks` projects.
     """
 
     def __init__(
@@ -34,14 +33,14 @@ class Clicks:
 
         Args:
             node: Gets the subscriptions.
-            serving: Adds the objects on the worker thread.
+            serving: Runs calls on the worker thread.
             cameras: Of the images.
             image_topic: Resolved name of the image topic.
         """
         self._node = node
         self._serving = serving
         self._space = SpaceClicks(node, serving.pipeline, cameras)
-        group = ReentrantCallbackGroup()  # a click waits for the tracker, images go on meanwhile
+        group = ReentrantCallbackGroup()  # clicks await the tracker; images must not wait for them
         self._subscriptions = [
             node.create_subscription(
                 kind, topic, callback, QoSProfile(depth=10), callback_group=group
@@ -60,7 +59,7 @@ class Clicks:
         self._space.destroy()
 
     def forget_transforms(self) -> None:
-        """The time jumped: transforms of the other time are none of this one."""
+        """Clear the transforms after a time jump."""
         self._space.clear()
 
     async def _on_point_stamped(self, msg: Any) -> None:
@@ -78,22 +77,22 @@ class Clicks:
                 pixel = await self._space.find(point, header.frame_id)
                 x, y, image = pixel.x, pixel.y, serving.message_at(pixel.header)
             name = await serving.call_from_topic(lambda: self._add_now(x, y, image))
-        except Exception as error:  # a click outside the image must not take the node down
+        except Exception as error:  # an invalid click must not end the node
             serving.count_failure('click', error)
             return
         serving.pipeline.statistics.add(requests_served=1)
         self._node.get_logger().info(f'added {name} at ({x:g}, {y:g})')
 
     def _is_pixel(self, point: Any, frame_id: str) -> bool:
-        """Return whether a click is a pixel; else it is a point in space."""
+        """Whether a click is a pixel; otherwise it is a 3D point."""
         if point.z != 0:
             return False
         return not frame_id or frame_id == self._serving.frames.newest().header.frame_id
 
     def _image_of(self, header: Header) -> Any | None:
-        """Return the image that a pixel was clicked in; None = the newest processed one.
+        """Return the image of a clicked pixel; None = the newest processed one.
 
-        A stamp after all images is the time of the click: some viewers have no other.
+        A stamp newer than all images is the time of the click, which some viewers send.
         """
         try:
             return self._serving.message_at(header)
@@ -101,11 +100,11 @@ class Clicks:
             return None
 
     def _add_now(self, x: float, y: float, image: Any | None) -> str:
-        """Add an object under the next free name, which is returned; runs on the worker.
+        """Add an object under the next free name and return the name; runs on the worker thread.
 
         Args:
             x: Of the pixel, right; `y` down.
-            image: The received image it is a pixel of; None = the newest processed one.
+            image: The received image that was clicked; None = the newest processed one.
         """
         requests, pipeline = self._serving.requests, self._serving.pipeline
         result = pipeline.last_result

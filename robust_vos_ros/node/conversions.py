@@ -1,4 +1,4 @@
-"""ROS prompts to core types; geometry is checked by the engine, images by `ros_types.images`."""
+"""Convert ROS prompts to core types. The engine checks geometry, `ros_types.images` images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MASK_ENCODINGS = ('mono8', '8UC1', 'mono16', '16UC1')
 
 
 def to_mask(msg: Any) -> np.ndarray:
-    """Turn a mask image into (H, W) bool, True where a pixel is not zero.
+    """Convert a mask image to (H, W) bool, True where a pixel is not zero.
 
     Raises:
         PromptError: The image is not a well-formed mono8, 8UC1, mono16 or 16UC1 image.
@@ -39,7 +39,7 @@ def to_mask(msg: Any) -> np.ndarray:
 
 
 def to_prompt(msg: Any) -> Prompt:
-    """Turn a robust_vos/ObjectPrompt into a prompt; the engine checks its geometry.
+    """Convert a robust_vos/ObjectPrompt to a prompt; the engine checks its geometry.
 
     Raises:
         PromptError: A name is missing or too long, there are too many points, the labels do not
@@ -54,10 +54,10 @@ def to_prompt(msg: Any) -> Prompt:
 
 
 def to_reference_picture(msg: Any, scale_16bit: Scale16Settings) -> ReferencePicture:
-    """Turn a robust_vos/ObjectPrompt with a reference picture into that; decodes the picture.
+    """Convert a robust_vos/ObjectPrompt with a reference picture; decodes the picture.
 
     Raises:
-        PromptError: As of `to_prompt`, or the picture is malformed, or too large.
+        PromptError: As in `to_prompt`, or the picture is malformed or too large.
     """
     prompt, (picture,) = _to_prompt(msg), msg.reference
     name = f'{msg.object_id!r}: reference picture'
@@ -75,7 +75,7 @@ def to_reference_picture(msg: Any, scale_16bit: Scale16Settings) -> ReferencePic
 def _to_prompt(msg: Any) -> Prompt:
     check_names(msg.object_id, msg.class_id)
     check_num_points(len(msg.points), msg.object_id)
-    with np.errstate(over='ignore'):  # too large for float32 becomes inf, which is reported
+    with np.errstate(over='ignore'):  # values too large for float32 become inf, which is rejected
         points = np.array([(point.x, point.y) for point in msg.points], np.float32)
     points = points.reshape(-1, 2)
     num_labels = len(msg.point_labels) or len(points)

@@ -1,13 +1,13 @@
-"""Results beside the depth of the same moment: two bounded queues and a rule.
+"""Pair results with the depth nearest in time: two bounded queues.
 
-message_filters.ApproximateTimeSynchronizer does nearly this, and was tried. It is not used:
+message_filters.ApproximateTimeSynchronizer was tried and is not used:
 
-- It throws out the smallest stamp of a full queue, and the queue of depth is full wherever depth
-  comes faster than results: after a bag starts again none of 31 pairs was matched.
-- An exception in a callback leaves its lock taken for ever.
-- It runs the callback in whichever thread comes last, which would be the tracker's.
-- It neither counts what it drops nor gives up waiting.
-- Results are made here, not received, so nothing would be gained for it.
+- It drops the smallest stamp of a full queue, and the depth queue is full if depth is faster than
+  results: after a bag restarted, none of 31 pairs was matched.
+- After an exception in a callback its lock stays locked.
+- It runs the callback in the thread of the last message, which would be the tracker's.
+- It neither counts dropped messages nor has a timeout.
+- Results are not received messages, for which it is made.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from typing import Generic, TypeVar
 Result = TypeVar('Result')
 Depth = TypeVar('Depth')
 
-_JUMP_NS = 1_000_000_000  # a stamp so far before the newest one begins a new time
+_JUMP_NS = 1_000_000_000  # a larger backward step of stamps is a time jump
 _RECENT = 30
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MatchCounts:
-    """What came of the messages since the matcher was made.
+    """Counts since the matcher was created.
 
     Attributes:
-        results: Offered; matched + without_depth + late + overrun + those that wait.
-        matched: Handed out with their depth.
-        without_depth: Newer depth came, but none near enough.
-        late: None came within the time to wait.
-        overrun: Dropped for newer ones because nobody took them, or because time went backwards.
-        depths: Offered.
-        depths_unused: Left without ever having been handed out.
-        recent: Of the newest results that were matched, without depth or late; 30 at most.
-        recent_lost: Those of them that were without depth or late.
+        results: Offered results: matched + without_depth + late + overrun + waiting ones.
+        matched: Returned with their depth.
+        without_depth: Newer depth arrived, but none within the tolerance.
+        late: No depth arrived within `max_wait_s`.
+        overrun: Dropped because the queue was full, or because time went backwards.
+        depths: Offered depth.
+        depths_unused: Depth dropped without being returned.
+        recent: Number of newest decided results (matched, without_depth or late), at most 30.
+        recent_lost: Of these, the number without depth or late.
     """
 
     results: int = 0
@@ -61,24 +61,24 @@ class _Waiting(Generic[Result]):
 
 
 class DepthMatcher(Generic[Result, Depth]):
-    """Any thread offers, one takes.
+    """Pairs results with depth; any thread may offer, one takes.
 
-    A result gets the depth with the nearest stamp, if that is near enough. It waits for depth that
-    may still come: until there is some of its stamp or a later one, or until its time is up.
-    Stamps of each side rise; one that falls far back begins a new time and clears its queue.
+    A result gets the depth with the nearest stamp within the tolerance. It waits until depth of
+    its stamp or newer has arrived, or for `max_wait_s`. Stamps of each queue must increase; a time
+    jump backwards clears the queue.
 
     Attributes:
-        tolerance_ns: Most difference of two stamps; may be changed at any time.
-        max_wait_s: For which a result waits at most; likewise.
+        tolerance_ns: Maximum difference of the stamps; may change at any time.
+        max_wait_s: Maximum time for which a result waits; may change at any time.
     """
 
     def __init__(self, *, tolerance_ns: int, max_wait_s: float, queue_size: int) -> None:
-        """Create an open matcher with empty queues.
+        """Create a matcher with empty queues.
 
         Args:
             tolerance_ns: As of the attribute.
             max_wait_s: As of the attribute.
-            queue_size: Of each queue.
+            queue_size: Maximum length of each queue.
         """
         self.tolerance_ns = tolerance_ns
         self.max_wait_s = max_wait_s
@@ -86,26 +86,27 @@ class DepthMatcher(Generic[Result, Depth]):
         self._results: collections.deque[_Waiting[Result]] = collections.deque()
         self._depths: collections.deque[_Waiting[Depth]] = collections.deque()
         self._counts = collections.Counter[str]()
-        self._recent: collections.deque[bool] = collections.deque(maxlen=_RECENT)  # lost?
+        # True for a result without depth or late.
+        self._recent: collections.deque[bool] = collections.deque(maxlen=_RECENT)
         self._closed = False
         self._changed = threading.Condition()
 
     def offer_result(self, stamp_ns: int, result: Result) -> None:
-        """Leave a result; the oldest one goes when there are too many."""
+        """Queue a result; a full queue drops its oldest one."""
         with self._changed:
             self._counts['results'] += 1
             self._counts['overrun'] += self._put(self._results, stamp_ns, result)
             self._changed.notify()
 
     def offer_depth(self, stamp_ns: int, depth: Depth) -> None:
-        """Leave depth; the oldest goes when there is too much."""
+        """Queue depth; a full queue drops its oldest one."""
         with self._changed:
             self._counts['depths'] += 1
             self._counts['depths_unused'] += self._put(self._depths, stamp_ns, depth)
             self._changed.notify()
 
     def take(self) -> tuple[Result, Depth] | None:
-        """Wait for the next pair; None once the matcher is closed."""
+        """Wait for the next pair; None if the matcher is closed."""
         with self._changed:
             while not self._closed:
                 pair = self._match()
@@ -115,7 +116,7 @@ class DepthMatcher(Generic[Result, Depth]):
             return None
 
     def close(self) -> None:
-        """Wake the one who waits; nothing is handed out any more."""
+        """Close the matcher: `take` returns None from now on."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -128,7 +129,7 @@ class DepthMatcher(Generic[Result, Depth]):
             return MatchCounts(**self._counts, **recent)
 
     def _put(self, queue: collections.deque[_Waiting], stamp_ns: int, item: object) -> int:
-        """Append, and return how many unused ones went."""
+        """Append an item; returns the number of unused items dropped."""
         gone = []
         if queue and stamp_ns < queue[-1].stamp_ns - _JUMP_NS:
             gone = list(queue)
@@ -139,7 +140,7 @@ class DepthMatcher(Generic[Result, Depth]):
         return sum(not waiting.used for waiting in gone)
 
     def _match(self) -> tuple[Result, Depth] | None:
-        """Return the first pair that is certain, and drop results that cannot have one."""
+        """Return the first decided pair; drops results that have no matching depth."""
         while self._results:
             first = self._results[0]
             best = min(
@@ -160,7 +161,7 @@ class DepthMatcher(Generic[Result, Depth]):
         return None
 
     def _remaining_s(self) -> float | None:
-        """Return for how long the first result may wait; None when there is none."""
+        """Return how long the first result may still wait; None without results."""
         if not self._results:
             return None
         return max(0.0, self._results[0].arrived_s + self.max_wait_s - time.monotonic())

@@ -1,6 +1,6 @@
-"""Which boxes of a detector show which objects, and what is to be done about it.
+"""Associate boxes of a detector with objects, and decide on changes.
 
-Boxes are those of one image, brought to it by `boxes.place`.
+Boxes are in pixels of one camera image, see `boxes.place`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from robust_vos_ros.node.boxes import Box, ious, stack
 from robust_vos_ros.node.detector_settings import AddSettings, CorrectSettings, DetectorSettings
 from robust_vos_ros.node.views import View
 
-MAX_TRIED = 4  # boxes per object out of sight and array, the surest first
-MAX_NEW = 64  # things that may become objects, the surest first: as many as there can be objects
+MAX_TRIED = 4  # boxes per unseen object and array, highest scores first
+MAX_NEW = 64  # maximum number of pending new objects, highest scores first: that of max_objects
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Decision:
-    """What an array asks for.
+    """Changes that follow from an array.
 
     Attributes:
-        corrections: Objects in view, and where they are.
+        corrections: Visible objects to correct, and their boxes.
         additions: Boxes of new objects.
-        removals: Objects that were added and are not detected any more.
-        no_room: New objects that would exceed max_objects.
+        removals: Added objects that are no longer detected.
+        no_room: Number of new objects that would exceed max_objects.
     """
 
     corrections: tuple[Candidate, ...] = ()
@@ -47,7 +47,7 @@ class Decision:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Match:
-    """A box, and the object in view that it shows best.
+    """A box and its visible object.
 
     Attributes:
         iou: Of the box and the box of the mask, above 0.
@@ -59,10 +59,10 @@ class Match:
 
 @dataclasses.dataclass(slots=True)
 class Pending:
-    """A thing that may become an object.
+    """A detection that may become an object.
 
     Attributes:
-        arrays: In a row that have shown it.
+        arrays: Number of consecutive arrays that contain it.
     """
 
     box: Box
@@ -71,11 +71,11 @@ class Pending:
 
 @dataclasses.dataclass(slots=True)
 class Probation:
-    """How an object does that was added.
+    """Detections of an added object.
 
     Attributes:
-        arrays: Since then.
-        unmatched: Those of them that do not show it.
+        arrays: Number of arrays since it was added.
+        unmatched: Number of these that do not contain it.
     """
 
     arrays: int = 0
@@ -83,7 +83,7 @@ class Probation:
 
 
 def find_candidates(boxes: Sequence[Box], objects: Iterable[TrackedObject]) -> list[Candidate]:
-    """Return, for each object out of sight, the boxes of its id or class."""
+    """Return, for each unseen object, the boxes of its id or class."""
     candidates = []
     for item in objects:
         if item.state in UNSEEN_STATES:
@@ -94,14 +94,14 @@ def find_candidates(boxes: Sequence[Box], objects: Iterable[TrackedObject]) -> l
 
 
 class Matcher:
-    """Compares array after array with what is tracked; decides, but changes nothing itself.
+    """Compares consecutive arrays with the tracked objects; decides on changes, applies none.
 
-    An array counts once: one on the same image as the one before changes nothing, and one on an
-    older image starts the counting anew.
+    An array on the same image as the previous one is not counted; one on an older image resets the
+        counts.
     """
 
     def __init__(self) -> None:
-        """Begin without a past."""
+        """Create it without previous arrays."""
         self._last_ns: int | None = None
         self._disagreeing: dict[uuid.UUID, int] = {}  # arrays in a row
         self._corrected: dict[uuid.UUID, int] = {}  # arrays since then
@@ -109,7 +109,7 @@ class Matcher:
         self._probation: dict[uuid.UUID, Probation] = {}
 
     def watch(self, key: uuid.UUID) -> None:
-        """Put an object that was added on probation."""
+        """Put an added object on probation."""
         self._probation[key] = Probation()
 
     def update(
@@ -122,15 +122,15 @@ class Matcher:
         stamp_ns: int,
         room: int,
     ) -> Decision:
-        """Take in the next array.
+        """Evaluate the next array.
 
         Args:
             boxes: Of the array.
-            view: What was tracked in its image, or next to it.
-            live: All objects now.
+            view: Tracked objects in its image, or in the nearest one.
+            live: All present objects.
             settings: Thresholds; the mode is correct or add.
             stamp_ns: Of the image.
-            room: Objects that may be added.
+            room: Number of objects that may be added.
         """
         last_ns, self._last_ns = self._last_ns, stamp_ns
         if stamp_ns == last_ns:
@@ -140,7 +140,7 @@ class Matcher:
         self._forget_removed(live)
         seen = [view.objects[item.uuid] for item in live if item.uuid in view.objects]
         matches, free = assign(boxes, [item for item in seen if is_in_view(item)])
-        removals = self._judge_added(matches, seen, settings.add, settings.match_iou)
+        removals = self._check_added(matches, seen, settings.add, settings.match_iou)
         gone = {item.uuid for item in removals}
         stay = [item for item in live if item.uuid not in gone]
         corrections = self._correct(matches, stay, settings.correct, settings.trusted_score)
@@ -177,13 +177,13 @@ class Matcher:
                 self._disagreeing.pop(key, None)
                 continue
             self._disagreeing[key] = self._disagreeing.get(key, 0) + 1
-            rested = self._corrected.get(key, rule.interval) >= rule.interval
-            if self._disagreeing[key] >= rule.after and rested:
+            interval_over = self._corrected.get(key, rule.interval) >= rule.interval
+            if self._disagreeing[key] >= rule.after and interval_over:
                 corrections.append(Candidate(item, match.box))
                 self._corrected[key] = self._disagreeing[key] = 0
         return tuple(corrections)
 
-    def _judge_added(
+    def _check_added(
         self,
         matches: dict[uuid.UUID, Match],
         seen: Sequence[TrackedObject],
@@ -205,7 +205,7 @@ class Matcher:
         return tuple(removals)
 
     def _confirm(self, new: Sequence[Box], settings: DetectorSettings) -> list[Box]:
-        """Count the new things that go on; return those seen often enough, the surest first."""
+        """Update pending objects; returns those detected often enough, by falling score."""
         overlap = ious(
             stack([box.corners for box in new]), stack([one.box.corners for one in self._pending])
         )
@@ -219,20 +219,20 @@ class Matcher:
 
 
 def is_in_view(item: TrackedObject) -> bool:
-    """Return whether an object has a mask that is believed."""
+    """Whether an object is visible."""
     return item.area_px > 0 and item.state not in UNSEEN_STATES
 
 
 def assign(
     boxes: Sequence[Box], seen: Sequence[TrackedObject]
 ) -> tuple[dict[uuid.UUID, Match], list[Box]]:
-    """Give each object in view the box of its id or class that overlaps it most.
+    """Assign boxes to visible objects of the same id or class, by IoU.
 
-    Boxes and objects are paired one to one, the pair of the highest IoU first: a box that fits
-    one object well cannot disagree with its neighbour.
+    The assignment is one to one and greedy by IoU, so that a box that fits one object well does
+        not correct its neighbour.
 
     Returns:
-        The matches by uuid, and the boxes that no object has.
+        The matches by uuid, and the unassigned boxes.
     """
     overlap = ious(stack([_corners(item) for item in seen]), stack([b.corners for b in boxes]))
     for row, item in enumerate(seen):
@@ -246,15 +246,15 @@ def assign(
 def find_new(
     boxes: Sequence[Box], view: View, live: Sequence[TrackedObject], settings: DetectorSettings
 ) -> list[Box]:
-    """Return the boxes that no object can be the reason of, the surest first.
+    """Return the boxes that no object explains, highest scores first.
 
     Args:
-        boxes: That were given to no object.
-        view: What was tracked in their image.
-        live: All objects now.
+        boxes: Not assigned to an object.
+        view: Tracked objects in their image.
+        live: All present objects.
         settings: Thresholds.
     """
-    # Where these were at that time is not known: a box that may be one of them is nothing new.
+    # Objects that the view lacks have an unknown position: a box that may show one is not new.
     unknown = [item for item in live if item.uuid not in view.objects]
     shown = stack([_corners(item) for item in view.objects.values() if is_in_view(item)])
     new: list[Box] = []
@@ -273,11 +273,11 @@ def find_new(
 
 
 def _pairs(overlap: np.ndarray, least: float) -> list[tuple[int, int]]:
-    """Return rows and columns of (N, M) IoU paired one to one, the highest first.
+    """Return rows and columns of a greedy one-to-one assignment of (N, M) IoU, highest first.
 
     Args:
-        overlap: The IoU; pairs with 0 are none.
-        least: Lowest IoU of a pair.
+        overlap: The IoU; pairs of IoU 0 are excluded.
+        least: Minimum IoU of a pair.
     """
     pairs: list[tuple[int, int]] = []
     rows, columns = np.nonzero((overlap > 0) & (overlap >= least))

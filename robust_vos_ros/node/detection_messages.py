@@ -1,4 +1,4 @@
-"""vision_msgs/Detection2DArray (version 4) to boxes."""
+"""Convert vision_msgs/Detection2DArray (version 4) to boxes."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from robust_vos_ros.core.prompts import MAX_NAME
 from robust_vos_ros.node.boxes import Box
 from robust_vos_ros.node.detector_settings import DetectorSettings
 
-MAX_HYPOTHESES = 100  # read of one box
+MAX_HYPOTHESES = 100  # maximum number of hypotheses read per box
 NOT_FINITE, NO_SIZE = 'not finite', 'without a positive size'
 LONG_NAME, BAD_SCORE = 'with too long a name', 'with a score outside 0 to 1'
 TOO_MANY = 'beyond max_boxes'
 OTHER_CLASS, LOW_SCORE = 'of other classes', 'below min_score'
-# Not faults: these were asked for.
+# Filtered by settings, not faults.
 FILTERED = frozenset({OTHER_CLASS, LOW_SCORE})
 
 
 def to_boxes(msg: Any, settings: DetectorSettings) -> tuple[list[Box], Counter[str]]:
-    """Read the boxes that count.
+    """Read the boxes that pass the settings.
 
-    A score outside 0 to 1 is taken for 0. A turned box becomes the upright one around it.
+    A score outside of 0 to 1 becomes 0. A rotated box becomes its axis-aligned bounding box.
 
     Args:
         msg: The array.
-        settings: Classes and scores that count.
+        settings: Accepted classes and scores.
 
     Returns:
-        Boxes in pixels of the image of the detector, and how many others there are by reason; a
-        bad score is counted as well, but its box is kept.
+        Boxes in pixels of the detector's image, and the number of unused boxes by reason. A bad
+        score is counted, but its box is kept.
     """
     boxes, reasons = [], Counter[str]()
     for detection in msg.detections[: settings.max_boxes]:

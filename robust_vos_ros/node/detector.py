@@ -1,4 +1,4 @@
-"""Boxes of a detector, applied to the objects; everything runs on the worker thread."""
+"""Apply boxes of a detector to the objects; everything runs on the worker thread."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from robust_vos_ros.ros_types.images import stamp_to_ns
 
 
 class Detector:
-    """Starts objects again where a detector sees them, corrects them and adds new ones.
+    """Re-initializes, corrects and adds objects from detections.
 
     Args:
         requests: Changes objects.
-        pipeline: Has the results, the settings and the counters.
+        pipeline: Provides results, settings and counters.
         logger: Of the node.
     """
 
@@ -32,17 +32,17 @@ class Detector:
         self._pipeline = pipeline
         self._logger = logger
         self._matcher = Matcher()
-        self._numbers = Counter[str]()  # objects named so far, by class
+        self._numbers = Counter[str]()  # number of named objects by class
 
     def apply(self, array: Any, msg: Any | None) -> None:
-        """Take in the boxes of one array.
+        """Apply the boxes of one array.
 
         Args:
             array: A vision_msgs/Detection2DArray.
-            msg: The received image they were found in; None = the newest processed one.
+            msg: The received image of the detections; None = the newest processed one.
 
         Raises:
-            PromptError: And all that `VideoTracker.reinitialize`, `refine` and `add` raise.
+            PromptError: And all errors of `VideoTracker.reinitialize`, `refine` and `add`.
         """
         header = self._requests.catch_up(msg)
         result, settings = self._pipeline.last_result, self._pipeline.settings.detector
@@ -68,29 +68,29 @@ class Detector:
         decision = self._matcher.update(
             free, view, result.objects, settings, stamp_ns=stamp_ns, room=room
         )
-        self._act(decision, msg)
+        self._apply_decision(decision, msg)
 
     def _restart(
         self, boxes: list[Box], objects: Sequence[TrackedObject], msg: Any | None
     ) -> list[Box]:
-        """Start objects again; return the boxes that show none of them."""
+        """Re-initialize unseen objects; returns the boxes not used for that."""
         candidates = find_candidates(boxes, objects)
         prompts = [_to_prompt(candidate) for candidate in candidates]
         taken = [candidates[row].box for row in self._requests.reinitialize(prompts, msg)]
         return [box for box in boxes if not any(box is other for other in taken)]
 
-    def _act(self, decision: Decision, msg: Any | None) -> None:
+    def _apply_decision(self, decision: Decision, msg: Any | None) -> None:
         statistics = self._pipeline.statistics.detector
         statistics.add(no_room=decision.no_room)
         if decision.removals:
             ids = [item.object_id for item in decision.removals]
-            self._requests.remove(ids, why='added by the detector, which sees it no more')
+            self._requests.remove(ids, why='added by the detector, no longer detected')
             statistics.add(removed=len(ids))
-            self._logger.info(f'removed {", ".join(ids)}: the detector does not see it any more')
+            self._logger.info(f'removed {", ".join(ids)}: no longer detected')
         for candidate in decision.corrections:
             self._requests.refine(_to_prompt(candidate), msg)
             statistics.add(corrected=1)
-            self._logger.info(f'{candidate.item.object_id!r} corrected to what is detected')
+            self._logger.info(f'{candidate.item.object_id!r} corrected to its detection')
         if decision.additions:
             self._add(decision.additions, msg)
 
@@ -105,10 +105,10 @@ class Detector:
             if item.object_id in names:
                 self._matcher.watch(item.uuid)
         self._pipeline.statistics.detector.add(added=len(names))
-        self._logger.info(f'added {", ".join(names)} where it was detected')
+        self._logger.info(f'added {", ".join(names)} by detection')
 
     def _new_name(self, class_id: str) -> str:
-        """Return `<class>_<number>`, which no object has had here."""
+        """Return a new name `<class>_<number>`."""
         result = self._pipeline.last_result
         taken = {item.object_id for item in result.objects} if result else set()
         while True:

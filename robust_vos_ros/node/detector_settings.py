@@ -10,18 +10,18 @@ from robust_vos_ros.core.settings import Settings, setting
 
 
 class CorrectSettings(Settings):
-    """When a box corrects an object in view (mode correct or add)."""
+    """When a box corrects a visible object (mode correct or add)."""
 
     iou: float = setting(
-        0.5, 'A box of the object and the box of its mask that overlap, but with an IoU below '
-        'this, disagree; 0 = never.', dynamic=True, ge=0.0, le=1.0,
+        0.5, 'A detection disagrees with a mask if their boxes overlap with an IoU below this; '
+        '0 = never.', dynamic=True, ge=0.0, le=1.0,
     )  # fmt: skip
     after: int = setting(
-        5, 'So many arrays in a row have to disagree before the object is corrected.',
+        5, 'Number of consecutive arrays that must disagree before the object is corrected.',
         dynamic=True, ge=1, le=1000,
     )  # fmt: skip
     interval: int = setting(
-        16, 'At least so many arrays between two corrections of an object; SAM 3 re-conditions '
+        16, 'Minimum number of arrays between two corrections of an object; SAM 3 re-conditions '
         'every 16 frames.', dynamic=True, ge=1, le=10000,
     )  # fmt: skip
 
@@ -30,20 +30,20 @@ class AddSettings(Settings):
     """When a box becomes a new object (mode add)."""
 
     after: int = setting(
-        3, 'So many arrays in a row have to show a thing before it is added.',
+        3, 'Number of consecutive arrays that must contain an object before it is added.',
         dynamic=True, ge=1, le=1000,
     )  # fmt: skip
     max_covered: float = setting(
-        0.3, 'A box of which the masks of objects cover a larger share is no new object.',
+        0.3, 'Maximum share of the box of a new object that masks of other objects cover.',
         dynamic=True, ge=0.0, le=1.0,
     )  # fmt: skip
     probation: int = setting(
-        15, 'So many arrays after it was added an object may still be removed again; the hot '
-        'start of SAM 3 has 15 frames.', dynamic=True, ge=1, le=10000,
+        15, 'Number of arrays after its addition within which an object may be removed again; '
+        'the hot start of SAM 3 has 15 frames.', dynamic=True, ge=1, le=10000,
     )  # fmt: skip
     max_unmatched: int = setting(
-        8, 'It is removed when so many arrays within its probation do not show it; SAM 3 takes '
-        '8 frames.', dynamic=True, ge=1, le=10000,
+        8, 'An object is removed when this many arrays within its probation do not contain it; '
+        'SAM 3 uses 8 frames.', dynamic=True, ge=1, le=10000,
     )  # fmt: skip
 
     @pydantic.model_validator(mode='after')
@@ -57,51 +57,51 @@ class AddSettings(Settings):
 
 
 class DetectorSettings(Settings):
-    """What boxes on `~/detector_boxes` do."""
+    """Settings of the detector input `~/detector_boxes`."""
 
     mode: Literal['restart', 'correct', 'add'] = setting(
-        'restart', 'restart = start objects again that are out of sight; correct = that, and '
-        'correct objects in view whose mask disagrees; add = both, and add new objects.',
+        'restart', 'restart = re-initialize OCCLUDED and LOST objects; correct = also correct '
+        'visible objects whose mask disagrees; add = also add new objects.',
         dynamic=True,
     )  # fmt: skip
     classes: list[str] = setting(
-        [''], 'Only boxes of these classes count. [""] = of all classes.', dynamic=True
+        [''], 'Classes of boxes that are used. [""] = all classes.', dynamic=True
     )
     min_score: float = setting(
-        0.0, 'Only boxes of at least this score count.', dynamic=True, ge=0.0, le=1.0
+        0.0, 'Minimum score of boxes that are used.', dynamic=True, ge=0.0, le=1.0
     )
     trusted_score: float = setting(
-        0.7, 'Least score of a box that corrects or adds an object; SAM 3 starts tracks from 0.7 '
-        'on.', dynamic=True, ge=0.0, le=1.0,
+        0.7, 'Minimum score of a box that corrects or adds an object; SAM 3 starts tracks at 0.7.',
+        dynamic=True, ge=0.0, le=1.0,
     )  # fmt: skip
     image_size: str = setting(
-        '', 'Width and height of the image the boxes are pixels of, where the detector resizes, '
-        'as 960x544; empty = those of the camera image.',
+        '', 'Width and height of the image in whose pixels the boxes are given, such as 960x544; '
+        'empty = the size of the camera image.',
         dynamic=True, pattern='^([1-9][0-9]{0,4}x[1-9][0-9]{0,4})?$',
     )  # fmt: skip
     resize: Literal['stretch', 'letterbox', 'top_left'] = setting(
-        'stretch', 'How the detector brings the camera image to that size: stretch = each side by '
-        'itself; letterbox = both sides alike, with bars on both sides; top_left = both sides '
-        'alike, with a bar on the right or below.', dynamic=True,
+        'stretch', 'How the detector resizes the camera image to that size: stretch = width and '
+        'height independently; letterbox = with the aspect ratio kept, centred between bars; '
+        'top_left = with the aspect ratio kept, and a bar on the right or below.', dynamic=True,
     )  # fmt: skip
     max_boxes: int = setting(
-        300, 'Boxes read of one array; those after them are left out. An array of more than 1000 '
-        'bytes for each of these is refused as a whole.', dynamic=True, ge=1, le=1000,
+        300, 'Maximum number of boxes read per array; further ones are ignored. An array of more '
+        'than 1000 bytes per box of this number is refused.', dynamic=True, ge=1, le=1000,
     )  # fmt: skip
     match_iou: float = setting(
-        0.5, 'From this IoU on two boxes show the same thing (mode add).',
+        0.5, 'Minimum IoU of two boxes that show the same object (mode add).',
         dynamic=True, ge=0.01, le=1.0,
     )  # fmt: skip
     sync_tolerance_s: float = setting(
-        0.1, 'To correct and add, boxes are compared with the result nearest in time, at most so '
-        'far away.', unit='s', dynamic=True, ge=0.0, le=10.0,
+        0.1, 'To correct and add, boxes are compared with the result nearest in time, within this '
+        'difference of stamps.', unit='s', dynamic=True, ge=0.0, le=10.0,
     )  # fmt: skip
     correct: CorrectSettings = CorrectSettings()
     add: AddSettings = AddSettings()
 
     @property
     def class_names(self) -> frozenset[str]:
-        """The classes that count; empty when all do."""
+        """The accepted classes; empty = all."""
         return frozenset(name for name in self.classes if name)
 
     @property

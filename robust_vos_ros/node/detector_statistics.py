@@ -1,4 +1,4 @@
-"""What became of the boxes of a detector, and its status on /diagnostics."""
+"""Counters of a detector's boxes, and its status on /diagnostics."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class DetectorCounts:
     """Totals since activation.
 
     Attributes:
-        received: Arrays that arrived.
-        left_out: Came while the one before was worked on, or while images are not processed.
-        not_needed: Came in mode restart while all objects were in view.
-        failed: Could not be applied, for instance because no image has their stamp.
-        without_result: Had no result near enough in time to correct or add.
-        boxes: In the arrays that were read.
-        corrected: Times an object in view was corrected.
-        added: New objects.
-        removed: Those of them that were removed again.
-        no_room: Things that would have been added, but for max_objects.
+        received: Received arrays.
+        left_out: Arrays skipped because the previous one was being applied, or processing was off.
+        not_needed: Arrays skipped in mode restart because all objects were visible.
+        failed: Arrays that could not be applied, for instance because no image has their stamp.
+        without_result: Arrays without a result near enough in time to correct or add.
+        boxes: Boxes in the arrays that were read.
+        corrected: Corrections of visible objects.
+        added: Added objects.
+        removed: Added objects that were removed again.
+        no_room: Objects not added because of max_objects.
     """
 
     received: int = 0
@@ -62,7 +62,7 @@ class DetectorStatistics:
         """Start from zero."""
         self._lock = threading.Lock()
         self.counts = DetectorCounts()
-        self.unused = Counter[str]()  # boxes by reason
+        self.unused = Counter[str]()  # number of unused boxes by reason
         self._problem = ''
         self._problem_ns: int | None = None
 
@@ -73,11 +73,11 @@ class DetectorStatistics:
             self.counts = dataclasses.replace(self.counts, **changed)
 
     def add_boxes(self, num_boxes: int, unused: Counter[str]) -> None:
-        """Count the boxes of an array; what is wrong with them becomes the problem.
+        """Count the boxes of an array; faults become the reported problem.
 
         Args:
-            num_boxes: All of them.
-            unused: How many are not used for which reason.
+            num_boxes: Number of all boxes.
+            unused: Number of unused boxes by reason.
         """
         self.add(boxes=num_boxes)
         reasons = sorted(unused.keys() - FILTERED)
@@ -88,7 +88,7 @@ class DetectorStatistics:
             self.note_problem(f'of {num_boxes} boxes {", ".join(faults)}')
 
     def note_problem(self, text: str) -> None:
-        """Remember what is wrong."""
+        """Set the reported problem."""
         with self._lock:
             self._problem, self._problem_ns = text, time.monotonic_ns()
 
@@ -98,7 +98,7 @@ class DetectorStatistics:
         Args:
             name: Of the node.
             mode: Of the detector.
-            hold_s: How long a problem shows in the level.
+            hold_s: How long a problem raises the level.
         """
         with self._lock:
             counts, unused = dataclasses.asdict(self.counts), dict(self.unused)

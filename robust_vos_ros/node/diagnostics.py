@@ -1,4 +1,4 @@
-"""The node's health on /diagnostics: numbers with their unit, a level and a sentence."""
+"""The node's status on /diagnostics: level, sentence and values with units."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from robust_vos_ros.ros_types.identity import package_version
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Health:
-    """Level (of DiagnosticStatus) and what it means."""
+    """Level of a DiagnosticStatus, and its message."""
 
     level: bytes
     message: str
@@ -31,12 +31,12 @@ class Health:
 def judge(
     lifecycle_state: str, problem: str, snapshot: Snapshot | None, settings: NodeSettings
 ) -> Health:
-    """Decide how the node is.
+    """Return level and message of the node.
 
     Args:
         lifecycle_state: `unconfigured`, `inactive`, `active`, ...
-        problem: Why the last transition failed, empty when it did not.
-        snapshot: Statistics of the activation, None when not active.
+        problem: Why the last transition failed; empty if it did not.
+        snapshot: Statistics of the activation; None if not active.
         settings: Limits.
     """
     if problem:
@@ -44,7 +44,7 @@ def judge(
     if snapshot is None:
         return Health(DiagnosticStatus.OK, f'{lifecycle_state}, not processing')
     limits, since_frame_s = settings.diagnostics, snapshot.since_frame_s
-    findings = (  # the first that is true
+    findings = (  # the first true one counts
         (
             _recent(snapshot.since_error_s, limits.error_hold_s),
             Health(DiagnosticStatus.ERROR, f'failed: {snapshot.error}'),
@@ -63,7 +63,7 @@ def judge(
         ),
         (
             settings.debug.corruption != 'none',
-            Health(DiagnosticStatus.WARN, f'images are spoilt: {settings.debug.corruption}'),
+            Health(DiagnosticStatus.WARN, f'images are corrupted: {settings.debug.corruption}'),
         ),
         (
             not settings.enabled,
@@ -79,10 +79,10 @@ def _recent(since_s: float | None, limit_s: float) -> bool:
 
 
 class Reporter:
-    """Makes the diagnostic status; keeps the last counters for the rates."""
+    """Makes the diagnostic status; keeps the previous counters to compute rates."""
 
     def __init__(self) -> None:
-        """Start without a past."""
+        """Create it without previous counters."""
         self._last: tuple[float, Counts] | None = None
 
     def report(
@@ -95,14 +95,14 @@ class Reporter:
         pipeline: Pipeline | None,
         settings: NodeSettings,
     ) -> DiagnosticStatus:
-        """Return the status of the node now.
+        """Return the present status of the node.
 
         Args:
             name: Of the node.
             lifecycle_state: `unconfigured`, `inactive`, `active`, ...
-            problem: Why the last transition failed, empty when it did not.
-            model: The loaded model, None when unconfigured.
-            pipeline: None when unconfigured.
+            problem: Why the last transition failed; empty if it did not.
+            model: The loaded model; None if unconfigured.
+            pipeline: None if unconfigured.
             settings: Of the node.
         """
         active = pipeline is not None and pipeline.worker is not None
@@ -144,7 +144,7 @@ class Reporter:
 
 
 def describe_outputs(classes: ClassIds, cameras: CameraInfos) -> list[KeyValue]:
-    """Return what the class mask holds, and what came of camera_info."""
+    """Return the values of the class mask, and the counts of camera_info."""
     counts = cameras.counts
     values = {
         'classes': ', '.join(f'{name}={value}' for name, value in classes.values.items()),

@@ -1,4 +1,4 @@
-"""Errors to the codes of robust_vos/ErrorCode, which every answer has."""
+"""Map exceptions to the codes of robust_vos/ErrorCode in service responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robust_vos_ros.node.worker import (
     RequestTimeoutError,
 )
 
-# The first match counts, so subclasses come before their base.
+# The first match counts, so subclasses precede their base classes.
 ERROR_CODES: tuple[tuple[type[Exception], str], ...] = (
     (errors.NoFrameError, 'NO_IMAGE'),
     (errors.StampTooOldError, 'STAMP_TOO_OLD'),
@@ -31,10 +31,10 @@ ERROR_CODES: tuple[tuple[type[Exception], str], ...] = (
 
 
 def error_name(error: Exception) -> str:
-    """Return the name of an exception's ErrorCode; INTERNAL for the unexpected."""
+    """Return the name of an exception's ErrorCode; INTERNAL for unexpected ones."""
     return next((name for kind, name in ERROR_CODES if isinstance(error, kind)), 'INTERNAL')
 
 
 def error_code(name: str) -> int:
-    """Return the value of an ErrorCode."""
+    """Return the value of an ErrorCode by name."""
     return int(getattr(ErrorCode, name))

@@ -1,4 +1,4 @@
-"""The node `robust_vos`: its life cycle, and what it says of itself."""
+"""The lifecycle node `robust_vos`."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from robust_vos_ros.node.settings import NodeSettings
 
 NAME = 'robust_vos'
 DIAGNOSTICS_PERIOD_S = 1.0
-# How long to wait for the frame in work: when deactivating, and when the process has to end within
-# two seconds of a signal.
+# Maximum time to wait for the current frame, on deactivation and on a signal, after which the
+# process must end within two seconds.
 DEACTIVATE_TIMEOUT_S, CLOSE_TIMEOUT_S = 10.0, 1.0
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -36,25 +36,25 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 class RobustVosNode(LifecycleNode):
     """Tracks objects in an image topic and publishes their masks and confidences.
 
-    - always: services, diagnostics; while not active, services answer NOT_ACTIVE and why
+    - always: services, diagnostics; while not active, services answer NOT_ACTIVE with the reason
     - configure: parameters, publishers, weights, warm-up
     - activate: worker thread, subscriptions
-    - deactivate: stops both, keeps all objects and their memory
-    - cleanup: frees the device
+    - deactivate: stops both; objects and their memory are kept
+    - cleanup: frees model and device memory
     """
 
     def __init__(self, *, corrupt: Corrupt, **options: Any) -> None:
         """Create the node, unconfigured.
 
         Args:
-            corrupt: What the parameter debug.corruption applies to images.
+            corrupt: Applies the parameter debug.corruption to images.
             options: Of rclpy's Node, e.g. `context` and `parameter_overrides`.
 
         Raises:
             ConfigError: A parameter is unknown, out of range or of the wrong type.
         """
         super().__init__(NAME, automatically_declare_parameters_from_overrides=True, **options)
-        # Names must differ from the private ones of rclpy's Node (_parameters, _services, ...).
+        # Names must differ from private ones of rclpy's Node (_parameters, _services, ...).
         self._ros_settings = NodeParameters(
             self, is_unconfigured=lambda: self._configured is None, check=self._check_adapter
         )
@@ -64,7 +64,7 @@ class RobustVosNode(LifecycleNode):
         self._guard_transitions()
         self._problem = ''
         self._lifecycle = 'unconfigured'
-        # Not `_services`, which is of rclpy's Node.
+        # Not `_services`, which rclpy's Node uses.
         self._our_services = Services(
             self, explain_inactive=self._explain_inactive, set_enabled=self._set_enabled
         )
@@ -82,16 +82,16 @@ class RobustVosNode(LifecycleNode):
 
     @property
     def settings(self) -> NodeSettings:
-        """The settings now."""
+        """The present settings."""
         return self._ros_settings.settings
 
     @property
     def pipeline(self) -> Pipeline | None:
-        """The pipeline, None while unconfigured."""
+        """The pipeline; None while unconfigured."""
         return None if self._configured is None else self._configured.pipeline
 
     def start(self) -> None:
-        """Configure and activate as far as that succeeds, unless `autostart` is off."""
+        """Configure and activate, as far as that succeeds, unless `autostart` is off."""
         if not self.settings.autostart:
             self.get_logger().info('autostart is off: waiting to be configured and activated')
         elif self.trigger_configure() == SUCCESS:
@@ -101,7 +101,7 @@ class RobustVosNode(LifecycleNode):
         """Load the model and create publishers."""
         try:
             self._configured = parts.configure(self, self._ros_settings, self._corrupt)
-        except Exception as error:  # rclpy would swallow it without a word
+        except Exception as error:  # rclpy would not log it
             self._report_problem('cannot configure', error)
             self._release()
             _free_device()
@@ -125,13 +125,13 @@ class RobustVosNode(LifecycleNode):
         return SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop receiving and working; keep the objects and their memory."""
+        """Stop worker and subscriptions; keep the objects and their memory."""
         self._deactivate()
         self._lifecycle = 'inactive'
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Forget everything and free the device."""
+        """Release everything, including device memory."""
         self._release()
         _free_device()
         self._lifecycle = 'unconfigured'
@@ -146,7 +146,7 @@ class RobustVosNode(LifecycleNode):
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Go back to unconfigured."""
+        """Return to unconfigured."""
         self._deactivate()
         self._release()
         _free_device()
@@ -154,7 +154,7 @@ class RobustVosNode(LifecycleNode):
         return super().on_error(state)
 
     def close(self) -> bool:
-        """Stop everything; False when the worker still hangs in a computation."""
+        """Stop everything; returns False if the worker is still in a computation."""
         ended = self._deactivate(CLOSE_TIMEOUT_S)
         self._release()
         self._jump_handle.unregister()
@@ -162,7 +162,7 @@ class RobustVosNode(LifecycleNode):
         return ended
 
     def _guard_transitions(self) -> None:
-        """Answer impossible transitions, for which rclpy raises and leaves the caller alone."""
+        """Answer invalid transitions, for which rclpy raises without a response to the caller."""
         (service,) = (item for item in self.services if item.srv_type is ChangeState)
         change_state = service.callback
 
@@ -184,7 +184,7 @@ class RobustVosNode(LifecycleNode):
         self.get_logger().info(f'waiting for images on {self._activated.receiver.topic}')
 
     def _deactivate(self, timeout_s: float = DEACTIVATE_TIMEOUT_S) -> bool:
-        """Stop receiving and working; False when the frame in work does not end in time."""
+        """Stop worker and subscriptions; returns False if the worker does not end in time."""
         self._our_services.serving = None
         activated, self._activated = self._activated, None
         if activated is not None:
@@ -194,7 +194,7 @@ class RobustVosNode(LifecycleNode):
         ended = self._configured.pipeline.deactivate(timeout_s)
         if not ended:
             self.get_logger().error(
-                f'the worker is busy for more than {timeout_s:g} s; it ends with its current frame'
+                f'the worker is busy for more than {timeout_s:g} s; it ends after this frame'
             )
         return ended
 
@@ -259,6 +259,6 @@ class RobustVosNode(LifecycleNode):
 
 
 def _free_device() -> None:
-    gc.collect()  # reference cycles would keep device memory
+    gc.collect()  # reference cycles hold device memory
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""The hand-over to the worker: a slot for the newest image, a bounded queue of requests."""
+"""Hand-over to the worker thread: a slot for the newest image, a bounded queue of requests."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Request = TypeVar('Request')
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MailboxCounts:
-    """Images since the mailbox was made; offered = taken + dropped + pending, always.
+    """Counts of images since creation; always offered = taken + dropped + pending.
 
     Attributes:
-        dropped: Replaced by a newer image before anybody took them.
+        dropped: Replaced by a newer image before they were taken.
         pending: 1 while an image waits, else 0.
     """
 
@@ -28,13 +28,13 @@ class MailboxCounts:
 
 
 class Mailbox(Generic[Image, Request]):
-    """Any thread offers, one thread takes. A newer image replaces the waiting one."""
+    """Any thread may offer, one takes. A newer image replaces the waiting one."""
 
     def __init__(self, max_requests: int) -> None:
         """Create an open, empty mailbox.
 
         Args:
-            max_requests: Requests that it holds, and again so many urgent ones.
+            max_requests: Maximum number of waiting requests, and also of waiting urgent ones.
         """
         self._max_requests = max_requests
         self._requests: collections.deque[Request] = collections.deque()
@@ -45,7 +45,7 @@ class Mailbox(Generic[Image, Request]):
         self._changed = threading.Condition()
 
     def offer_image(self, image: Image) -> None:
-        """Leave an image; a closed mailbox counts it as dropped."""
+        """Offer an image; a closed mailbox counts it as dropped."""
         with self._changed:
             self._offered += 1
             if self._closed:
@@ -56,7 +56,7 @@ class Mailbox(Generic[Image, Request]):
             self._changed.notify()
 
     def offer_request(self, request: Request, *, urgent: bool = False) -> bool:
-        """Queue a request; False when the queue is full or the mailbox closed."""
+        """Queue a request; returns False if the queue is full or the mailbox closed."""
         queue = self._urgent if urgent else self._requests
         with self._changed:
             if self._closed or len(queue) >= self._max_requests:
@@ -66,7 +66,7 @@ class Mailbox(Generic[Image, Request]):
             return True
 
     def wait(self) -> bool:
-        """Block until there is something to take; False once the mailbox is closed."""
+        """Block until an image or request waits; returns False once the mailbox is closed."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._closed or self._urgent or self._requests or self._image is not None
@@ -81,7 +81,7 @@ class Mailbox(Generic[Image, Request]):
             return image
 
     def take_request(self) -> Request | None:
-        """Take the oldest urgent request, else the oldest one, if any, without blocking."""
+        """Take the oldest urgent request, else the oldest request, if any, without blocking."""
         with self._changed:
             queue = self._urgent or self._requests
             return queue.popleft() if queue else None
@@ -89,14 +89,14 @@ class Mailbox(Generic[Image, Request]):
     def offer_in_place_of(
         self, request: Request, is_pointless: Callable[[Request], bool]
     ) -> list[Request] | None:
-        """Queue an urgent request and take back the others that it makes pointless, at once.
+        """Atomically queue an urgent request and withdraw those that it makes pointless.
 
         Args:
-            request: The urgent one.
-            is_pointless: Tells which of those that wait and are not urgent.
+            request: The urgent request.
+            is_pointless: Predicate on waiting requests that are not urgent.
 
         Returns:
-            What was taken back; None when the request is refused, as by `offer_request`.
+            The withdrawn requests; None if the queue is full or the mailbox closed.
         """
         with self._changed:
             if not self.offer_request(request, urgent=True):
@@ -107,19 +107,19 @@ class Mailbox(Generic[Image, Request]):
             return pointless
 
     def discard(self, request: Request) -> None:
-        """Take back a request, if it still waits; its place is free."""
+        """Withdraw a request, if it still waits."""
         with self._changed:
             for queue in (self._urgent, self._requests):
                 if request in queue:
                     queue.remove(request)
 
     def is_waiting(self, condition: Callable[[Request], bool]) -> bool:
-        """Tell whether a request of some kind waits that is not urgent."""
+        """Whether a request that is not urgent and satisfies a predicate waits."""
         with self._changed:
             return any(condition(item) for item in self._requests)
 
     def close(self) -> list[Request]:
-        """Refuse everything from now on, drop the image, return the requests nobody took."""
+        """Refuse everything from now on, drop the image, and return the waiting requests."""
         with self._changed:
             self._closed = True
             self._dropped += self._image is not None

@@ -1,4 +1,4 @@
-"""Core results to ROS messages; nothing here publishes."""
+"""Convert core results to ROS messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ try:
         ObjectHypothesisWithPose,
         VisionClass,
     )
-except ImportError:  # an extra: vision_msgs is not part of a minimal ROS installation
+except ImportError:  # optional: vision_msgs is not part of a minimal ROS installation
     Detection2DArray = LabelInfo = VisionClass = None
 try:
     from foxglove_msgs.msg import (
@@ -37,10 +37,10 @@ try:
         PointsAnnotation,
         TextAnnotation,
     )
-except ImportError:  # an extra as well
+except ImportError:  # optional as well
     ImageAnnotations = Color = Point2 = PointsAnnotation = TextAnnotation = None
 
-# For viewers; None where the package is missing.
+# Message packages for viewers; None if not installed.
 MARK_CLASSES = {
     'vision_msgs/msg/LabelInfo': LabelInfo,
     'vision_msgs/msg/VisionClass': VisionClass,
@@ -55,8 +55,8 @@ MARK_CLASSES = {
 def to_bytes(values: np.ndarray | bytes) -> array.array:
     """Return the content for a uint8[] field.
 
-    rclpy takes an array.array as it is (below 1 ms for a large image); an ndarray it would walk
-    through value by value (a second).
+    rclpy copies an array.array as a whole (below 1 ms for a large image), but an ndarray value by
+    value (a second).
     """
     result = array.array('B')
     if isinstance(values, np.ndarray):
@@ -99,10 +99,10 @@ def to_confidence_mask(result: TrackResult, header: Header) -> Image:
 
 
 def to_overlay(result: TrackResult, rgb: np.ndarray, header: Header) -> Image:
-    """Return the image with masks painted over it, and id, state and confidence beside them.
+    """Return the image with the masks drawn on it, and id, state and confidence beside them.
 
     Args:
-        result: What the engine found.
+        result: Of the engine.
         rgb: (H, W, 3) uint8, the source image.
         header: Of the source image.
     """
@@ -110,7 +110,7 @@ def to_overlay(result: TrackResult, rgb: np.ndarray, header: Header) -> Image:
 
 
 def to_tracked_boxes(result: TrackResult, header: Header) -> Any:
-    """Return visible objects as vision_msgs/Detection2DArray; only where vision_msgs exists."""
+    """Return visible objects as vision_msgs/Detection2DArray; needs vision_msgs."""
     msg = Detection2DArray(header=header)
     for item in result.objects:
         if item.area_px == 0 or item.state == ObjectState.LOST:

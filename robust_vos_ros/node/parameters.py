@@ -1,4 +1,4 @@
-"""ROS parameters made from NodeSettings: declared, read back, and checked when they change."""
+"""ROS parameters made from NodeSettings: declared, read, and checked when they change."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from robust_vos_ros.core.errors import ConfigError, RobustVosError
 from robust_vos_ros.core.settings import parse_settings
 from robust_vos_ros.node.settings import Leaf, NodeSettings, flatten, leaves, nest
 
-# Declared by rclpy itself, or by it on behalf of a subscription.
+# Declared by rclpy, for the node or for a subscription.
 FOREIGN = ('use_sim_time', 'start_type_description_service', 'qos_overrides')
 
 
 class NodeParameters:
-    """The settings of a node, kept in step with its ROS parameters.
+    """The settings of a node, synchronized with its ROS parameters.
 
-    The node must have been created with `automatically_declare_parameters_from_overrides=True`:
-    only so can keys that match nothing be found and named.
+    Create the node with `automatically_declare_parameters_from_overrides=True`: only then are
+    unknown keys found.
 
     Attributes:
-        settings: The current settings; replaced as a whole, so any thread may read it.
+        settings: The present settings; replaced as a whole, so any thread may read them.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class NodeParameters:
 
         Args:
             node: Gets the parameters.
-            is_unconfigured: Tells whether settings that are not dynamic may change now.
-            check: Raises RobustVosError where settings do not fit what is loaded.
+            is_unconfigured: Returns whether settings that are not dynamic may change.
+            check: Raises RobustVosError if settings do not fit the loaded model.
 
         Raises:
-            ConfigError: A given value is out of range, of the wrong type, or its name unknown.
+            ConfigError: A given value is out of range or of the wrong type, or a name is unknown.
         """
         self._node = node
         self._is_unconfigured = is_unconfigured
@@ -56,7 +56,7 @@ class NodeParameters:
         self._leaves = {leaf.name: leaf for leaf in leaves()}
         self._check_names()
         given = {
-            name: _lenient(node.get_parameter(name).value, leaf)
+            name: _coerce(node.get_parameter(name).value, leaf)
             for name, leaf in self._leaves.items()
             if node.has_parameter(name)
         }
@@ -67,7 +67,7 @@ class NodeParameters:
             node.declare_parameter(
                 name, value, descriptor(self._leaves[name]), ignore_override=True
             )
-        node.add_pre_set_parameters_callback(self._widen)
+        node.add_pre_set_parameters_callback(self._integers_to_floats)
         node.add_on_set_parameters_callback(self._check)
         node.add_post_set_parameters_callback(self._apply)
 
@@ -81,11 +81,11 @@ class NodeParameters:
             hint = f'; did you mean {close[0]}?' if close else ''
             if group in groups or close:
                 raise ConfigError(f'there is no parameter {name}{hint}')
-            # A file for `/**` may hold parameters of other nodes: worth a word, not a failure.
-            self._node.get_logger().warning(f'parameter {name} is not one of mine, ignored')
+            # A file for `/**` may hold parameters of other nodes: a warning, not an error.
+            self._node.get_logger().warning(f'unknown parameter {name} is ignored')
 
-    def _widen(self, parameters: Sequence[Parameter]) -> list[Parameter]:
-        """Take integers for floating-point numbers: `ros2 param set` sends 3 as one."""
+    def _integers_to_floats(self, parameters: Sequence[Parameter]) -> list[Parameter]:
+        """Convert integers to float where needed: `ros2 param set` sends 3 as an integer."""
         return [
             Parameter(parameter.name, value=float(parameter.value))
             if parameter.type_ == Parameter.Type.INTEGER
@@ -142,17 +142,17 @@ def descriptor(leaf: Leaf) -> ParameterDescriptor:
     return result
 
 
-def _lenient(value: Any, leaf: Leaf) -> Any:
-    """Accept `lost_after_s: 3` in a file, where ROS sees an integer; refuse other types.
+def _coerce(value: Any, leaf: Leaf) -> Any:
+    """Convert an integer for a float, such as `lost_after_s: 3` in a file; refuse other types.
 
-    An empty list has no type in ROS, and comes as nothing at all.
+    An empty list has no type in ROS, and arrives as None.
     """
     if leaf.type is list and not value and not isinstance(value, str | bool | int):
         return ['']
     if leaf.type is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if leaf.type in (int, float) and isinstance(value, bool | str):
-        # pydantic would take '3' and true for numbers; ROS users expect a type error.
+        # pydantic would accept '3' and true as numbers; ROS users expect a type error.
         raise ConfigError(f'{leaf.name}: expected {leaf.type.__name__}, got {value!r}')
     if leaf.type in (bool, str, list) and not isinstance(value, leaf.type):
         raise ConfigError(f'{leaf.name}: expected {leaf.type.__name__}, got {value!r}')

@@ -1,4 +1,4 @@
-"""The parts of the node, put together: those of a configured node, and those of an active one."""
+"""The parts of a configured node and of an active one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from robust_vos_ros.node.state_file import StateFile
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Configured:
-    """What exists from configure to clean-up."""
+    """Parts that exist from configure to clean-up."""
 
     model: Model
     publishers: Publishers
@@ -41,14 +41,14 @@ class Configured:
     cameras: CameraInfos
 
     def release(self) -> None:
-        """Destroy the publishers and end the writing of the state file."""
+        """Destroy the publishers and close the state file."""
         self.publishers.destroy()
         self.state.close()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Activated:
-    """What exists from activate to deactivate, besides the worker."""
+    """Parts that exist from activate to deactivate, besides the worker."""
 
     receiver: Receiver
     serving: Serving
@@ -59,11 +59,11 @@ class Activated:
     undo: contextlib.ExitStack
 
     def destroy(self) -> None:
-        """Receive no more; what was made last ends first."""
+        """Destroy the parts in reverse order of creation."""
         self.undo.close()
 
     def notify_clock_jump(self) -> None:
-        """Forget what belongs to another time."""
+        """Clear data from before the jump."""
         self.receiver.frames.clear()
         self.clicks.forget_transforms()
         if self.positions is not None:
@@ -71,16 +71,16 @@ class Activated:
 
 
 def configure(node: LifecycleNode, parameters: NodeParameters, corrupt: Corrupt) -> Configured:
-    """Load the model and create publishers; what was made before an error is undone.
+    """Load the model and create publishers; on an error, what was created is released.
 
     Args:
         node: Gets the publishers.
         parameters: Of the node.
-        corrupt: As of `Pipeline`.
+        corrupt: As in `Pipeline`.
     """
     settings, logger = parameters.settings, node.get_logger()
     with contextlib.ExitStack() as undo:
-        # What is quick to go wrong comes before the model.
+        # Checks that fail quickly precede loading the model.
         if settings.bond:
             bond.check_installed()
         convert = load_converter() if settings.input.cv_bridge else None
@@ -113,7 +113,7 @@ def configure(node: LifecycleNode, parameters: NodeParameters, corrupt: Corrupt)
 
 
 def activate(node: LifecycleNode, configured: Configured) -> Activated:
-    """Subscribe; what was made before an error is undone.
+    """Subscribe; on an error, what was created is destroyed.
 
     Args:
         node: Gets the subscriptions.

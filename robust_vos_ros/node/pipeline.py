@@ -1,4 +1,4 @@
-"""Everything the worker thread does: one image, or one request, at a time."""
+"""Processing of images on the worker thread."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ class ReceivedImage:
 
 
 class Pipeline:
-    """Image messages through the tracker to the publishers.
+    """Passes image messages through the tracker to the publishers.
 
-    `process` and what it calls run on the worker thread only; everything else on the executor's
+    `process` and what it calls run on the worker thread only, everything else on the executor's
     thread.
 
     Attributes:
-        newest: The newest processed image message, None before the first of this activation.
+        newest: The newest processed image message; None before the first of this activation.
         on_result: Called with every published result, its header and its image, (H, W, 3) uint8;
-            must be quick.
-        worker: The running worker, None while inactive; of the executor's thread.
+            must return quickly.
+        worker: The running worker; None while inactive. For the executor's thread only.
         statistics: Of this activation, or of the last one.
-        views: What was tracked in the last seconds; of the worker thread.
+        views: Tracked objects of the last seconds. For the worker thread only.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class Pipeline:
         """Create an inactive pipeline.
 
         Args:
-            tracker: Keeps the objects.
-            publishers: Where results go.
-            state: Keeps the objects in a file.
-            corrupt: Spoils images on request (debug.corruption).
-            convert: Of raw images, asked first (input.cv_bridge).
-            settings: Returns the current settings.
+            tracker: The tracker.
+            publishers: Publish the results.
+            state: Saves the objects.
+            corrupt: Corrupts images if debug.corruption is set.
+            convert: Converter of raw images that is tried first (input.cv_bridge), or None.
+            settings: Returns the present settings.
             now_ns: Returns the time of the node's clock.
             logger: Of the node.
         """
@@ -101,10 +101,10 @@ class Pipeline:
         """Start the worker, with statistics from zero.
 
         Raises:
-            RobustVosError: The worker of the last activation has not ended yet.
+            RobustVosError: The worker of the last activation has not ended.
         """
         if self._last_worker is not None and not self._last_worker.stop(0.0):
-            raise RobustVosError('the last frame is still being worked on; activate again later')
+            raise RobustVosError('the last frame is still being processed; activate again later')
         self.statistics = Statistics()
         self.newest = None
         self._last_worker = self.worker = Worker(
@@ -115,34 +115,34 @@ class Pipeline:
         self.worker.start()
 
     def deactivate(self, timeout_s: float) -> bool:
-        """Stop the worker, publish and save what is left; False when it did not end in time."""
+        """Stop the worker and save the objects; returns False if it does not end in time."""
         worker, self.worker = self.worker, None
         if worker is None:
             return True
         ended = worker.stop(timeout_s)
-        if ended:  # else the tracker is not ours yet
+        if ended:  # otherwise the worker still uses the tracker
             self._state.finish(self._tracker, timeout_s)
         return ended
 
     @property
     def settings(self) -> NodeSettings:
-        """The settings now."""
+        """The present settings."""
         return self._settings()
 
     @property
     def last_result(self) -> TrackResult | None:
-        """Of the newest processed frame; immutable, so any thread may read it."""
+        """Result of the newest processed frame; immutable, so any thread may read it."""
         return self._tracker.last_result
 
     @property
     def num_dropped(self) -> int:
-        """Frames received but not processed since activation: replaced by newer ones, or stale."""
-        worker = self._last_worker  # it counts also while it is being stopped
+        """Number of frames since activation that were replaced by newer ones or stale."""
+        worker = self._last_worker  # also while it is being stopped
         replaced = 0 if worker is None else worker.counts.dropped
         return replaced + self.statistics.counts.stale
 
     def notify_clock_jump(self) -> None:
-        """Note that the ROS clock went backwards; the next frame starts a new time."""
+        """Note that the ROS clock went backwards; the next frame counts as a time jump."""
         self._clock_jumped.set()
 
     def process(self, image: ReceivedImage) -> None:
@@ -178,12 +178,12 @@ class Pipeline:
             frames_dropped=self.num_dropped,
         )
         self.statistics.add_latency(latency_ns)
-        if (on_result := self.on_result) is not None:  # the executor may take it away meanwhile
+        if (on_result := self.on_result) is not None:  # the executor may set it to None meanwhile
             on_result(result, msg.header, frame.rgb)
         self.save()
 
     def _switch_adapter(self, settings: NodeSettings) -> None:
-        """Use the adapter of the settings; tracks go on. A file that is gone changes nothing."""
+        """Switch to the adapter of the settings, or keep the old one on an error; tracks stay."""
         if settings.model.adapter == self._adapter:
             return
         self._adapter = settings.model.adapter
@@ -195,17 +195,17 @@ class Pipeline:
             self._logger.error(text)  # noqa: TRY400  the logger of ROS knows no exception()
 
     def reject(self, error: ImageError) -> None:
-        """Count and report an image that cannot be used; safe from any thread."""
+        """Count and log an invalid image; thread-safe."""
         self.statistics.add_invalid(str(error))
         self._logger.warning(f'image rejected: {error}', throttle_duration_sec=THROTTLE_S)
 
     def _fail(self, error: Exception) -> None:
-        """Count and report an image that raised an unexpected error."""
+        """Count and log an unexpected error of a frame."""
         self.statistics.add_error(f'{type(error).__name__}: {error}', failed=1)
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
         self._logger.error(
-            f'frame failed, going on with the next: {type(error).__name__}: {error}',
+            f'frame failed, continuing with the next: {type(error).__name__}: {error}',
             throttle_duration_sec=THROTTLE_S,
         )
 
@@ -232,22 +232,22 @@ class Pipeline:
             self.reset(header)
 
     def reset(self, header: Header) -> None:
-        """Forget all objects and frames; the events get a header."""
+        """Clear all objects and frames, and publish the events."""
         self._publishers.publish_events(self._tracker.reset(), header)
         self._previous = None
         self.views.clear()
         self.save()
 
     def save(self) -> None:
-        """Bring the state file up to date, if it is time."""
+        """Write the state file, if it is due."""
         self._state.keep(self._tracker, self.settings.state_save_interval_s)
 
     def newest_header(self) -> Header:
-        """Return the header of the newest processed image, an empty one before the first."""
+        """Return the header of the newest processed image; an empty one before the first."""
         return Header() if self.newest is None else self.newest.header
 
     def to_frame(self, msg: Any) -> Frame:
-        """Return the image of a message, corrupted if that is asked for; raise ImageError."""
+        """Decode a message, and corrupt it if debug.corruption is set; raises ImageError."""
         settings = self.settings
         debug = settings.debug
         frame = to_frame(msg, settings.input.scale_16bit, self._convert)
@@ -257,6 +257,6 @@ class Pipeline:
         return dataclasses.replace(frame, rgb=rgb)
 
     def process_waiting_image(self) -> None:
-        """Process the image that waits for the worker, if any."""
+        """Process the waiting image, if any."""
         if self._last_worker is not None:
             self._last_worker.process_waiting_image()

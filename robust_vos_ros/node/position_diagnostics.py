@@ -1,4 +1,4 @@
-"""The health of positions in space, as a status of its own: 2D does not depend on it."""
+"""Status of 3D positions on /diagnostics, separate because 2D tracking does not depend on it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from robust_vos_ros.node.settings import NodeSettings
 
 
 def judge_positions(report: PositionReport, settings: NodeSettings) -> tuple[bytes, str]:
-    """Return the level and what it means.
+    """Return level and message.
 
     Args:
-        report: How it goes.
+        report: Counts and problems.
         settings: Limits.
     """
     limit_s, since_s = settings.diagnostics.stale_after_s, report.since_depth_s
@@ -25,7 +25,7 @@ def judge_positions(report: PositionReport, settings: NodeSettings) -> tuple[byt
         'spatial.max_wait_s, and spatial.queue_size where the tracker takes longer than so many '
         'depth images'
     )
-    findings = (  # the first that is true
+    findings = (  # the first true one counts
         (since_s is None, 'no depth received since activation'),
         (since_s is not None and since_s > limit_s, f'no depth received for {since_s or 0:.1f} s'),
         (bool(report.problem), report.problem),
@@ -36,7 +36,7 @@ def judge_positions(report: PositionReport, settings: NodeSettings) -> tuple[byt
         ),
         (
             settings.spatial.tf and position_messages.TFMessage is None,
-            'tf2_msgs is not installed: there are no frames of objects (spatial.tf)',
+            'tf2_msgs is not installed: object frames are not published (spatial.tf)',
         ),
     )
     for found, message in findings:
@@ -52,7 +52,7 @@ def describe_positions(
 
     Args:
         name: Of the node.
-        report: How it goes.
+        report: Counts and problems.
         settings: Of the node.
     """
     level, message = judge_positions(report, settings)

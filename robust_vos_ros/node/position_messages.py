@@ -1,4 +1,4 @@
-"""Positions to messages; nothing here publishes."""
+"""Convert positions to ROS messages."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ try:
         ObjectHypothesis,
         ObjectHypothesisWithPose,
     )
-except ImportError:  # an extra: vision_msgs is not part of a minimal ROS installation
+except ImportError:  # optional: vision_msgs is not part of a minimal ROS installation
     Detection3DArray = None
 try:
     from visualization_msgs.msg import Marker, MarkerArray
-except ImportError:  # an extra as well
+except ImportError:  # optional as well
     MarkerArray = None
 try:
     from tf2_msgs.msg import TFMessage
-except ImportError:  # an extra as well
+except ImportError:  # optional as well
     TFMessage = None
 
-_UNKNOWN_ANGLE = np.pi**2  # variance of an angle that nobody measured, rad^2
-_LIFETIME = Duration(sec=2)  # of a marker: no box stays where depth ends
-_TEXT_M = 0.05  # least height of a marker's text
-_ALPHA, _UNSURE_ALPHA = 0.5, 0.2  # of boxes: TRACKED, and not
-# rgb is no number, but PCL and RViz want it declared as one.
+_UNKNOWN_ANGLE = np.pi**2  # variance of an unknown angle, rad^2
+_LIFETIME = Duration(sec=2)  # lifetime of a marker, after which outdated boxes disappear
+_TEXT_M = 0.05  # minimum height of a marker's text
+_ALPHA, _UNSURE_ALPHA = 0.5, 0.2  # opacity of boxes of TRACKED and other objects
+# rgb is packed bytes, but PCL and RViz expect FLOAT32.
 _FIELD_TYPES = {
     'x': PointField.FLOAT32, 'y': PointField.FLOAT32, 'z': PointField.FLOAT32,
     'rgb': PointField.FLOAT32, 'label': PointField.UINT32,
@@ -58,14 +58,14 @@ Placed = tuple[TrackedObject, Located]
 
 
 def to_pose(point: np.ndarray, rigid: Rigid) -> Pose:
-    """Return a pose at (3,) metres, turned like the axes of the camera."""
+    """Return a pose at (3,) metres, with the orientation of the camera's axes."""
     x, y, z = (float(value) for value in point)
     qx, qy, qz, qw = (float(value) for value in rigid.quaternion)
     return Pose(position=Point(x=x, y=y, z=z), orientation=QuaternionMsg(x=qx, y=qy, z=qz, w=qw))
 
 
 def to_pose_with_covariance(located: Located, rigid: Rigid) -> PoseWithCovariance:
-    """Return the position with its covariance; the orientation says nothing, as its variance."""
+    """Return a position with covariance; a large variance marks the orientation as unknown."""
     covariance = np.diag([0.0] * 3 + [_UNKNOWN_ANGLE] * 3)
     covariance[:3, :3] = located.covariance
     return PoseWithCovariance(
@@ -74,12 +74,12 @@ def to_pose_with_covariance(located: Located, rigid: Rigid) -> PoseWithCovarianc
 
 
 def to_detections(placed: Iterable[Placed], header: Header, rigid: Rigid) -> Any:
-    """Return a vision_msgs/Detection3DArray; only where vision_msgs exists.
+    """Return a vision_msgs/Detection3DArray; needs vision_msgs.
 
     Args:
-        placed: Objects and where they are, in the frame of the header.
-        header: Stamp of the image, and the frame.
-        rigid: From the camera to that frame; boxes are turned by it.
+        placed: Objects and their positions in the frame of the header.
+        header: Stamp of the image, and frame of the positions.
+        rigid: Transform from the camera to that frame, which gives the orientation of boxes.
     """
     detections = []
     for item, located in placed:
@@ -103,10 +103,10 @@ def to_detections(placed: Iterable[Placed], header: Header, rigid: Rigid) -> Any
 
 
 def to_markers(placed: Iterable[Placed], header: Header, rigid: Rigid) -> Any:
-    """Return a visualization_msgs/MarkerArray that replaces the one before it.
+    """Return a visualization_msgs/MarkerArray that replaces the previous one.
 
-    A box and the id of each object, in its colour of the overlay; boxes of objects that are not
-    TRACKED are paler. Arguments as of `to_detections`; only where visualization_msgs exists.
+    It has a box and the id of each object, in its colour of the overlay; boxes of objects that are
+    not TRACKED are more transparent. Arguments as in `to_detections`; needs visualization_msgs.
     """
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     for item, located in placed:
@@ -133,8 +133,8 @@ def to_markers(placed: Iterable[Placed], header: Header, rigid: Rigid) -> Any:
 def to_transforms(placed: Iterable[Placed], header: Header, rigid: Rigid) -> Any:
     """Return a tf2_msgs/TFMessage with the frame object/<object_id> of each object.
 
-    Its origin is the position, its axes are those of the camera. Arguments as of `to_detections`;
-    only where tf2_msgs exists.
+    Its origin is the position, its axes are those of the camera. Arguments as in `to_detections`;
+    needs tf2_msgs.
     """
     transforms = []
     for item, located in placed:
@@ -151,11 +151,11 @@ def to_transforms(placed: Iterable[Placed], header: Header, rigid: Rigid) -> Any
 
 
 def to_cloud(points: np.ndarray, header: Header) -> PointCloud2:
-    """Return a point cloud of one row.
+    """Return an unorganised point cloud.
 
     Args:
         points: (N,) of `spatial.cloud.POINT` or `POINT_WITHOUT_COLOR`, in the frame of the header.
-        header: Stamp of the image, and the frame.
+        header: Stamp of the image, and frame of the positions.
     """
     kinds = points.dtype.fields
     return PointCloud2(

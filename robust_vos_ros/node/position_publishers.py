@@ -1,4 +1,4 @@
-"""The topics that positions are published on."""
+"""Publishers of 3D positions."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _DEPTH = 10
 
 
 def topic_token(object_id: str) -> str:
-    """Return an id as part of a topic's name: letters, digits and single underscores."""
+    """Return an id as a valid topic token: letters, digits and single underscores."""
     token = re.sub(r'[^A-Za-z0-9]+', '_', object_id).strip('_') or 'object'
     return f'object_{token}' if token[0].isdigit() else token
 
 
 class PositionPublishers:
-    """Publishes positions; called by one thread, and made anew for each activation.
+    """Publishes positions; used by one thread, created for each activation.
 
     Args:
-        node: Gets the publishers, which exist while it is active.
-        settings: Which ones.
+        node: Gets the publishers.
+        settings: Topics to publish.
     """
 
     def __init__(self, node: LifecycleNode, settings: SpatialSettings) -> None:
@@ -52,7 +52,7 @@ class PositionPublishers:
             self._arrays.append((markers, messages.to_markers))
         self._tf: Any = None
         if settings.tf and messages.TFMessage is not None:
-            # The depth is that of tf2's broadcaster.
+            # Queue depth as in tf2's broadcaster.
             self._tf = self._create(messages.TFMessage, '/tf', depth=100)
         self._cloud = self._create(PointCloud2, '~/points', depth=2)
 
@@ -66,11 +66,11 @@ class PositionPublishers:
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody listens."""
+        """Whether there are subscribers."""
         return any(publisher.get_subscription_count() for publisher in self._all)
 
     def follow(self, objects: Sequence[TrackedObject]) -> None:
-        """Have a topic for each live object, and none for others."""
+        """Create and destroy the pose topics, so that there is one per live object."""
         if not self._wants_poses:
             return
         live = {item.object_id for item in objects}
@@ -81,7 +81,7 @@ class PositionPublishers:
             self._poses[object_id] = self._create(PoseWithCovarianceStamped, topic)
 
     def _free_topic(self, topic: str) -> str:
-        """Return a name that no other object has, because ids that differ may look alike."""
+        """Return an unused topic name: different ids may have equal tokens."""
         taken = {publisher.topic_name for publisher in self._poses.values()}
         prefix = self._node.get_fully_qualified_name()
         name, number = topic, 1
@@ -102,13 +102,13 @@ class PositionPublishers:
         Args:
             placed: Objects and where they are, in the frame of the header.
             header: Stamp of the image, and the frame.
-            rigid: From the camera to that frame.
-            crop: Makes the points of `to_cloud`.
+            rigid: Transform from the camera to that frame.
+            crop: Returns the points for `to_cloud`.
         """
         for publisher, make in self._arrays:
             if publisher.get_subscription_count():
                 publisher.publish(make(placed, header, rigid))
-        # A follower takes silence for loss.
+        # Only for TRACKED objects: to a follower, silence means that the object is lost.
         tracked = [pair for pair in placed if pair[0].state == ObjectState.TRACKED]
         if tracked and self._tf is not None and self._tf.get_subscription_count():
             self._tf.publish(messages.to_transforms(tracked, header, rigid))

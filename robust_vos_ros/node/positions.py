@@ -1,7 +1,7 @@
-"""Positions in space: depth beside the results of the tracker, in a thread of its own.
+"""3D positions from depth and the tracker's results, in a separate thread.
 
-Whatever is wrong with the depth stops nothing: results are published before they come here, and
-what cannot be used is counted and named.
+Invalid depth does not affect tracking: results are published before they arrive here, and unusable
+depth is counted and reported.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ _SOURCES: dict[str, tuple[Any, str, Callable[[Any], DepthImage]]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PositionReport:
-    """What the positions are like; for diagnostics.
+    """Counts and problems of positions, for diagnostics.
 
     Attributes:
         camera: Of `depth/camera_info`.
-        handled: Pairs that were worked on; refused ones are among them.
-        published: Arrays of positions.
-        refused: Pairs that could not be used.
-        without_position: Visible objects with too little depth.
-        problem: Of the newest pair; empty when there was none.
-        since_depth_s: Since the newest depth image or cloud, None before the first.
-        times_ms: (N,) float64, time spent per image, newest last.
+        handled: Processed pairs, including refused ones.
+        published: Published arrays of positions.
+        refused: Unusable pairs.
+        without_position: Visible objects without enough depth.
+        problem: Of the newest pair; empty if there was none.
+        since_depth_s: Time since the newest depth image or cloud; None before the first.
+        times_ms: (N,) float64, processing time per image, newest last.
     """
 
     matches: MatchCounts
@@ -110,7 +110,7 @@ class Positions:
         self._depth_s: float | None = None
         self._times: collections.deque[float] = collections.deque(maxlen=_TIMES)
         self._publishers = PositionPublishers(node, now)
-        # Only where it is asked for: /tf is a busy topic.
+        # Only if needed: /tf has a high rate.
         self._transforms = transforms.listen(node) if now.target_frame else None
         self._depth_cameras = CameraInfos()
         self._depth_cameras.subscribe(node, 'depth/camera_info')
@@ -120,12 +120,12 @@ class Positions:
             kind, topic, self._receive, qos,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )  # fmt: skip
-        # A daemon: the process must be able to end while tf2 waits.
+        # A daemon thread: the process must be able to end while tf2 waits.
         self._thread = threading.Thread(target=self._run, name='robust_vos positions', daemon=True)
         self._thread.start()
 
     def destroy(self) -> None:
-        """Stop receiving and publishing."""
+        """Destroy subscriptions, publishers and thread."""
         self._matcher.close()
         self._node.destroy_subscription(self._subscription)
         self._depth_cameras.destroy()
@@ -135,7 +135,7 @@ class Positions:
         self._publishers.destroy()
 
     def offer(self, result: TrackResult, header: Header, rgb: np.ndarray) -> None:
-        """Take a result of the tracker, and its image; safe from any thread.
+        """Queue a result of the tracker and its image; thread-safe.
 
         Args:
             result: Of the tracker.
@@ -148,12 +148,12 @@ class Positions:
         self._matcher.offer_result(result.stamp_ns, _Tracked(result, header, rgb))
 
     def forget_transforms(self) -> None:
-        """The time jumped: transforms of the other time are none of this one."""
+        """Clear the transforms after a time jump."""
         if self._transforms is not None:
             self._transforms.clear()
 
     def report(self) -> PositionReport:
-        """Return how it goes."""
+        """Return counts and problems."""
         then = self._depth_s
         return PositionReport(
             matches=self._matcher.counts,
@@ -176,13 +176,13 @@ class Positions:
             start = time.perf_counter()
             try:
                 self._problem = self._process(*pair)
-            except Exception as error:  # one bad pair must not end the thread
+            except Exception as error:  # a bad pair must not end the thread
                 self._refuse(error)
             self._times.append((time.perf_counter() - start) * 1e3)
             self._counts['handled'] += 1
 
     def _process(self, tracked: _Tracked, msg: Any) -> str:
-        """Publish where the objects of one image are; return what is wrong, empty if nothing."""
+        """Publish the positions of one image; returns a problem, or an empty string."""
         settings, header, result = self._settings(), tracked.header, tracked.result
         self._publishers.follow(result.objects)
         depth = self._read(msg)
@@ -219,7 +219,7 @@ class Positions:
     def _choose_camera(
         self, tracked: _Tracked, depth: DepthImage, depth_frame: str, settings: NodeSettings
     ) -> Camera:
-        """Return the camera of the image; raise RobustVosError if the depth is not of it."""
+        """Return the camera of the image; raises RobustVosError if the depth does not fit."""
         size_hw = tracked.result.label_mask.shape[0], tracked.result.label_mask.shape[1]
         frames = (tracked.header.frame_id, depth_frame)
         try:
@@ -238,7 +238,7 @@ class Positions:
             raise
 
     def _find_frame(self, header: Header, target: str) -> tuple[str, Rigid]:
-        """Return the frame to publish in, and the way there from that of the image."""
+        """Return the frame to publish in, and the transform to it from the image's frame."""
         if self._transforms is None or target == header.frame_id:
             return header.frame_id, IDENTITY
         rigid = self._transforms.lookup(
@@ -261,7 +261,7 @@ class Positions:
 def _locate(
     result: TrackResult, depth: DepthImage, camera: Camera, settings: LocateSettings
 ) -> list[tuple[TrackedObject, Located | None]]:
-    """Return the visible objects and where they are in the frame of the image."""
+    """Return the visible objects and their positions in the image's frame."""
     size_hw = result.label_mask.shape[0], result.label_mask.shape[1]
     found = []
     for item in result.objects:

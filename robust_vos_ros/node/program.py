@@ -1,4 +1,4 @@
-"""A lifecycle node as a program: start, spin, end in order on a signal."""
+"""Run a lifecycle node as a program, with an orderly shutdown on a signal."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SPIN_TIMEOUT_S = 0.2
 
 
 class ManagedNode(Protocol):
-    """What a program needs of its node, besides being an rclpy node."""
+    """Methods that `run` needs besides those of an rclpy node."""
 
     def start(self) -> None:
-        """Configure and activate the node if it starts by itself."""
+        """Configure and activate the node, if it has autostart."""
 
     def close(self) -> bool:
-        """Stop everything; False when a thread still hangs in a computation."""
+        """Stop everything; returns False if a thread is still in a computation."""
 
     def get_logger(self) -> Any:
         """Return the logger."""
@@ -36,19 +36,19 @@ def run(create: Callable[[], ManagedNode], args: list[str] | None) -> int:
     """Run a node until SIGINT or SIGTERM.
 
     Args:
-        create: Makes the node.
-        args: Of the command line, None for sys.argv.
+        create: Creates the node.
+        args: Command-line arguments; None = sys.argv.
 
     Returns:
-        The exit code: 0, or 1 when the node cannot be made of its parameters.
+        The exit code: 0, or 1 if the parameters are invalid.
     """
     stop = threading.Event()
 
     def interrupt(_number: int, _frame: Any) -> None:
-        stop.set()  # also where an exception would get lost, e.g. in a destructor
+        stop.set()  # works also where exceptions are ignored, e.g. in a destructor
         raise KeyboardInterrupt
 
-    # rclpy's own handlers invalidate the context at once, and nothing could be ended in order.
+    # rclpy's handlers would invalidate the context at once, which prevents an orderly shutdown.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
@@ -73,9 +73,9 @@ def run(create: Callable[[], ManagedNode], args: list[str] | None) -> int:
         if executor is not None:
             executor.shutdown(timeout_sec=0)
         rclpy.try_shutdown()
-        gc.freeze()  # else Python visits every object of torch before it ends, for a second
+        gc.freeze()  # otherwise garbage collection of torch's objects delays the exit by a second
     if not clean:
-        # The interpreter would wait for, or crash with, a thread inside the device's driver.
+        # A normal exit could wait for, or crash because of, a thread inside the device's driver.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
@@ -84,9 +84,9 @@ def run(create: Callable[[], ManagedNode], args: list[str] | None) -> int:
 
 def _spin_once(node: ManagedNode, executor: SingleThreadedExecutor) -> None:
     try:
-        # With a timeout, because Python sees a signal only between two waits.
+        # With a timeout, because Python handles signals only between two waits.
         executor.spin_once(timeout_sec=SPIN_TIMEOUT_S)
     except ExternalShutdownException:
         raise
-    except Exception as error:  # of a callback; rclpy would end the node with it
+    except Exception as error:  # from a callback; rclpy would end the node
         node.get_logger().error(f'callback failed: {type(error).__name__}: {error}')

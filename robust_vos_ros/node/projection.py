@@ -1,4 +1,4 @@
-"""Points in space to pixels of an image, which may show a part of the sensor, or less of it."""
+"""Project 3D points to pixels of an image, which may be cropped or binned."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from robust_vos_ros.spatial.camera import CameraError, read_camera
 
 
 def project(point_xyz: np.ndarray, info: Any, *, rectified: bool = False) -> tuple[float, float]:
-    """Return the pixel (x right, y down) that shows a point.
+    """Return the pixel (x right, y down) of a point.
 
     Args:
         point_xyz: (3,) float64, metres in the optical frame of the camera (x right, y down, z
             forward).
-        info: sensor_msgs/CameraInfo of the image; its binning and its region of interest count.
-        rectified: The image is rectified: use `p` of the camera info, which has no distortion.
+        info: sensor_msgs/CameraInfo of the image, including binning and region of interest.
+        rectified: Whether the image is rectified: `p` of the camera info is used, without
+            distortion.
 
     Raises:
-        PromptError: The point is behind the camera or outside of the image, or the camera info
-            has no calibration or a distortion model that is not known here.
+        PromptError: The point is behind the camera or outside of the image, or the camera info is
+            uncalibrated or has an unsupported distortion model.
     """
     x, y, z = point_xyz
     if not np.isfinite(point_xyz).all() or z <= 0:
@@ -36,7 +37,7 @@ def project(point_xyz: np.ndarray, info: Any, *, rectified: bool = False) -> tup
             f'{error}. Without it a point in space has no pixel in {info.header.frame_id!r}: '
             'click in a viewer of images'
         ) from error
-    if rectified:  # the right camera of a stereo pair sees from beside its frame
+    if rectified:  # the right camera of a stereo pair is offset from its frame
         baseline = np.array([info.p[3] / camera.fx, info.p[7] / camera.fy, 0.0])
         point_xyz = point_xyz + baseline
     if not camera.shows(point_xyz):
@@ -64,7 +65,7 @@ def image_size(info: Any) -> tuple[int, int]:
 
 
 def _region(info: Any) -> tuple[int, int, int, int]:
-    """Return left, top, width, height of what is read out, in pixels of the whole sensor."""
+    """Return left, top, width, height of the region of interest in pixels of the sensor."""
     roi = info.roi
     if roi.width and roi.height:
         return roi.x_offset, roi.y_offset, roi.width, roi.height

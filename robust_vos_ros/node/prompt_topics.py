@@ -1,4 +1,4 @@
-"""Prompts and boxes of a detector that come as topics: nobody waits for an answer."""
+"""Topics for prompts and detector boxes, which have no response."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from robust_vos_ros.node.detector import Detector
 from robust_vos_ros.node.serving import Serving
 
 DETECTOR_TOPIC, OLD_DETECTOR_TOPIC = '~/detector_boxes', '~/detector'
-# A box with one hypothesis has about 440; rclpy takes up to a millisecond to make objects of them.
+# Maximum bytes per box. A box with one hypothesis has about 440, which rclpy deserializes in up to
+# a millisecond.
 BYTES_PER_BOX = 1000
 
 
 class PromptTopics:
-    """`~/prompts` adds objects and starts those out of sight again; `~/detector_boxes` may more.
+    """`~/prompts` adds and re-initializes objects; `~/detector_boxes` may also correct them.
 
-    `~/detector_boxes` (vision_msgs/Detection2DArray) exists where vision_msgs is installed, and
-    goes to the `Detector`. An array is left out while the one before is worked on; in mode restart
-    one costs nothing while all objects are in view.
+    `~/detector_boxes` (vision_msgs/Detection2DArray) exists if vision_msgs is installed; its
+    arrays go to the `Detector`. An array is skipped while the previous one is being applied, and
+    in mode restart while all objects are visible.
     """
 
     def __init__(self, node: Node, serving: Serving, detector: Detector) -> None:
@@ -36,23 +37,23 @@ class PromptTopics:
 
         Args:
             node: Gets the subscriptions.
-            serving: Applies the prompts on the worker thread.
-            detector: Applies the boxes there.
+            serving: Runs calls on the worker thread.
+            detector: Applies the boxes on that thread.
         """
         self._node = node
         self._serving = serving
         self._detector = detector
         self._busy = False
         self._warned = False
-        group = ReentrantCallbackGroup()  # a prompt waits for the tracker, images go on meanwhile
+        group = ReentrantCallbackGroup()  # prompts await the tracker; images must not
         topics = [(ObjectPromptStamped, '~/prompts', self._on_prompt, QoSProfile(depth=10))]
         if messages.Detection2DArray is not None:
             kind = messages.Detection2DArray
             qos = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
             topics.append((kind, DETECTOR_TOPIC, self._on_bytes, qos))
-            topics.append((kind, OLD_DETECTOR_TOPIC, self._on_old_topic, qos))
+            topics.append((kind, OLD_DETECTOR_TOPIC, self._on_deprecated_topic, qos))
         self._subscriptions = [
-            # As bytes: an array that is left out should cost nothing, and large ones cost seconds.
+            # As bytes, because deserialization is slow and not needed for skipped arrays.
             node.create_subscription(
                 kind, topic, callback, qos, callback_group=group,
                 raw=kind is messages.Detection2DArray,
@@ -69,7 +70,7 @@ class PromptTopics:
         """Apply the boxes of an array to the objects.
 
         Args:
-            read: Returns the array; called only if it is needed.
+            read: Returns the array; called only if needed.
         """
         serving, pipeline = self._serving, self._serving.pipeline
         statistics, settings = pipeline.statistics.detector, pipeline.settings
@@ -77,7 +78,7 @@ class PromptTopics:
         if self._busy or not settings.enabled:
             statistics.add(left_out=1)
             return
-        if settings.detector.mode == 'restart' and not self._is_something_unseen():
+        if settings.detector.mode == 'restart' and not self._is_any_unseen():
             statistics.add(not_needed=1)
             return
         self._busy = True
@@ -85,7 +86,7 @@ class PromptTopics:
             array = read()
             image = serving.message_at(array.header)
             await serving.call(lambda: self._detector.apply(array, image))
-        except Exception as error:  # a wrong detection must not take the node down
+        except Exception as error:  # an invalid detection must not end the node
             statistics.add(failed=1)
             statistics.note_problem(serving.count_failure('detections', error))
         finally:
@@ -103,7 +104,7 @@ class PromptTopics:
             )
         return deserialize_message(data, messages.Detection2DArray)
 
-    async def _on_old_topic(self, data: bytes) -> None:
+    async def _on_deprecated_topic(self, data: bytes) -> None:
         if not self._warned:
             self._warned = True
             self._node.get_logger().warning(
@@ -125,6 +126,6 @@ class PromptTopics:
             return
         serving.pipeline.statistics.add(requests_served=1)
 
-    def _is_something_unseen(self) -> bool:
+    def _is_any_unseen(self) -> bool:
         result = self._serving.pipeline.last_result
         return result is not None and any(x.state in UNSEEN_STATES for x in result.objects)

@@ -1,4 +1,4 @@
-"""The topics the node publishes, cheap and important ones first."""
+"""The publishers of the node, in order of importance and cost."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from robust_vos_ros.node.settings import ClassInfoSettings, PublishSettings
 from robust_vos_ros.ros_types.annotations import label_names, make_annotations, make_label_info
 
 BOXES_TOPIC, OLD_BOXES_TOPIC = '~/tracked_boxes', '~/detections'
-# Small messages that a recorder must not miss: a second of them waits for a busy subscriber.
+# Small messages that a recorder must not miss: the queue holds about a second of them.
 _DEPTH = 30
 
 
 class Publishers:
-    """Publishes results; called by the worker thread only."""
+    """Publishes results; used by the worker thread only."""
 
     def __init__(self, node: LifecycleNode, classes: ClassIds, cameras: CameraInfos) -> None:
-        """Create the publishers, reliable: a reliable publisher serves every subscriber.
+        """Create the publishers; they are reliable, which matches every subscriber.
 
         Args:
             node: Gets the publishers.
@@ -43,12 +43,12 @@ class Publishers:
         self._classes = classes
         self._cameras = cameras
         self._all: list[Any] = []
-        # What the values of label and class mask mean, as last published.
+        # The last published LabelInfo of label mask and class mask.
         self._names: dict[int, str] | None = None
         self._class_names: dict[int, str] | None = None
         try:
             self._create_all()
-        except Exception:  # a QoS override that makes no sense
+        except Exception:  # an invalid QoS override
             self.destroy()
             raise
 
@@ -93,7 +93,7 @@ class Publishers:
         self._all.clear()
 
     def publish_events(self, events: Iterable[TrackEvent], header: Header) -> None:
-        """Publish a message per event."""
+        """Publish one message per event."""
         for msg in messages.to_events(events, header):
             self._events.publish(msg)
 
@@ -108,14 +108,14 @@ class Publishers:
         received_ns: int,
         frames_dropped: int,
     ) -> int:
-        """Publish a processed frame: always its objects and events, images where wanted.
+        """Publish a result: objects and events always, images if enabled and subscribed to.
 
         Args:
-            result: What the engine found.
+            result: Of the engine.
             header: Of the source image, for every message.
             rgb: (H, W, 3) uint8, the source image.
-            settings: What to publish.
-            class_settings: What the values of the class mask are called.
+            settings: Which topics to publish.
+            class_settings: Names of the values of the class mask.
             received_ns: time.monotonic_ns() when the image arrived.
             frames_dropped: Since activation.
 
@@ -142,7 +142,7 @@ class Publishers:
     def _publish_names(
         self, result: TrackResult, header: Header, settings: ClassInfoSettings
     ) -> None:
-        """Publish what labels and classes mean, when that has changed."""
+        """Publish the meaning of labels and classes, if it has changed."""
         if self._label_info is None or self._class_info is None:
             return
         names = label_names(result.objects)
@@ -161,7 +161,7 @@ class Publishers:
     def _publish_extras(
         self, result: TrackResult, header: Header, rgb: np.ndarray, settings: PublishSettings
     ) -> None:
-        """Publish what is switched on and has subscribers, cheap messages first."""
+        """Publish enabled topics that have subscribers, cheap messages first."""
         draw_classes = functools.cache(lambda: self._classes.draw(result))
         camera = self._cameras.find(result.label_mask.shape)
         extras: tuple[tuple[bool, Any, Callable[[], Any]], ...] = (
@@ -173,7 +173,7 @@ class Publishers:
             (
                 settings.tracked_boxes,
                 self._old_boxes,
-                lambda: self._make_old_boxes(result, header),
+                lambda: self._make_deprecated_boxes(result, header),
             ),
             (
                 settings.camera_info and camera is not None,
@@ -222,8 +222,8 @@ class Publishers:
             if wanted and publisher is not None and publisher.get_subscription_count():
                 publisher.publish(make())
 
-    def _make_old_boxes(self, result: TrackResult, header: Header) -> Any:
-        """Return the boxes for who still listens to the old name, which is told once."""
+    def _make_deprecated_boxes(self, result: TrackResult, header: Header) -> Any:
+        """Return the boxes for subscribers of the deprecated topic; logs a warning once."""
         self._node.get_logger().warning(
             f'{OLD_BOXES_TOPIC} is deprecated and will go with the next release: subscribe to '
             f'{BOXES_TOPIC}',

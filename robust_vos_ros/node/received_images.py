@@ -1,8 +1,8 @@
-"""Received images that a prompt with a past stamp may point at.
+"""Received images to which a prompt with a past stamp may refer.
 
-These are all images that came, undecoded and in full size, found by their exact stamp, also those
-that were passed over. `core/frames.py` holds what the network saw of the tracked ones,
-through which what was prompted is then tracked forward.
+All received images, also those that were not tracked, undecoded and in full size, found by their
+exact stamp. `core/frames.py` holds the network's inputs of the tracked frames, through which a
+prompted object is then tracked forward.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from robust_vos_ros.ros_types.images import NS_PER_S, stamp_to_ns
 class ReceivedImages:
     """Image messages of the last seconds, oldest first, bounded in time and bytes.
 
-    Messages are kept as they came, and only decoded when a prompt asks for one. The newest one is
-    always kept. Used by one thread only.
+    A message is decoded only if a prompt refers to it. The newest one is always kept. Used by one
+    thread only.
     """
 
     def __init__(self, *, max_age_s: float, max_bytes: int) -> None:
@@ -32,7 +32,7 @@ class ReceivedImages:
         self._max_bytes = max_bytes
         self._messages: collections.deque[tuple[int, Any]] = collections.deque()
         self._bytes = 0
-        self._outgrown_ns: int | None = None  # the newest stamp dropped for its bytes
+        self._outgrown_ns: int | None = None  # newest stamp dropped because of max_bytes
 
     def __len__(self) -> int:
         """Number of messages held."""
@@ -44,7 +44,7 @@ class ReceivedImages:
         return self._bytes
 
     def append(self, msg: Any) -> None:
-        """Add the newest message and drop what is too old or too much."""
+        """Add the newest message; drop the oldest ones beyond the bounds."""
         stamp_ns = stamp_to_ns(msg.header.stamp)
         self._messages.append((stamp_ns, msg))
         self._bytes += len(msg.data)
@@ -57,7 +57,7 @@ class ReceivedImages:
                 self._outgrown_ns = dropped_ns
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all messages."""
         self._messages.clear()
         self._bytes = 0
         self._outgrown_ns = None
@@ -98,11 +98,11 @@ class ReceivedImages:
         nearest = min(stamps, key=lambda stamp: abs(stamp - stamp_ns))
         raise StampUnknownError(
             f'no image with exactly the stamp {_text(stamp_ns)} was received; {span}, the nearest '
-            f'is {_text(nearest)}. Copy the header of the image that was pointed at'
+            f'is {_text(nearest)}. Copy the header of the prompted image'
         )
 
     def _advice(self, stamp_ns: int, newest_ns: int) -> str:
-        """Say which settings keep the buffer from reaching back to a stamp."""
+        """Name the settings that limit the buffer to later stamps."""
         limits = []
         if newest_ns - stamp_ns > self._max_age_ns:
             limits.append('tracking.prompt_buffer_s')

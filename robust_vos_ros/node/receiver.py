@@ -1,4 +1,4 @@
-"""The image subscription: check, keep for prompts, hand over."""
+"""The image subscription: checks images, keeps them for prompts, offers them to the worker."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from robust_vos_ros.node.received_images import ReceivedImages
 from robust_vos_ros.ros_types.discontinuities import is_time_jump
 from robust_vos_ros.ros_types.images import check_image, stamp_to_ns
 
-_DEPTH = 4  # images; taking one is quick, as only its header is looked at
+_DEPTH = 4  # images; the callback is quick, as it does not decode
 
 
 class Receiver:
     """Receives images from construction to `destroy`; exists only while the node is active.
 
-    rclpy does not stop subscriptions of an inactive node, so they are made and destroyed.
+    rclpy does not stop the subscriptions of an inactive node, so they are destroyed.
 
     Attributes:
         frames: Received images for prompts with a past stamp.
@@ -49,8 +49,8 @@ class Receiver:
             self._receive,
             QoSProfile(
                 history=QoSHistoryPolicy.KEEP_LAST,
-                # Only the newest image is tracked, but prompts name any of the last ones: those
-                # that arrive while this thread is held up must not be lost.
+                # Only the newest image is tracked, but prompts may refer to any recent one: images
+                # that arrive while this thread is busy must not be lost.
                 depth=_DEPTH,
                 reliability=QoSReliabilityPolicy[settings.input.reliability.upper()],
             ),
@@ -82,7 +82,7 @@ class Receiver:
         if self._newest_ns is not None and is_time_jump(
             self._newest_ns, stamp_ns, settings.time_jump_tolerance_s
         ):
-            self.frames.clear()  # of another time: a stamp would be ambiguous
+            self.frames.clear()  # after a time jump, stamps would be ambiguous
         self._newest_ns = stamp_ns
         self.frames.append(msg)
         pipeline.worker.offer(ReceivedImage(msg, received_ns))

@@ -1,4 +1,4 @@
-"""What users ask of the tracker, applied to the frame they mean."""
+"""Requests to the tracker, applied to the frame they refer to."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from robust_vos_ros.ros_types.images import stamp_to_ns
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Applied:
-    """What came of a request.
+    """Result of a request.
 
     Attributes:
-        header: Of the frame the prompts were applied to.
+        header: Of the frame that the prompts were applied to.
         result: Of the newest frame, or of the segmented image.
     """
 
@@ -36,9 +36,9 @@ class Requests:
     """Changes to the objects; everything runs on the worker thread.
 
     Args:
-        tracker: Keeps the objects.
-        publishers: Where events go.
-        pipeline: Knows the newest frame.
+        tracker: The tracker.
+        publishers: Publish the events.
+        pipeline: Provides the newest frame.
         logger: Of the node.
     """
 
@@ -60,11 +60,11 @@ class Requests:
 
         Args:
             prompts: One per object.
-            msg: The received image the prompts were made on; None = the newest processed one.
+            msg: The received image of the prompts; None = the newest processed one.
             replace: Replace live objects of the same id.
 
         Raises:
-            PromptError: And all that `VideoTracker.add` raises.
+            PromptError: And all errors of `VideoTracker.add`.
         """
         frame, header = self.frame_of(msg)
         result = self._tracker.add(prompts, frame=frame, replace_existing=replace)
@@ -72,14 +72,14 @@ class Requests:
         return self._applied(result, header)
 
     def look_for(self, msgs: Sequence[Any], *, replace: bool) -> Applied:
-        """Start looking for objects that reference pictures show.
+        """Add objects by reference pictures.
 
         Args:
             msgs: robust_vos/ObjectPrompt, one per object, each with its picture.
             replace: Replace live objects of the same id.
 
         Raises:
-            PromptError: And all that `VideoTracker.look_for` raises.
+            PromptError: And all errors of `VideoTracker.look_for`.
         """
         _, header = self.frame_of(None)
         scale = self._pipeline.settings.input.scale_16bit
@@ -95,14 +95,14 @@ class Requests:
         return self._applied(result, header)
 
     def point(self, prompt: Prompt, msg: Any | None) -> None:
-        """Add an object that is not live, start one again that is out of sight, else nothing.
+        """Add an object that is not live, or re-initialize an unseen one; otherwise do nothing.
 
         Args:
-            prompt: For it.
+            prompt: For the object.
             msg: As in `add`.
 
         Raises:
-            PromptError: And all that `VideoTracker.add` raises.
+            PromptError: And all errors of `VideoTracker.add`.
         """
         self.catch_up(msg)
         result = self._tracker.last_result
@@ -112,26 +112,26 @@ class Requests:
             self.reinitialize([prompt], msg)
 
     def reinitialize(self, prompts: Sequence[Prompt], msg: Any | None) -> tuple[int, ...]:
-        """Start objects again that are out of sight, where they look like themselves.
+        """Re-initialize unseen objects from candidates.
 
         Args:
-            prompts: Several for an object are alternatives.
+            prompts: Candidates; several for one object are alternatives.
             msg: As in `add`.
 
         Returns:
-            Which prompts were believed.
+            Indices of the accepted prompts.
 
         Raises:
-            PromptError: And all that `VideoTracker.reinitialize` raises.
+            PromptError: And all errors of `VideoTracker.reinitialize`.
         """
         if not prompts:
             return ()
         frame, header = self.frame_of(msg)
         done = self._tracker.reinitialize(prompts, frame=frame)
         for reason in done.rejected:
-            self._logger.debug(f'not started again: {reason}')
+            self._logger.debug(f'not re-initialized: {reason}')
         for object_id in done.accepted:
-            self._logger.info(f'{object_id!r} starts again where it was detected')
+            self._logger.info(f'{object_id!r} re-initialized where it was detected')
         self._pipeline.statistics.add(
             reinitializations_accepted=len(done.accepted),
             reinitializations_rejected=len(done.rejected),
@@ -140,11 +140,11 @@ class Requests:
         return done.rows
 
     def remove(self, object_ids: Sequence[str], why: str = '') -> list[str]:
-        """Stop tracking objects, all when no id is given; return the ids.
+        """Stop tracking objects, all if no id is given; returns the ids.
 
         Args:
             object_ids: Of the objects.
-            why: For the events; empty = by request.
+            why: Detail of the events; empty = by request.
         """
         events = self._tracker.remove(object_ids)
         if why:
@@ -154,7 +154,7 @@ class Requests:
         return [event.object_id for event in events if event.type == EventType.REMOVED]
 
     def reset(self) -> None:
-        """Forget all objects and frames."""
+        """Clear all objects and frames."""
         self._pipeline.reset(self._pipeline.newest_header())
 
     def segment_once(self, prompts: Sequence[Prompt], msg: Any) -> Applied:
@@ -170,7 +170,7 @@ class Requests:
         return Applied(msg.header, segment_once(tracker.model, frame, prompts, limit))
 
     def catch_up(self, msg: Any | None) -> Header:
-        """Process the waiting image if a request is about it; return the header it is about.
+        """Process the waiting image if a request refers to it; returns the header referred to.
 
         Raises:
             NoFrameError: There is no image.
@@ -182,7 +182,7 @@ class Requests:
             newest = pipeline.newest
         if newest is None:
             raise NoFrameError('no image has been processed since activation; check the topic')
-        if self._tracker.last_result is None:  # a reset forgot the frame, but it still is there
+        if self._tracker.last_result is None:  # after a reset the tracker has no frame
             self._tracker.step(pipeline.to_frame(newest))
         return newest.header if msg is None else msg.header
 
@@ -194,7 +194,7 @@ class Requests:
         return self._pipeline.to_frame(msg), header
 
     def size_of(self, msg: Any) -> tuple[int, int]:
-        """Return height and width of a received image; only a compressed one is decoded."""
+        """Return height and width of a received image; decodes it only if compressed."""
         if hasattr(msg, 'height'):
             return msg.height, msg.width
         return self._pipeline.to_frame(msg).size_hw

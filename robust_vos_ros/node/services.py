@@ -1,4 +1,4 @@
-"""The services: convert, hand to the worker, await its answer; always answer, never raise."""
+"""The services of the node. Each call is converted, queued for the worker, and always answered."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from robust_vos_ros.node.requests import Applied
 from robust_vos_ros.node.serving import Serving
 from robust_vos_ros.node.worker import NotActiveError
 
-# With the usual 10, DDS silently drops requests of a burst, and their callers wait for ever.
+# With the default depth of 10, DDS silently drops requests of a burst, and their callers wait
+# forever.
 REQUEST_DEPTH = 1000
 
 
 class Services:
-    """All services of the node, as long as there is a node: a call always gets an answer.
+    """All services, which exist as long as the node, so that a call always gets a response.
 
-    The handlers are coroutines in a re-entrant group: while one awaits the worker, the executor
-    goes on with images and other requests.
+    The handlers are coroutines in a reentrant callback group: while one awaits the worker, the
+    executor handles images and other requests. They never raise.
 
     Attributes:
-        serving: What answers them; None while the node is not active.
+        serving: Runs the calls; None while the node is not active.
     """
 
     def __init__(
@@ -46,8 +47,8 @@ class Services:
 
         Args:
             node: Gets the services.
-            explain_inactive: Returns why the node is not active, and what to do.
-            set_enabled: Switches the processing of images on and off.
+            explain_inactive: Returns why the node is not active and what to do.
+            set_enabled: Enables and disables the processing of images.
         """
         self.serving: Serving | None = None
         self._node = node
@@ -70,13 +71,13 @@ class Services:
     async def _answer(
         self, name: str, response: Any, serve: Callable[[Serving], Awaitable[str]]
     ) -> Any:
-        """Fill in success, error_code and message; `serve` fills in the rest."""
+        """Fill in success, error_code and message; `serve` fills in the other fields."""
         code, serving = 'OK', None
         try:
             serving = self._active()
             response.message = await serve(serving)
             serving.pipeline.statistics.add(requests_served=1)
-        except Exception as error:  # a service that raises would take the node down
+        except Exception as error:  # an exception in a service would end the node
             code = error_name(error)
             response.message = serving.count_failure(name, error) if serving else str(error)
         response.success = code == 'OK'
@@ -166,13 +167,13 @@ class Services:
     async def _reset(self, _request: Any, response: Any) -> Any:
         async def serve(serving: Serving) -> str:
             await serving.call(serving.requests.reset, urgent=True, cancel_waiting=True)
-            return 'all objects and frames forgotten'
+            return 'all objects and frames removed'
 
         return await self._answer('reset', response, serve)
 
     async def _enable(self, request: Any, response: Any) -> Any:
         async def serve(_serving: Serving) -> str:
-            self._set_enabled(request.data)  # at once: requests that wait do not delay it
+            self._set_enabled(request.data)  # immediate: does not queue behind waiting requests
             return (
                 'processing images' if request.data else 'not processing images, tracks are kept'
             )
@@ -184,12 +185,12 @@ def _check_number(msgs: Any, serving: Serving) -> None:
     limit = serving.pipeline.settings.tracking.max_objects
     if not msgs:
         raise PromptError('expected at least one prompt, got none')
-    if len(msgs) > limit:  # before any of them is converted: that would take long
+    if len(msgs) > limit:  # before conversion, which could take long
         raise CapacityError(f'{len(msgs)} prompts would exceed max_objects = {limit}; send fewer')
 
 
 def _are_pictures(msgs: Any, serving: Serving) -> bool:
-    """Tell whether the prompts are on reference pictures, not on an image of the stream."""
+    """Whether the prompts are on reference pictures, not on an image of the stream."""
     _check_number(msgs, serving)
     with_picture = [msg for msg in msgs if msg.reference]
     if with_picture and len(with_picture) < len(msgs):

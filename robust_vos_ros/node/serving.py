@@ -1,4 +1,4 @@
-"""Calls of services and topics to the worker thread, while the node is active."""
+"""Run calls from services and topics on the worker thread while the node is active."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from robust_vos_ros.node.requests import Requests
 from robust_vos_ros.node.worker import NotActiveError, QueueFullError, RequestTimeoutError
 from robust_vos_ros.ros_types.images import stamp_to_ns
 
-# A viewer that floods the node with clicks must leave room for services: nobody waits for these.
+# Maximum number of waiting calls from topics, so that a flood of clicks leaves room for services.
 MAX_TOPIC_CALLS = 8
 
 
 class Serving:
-    """Runs requests on the worker thread; made anew for each activation.
+    """Runs calls on the worker thread; created for each activation.
 
     Attributes:
-        pipeline: Has the worker, and counts.
-        requests: What can be asked for.
+        pipeline: Has worker and counters.
+        requests: The operations.
         frames: Received images for prompts with a past stamp.
     """
 
@@ -38,7 +38,7 @@ class Serving:
         self.frames = frames
         self._node = node
         self._num_topic_calls = 0
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # runs while ROS time stands still
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # ROS time may stand still
 
     async def call(
         self,
@@ -52,14 +52,14 @@ class Serving:
 
         Args:
             function: What to run.
-            object_ids: As of `Worker.submit`.
-            urgent: As of `Worker.submit`.
-            cancel_waiting: As of `Worker.submit`.
+            object_ids: As in `Worker.submit`.
+            urgent: As in `Worker.submit`.
+            cancel_waiting: As in `Worker.submit`.
 
         Raises:
-            NotActiveError, QueueFullError, RequestTimeoutError, CancelledError: It did not get its
-                turn.
-            Exception: Whatever the function raises.
+            NotActiveError, QueueFullError, RequestTimeoutError, CancelledError: The function did
+                not run, or did not end in time.
+            Exception: Of the function.
         """
         worker = self.pipeline.worker
         if worker is None:
@@ -77,12 +77,12 @@ class Serving:
             worker.discard(request)
             request.settle(
                 error=RequestTimeoutError(
-                    f'no answer within {timeout_s:g} s; if it is being worked on it may still '
-                    'take effect. Look with list_objects, or raise prompt_timeout_s'
+                    f'no answer within {timeout_s:g} s; if it is being processed it may still '
+                    'take effect. Check with list_objects, or raise prompt_timeout_s'
                 )
             )
 
-        # A group of its own: groups never forget their members, and requests are many.
+        # A new callback group per request: groups never remove their members.
         group = ReentrantCallbackGroup()
         timer = self._node.create_timer(
             timeout_s, give_up, callback_group=group, clock=self._steady
@@ -98,14 +98,14 @@ class Serving:
     async def call_from_topic(
         self, function: Callable[[], Any], *, object_ids: Collection[str] = ()
     ) -> Any:
-        """As `call`, for a message that nobody awaits an answer to; few of them may wait.
+        """As `call`, for a message without a response; at most MAX_TOPIC_CALLS may wait.
 
         Raises:
-            QueueFullError: Too many of these are waiting already.
+            QueueFullError: Too many of these are waiting.
         """
         if self._num_topic_calls >= MAX_TOPIC_CALLS:
             raise QueueFullError(
-                f'{MAX_TOPIC_CALLS} clicks and prompts of topics are waiting already; send them '
+                f'{MAX_TOPIC_CALLS} clicks and prompts of topics are already waiting; send them '
                 'more slowly'
             )
         self._num_topic_calls += 1
@@ -115,7 +115,7 @@ class Serving:
             self._num_topic_calls -= 1
 
     def message_at(self, header: Any) -> Any | None:
-        """Return the received image a request refers to; None = the newest frame.
+        """Return the received image that a request refers to; None = the newest frame.
 
         Raises:
             NoFrameError, StampTooOldError, StampInFutureError, StampUnknownError: There is no
@@ -125,7 +125,7 @@ class Serving:
         return self.frames.find(stamp_ns) if stamp_ns else None
 
     def count_failure(self, what: str, error: Exception) -> str:
-        """Count and log a failed request; return the sentence for the caller."""
+        """Count and log a failed request; returns the sentence for the caller."""
         text, statistics = str(error), self.pipeline.statistics
         if error_name(error) == 'INTERNAL':
             text = f'unexpected {type(error).__name__}: {error}'

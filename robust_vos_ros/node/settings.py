@@ -1,4 +1,4 @@
-"""Every parameter of the node, defined once, and the commented YAML file made from it.
+"""All parameters of the node, and the commented YAML file made from them.
 
 `python -m robust_vos_ros.node.settings > config/robust_vos.yaml` writes that file again.
 """
@@ -28,7 +28,7 @@ from robust_vos_ros.node.detector_settings import DetectorSettings
 from robust_vos_ros.spatial.settings import SpatialSettings
 
 WIDTH = 99
-MAX_CLASSES = 254  # pixel values of a mono8 mask but those of the background and of the unknown
+MAX_CLASSES = 254  # values of a mono8 mask without background and unknown
 HEADER = """\
 # Parameters of the node robust_vos, with their default values.
 # For a robot, copy the keys you change to a file of your own and pass it as params_file:= to
@@ -40,7 +40,7 @@ HEADER = """\
 
 
 class InputSettings(Settings):
-    """Which images come in."""
+    """The image input."""
 
     transport: Literal['raw', 'compressed'] = setting(
         'raw', 'raw = subscribe to sensor_msgs/Image on `image`; compressed = subscribe to '
@@ -65,14 +65,14 @@ class InputSettings(Settings):
         'false = with K and the distortion.', dynamic=True,
     )  # fmt: skip
     cv_bridge: bool = setting(
-        False, 'Convert raw images with cv_bridge, where that knows their encoding; false = with '
-        'OpenCV, as bags are.',
+        False, 'Convert raw images with cv_bridge, if it supports their encoding; false = with '
+        'OpenCV, as for bags.',
     )  # fmt: skip
     scale_16bit: Scale16Settings = Scale16Settings()
 
 
 class PublishSettings(Settings):
-    """What is published besides `~/objects` and `~/events`; images only while somebody listens."""
+    """Topics published besides `~/objects` and `~/events`; images only if subscribed to."""
 
     label_mask: bool = setting(True, 'Publish ~/label_mask.', dynamic=True)
     label_mask_compressed: bool = setting(
@@ -118,7 +118,7 @@ class PublishSettings(Settings):
 
 
 class ClassInfoSettings(Settings):
-    """What the pixel values of `~/class_mask` mean."""
+    """Pixel values of `~/class_mask` and their names."""
 
     unknown_value: int = setting(
         255, 'Pixel value of objects without a class, and of classes without a pixel value.',
@@ -131,7 +131,7 @@ class ClassInfoSettings(Settings):
 
 
 class DiagnosticsSettings(Settings):
-    """When /diagnostics raises the alarm."""
+    """Limits for the level on /diagnostics."""
 
     stale_after_s: float = setting(
         2.0, '/diagnostics becomes STALE when no image has been received for this time.',
@@ -153,7 +153,7 @@ CorruptionName = Literal[
 
 
 class DebugSettings(Settings):
-    """For demonstrations and trials, not for a robot at work."""
+    """For demonstrations and tests, not for operation."""
 
     corruption: CorruptionName = setting(
         'none', 'Corrupt every image before it is tracked, for demonstrations; ~/overlay shows '
@@ -219,7 +219,7 @@ class NodeSettings(StreamSettings):
 
     @property
     def class_names(self) -> list[str]:
-        """The given classes; empty when they are not given."""
+        """The fixed classes; empty if they are not fixed."""
         return [name for name in self.classes if name]
 
     @pydantic.model_validator(mode='after')
@@ -235,13 +235,13 @@ class NodeSettings(StreamSettings):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leaf:
-    """One setting, flat.
+    """One setting with its dotted name.
 
     Attributes:
         name: Dotted name, as of the ROS parameter.
         type: bool, int, float, str, or list for a list of str.
-        choices: Allowed values, empty when any.
-        lower: Least value or None; `upper` likewise.
+        choices: Allowed values; empty = any.
+        lower: Minimum or None; `upper` the maximum.
     """
 
     name: str
@@ -256,7 +256,7 @@ class Leaf:
 
     @property
     def range_text(self) -> str:
-        """Allowed values for people."""
+        """The allowed values, as text."""
         if self.choices:
             return 'one of ' + ', '.join(self.choices)
         if self.type is bool:
@@ -267,7 +267,7 @@ class Leaf:
 
 
 def leaves(cls: type[Settings] = NodeSettings, prefix: str = '') -> Iterator[Leaf]:
-    """Yield every setting of a component and of those inside it, in order of definition."""
+    """Yield every setting of a settings class and of nested ones, in order of definition."""
     for name, field in cls.model_fields.items():
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, Settings):
@@ -280,7 +280,7 @@ def _leaf(name: str, field: FieldInfo) -> Leaf:
     origin = typing.get_origin(field.annotation)
     choices = typing.get_args(field.annotation) if origin is Literal else ()
     lower = upper = None
-    for bound in field.metadata:  # annotated_types.Ge, Gt, Le and Lt name their value so
+    for bound in field.metadata:  # the attribute names of annotated_types.Ge, Gt, Le and Lt
         lower = getattr(bound, 'ge', getattr(bound, 'gt', lower))
         upper = getattr(bound, 'le', getattr(bound, 'lt', upper))
     extra = typing.cast(dict[str, Any], field.json_schema_extra)

@@ -1,4 +1,4 @@
-"""Clicks in a 3D view, as RViz publishes them: points in space to pixels of an image."""
+"""Project clicks in a 3D view, such as RViz, to pixels of an image."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from robust_vos_ros.node.transforms import TransformError, Transforms
 from robust_vos_ros.ros_types.images import stamp_to_ns
 from robust_vos_ros.spatial.rigid import IDENTITY, Rigid
 
-# The first click starts to listen to TF, which may take its time to come, as may camera_info.
+# The first click subscribes to TF; its transforms and camera_info may take a while to arrive.
 START_S = 3.0
-# TF of a moving camera is known a little later than its image.
+# The transform of a moving camera may arrive after the image.
 TRANSFORM_S = 1.0
 POLL_S = 0.05
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pixel:
-    """Where an image shows a point.
+    """The pixel of a 3D point in an image.
 
     Attributes:
         header: Of the image.
-        x: In pixels, right; `y` down.
+        x: In pixels, to the right; `y` down.
     """
 
     header: Any
@@ -45,10 +45,9 @@ class Pixel:
 
 
 class SpaceClicks:
-    """Finds the pixel of a point in space in the newest processed image.
+    """Projects 3D points into the newest processed image.
 
-    Listens to TF only from the first such click on: the transforms of a robot are many, and most
-    users click in images.
+    Subscribes to TF at the first such click: /tf is costly, and most users click in images.
     """
 
     def __init__(
@@ -59,13 +58,13 @@ class SpaceClicks:
         *,
         listen: Callable[[Node], Transforms | None] = transforms.listen,
     ) -> None:
-        """Listen to nothing yet.
+        """Create it without a subscription to TF.
 
         Args:
             node: Gets the subscriptions.
-            pipeline: Knows the newest image.
+            pipeline: Provides the newest image.
             cameras: Of the images.
-            listen: Starts to listen to TF; its result is None without tf2_ros.
+            listen: Subscribes to TF; returns None without tf2_ros.
         """
         self._node = node
         self._pipeline = pipeline
@@ -76,12 +75,12 @@ class SpaceClicks:
         self._busy = False
 
     def destroy(self) -> None:
-        """Stop listening."""
+        """Destroy the subscription to TF."""
         if self._transforms is not None:
             self._transforms.destroy()
 
     def clear(self) -> None:
-        """Forget old transforms: the time jumped."""
+        """Clear the transforms after a time jump."""
         if self._transforms is not None:
             self._transforms.clear()
 
@@ -94,8 +93,8 @@ class SpaceClicks:
 
         Raises:
             NoFrameError: No image has been processed yet.
-            PromptError: No camera_info, no transform, the point is not in the image, or another
-                one is still being looked for.
+            PromptError: There is no camera_info or transform, the point is not in the image, or
+                another point is still being projected.
         """
         if self._busy:
             raise PromptError('another point in space is still being looked for; click again')
@@ -107,16 +106,16 @@ class SpaceClicks:
 
     async def _find(self, point: Any, frame_id: str) -> Pixel:
         self._start(frame_id)
-        if not await self._comes_true(START_S, lambda: self._cameras.received is not None):
+        if not await self._becomes_true(START_S, lambda: self._cameras.received is not None):
             raise PromptError(
                 f'a point in space needs the calibration of the camera, and nothing came on '
                 f'{self._cameras.topic} within {START_S:g} s. Publish it, or click in a viewer '
                 'of images'
             )
-        await self._comes_true(START_S, lambda: self._is_known(frame_id, 0))
+        await self._becomes_true(START_S, lambda: self._is_known(frame_id, 0))
         header = self._newest_header()
         stamp_ns = stamp_to_ns(header.stamp)
-        await self._comes_true(TRANSFORM_S, lambda: self._is_known(frame_id, stamp_ns))
+        await self._becomes_true(TRANSFORM_S, lambda: self._is_known(frame_id, stamp_ns))
         try:
             rigid = self._rigid(frame_id, stamp_ns)
         except TransformError as error:
@@ -130,17 +129,17 @@ class SpaceClicks:
         return Pixel(header, x, y)
 
     def _start(self, frame_id: str) -> None:
-        """Listen to TF, unless that has been done."""
+        """Subscribe to TF, if not done yet."""
         if self._transforms is None:
             self._transforms = self._listen(self._node)
-        if self._transforms is None:  # else the user would wait for camera_info first
+        if self._transforms is None:  # otherwise the user would wait for camera_info first
             camera = self._newest_header().frame_id
             if frame_id != camera:
                 raise PromptError(_without_tf(frame_id, camera))
 
     @property
     def _info(self) -> Any:
-        """The newest camera_info; only once there is one."""
+        """The newest camera_info; valid only after one has arrived."""
         return self._cameras.received
 
     def _newest_header(self) -> Any:
@@ -176,8 +175,8 @@ class SpaceClicks:
                 f'has {width} x {height}. Publish the camera_info of this image beside it'
             )
 
-    async def _comes_true(self, timeout_s: float, condition: Callable[[], bool]) -> bool:
-        """Await a condition without holding up the executor; return whether it came true."""
+    async def _becomes_true(self, timeout_s: float, condition: Callable[[], bool]) -> bool:
+        """Await a condition without blocking the executor; returns whether it became true."""
         end = time.monotonic() + timeout_s
         while not (done := condition()) and time.monotonic() < end:
             future: Future = Future(executor=self._node.executor)

@@ -1,7 +1,7 @@
-"""The tracks in a file, so that a node that was killed goes on with its objects.
+"""The state file, from which a restarted node restores its objects.
 
-The file is replaced as a whole: a crash leaves the old one or the new one. A file with unusable
-content is never overwritten, but renamed. One that cannot be read or written is an error.
+The file is replaced atomically: a crash leaves the old or the new one. A file with unusable
+content is renamed, not overwritten. A file that cannot be read or written is an error.
 """
 
 from __future__ import annotations
@@ -28,27 +28,26 @@ _THROTTLE_S = 60.0
 class StateFile:
     """Loads and saves the tracks of one tracker.
 
-    `load`, `keep` and `finish` belong to the thread that owns the tracker at the time; another
-    one writes.
+    Call `load`, `keep` and `finish` from the thread that owns the tracker; another thread writes.
 
     Args:
-        path: Of the file; empty = there is none, and nothing is done.
+        path: Of the file; empty = no state file.
         logger: Of the node.
-        classes: Kept with the tracks.
+        classes: Saved with the tracks.
     """
 
     def __init__(self, path: str, logger: RcutilsLogger, classes: ClassIds) -> None:
         self._path = Path(path).expanduser()
         self._classes = classes
-        self._saved_classes = ''  # their table in the file, or on the way
+        self._saved_classes = ''  # class table in the file or being written
         self._logger = logger
         self._wanted = bool(path)
         self._writer: _Writer | None = None
-        self._saved: frozenset[uuid.UUID] = frozenset()  # objects in the file, or on the way
+        self._saved: frozenset[uuid.UUID] = frozenset()  # objects in the file or being written
         self._saved_s = float('-inf')
 
     def check(self) -> None:
-        """Look whether the file can be used, before there is anything to keep in it.
+        """Check that the file can be read and written.
 
         Raises:
             ConfigError: The file cannot be read or written.
@@ -58,7 +57,7 @@ class StateFile:
                 _check_usable(self._path)
 
     def load(self, tracker: VideoTracker) -> None:
-        """Go on with the tracks of the file, if there is one, and keep it from now on.
+        """Restore the tracks of the file, if it exists, and start the writing thread.
 
         Raises:
             ConfigError: The file cannot be read.
@@ -87,10 +86,10 @@ class StateFile:
         except FileNotFoundError:
             self._logger.info(f'{self._path} does not exist yet: starting without objects')
         except SavedTracksError as error:
-            self._set_aside(str(error))
+            self._rename_unusable(str(error))
         else:
             self._saved = tracker.uuids
-            self._logger.info(f'going on with {len(self._saved)} objects of {self._path}')
+            self._logger.info(f'restored {len(self._saved)} objects of {self._path}')
             self._restore_classes(notes.get(class_ids.NOTE))
 
     def _restore_classes(self, text: str | None) -> None:
@@ -105,11 +104,11 @@ class StateFile:
             self._saved_classes = text
 
     def keep(self, tracker: VideoTracker, interval_s: float) -> None:
-        """Save if objects went or classes came, or if there are some and it was long ago.
+        """Save if objects were removed or classes added, or if the interval has passed.
 
         Args:
-            tracker: Whose tracks.
-            interval_s: Least time between two times.
+            tracker: Owner of the tracks.
+            interval_s: Time between regular writes.
         """
         writer, live = self._writer, tracker.uuids
         if writer is None:
@@ -121,7 +120,7 @@ class StateFile:
             self._save(tracker, writer)
 
     def finish(self, tracker: VideoTracker, timeout_s: float) -> None:
-        """Save now, if there is anything to save, and wait until all is written."""
+        """Save, unless there are no objects here and in the file; wait until all is written."""
         writer = self._writer
         if writer is None:
             return
@@ -131,7 +130,7 @@ class StateFile:
             self._logger.error(f'{self._path} was not written within {timeout_s:g} s')
 
     def close(self) -> None:
-        """End the thread that writes, once it has written what it has."""
+        """End the writing thread after its last write."""
         if self._writer is not None:
             self._writer.close()
 
@@ -140,13 +139,13 @@ class StateFile:
         classes = self._classes.dump()
         try:
             writer.offer(tracker.save({class_ids.NOTE: classes}))
-        except Exception as error:  # the frame or request itself went well
+        except Exception as error:  # must not fail the frame or request
             text = f'cannot save the objects: {type(error).__name__}: {error}'
             self._logger.error(text, throttle_duration_sec=_THROTTLE_S)  # noqa: TRY400  ROS knows no exception()
         else:
             self._saved, self._saved_classes = tracker.uuids, classes
 
-    def _set_aside(self, problem: str) -> None:
+    def _rename_unusable(self, problem: str) -> None:
         number = 1
         while (aside := self._path.with_name(f'{self._path.name}.refused-{number}')).exists():
             number += 1
@@ -158,7 +157,7 @@ class StateFile:
 
 
 class _Writer:
-    """A thread that replaces a file; newer content replaces what still waits."""
+    """A thread that replaces a file; newer content replaces waiting content."""
 
     def __init__(self, path: Path, logger: RcutilsLogger) -> None:
         self.failed = False
@@ -167,12 +166,12 @@ class _Writer:
         self._changed = threading.Condition()
         self._data: bytes | None = None
         self._writing = self._closed = False
-        # A daemon: the process must be able to end while the disk hangs.
+        # A daemon thread: the process must be able to end while the disk hangs.
         threading.Thread(target=self._run, name='robust_vos state file', daemon=True).start()
 
     @property
     def busy(self) -> bool:
-        """Whether something is being written, or waits."""
+        """Whether content is being written or waits."""
         return self._writing or self._data is not None
 
     def offer(self, data: bytes) -> None:
@@ -181,7 +180,7 @@ class _Writer:
             self._changed.notify_all()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until all is written; False when it was not within `timeout_s`."""
+        """Wait until all is written; returns False after `timeout_s`."""
         with self._changed:
             return self._changed.wait_for(lambda: not self.busy, timeout_s)
 
@@ -215,9 +214,9 @@ class _Writer:
 
 
 def _check_usable(path: Path) -> None:
-    """Raise OSError unless the file can be read, where there is one, and `replace_file` can write.
+    """Raise OSError unless the file, if it exists, can be read, and `replace_file` can write.
 
-    The file itself stays as it is.
+    The file itself is not changed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError), path.open('rb'):
@@ -232,10 +231,10 @@ def _beside(path: Path) -> Path:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, also when the power fails.
+    """Replace a file atomically, also in case of a power failure.
 
     Raises:
-        OSError: It cannot be written; an old file is as it was.
+        OSError: The file cannot be written; the old file is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     new = _beside(path)
@@ -246,6 +245,6 @@ def replace_file(path: Path, data: bytes) -> None:
     new.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the new name
+        os.fsync(folder)  # makes the new name durable
     finally:
         os.close(folder)

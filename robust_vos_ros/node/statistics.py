@@ -1,4 +1,4 @@
-"""What happened since activation: counters and latencies, written by two threads."""
+"""Counters and latencies since activation, written by two threads."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy as np
 
 from robust_vos_ros.node.detector_statistics import DetectorStatistics
 
-_LATENCIES = 512  # the newest ones: enough for a steady 95th percentile
+_LATENCIES = 512  # newest values, enough for a stable 95th percentile
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Counts:
     """Totals since activation.
 
-    Of the received frames some are invalid or ignored at once and the rest goes to the mailbox;
-    those the mailbox does not drop end as processed, stale, invalid, ignored or failed.
+    Received frames are counted as invalid or ignored at once, or go to the mailbox. Those that the
+    mailbox does not drop end as processed, stale, invalid, ignored or failed.
 
     Attributes:
-        received: Images that arrived.
-        ignored: Arrived or had their turn while processing was disabled.
+        received: Received images.
+        ignored: Not processed because processing was disabled.
         invalid: Rejected: malformed or damaged.
-        stale: Older than input.max_frame_age_s when their turn came.
-        failed: Raised an error inside the engine.
+        stale: Older than input.max_frame_age_s when the worker took them.
+        failed: Raised an unexpected error.
         processed: Tracked and published.
-        reinitializations_accepted: Unseen objects started again by a prompt or a detection.
-        reinitializations_rejected: Candidates for such objects that did not look like them.
+        reinitializations_accepted: Unseen objects re-initialized by a prompt or a detection.
+        reinitializations_rejected: Rejected candidates for unseen objects.
     """
 
     received: int = 0
@@ -52,9 +52,9 @@ class Snapshot:
     """All statistics at one moment.
 
     Attributes:
-        latencies_ms: (N,) float, newest last: from receiving an image to publishing its objects.
-        since_frame_s: Time since the newest image arrived, None before the first.
-        since_error_s: Time since the newest error, None without one.
+        latencies_ms: (N,) float, newest last, from receiving an image to publishing its objects.
+        since_frame_s: Time since the newest image arrived; None before the first.
+        since_error_s: Time since the newest error; None without one.
         error: Text of that error.
     """
 
@@ -70,7 +70,7 @@ class Statistics:
     """Counters behind one lock.
 
     Attributes:
-        detector: What became of the boxes of a detector.
+        detector: Counters of detector boxes.
     """
 
     def __init__(self) -> None:
@@ -93,12 +93,12 @@ class Statistics:
             self._counts = dataclasses.replace(self._counts, **changed)
 
     def add_received(self, received_ns: int) -> None:
-        """Count an image that arrived at a time of time.monotonic_ns()."""
+        """Count an image and its arrival time (time.monotonic_ns())."""
         self.add(received=1)
         self._frame_ns = received_ns
 
     def add_latency(self, latency_ns: int) -> None:
-        """Note the time from receiving an image to publishing its objects."""
+        """Record the latency from receiving an image to publishing its objects."""
         with self._lock:
             self._latencies_ns.append(latency_ns)
 
@@ -109,18 +109,18 @@ class Statistics:
             self._error, self._invalid_ns = text, time.monotonic_ns()
 
     def add_error(self, text: str, **increments: int) -> None:
-        """Note an unexpected error, and increase counters."""
+        """Record an unexpected error, and increase counters."""
         self.add(**increments)
         with self._lock:
             self._error, self._error_ns = text, time.monotonic_ns()
 
     @property
     def counts(self) -> Counts:
-        """The counters now."""
+        """The present counters."""
         return self._counts
 
     def snapshot(self) -> Snapshot:
-        """Return all statistics now."""
+        """Return all present statistics."""
         now = time.monotonic_ns()
         with self._lock:
             since_frame, since_error, since_invalid = (

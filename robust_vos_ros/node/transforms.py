@@ -1,4 +1,4 @@
-"""Coordinate frames of TF, where tf2_ros is installed."""
+"""Transforms of TF, if tf2_ros is installed."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from robust_vos_ros.spatial.rigid import Rigid
 
 try:
     import tf2_ros
-except ImportError:  # it is no part of a minimal ROS
+except ImportError:  # not part of a minimal ROS installation
     tf2_ros = None
 
 
 class TransformError(RobustVosError):
-    """TF does not connect two frames at that time, perhaps not yet."""
+    """TF has no transform between two frames at a time, or not yet."""
 
 
 class Transforms(Protocol):
-    """What clicks and positions need of TF."""
+    """Interface of TF for clicks and positions."""
 
     def lookup(self, target: str, source: str, stamp_ns: int, *, timeout_s: float = 0.0) -> Rigid:
-        """Return what brings points of frame `source` to frame `target`.
+        """Return the transform of points from frame `source` to frame `target`.
 
         Args:
             target: Frame of the result.
             source: Frame of the points.
-            stamp_ns: Time of the transform; 0 = the newest there is.
-            timeout_s: How long to wait for it; above 0 not for the executor's thread.
+            stamp_ns: Time of the transform; 0 = the newest one.
+            timeout_s: How long to wait for it; must be 0 on the executor's thread.
 
         Raises:
-            TransformError: There is none, perhaps not yet.
+            TransformError: There is none, or not yet.
         """
 
     def clear(self) -> None:
-        """Forget what was received: the time jumped."""
+        """Clear the transforms after a time jump."""
 
     def destroy(self) -> None:
         """Unsubscribe."""
 
 
 class TfTransforms:
-    """Listens to /tf and /tf_static from construction to `destroy`."""
+    """Subscribes to /tf and /tf_static from construction to `destroy`."""
 
     def __init__(self, node: Node) -> None:
-        """Subscribe; the executor of the node receives."""
+        """Subscribe; callbacks run in the node's executor."""
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
 
@@ -72,11 +72,11 @@ class TfTransforms:
 
 
 def listen(node: Node) -> Transforms | None:
-    """Listen to TF; None where tf2_ros is not installed."""
+    """Subscribe to TF; returns None if tf2_ros is not installed."""
     return None if tf2_ros is None else TfTransforms(node)
 
 
 def to_rigid(transform: Any) -> Rigid:
-    """Read a geometry_msgs/Transform."""
+    """Convert a geometry_msgs/Transform."""
     q, t = transform.rotation, transform.translation
     return Rigid(np.array([q.x, q.y, q.z, q.w]), np.array([t.x, t.y, t.z]))

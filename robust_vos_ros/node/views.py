@@ -1,4 +1,4 @@
-"""What was tracked in the last seconds, for boxes that a detector found in an image of then."""
+"""Results of the last seconds, for detector boxes with a past stamp."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GRID = 160  # cells along the longer side of the image
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class View:
-    """The result of one frame, small enough to keep.
+    """A compact copy of the result of one frame.
 
     Attributes:
         objects: By uuid.
@@ -38,7 +38,7 @@ class View:
         return cls(result.stamp_ns, labels.shape, objects, labels[::step, ::step] > 0)
 
     def covered(self, corners: np.ndarray) -> float:
-        """Return the share of a box in the image, (4,) in pixels, that objects cover."""
+        """Return the share of a box, (4,) corners in pixels, that objects cover."""
         scale = np.array(self.on.shape[::-1]) / self.size_hw[::-1]
         low = np.floor(corners[:2] * scale).astype(int)
         high = np.maximum(np.ceil(corners[2:] * scale).astype(int), low + 1)
@@ -47,14 +47,14 @@ class View:
 
 
 class Views:
-    """Views of the last seconds in order of time. Used by one thread only."""
+    """Views of the last seconds, ordered by stamp. Used by one thread only."""
 
     def __init__(self) -> None:
         """Start empty."""
         self._views: collections.deque[View] = collections.deque(maxlen=_MAX_VIEWS)
 
     def append(self, result: TrackResult, span_s: float) -> None:
-        """Add the newest result; drop what is older than `span_s`, or newer: time stepped back."""
+        """Add the newest result; drop views older than `span_s`, or newer after a time jump."""
         stamp_ns = result.stamp_ns
         while self._views and self._views[-1].stamp_ns >= stamp_ns:
             self._views.pop()
@@ -63,7 +63,7 @@ class Views:
             self._views.popleft()
 
     def forget(self, object_ids: Collection[str]) -> None:
-        """Forget where objects were: what was seen of them does not hold any more."""
+        """Remove some objects from all views, after their tracks changed."""
         for place, view in enumerate(self._views):
             kept = {
                 key: item for key, item in view.objects.items() if item.object_id not in object_ids
@@ -71,16 +71,16 @@ class Views:
             self._views[place] = dataclasses.replace(view, objects=kept)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all views."""
         self._views.clear()
 
     def nearest(self, stamp_ns: int, newest: TrackResult, tolerance_s: float) -> View | None:
-        """Return the view nearest in time, None when it is too far away.
+        """Return the view nearest in time; None beyond the tolerance.
 
         Args:
             stamp_ns: Of the image.
-            newest: Of the newest frame, with what requests have changed since.
-            tolerance_s: How far it may be away.
+            newest: Result of the newest frame, including later changes by requests.
+            tolerance_s: Maximum difference of the stamps.
         """
         views = [View.of(newest), *(v for v in self._views if v.stamp_ns != newest.stamp_ns)]
         best = min(views, key=lambda view: abs(view.stamp_ns - stamp_ns))

@@ -1,4 +1,4 @@
-"""The one thread that owns the tracker and the device."""
+"""The worker thread, which owns the tracker and the device."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from robust_vos_ros.node.mailbox import Mailbox, MailboxCounts
 
 
 class NotActiveError(RobustVosError):
-    """The node is not active, or stopped being active while the request waited."""
+    """The node is not active, or was deactivated while the request waited."""
 
 
 class QueueFullError(RobustVosError):
-    """Too many requests are waiting already."""
+    """Too many requests are waiting."""
 
 
 class RequestTimeoutError(RobustVosError):
@@ -26,16 +26,16 @@ class RequestTimeoutError(RobustVosError):
 
 
 class CancelledError(RobustVosError):
-    """A reset that was asked for made the request pointless while it waited."""
+    """A reset or removal of all objects cancelled the request while it waited."""
 
 
 class Request:
-    """A call to run on the worker thread, and the future that an `async` callback awaits.
+    """A call to run on the worker thread, and the future that a coroutine awaits.
 
     The future's result is the pair (result, error), one of which is None.
 
     Attributes:
-        object_ids: Of the objects that it changes, as far as it names them; None = it changes
+        object_ids: Ids of the objects that it changes, as far as it names them; None = it changes
             none.
     """
 
@@ -52,25 +52,25 @@ class Request:
 
     @property
     def settled(self) -> bool:
-        """Whether there is an answer already."""
+        """Whether there is a result."""
         return self._settled
 
     def settle(self, result: Any = None, error: Exception | None = None) -> None:
-        """Answer, unless somebody did before; safe from any thread."""
+        """Set the result, unless there is one; thread-safe."""
         with self._lock:
             if self._settled:
                 return
             self._settled = True
         self.future.set_result((result, error))
-        # rclpy resumes a waiting coroutine only when the executor does something else.
+        # rclpy resumes a waiting coroutine only when the executor has other work.
         self._executor.wake()
 
 
 class Worker:
-    """Runs requests and images one after the other: urgent requests, others, the newest image.
+    """Runs urgent requests, other requests and the newest image, one after the other.
 
-    After every request the newest image gets its turn, so requests cannot starve the images. An
-    exception of either is reported and ends nothing.
+    After every request the newest image is processed, so requests cannot starve images. Exceptions
+    are reported and do not end the thread.
     """
 
     def __init__(
@@ -84,24 +84,24 @@ class Worker:
 
         Args:
             process: Called with each image.
-            max_requests: Requests that may wait.
-            on_error: Called with whatever `process` raises.
+            max_requests: Maximum number of waiting requests.
+            on_error: Called with exceptions of `process`.
         """
         self._process = process
         self._on_error = on_error
         self._mailbox: Mailbox[Any, Request] = Mailbox(max_requests)
-        # A daemon: the process must be able to end while the device hangs.
+        # A daemon thread: the process must be able to end while the device hangs.
         self._thread = threading.Thread(target=self._run, name='robust_vos worker', daemon=True)
 
     def start(self) -> None:
-        """Start the thread; once only."""
+        """Start the thread; call once."""
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
         """Finish the current item, answer waiting requests with NotActiveError, end the thread.
 
         Returns:
-            False when the current item did not end within `timeout_s`.
+            False if the current item did not end within `timeout_s`.
         """
         for request in self._mailbox.close():
             request.settle(error=NotActiveError('the node was deactivated'))
@@ -110,7 +110,7 @@ class Worker:
         return not self._thread.is_alive()
 
     def offer(self, image: Any) -> None:
-        """Hand over an image; it replaces one that still waits."""
+        """Offer an image; it replaces a waiting one."""
         self._mailbox.offer_image(image)
 
     def submit(
@@ -127,14 +127,14 @@ class Worker:
         Args:
             call: What to run.
             executor: Runs the callback that awaits the answer.
-            object_ids: Of the objects that it changes, as far as it names them; None = it changes
-                none.
-            urgent: Go before all calls that are not urgent, unless one of them changes an object
+            object_ids: Ids of the objects that it changes, as far as it names them; None = it
+                changes none.
+            urgent: Run before all calls that are not urgent, unless one of them changes an object
                 of the same id.
-            cancel_waiting: Urgent, and those that wait and change objects get a CancelledError.
+            cancel_waiting: Urgent, and waiting calls that change objects get a CancelledError.
 
         Raises:
-            QueueFullError: Too many are waiting; none of them is cancelled.
+            QueueFullError: Too many calls are waiting; none of them is cancelled.
         """
         request = Request(call, executor, object_ids)
         if cancel_waiting:
@@ -152,30 +152,30 @@ class Worker:
         for waiting in cancelled:
             waiting.settle(
                 error=CancelledError(
-                    'not done: a reset or the removal of all objects was asked for while the '
-                    'request waited; send it again if it is still meant'
+                    'cancelled: a reset or the removal of all objects was requested while '
+                    'this request waited; send it again if it is still needed'
                 )
             )
         return request
 
     def discard(self, request: Request) -> None:
-        """Take back a request that nobody waits for any more, unless it runs already."""
+        """Withdraw a request that nobody awaits any more, unless it already runs."""
         self._mailbox.discard(request)
 
     def _is_first(self, request: Request) -> bool:
-        """Tell whether no request that waits changes an object of the same id."""
+        """Whether no waiting request changes an object of the same id."""
         ids = request.object_ids or frozenset()
         return not self._mailbox.is_waiting(lambda item: not ids.isdisjoint(item.object_ids or ()))
 
     def process_waiting_image(self) -> None:
-        """Process the waiting image now, if any; for calls running on the worker thread."""
+        """Process the waiting image now, if any; for calls that run on the worker thread."""
         image = self._mailbox.take_image()
         if image is not None:
             self._guard(lambda: self._process(image))
 
     @property
     def counts(self) -> MailboxCounts:
-        """Images offered, taken, dropped and pending since the start."""
+        """Counts of images since the start."""
         return self._mailbox.counts
 
     def _run(self) -> None:
@@ -186,15 +186,15 @@ class Worker:
             self.process_waiting_image()
 
     def _serve(self, request: Request) -> None:
-        if request.settled:  # timed out while it waited
+        if request.settled:  # timed out while waiting
             return
         try:
             request.settle(result=request.call())
-        except Exception as error:  # anything, so that the caller gets an answer
+        except Exception as error:  # any, so that the caller gets a response
             request.settle(error=error)
 
     def _guard(self, call: Callable[[], None]) -> None:
         try:
             call()
-        except Exception as error:  # one bad frame must not end the thread
+        except Exception as error:  # a bad frame must not end the thread
             self._on_error(error)

@@ -1,4 +1,4 @@
-"""Between ROS messages and the engine, for live messages as for those of bags; imports no ROS.
+"""Conversion between messages (of rclpy or of bags) and the engine's types; imports no ROS.
 
 images           sensor_msgs/Image and CompressedImage to `Frame`
 messages         `MessageMaker`: results to messages

@@ -1,7 +1,7 @@
-"""What a viewer shows beside an image: what labels mean, and outlines with a text per object.
+"""Annotations for viewers: names of labels, and outlines with a text per object.
 
-The messages are vision_msgs/LabelInfo and foxglove_msgs/ImageAnnotations, of whichever classes:
-those of rclpy for the node, of rosbags for bags. Nothing of ROS is imported.
+The messages are vision_msgs/LabelInfo and foxglove_msgs/ImageAnnotations, of the given classes: of
+rclpy in the node, of rosbags for bags. ROS is not imported.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ ANNOTATIONS = 'foxglove_msgs/msg/ImageAnnotations'
 _LINE_LOOP = 2
 _LINE_PX, _TEXT_PX = 2.0, 16.0
 _FILL_OPACITY, _TEXT_BACKGROUND_OPACITY = 0.25, 0.6
-_TOLERANCE_PX = 1.0  # between an outline and its polygon
+_TOLERANCE_PX = 1.0  # maximum distance of an outline from its polygon
 
 Classes = Mapping[str, Callable[..., Any]]
 
 
 class Annotatable(Protocol):
-    """What is needed of an object: of `core.types`, or of a message."""
+    """Attributes that annotations use, of a `core.types.TrackedObject` or a message."""
 
     @property
     def object_id(self) -> str:
@@ -38,7 +38,7 @@ class Annotatable(Protocol):
 
     @property
     def label(self) -> int:
-        """Its pixel value in the label mask."""
+        """Pixel value in the label mask."""
 
     @property
     def state(self) -> int:
@@ -50,7 +50,7 @@ class Annotatable(Protocol):
 
 
 def label_names(objects: Iterable[Annotatable]) -> dict[int, str]:
-    """Return what the labels stand for: the class of the object, else its id."""
+    """Return the name of each label: the class of the object, or its id without a class."""
     return {item.label: item.class_id or item.object_id for item in objects}
 
 
@@ -60,7 +60,7 @@ def make_label_info(classes: Classes, names: dict[int, str], header: Any) -> Any
     Args:
         classes: Message classes that take their fields as keywords.
         names: By label.
-        header: Of the frame from which on they hold.
+        header: Of the first frame for which they apply.
     """
     kind = classes['vision_msgs/msg/VisionClass']
     class_map = [kind(class_id=label, class_name=name) for label, name in names.items()]
@@ -72,7 +72,7 @@ def make_annotations(
 ) -> Any:
     """Return a foxglove_msgs/ImageAnnotations: outlines with id, confidence and state.
 
-    Objects without a mask are listed in the corner of the image.
+    Objects without a mask are listed in a corner of the image.
 
     Args:
         classes: Message classes that take their fields as keywords.
@@ -110,7 +110,7 @@ def make_annotations(
 def find_outlines(label_mask: np.ndarray, label: int) -> Iterator[np.ndarray]:
     """Yield an (N, 2) float64 array of (x, y) pixels per part of an object.
 
-    The origin is the corner of the first pixel, as Foxglove has it.
+    The origin is the corner of the first pixel, as in Foxglove.
     """
     mask = (label_mask == label).view(np.uint8)
     parts, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)

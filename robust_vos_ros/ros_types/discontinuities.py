@@ -1,4 +1,4 @@
-"""Breaks in the image stream: time going backwards, another size, another camera."""
+"""Discontinuities of the image stream: backward time jumps, changes of size or camera."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robust_vos_ros.ros_types.images import NS_PER_S
 
 
 class Action(enum.IntEnum):
-    """What to do with the tracks, in order of severity."""
+    """Action on the tracks, in order of severity."""
 
     keep = 0
     reset_memory = 1
@@ -20,7 +20,7 @@ class Action(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Previous:
-    """What the next frame is compared with."""
+    """The frame that the next one is compared with."""
 
     stamp_ns: int
     size_hw: tuple[int, int]
@@ -29,11 +29,11 @@ class Previous:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Discontinuity:
-    """One break in the stream.
+    """One discontinuity of the stream.
 
     Attributes:
-        counter: What the node counts such breaks as in its statistics.
-        text: What happened, for the log.
+        counter: Name of the node's counter for it.
+        text: Description for the log.
     """
 
     counter: str
@@ -42,17 +42,17 @@ class Discontinuity:
 
 
 def is_time_jump(old_ns: int, new_ns: int, tolerance_s: float) -> bool:
-    """Tell a step back in time from the small one of a clock correction."""
+    """Whether a backward step in time exceeds the tolerance for clock corrections."""
     return old_ns - new_ns > tolerance_s * NS_PER_S
 
 
 def find_discontinuities(
     previous: Previous | None, frame: Frame, settings: StreamSettings, *, clock_jumped: bool
 ) -> list[Discontinuity]:
-    """Compare a frame with the one before.
+    """Compare a frame with the previous one.
 
     Args:
-        previous: The frame processed before, None at the start.
+        previous: The previously processed frame; None at the start.
         frame: The frame to be processed.
         settings: Tolerance and policies.
         clock_jumped: Whether the ROS clock went backwards since the previous frame.

@@ -1,4 +1,4 @@
-"""What made a mask: model, weights, adapter and version, as it is written beside the masks."""
+"""The origin of masks: model, weights, adapter and version, stored with the masks."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import pooch
 from robust_vos_ros.core.network.checkpoints import find_adapter, find_weights, load_spec
 from robust_vos_ros.core.settings import ModelSettings, config_dir, load_yaml, parse_settings
 
-_GROUP = 'model'  # of the settings that say what makes the masks
+_GROUP = 'model'  # of the model settings in a parameter file
 
 
 def package_version() -> str:
     """Return the version of this package."""
     try:
         return importlib.metadata.version('robust_vos_ros')
-    except importlib.metadata.PackageNotFoundError:  # the source tree, or a colcon installation
+    except importlib.metadata.PackageNotFoundError:  # in the source tree or a colcon installation
         text = (config_dir().parent / 'package.xml').read_text('utf-8')
         return text.partition('<version>')[2].partition('</version>')[0]
 
 
 def describe(model: str, weights_sha256: str, adapter: Path | None) -> dict[str, str]:
-    """Return what is noted in a bag about the origin of its masks.
+    """Return the origin of masks, as stored in a bag.
 
     Args:
-        model: Its name.
-        weights_sha256: Hash of its weights file.
-        adapter: File of its adapter, None without one.
+        model: Name of the model.
+        weights_sha256: Hash of the weights file.
+        adapter: File of the adapter, or None.
     """
     return {
         'robust_vos.version': package_version(),
@@ -41,7 +41,7 @@ def describe(model: str, weights_sha256: str, adapter: Path | None) -> dict[str,
 
 
 def read_model_settings(params_file: Path) -> ModelSettings:
-    """Return the model settings in a parameter file of the node, written nested or with dots.
+    """Return the model settings of a parameter file of the node, with nested or dotted names.
 
     Raises:
         ConfigError: The file cannot be read, or a setting is wrong.
@@ -58,7 +58,7 @@ def read_model_settings(params_file: Path) -> ModelSettings:
 
 
 def identify(settings: ModelSettings) -> dict[str, str]:
-    """Return the same for the model of some settings, without loading it.
+    """Return the origin for model settings, without loading the model.
 
     Raises:
         ConfigError: There is no such model.

@@ -1,12 +1,10 @@
-"""ROS images to frames, every byte checked first: live messages and those read from bags.
+"""Convert ROS images, live or from bags, to frames, after a complete check.
 
-cv_bridge is not needed: a message is checked completely and then read with NumPy and OpenCV. With
-a wrong `step` cv_bridge returns wrong pixels without an error, with a short buffer a bare
-TypeError, and beside NumPy 2 it cannot read big-endian images. The node can use it all the same
-(node/bridge.py).
+Messages are decoded with NumPy and OpenCV, without cv_bridge: for a wrong `step` it returns wrong
+pixels without an error, for a short buffer it raises a bare TypeError, and with NumPy 2 it cannot
+read big-endian images. The node can use it optionally (node/bridge.py).
 
-Messages are read by attribute only, so any object with the fields of the ROS message will do and
-nothing of ROS is imported.
+Messages are accessed by attribute, so any object with the fields will do, and ROS is not imported.
 """
 
 from __future__ import annotations
@@ -28,19 +26,19 @@ from robust_vos_ros.core.types import Frame
 NS_PER_S = 1_000_000_000
 JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
 JPEG_TAIL = 4096  # cameras append padding after the end marker
-# A PNG of a megabyte can hold gigabytes of one colour. An image of 8K has 33 million pixels.
+# A PNG of a megabyte can decode to gigabytes. An 8K image has 33 million pixels.
 MAX_DECODED_PIXELS = 64_000_000
-# Known by their first bytes to both PIL, which tells the size, and OpenCV, which decodes them.
+# Formats that both PIL, which reads the size, and OpenCV, which decodes, detect.
 COMPRESSED_FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'PPM', 'JPEG2000')
 FULL_RANGE = Scale16Settings()
 
-# A checked sensor_msgs/Image -> (H, W, 3) uint8 RGB, or None: converted here.
+# A checked sensor_msgs/Image -> (H, W, 3) uint8 RGB, or None if not supported.
 Convert = Callable[[Any], np.ndarray | None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Encoding:
-    """How the pixels of a ROS encoding lie in memory.
+    """Memory layout of a ROS encoding.
 
     Attributes:
         channels: Values per pixel in a row (of the luma plane for nv12 and nv21).
@@ -55,7 +53,8 @@ class Encoding:
     planar: bool = False
 
 
-# OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first four.
+# OpenCV names a Bayer pattern by the second and third pixel of the second row, ROS by the first
+# four pixels.
 _BAYER = {
     'rggb': cv2.COLOR_BayerBG2RGB,
     'bggr': cv2.COLOR_BayerRG2RGB,
@@ -71,7 +70,7 @@ ENCODINGS = {
     'bgra8': Encoding(4, 8, cv2.COLOR_BGRA2RGB),
     'mono8': Encoding(1, 8, cv2.COLOR_GRAY2RGB),
     'mono16': Encoding(1, 16, cv2.COLOR_GRAY2RGB),
-    # The OpenCV names say nothing about colour; three channels are BGR by OpenCV's habit.
+    # These encodings do not define colours; three channels are BGR by OpenCV's convention.
     '8UC1': Encoding(1, 8, cv2.COLOR_GRAY2RGB),
     '8UC3': Encoding(3, 8, cv2.COLOR_BGR2RGB),
     '8UC4': Encoding(4, 8, cv2.COLOR_BGRA2RGB),
@@ -93,18 +92,18 @@ def stamp_to_ns(stamp: Any) -> int:
 
 
 def is_compressed(msg: Any) -> bool:
-    """Tell a sensor_msgs/CompressedImage from a sensor_msgs/Image."""
+    """Whether a message is a sensor_msgs/CompressedImage, not a sensor_msgs/Image."""
     return hasattr(msg, 'format')
 
 
 def check_image(msg: Any) -> None:
-    """Check everything about an image that can be told without touching its pixels.
+    """Check the metadata and the size of the data of an image.
 
     Args:
         msg: sensor_msgs/Image or CompressedImage.
 
     Raises:
-        ImageError: Says what was expected, what came and what to do.
+        ImageError: The image is inconsistent or its encoding is not supported.
     """
     if is_compressed(msg):
         if len(msg.data) == 0:
@@ -142,14 +141,14 @@ def check_image(msg: Any) -> None:
 def to_frame(
     msg: Any, scale_16bit: Scale16Settings = FULL_RANGE, convert: Convert | None = None
 ) -> Frame:
-    """Turn an image message into a frame.
+    """Convert an image message to a frame.
 
     rgb8 is not copied: the frame shares the message's memory.
 
     Args:
         msg: sensor_msgs/Image or CompressedImage (JPEG, PNG, else of COMPRESSED_FORMATS).
         scale_16bit: How 16-bit values become 8-bit ones.
-        convert: Asked first for raw images.
+        convert: Converter that is tried first for raw images.
 
     Returns:
         A frame with rgb (H, W, 3) uint8, the message's stamp and frame_id.
@@ -168,7 +167,7 @@ def to_frame(
 def read_values(msg: Any) -> np.ndarray:
     """Return the values of a checked sensor_msgs/Image, (rows, width * channels) uint8 or uint16.
 
-    nv12 and nv21 have half as many rows again, of chroma.
+    For nv12 and nv21, half as many rows of chroma follow.
     """
     encoding = ENCODINGS[msg.encoding]
     rows = msg.height * 3 // 2 if encoding.planar else msg.height
@@ -196,9 +195,9 @@ def _to_rgb8(values: np.ndarray, code: int | None, scale_16bit: Scale16Settings)
 
 
 def scale_to_8bit(values: np.ndarray, settings: Scale16Settings) -> np.ndarray:
-    """Bring uint16 of any shape to uint8: 256 steps of equal size from low to high.
+    """Scale uint16 of any shape to uint8: 256 equal steps from low to high.
 
-    Over the full range these are the upper eight bits.
+    For the full range, these are the upper eight bits.
     """
     low, high = settings.low, settings.high
     if settings.method == 'percentiles':
@@ -213,11 +212,11 @@ def scale_to_8bit(values: np.ndarray, settings: Scale16Settings) -> np.ndarray:
 def _decode(msg: Any, scale_16bit: Scale16Settings) -> np.ndarray:
     data = np.frombuffer(msg.data, np.uint8)
     if data[:2].tobytes() == JPEG_START and JPEG_END not in data[-JPEG_TAIL:].tobytes():
-        # OpenCV would return the part it has, filled up with grey.
+        # OpenCV would fill the missing part with grey.
         raise ImageError(f'JPEG image of {data.size} bytes without an end; it is cut off')
     _check_num_pixels(msg)
     try:
-        # Unchanged: as stored, not turned by an EXIF tag, so that pixels keep their place.
+        # IMREAD_UNCHANGED: not rotated by an EXIF tag, so that pixels keep their positions.
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ImageError(f'cannot decode the {msg.format!r} image: {error.err}') from error
@@ -236,16 +235,16 @@ def _unreadable(msg: Any, what: str) -> ImageError:
 
 
 def _check_num_pixels(msg: Any) -> None:
-    """Raise ImageError unless a compressed image says that it is small enough to decode."""
+    """Raise ImageError unless the header of a compressed image gives a size below the limit."""
     try:
-        # Reads the head only.
+        # Reads the header only.
         with PIL.Image.open(io.BytesIO(msg.data), formats=COMPRESSED_FORMATS) as image:
             width, height = image.size
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise ImageError(f'compressed image of too many pixels: {error}') from error
-    except Exception as error:  # whatever a library makes of damaged bytes
-        # OpenCV may read it all the same, whatever its size.
-        raise _unreadable(msg, 'is damaged or not an image: its size cannot be told') from error
+    except Exception as error:  # damaged bytes raise many types
+        # OpenCV could decode it, whatever its size.
+        raise _unreadable(msg, 'is damaged or not an image: its size cannot be read') from error
     if width * height > MAX_DECODED_PIXELS:
         raise ImageError(
             f'compressed image of {width} x {height} pixels; expected at most '
@@ -259,7 +258,7 @@ def _decoded_to_rgb(pixels: np.ndarray, form: str, scale_16bit: Scale16Settings)
         if original is not None and original.to_rgb in _BAYER.values():
             return _to_rgb8(pixels, original.to_rgb, scale_16bit)
         return _to_rgb8(pixels, cv2.COLOR_GRAY2RGB, scale_16bit)
-    # image_transport names the channel order it compressed; without a name it is BGR.
+    # image_transport gives the channel order in `format`; without one it is BGR.
     stored_rgb = 'compressed rgb' in form
     codes = {
         3: None if stored_rgb else cv2.COLOR_BGR2RGB,

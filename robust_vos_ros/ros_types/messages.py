@@ -1,6 +1,6 @@
-"""Core results to messages of whichever classes: those of rclpy for the node, of rosbags for bags.
+"""Convert core results to messages of given classes: of rclpy in the node, of rosbags for bags.
 
-Nothing of ROS is imported: the classes are handed in.
+ROS is not imported.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from pycocotools import mask as coco_mask
 from robust_vos_ros.core.types import TrackedObject, TrackEvent, TrackResult
 from robust_vos_ros.ros_types.images import NS_PER_S
 
-PNG_FORMAT = 'mono8; png compressed '  # what image_transport writes and reads, blank included
+PNG_FORMAT = 'mono8; png compressed '  # image_transport's, with the trailing blank
 PNG_FORMAT_16 = '16UC1; png compressed '
 MAX_MONO8_LABEL = 254  # 255 means `unlabelled` to many tools
 _UINT32_MAX = 2**32 - 1
 
 
 class MessageMaker:
-    """Fill in messages.
+    """Makes messages.
 
     Args:
         classes: Message classes that take their fields as keywords, by names such as
             `std_msgs/msg/Header`.
-        to_bytes: Makes the content of a uint8[] field of an array or of bytes.
+        to_bytes: Converts an array or bytes to the content of a uint8[] field.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class MessageMaker:
         return self._classes['unique_identifier_msgs/msg/UUID'](uuid=values)
 
     def to_header(self, result: TrackResult) -> Any:
-        """Return a header equal to the one of the image behind a result."""
+        """Return a header equal to that of the source image."""
         stamp = self.to_time(result.stamp_ns)
         return self._classes['std_msgs/msg/Header'](stamp=stamp, frame_id=result.frame_id)
 
     def to_object(self, item: TrackedObject, label_mask: np.ndarray | None = None) -> Any:
-        """Return one object; with the label mask of its frame also its run lengths.
+        """Return one object, with its run lengths if the label mask is given.
 
         Args:
             item: The object.
@@ -105,8 +105,8 @@ class MessageMaker:
         """Return all objects of a result.
 
         Args:
-            result: What the engine found.
-            header: Of the source image, used as it is.
+            result: Of the engine.
+            header: Of the source image, used without a copy.
             latency_ns: From receiving the image until now, in nanoseconds.
             engine_ns: Time spent in the tracker, in nanoseconds.
             frames_dropped: Since activation.
@@ -126,7 +126,7 @@ class MessageMaker:
         )
 
     def to_events(self, events: Iterable[TrackEvent], header: Any) -> Iterator[Any]:
-        """Yield a message per event."""
+        """Yield one message per event."""
         for event in events:
             yield self._classes['robust_vos/msg/TrackEvent'](
                 header=header,
@@ -158,9 +158,9 @@ class MessageMaker:
         """Return the label mask as a PNG that image_transport decodes.
 
         Args:
-            result: What the engine found.
+            result: Of the engine.
             header: Of the source image.
-            level: PNG effort, 0 to 9.
+            level: PNG compression level, 0 to 9.
         """
         return self.to_png(_label_pixels(result), header, level=level)
 
@@ -170,12 +170,12 @@ class MessageMaker:
         Args:
             pixels: (H, W) uint8 or uint16.
             header: Of the source image.
-            level: PNG effort, 0 to 9.
+            level: PNG compression level, 0 to 9.
         """
-        # Masks are runs of one value: this strategy makes them half as large as the default one.
+        # For masks, this strategy halves the size compared to the default one.
         strategy = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
         ok, png = cv2.imencode('.png', pixels, [cv2.IMWRITE_PNG_COMPRESSION, level, *strategy])
-        assert ok  # an 8 or 16 bit grey image always encodes
+        assert ok  # encoding an 8 or 16 bit grey image does not fail
         form = PNG_FORMAT if pixels.dtype == np.uint8 else PNG_FORMAT_16
         return self._classes['sensor_msgs/msg/CompressedImage'](
             header=header, format=form, data=self._to_bytes(png)

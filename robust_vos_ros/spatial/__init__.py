@@ -1,4 +1,4 @@
-"""Where objects are in space: cameras, depth images, positions of masks, other frames. No ROS.
+"""3D positions: cameras, depth images, positions of masks, rigid transforms. Imports no ROS.
 
-Messages are read by their fields, whatever their classes.
+Messages are accessed by attribute, so any object with the fields will do.
 """

@@ -1,7 +1,7 @@
-"""A pinhole camera with the lens models of ROS: pixels to rays and back.
+"""A pinhole camera with the distortion models of ROS: pixels to rays and back.
 
-Distortion is handled, not refused: `plumb_bob`, `rational_polynomial` and `equidistant` go through
-OpenCV, which has the same formulas. Other models raise CameraError.
+`plumb_bob`, `rational_polynomial` and `equidistant` use OpenCV, which has the same formulas. Other
+models raise CameraError.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from robust_vos_ros.core.errors import RobustVosError
 
 PINHOLE_MODELS = ('', 'plumb_bob', 'rational_polynomial')
 FISHEYE_MODELS = ('equidistant', 'kannala_brandt4')
-_PINHOLE_LENGTHS = (0, 4, 5, 8, 12, 14)  # of the coefficients that OpenCV knows
+_PINHOLE_LENGTHS = (0, 4, 5, 8, 12, 14)  # numbers of coefficients that OpenCV accepts
 _FISHEYE_LENGTH = 4
 _NUM_STEPS = 32  # from the axis to a point
 _ROUNDING = 1e-9  # of the tangent of an angle
@@ -28,14 +28,14 @@ class CameraError(RobustVosError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Camera:
-    """The intrinsics of one image; the optical frame looks along z, x is right and y down.
+    """The intrinsics of one image; in the optical frame, z is forward, x right and y down.
 
     Attributes:
         fx: Focal length in pixels; `fy` likewise.
-        cx: Principal point in pixels, 0 = the middle of the first pixel; `cy` likewise.
+        cx: Principal point in pixels, 0 = the centre of the first pixel; `cy` likewise.
         size_hw: Height and width of the image in pixels.
-        distortion: Coefficients in the order of ROS and OpenCV; empty = an ideal lens.
-        fisheye: Whether they are those of `equidistant`.
+        distortion: Coefficients in the order of ROS and OpenCV; empty = no distortion.
+        fisheye: Whether the coefficients are those of `equidistant`.
     """
 
     fx: float
@@ -52,7 +52,7 @@ class Camera:
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
 
     def scaled(self, size_hw: tuple[int, int]) -> Camera:
-        """Return the camera of the same view in another resolution.
+        """Return the camera of the same view at another resolution.
 
         Args:
             size_hw: Height and width in pixels.
@@ -70,13 +70,13 @@ class Camera:
         )
 
     def rays(self, pixels: np.ndarray) -> np.ndarray:
-        """Return where pixels look.
+        """Return the rays of pixels.
 
         Args:
             pixels: (N, 2) float, (x, y).
 
         Returns:
-            (N, 2) float64, the points (x, y) at z = 1 of the optical frame.
+            (N, 2) float64, (x, y) at z = 1 of the optical frame.
         """
         pixels = np.asarray(pixels, np.float64)
         if not any(self.distortion) or not len(pixels):
@@ -89,7 +89,7 @@ class Camera:
         """Return the pixels of points.
 
         Args:
-            points: (N, 3) float in metres, of the optical frame, in front of the camera.
+            points: (N, 3) float, metres in the optical frame, in front of the camera.
 
         Returns:
             (N, 2) float64, (x, y).
@@ -108,12 +108,13 @@ class Camera:
         return found[:, 0]
 
     def shows(self, point: np.ndarray) -> bool:
-        """Whether the lens model holds where a point is.
+        """Whether the distortion model is valid at a point.
 
-        Far outside of the view its polynomial turns round, and points there seem to be in view.
+        Far outside of the view its polynomial is not monotonic, and projects points into the
+        image.
 
         Args:
-            point: (3,) float in metres, of the optical frame, in front of the camera.
+            point: (3,) float, metres in the optical frame, in front of the camera.
         """
         shares = np.linspace(0.0, 1.0, _NUM_STEPS + 1)[1:, None]
         line = np.column_stack([shares * point[:2], np.full(_NUM_STEPS, point[2])])
@@ -125,14 +126,15 @@ def read_camera(msg: Any, *, rectified: bool = False, whole_sensor: bool = False
     """Read a sensor_msgs/CameraInfo.
 
     Args:
-        msg: Of any classes with its fields.
-        rectified: Whether the images are rectified: their intrinsics are P, without distortion.
-            Else they are K and D.
-        whole_sensor: Return the camera of the whole sensor, whatever part of it the image shows.
+        msg: Any object with its fields.
+        rectified: Whether the images are rectified: P is used, without distortion. Otherwise K and
+            D are used.
+        whole_sensor: Return the camera of the whole sensor, even if the image is cropped or
+            binned.
 
     Raises:
-        CameraError: It is not calibrated (K = 0), not finite, of a lens that is not known, or,
-            unless `whole_sensor`, cropped or binned; says what to do.
+        CameraError: It is uncalibrated (K = 0), not finite, has an unsupported distortion model
+            or, unless `whole_sensor`, is cropped or binned; the message says what to do.
     """
     height, width = int(msg.height), int(msg.width)
     if not height or not width:
@@ -156,7 +158,7 @@ def read_camera(msg: Any, *, rectified: bool = False, whole_sensor: bool = False
 
 
 def _check_whole(msg: Any) -> None:
-    """Raise CameraError where K is not of the image as it comes."""
+    """Raise CameraError if the image is cropped or binned, so that K does not apply to it."""
     roi = msg.roi
     cropped = roi.width and (roi.width, roi.height) != (msg.width, msg.height)
     if msg.binning_x > 1 or msg.binning_y > 1 or cropped:

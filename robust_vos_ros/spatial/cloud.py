@@ -1,4 +1,4 @@
-"""Organised point clouds: read as depth, and made of the points of all masks."""
+"""Organised point clouds as depth, and point clouds of masks."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from robust_vos_ros.spatial.camera import Camera
 from robust_vos_ros.spatial.depth import DepthError, DepthImage
 from robust_vos_ros.spatial.rigid import Rigid
 
-# sensor_msgs/PointField: datatype to the type of a value.
+# sensor_msgs/PointField: datatype to NumPy type.
 _FLOATS = {7: 'f4', 8: 'f8'}
-# As PCL's PointXYZRGBL has them: rgb is 0x00RRGGBB.
+# As PCL's PointXYZRGBL: rgb is 0x00RRGGBB.
 POINT = np.dtype([('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('rgb', '<u4'), ('label', '<u4')])
 POINT_WITHOUT_COLOR = np.dtype([(name, POINT[name]) for name in ('x', 'y', 'z', 'label')])
 
 
 def read_cloud(msg: Any) -> DepthImage:
-    """Read the depth of an organised sensor_msgs/PointCloud2; its points are not copied.
+    """Read the depth of an organised sensor_msgs/PointCloud2 without a copy.
 
     The cloud must be in the optical frame of the image and registered to it: then z is depth, and
     x and y follow from the pixel.
@@ -30,8 +30,8 @@ def read_cloud(msg: Any) -> DepthImage:
         msg: With `height` rows of `width` points; NaN = unknown.
 
     Raises:
-        DepthError: The cloud is not organised, has no z of floating point, or steps, size and
-            data do not fit.
+        DepthError: The cloud is not organised, has no floating-point z, or steps, size and data
+            are inconsistent.
     """
     height, width, step, row_step = msg.height, msg.width, msg.point_step, msg.row_step
     if height <= 1 or not width:
@@ -72,16 +72,16 @@ def crop_cloud(
     rigid: Rigid,
     max_points: int,
 ) -> np.ndarray:
-    """Return the points of all masks.
+    """Return the 3D points of all masks.
 
     Args:
         depth: Registered to the image, of any size.
         label_mask: (H, W) labels, 0 = background.
-        ranges_m: Least and largest depth of each label; others have no points.
+        ranges_m: Minimum and maximum depth by label; other labels have no points.
         camera: Of the image.
         rgb: (H, W, 3) uint8, the image; None = points without colour.
-        rigid: From the camera's optical frame to that of the points.
-        max_points: With more, only each second (third, ...) row and column is taken.
+        rigid: Transform from the camera's optical frame to that of the points.
+        max_points: With more, only each second (third, ...) row and column is used.
 
     Returns:
         (N,) of POINT, or of POINT_WITHOUT_COLOR; metres.
@@ -110,7 +110,7 @@ def crop_cloud(
     return cloud
 
 
-@functools.lru_cache(maxsize=4)  # a lens with distortion takes a tenth of a second
+@functools.lru_cache(maxsize=4)  # with distortion, it takes a tenth of a second
 def _make_rays(camera: Camera, step: int) -> np.ndarray:
     """Return (N, 2) float32: `Camera.rays` of each `step`-th pixel of each `step`-th row."""
     height, width = camera.size_hw

@@ -1,7 +1,7 @@
-"""Depth images as ROS has them (REP 118): checked, and read only where it is asked for.
+"""Depth images of ROS (REP 118): checked, and converted only at sampled pixels.
 
-16UC1 and mono16 are millimetres with 0 = unknown; 32FC1 is metres with NaN = unknown, and inf and
-0 are taken for unknown as well. Messages are read by attribute, nothing of ROS is imported.
+16UC1 and mono16 are in millimetres with 0 = unknown; 32FC1 is in metres with NaN = unknown, and
+inf and 0 also count as unknown. Messages are accessed by attribute; ROS is not imported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from robust_vos_ros.core.errors import RobustVosError
 
-# Type of a value, and how many metres its unit is.
+# NumPy type, and metres per unit.
 ENCODINGS = {'16UC1': ('u2', 0.001), 'mono16': ('u2', 0.001), '32FC1': ('f4', 1.0)}
 
 
@@ -26,7 +26,7 @@ class DepthImage:
     """Distances along the optical axis.
 
     Attributes:
-        values: (H, W) of a number type.
+        values: (H, W) of a numeric type.
         unit_m: Metres per unit of the values.
     """
 
@@ -53,12 +53,12 @@ class DepthImage:
             size_hw: Its height and width in pixels.
 
         Returns:
-            (h, w) float32 in metres of the nearest depth pixels, NaN where it is not known.
+            (h, w) float32, metres, of the nearest depth pixels; NaN = unknown.
         """
         if size_hw != self.size_hw:
             rows = (2 * rows + 1) * self.size_hw[0] // (2 * size_hw[0])
             columns = (2 * columns + 1) * self.size_hw[1] // (2 * size_hw[1])
-        # In two steps: a third of the time of one for many pixels.
+        # Two indexing steps take a third of the time of one for many pixels.
         depth = self.values[rows][:, columns].astype(np.float32)
         if self.unit_m != 1.0:
             depth *= np.float32(self.unit_m)
@@ -67,10 +67,10 @@ class DepthImage:
 
 
 def read_depth(msg: Any) -> DepthImage:
-    """Read a sensor_msgs/Image; its pixels are not copied.
+    """Read a sensor_msgs/Image without a copy.
 
     Raises:
-        DepthError: The encoding is not one of ENCODINGS, or step, size and data do not fit.
+        DepthError: The encoding is not one of ENCODINGS, or step, size and data are inconsistent.
     """
     if msg.encoding not in ENCODINGS:
         raise DepthError(

@@ -1,11 +1,11 @@
-"""Where an object is, of its mask and a depth image.
+"""The 3D position of an object from its mask and a depth image.
 
-The median of the depth inside the eroded mask is the range; what is far from it, measured by the
-median absolute deviation, is left out: flying pixels between an object and its background, holes
-that show the background, borders where the mask or the depth is one pixel off. This holds as long
-as most of the mask's depth is the object's own.
+The range is the median depth inside the eroded mask. Depth far from it, measured by the median
+absolute deviation, is discarded: flying pixels at the outline, holes that show the background, and
+borders where mask or depth is one pixel off. This works if most of the depth in the mask is that
+of the object.
 
-The position is the middle (per-axis median) of what is seen of the surface, not of the whole body.
+The position is the per-axis median of the visible surface, not the centre of the body.
 """
 
 from __future__ import annotations
@@ -20,28 +20,27 @@ from robust_vos_ros.spatial.camera import Camera
 from robust_vos_ros.spatial.depth import DepthImage
 from robust_vos_ros.spatial.settings import LocateSettings
 
-_MAD_TO_SIGMA = 1.4826  # of a normal distribution
-# Points of one surface err together. The spread of the surface counts as if so many were measured.
+_MAD_TO_SIGMA = 1.4826  # standard deviation / median absolute deviation of a normal distribution
+# Errors of points on one surface are correlated: this many count as independent.
 _INDEPENDENT_POINTS = 10
-_OUTLINE_PX = 1.5  # standard deviation of the middle of a mask
+_OUTLINE_PX = 1.5  # standard deviation of the centre of a mask
 _MIN_SIGMA_M = 1e-3
 _KERNEL = np.ones((3, 3), np.uint8)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Located:
-    """Where one object is, in metres of the camera's optical frame (x right, y down, z forward).
+    """The 3D position of an object, in metres in the camera's optical frame.
 
     Attributes:
-        position: (3,) float64, the middle of the visible surface.
-        covariance: (3, 3) float64 in square metres, of the position: noise of the depth camera at
-            this range along the ray, the outline of the mask across it, and the spread of the
-            surface.
-        box_center: (3,) float64, the middle of the box around the visible surface.
-        box_size: (3,) float64, its edges along x, y and z, above 0.
-        num_points: Depth pixels that were used.
-        depth_share: Share of the mask's pixels with a known depth, in [0, 1].
-        range_m: Least and largest depth that counts as the object's.
+        position: (3,) float64, the median of the visible surface.
+        covariance: (3, 3) float64 in square metres, of the position: noise of the depth camera
+            along the ray, uncertainty of the mask's outline across it, and spread of the surface.
+        box_center: (3,) float64, the centre of the box around the visible surface.
+        box_size: (3,) float64, its edge lengths along x, y and z, above 0.
+        num_points: Number of used depth pixels.
+        depth_share: Share of the mask's pixels with known depth, in [0, 1].
+        range_m: Minimum and maximum depth that counts as the object's.
     """
 
     position: np.ndarray
@@ -62,14 +61,14 @@ def locate(
     origin_xy: tuple[int, int] = (0, 0),
     size_hw: tuple[int, int] | None = None,
 ) -> Located | None:
-    """Return where an object is; None when there is too little depth in its mask.
+    """Return the position of an object; None if its mask has too little depth.
 
     Args:
         depth: Registered to the image of the mask, of any size.
         mask: (h, w) bool, the object in the image or in a part of it.
         camera: Of the image.
         settings: Thresholds.
-        origin_xy: Where the first pixel of the mask is in the image, in pixels.
+        origin_xy: Pixel of the image at the first pixel of the mask.
         size_hw: Height and width of the image; None = those of the mask.
     """
     size_hw = size_hw or (mask.shape[0], mask.shape[1])
@@ -92,7 +91,7 @@ def locate(
     if share < settings.min_share:
         return None
     inside = known & _erode(small, area, settings.erosion)
-    if np.count_nonzero(inside) < settings.min_points:  # thin: better its border than nothing
+    if np.count_nonzero(inside) < settings.min_points:  # a thin mask: use its border as well
         inside = known
     inner = z[inside]
     if len(inner) < settings.min_points:
@@ -104,7 +103,7 @@ def locate(
     depths = z[at_row, at_column]
     pixels = np.empty((len(depths), 2))
     pixels[:, 0], pixels[:, 1] = columns[at_column], rows[at_row]
-    points = np.empty((3, len(depths)), np.float32)  # sorted in less than half of the time
+    points = np.empty((3, len(depths)), np.float32)  # contiguous axes sort twice as fast
     points[:2] = camera.rays(pixels).T * depths
     points[2] = depths
     inner_points = inside[at_row, at_column]
@@ -112,9 +111,9 @@ def locate(
 
 
 def _spread(size: int, stride: float) -> np.ndarray:
-    """Return (n,) int places in [0, size), about `stride` apart and even around the middle.
+    """Return (n,) int indices in [0, size), about `stride` apart and symmetric about the centre.
 
-    Their distance is no whole number, so that depth that is known in every other row only is met.
+    Their distance is not an integer, so that depth known only in every other row is sampled too.
     """
     count = math.ceil(size / stride)
     if count < size and size % count == 0:
@@ -123,7 +122,7 @@ def _spread(size: int, stride: float) -> np.ndarray:
 
 
 def _erode(mask: np.ndarray, area: int, share: float) -> np.ndarray:
-    """Return a mask without its border, which is also where the array ends."""
+    """Return a mask without its border; the edge of the array counts as border."""
     steps = max(1, round(share * math.sqrt(area)))
     outside = {'borderType': cv2.BORDER_CONSTANT, 'borderValue': 0}
     eroded = cv2.erode(mask.view(np.uint8), _KERNEL, iterations=steps, **outside)
@@ -131,7 +130,7 @@ def _erode(mask: np.ndarray, area: int, share: float) -> np.ndarray:
 
 
 def _band(depths: np.ndarray, settings: LocateSettings) -> tuple[float, float]:
-    """Return the least and the largest depth that counts as the object's, in metres."""
+    """Return the minimum and maximum depth that counts as the object's, in metres."""
     median = float(_median(np.sort(depths)))
     sigma = _MAD_TO_SIGMA * float(_median(np.sort(np.abs(depths - median))))
     reach = max(settings.outlier_mads * sigma, settings.min_band_m)
@@ -151,7 +150,7 @@ def _measure(
 
     Args:
         points: (3, N) float32 in metres.
-        inner: (N,) bool, those that are not at the border of the mask; at least one.
+        inner: (N,) bool, those not at the border of the mask; at least one.
         camera: Of the image.
         settings: Percentile and noise.
         share: `Located.depth_share`.
@@ -180,15 +179,15 @@ def _median(ordered: np.ndarray) -> np.ndarray:
 def _quantile(ordered: np.ndarray, share: float) -> np.ndarray:
     """Return the value at a share in [0, 1] of (..., N) sorted values.
 
-    NumPy's own interpolates, and takes longer for it than all the rest.
+    `numpy.quantile` interpolates, which takes longer than the rest of `locate`.
     """
     return ordered[..., round(share * (ordered.shape[-1] - 1))]
 
 
 def _noise(position: np.ndarray, camera: Camera, settings: LocateSettings) -> np.ndarray:
-    """Return the (3, 3) covariance that the sensors add, whatever the shape of the object.
+    """Return the (3, 3) covariance of the measurement, independent of the object's shape.
 
-    Along the ray it is the depth camera's, across it that of the mask's outline.
+    Along the ray it is that of the depth camera, across it that of the mask's outline.
     """
     z = float(position[2])
     along = settings.noise_floor_m + settings.noise_per_m2 * z * z

@@ -1,4 +1,4 @@
-"""Which camera made an image and its depth, and whether they show the same view."""
+"""Select the camera model of an image, and check that its depth has the same view."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 from robust_vos_ros.spatial.camera import Camera, CameraError, read_camera
 from robust_vos_ros.spatial.depth import DepthError
 
-# Registered depth has the optics of the image. Cameras of one body differ by far more than this.
+# Registered depth has the intrinsics of the image. Different cameras of one device differ by much
+# more than these tolerances.
 _FOCAL_TOLERANCE = 0.03  # as a share of the focal length
 _CENTER_TOLERANCE = 0.03  # as a share of the width
 _ASPECT_TOLERANCE = 0.02
@@ -23,19 +24,19 @@ def choose_camera(
     frames: tuple[str, str] | None,
     rectified: bool,
 ) -> Camera:
-    """Return the camera of an image whose depth is registered to it.
+    """Return the camera of an image with registered depth.
 
     Args:
-        image_info: sensor_msgs/CameraInfo of the image, None where there is none.
-        depth_info: That of the depth; one of the two is enough.
+        image_info: sensor_msgs/CameraInfo of the image, or None.
+        depth_info: sensor_msgs/CameraInfo of the depth, or None; one of the two suffices.
         image_size_hw: Height and width in pixels.
         depth_size_hw: Those of the depth.
-        frames: frame_id of image and depth; None = do not compare them.
-        rectified: As of `read_camera`.
+        frames: frame_id of image and depth to compare; None = no comparison.
+        rectified: As in `read_camera`.
 
     Raises:
         CameraError: There is no usable camera_info for these sizes.
-        DepthError: The depth is of another view.
+        DepthError: The depth has another view.
     """
     if frames is not None and frames[0] != frames[1]:
         raise DepthError(

@@ -1,4 +1,4 @@
-"""Positions in another frame."""
+"""Rigid transforms of positions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from robust_vos_ros.spatial.locate import Located
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rigid:
-    """A rotation, then a translation.
+    """A rotation followed by a translation.
 
     Attributes:
-        quaternion: (4,) float64, (x, y, z, w), of any length but 0.
+        quaternion: (4,) float64, (x, y, z, w), of any non-zero length.
         translation: (3,) float64 in metres.
     """
 
@@ -34,12 +34,12 @@ class Rigid:
         )
 
     def move(self, point: np.ndarray) -> np.ndarray:
-        """Return (..., 3) points in the new frame, in metres and of the same type."""
+        """Return (..., 3) points in the new frame, in metres, with the same dtype."""
         rotation, translation = self.rotation.astype(point.dtype), self.translation
         return point @ rotation.T + translation.astype(point.dtype)
 
     def apply(self, located: Located) -> Located:
-        """Return a position in the new frame; its box keeps its edges, and turns."""
+        """Return a position in the new frame; the box keeps its size and is rotated."""
         rotation = self.rotation
         return dataclasses.replace(
             located,

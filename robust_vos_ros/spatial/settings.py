@@ -1,4 +1,4 @@
-"""Settings of positions in space."""
+"""Settings of 3D positions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from robust_vos_ros.core.settings import Settings, setting
 
 
 class LocateSettings(Settings):
-    """How a position is made of a mask and a depth image."""
+    """Computation of a position from mask and depth."""
 
     min_range_m: float = setting(
         0.1, 'Smaller depth values are ignored.', unit='m', dynamic=True, ge=0.0, le=1000.0
@@ -59,7 +59,7 @@ class LocateSettings(Settings):
 
 
 class SpatialSettings(Settings):
-    """Positions in space, of `depth` or `depth/points`, and of camera_info."""
+    """3D positions from `depth` or `depth/points`, and camera_info."""
 
     enabled: bool = setting(
         False, 'Subscribe to depth, and publish where the objects are. Needs a depth image or an '
@@ -79,8 +79,9 @@ class SpatialSettings(Settings):
         unit='s', dynamic=True, ge=0.0, le=10.0,
     )  # fmt: skip
     queue_size: int = setting(
-        15, 'Depth images, and results, that wait for each other; more drop the oldest. Depth '
-        'must wait for as long as the tracker takes: 15 are half a second at 30 Hz.', ge=1, le=200,
+        15, 'Maximum number of waiting depth images, and of waiting results; the oldest is '
+        'dropped. Depth waits as long as the tracker takes: 15 are half a second at 30 Hz.',
+        ge=1, le=200,
     )  # fmt: skip
     check_frame: bool = setting(
         True, 'Reject depth whose frame_id is not that of the image.',
@@ -103,7 +104,7 @@ class SpatialSettings(Settings):
         'tf2_msgs is installed.',
     )  # fmt: skip
     max_cloud_points: int = setting(
-        20000, 'Points of ~/points at most, about: where the masks have more pixels, each second '
-        '(third, ...) row and column is taken.', dynamic=True, ge=100, le=10000000,
+        20000, 'Approximate maximum number of points in ~/points: if the masks have more pixels, '
+        'each second (third, ...) row and column is used.', dynamic=True, ge=100, le=10000000,
     )  # fmt: skip
     locate: LocateSettings = LocateSettings()

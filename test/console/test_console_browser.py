@@ -184,7 +184,7 @@ def test_the_page_comes_back_by_itself(console, open_page, robot):
 def test_a_token_is_taken_out_of_the_address(console, open_page):
     port, _ = console.serve(token=TOKEN)
     page = open_page(at=port, fragment='#token=wrong-wrong-wrong-wrong')
-    expect(page.get_by_role('alert')).to_contain_text('no or a wrong token')
+    expect(page.get_by_role('alert')).to_contain_text('no token or a wrong one')
     assert page.url.endswith('/')
     page = wait_live(open_page(at=port, fragment=f'#token={TOKEN}'))
     assert page.url.endswith('/')

@@ -387,7 +387,7 @@ def test_who_hears_nothing_of_a_node_that_works_is_deaf(rate, told_s, heard_s, d
     now_s = time.monotonic()
     health = {'values': {'processed rate (Hz)': rate}}
     state = types.SimpleNamespace(health=(health, now_s - told_s), _heard_s=now_s - heard_s)
-    assert Camera.is_deaf.fget(state) == deaf
+    assert Camera.is_disconnected.fget(state) == deaf
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def read(path):
 def test_better_evidence_means_more_confidence():
     calibration = Calibration(make())
     chances = [
-        calibration.believe(Evidence(iou=iou, object_score=score)).p_correct
+        calibration.estimate(Evidence(iou=iou, object_score=score)).p_correct
         for iou, score in ((0.2, -4.0), (0.2, 4.0), (0.6, 4.0), (0.95, 8.0))
     ]
     assert chances == sorted(chances)
@@ -53,7 +53,7 @@ def test_better_evidence_means_more_confidence():
 def test_an_object_that_is_searched_for_is_judged_by_other_numbers():
     calibration = Calibration(make())
     following, searching = (
-        calibration.believe(Evidence(0.7, 3.0, searching=value)) for value in (False, True)
+        calibration.estimate(Evidence(0.7, 3.0, searching=value)) for value in (False, True)
     )
     assert searching.p_correct < following.p_correct
     assert searching.p_on_object < following.p_on_object
@@ -63,7 +63,7 @@ def test_a_mask_that_is_right_is_there():
     harder = {'weights': WEIGHTS | {'one': -5.0}}
     fit = {'weights': WEIGHTS}
     calibration = Calibration(make(following={'right': fit, 'there': harder}))
-    belief = calibration.believe(Evidence(0.7, 3.0))
+    belief = calibration.estimate(Evidence(0.7, 3.0))
     assert belief.p_on_object == belief.p_correct
 
 
@@ -71,14 +71,14 @@ def test_a_mask_that_is_right_is_there():
 @pytest.mark.parametrize('score', [-1e9, 1e9])
 def test_extreme_evidence_gives_probabilities(iou, score):
     evidence = Evidence(iou, score, margin=1e9, area_change=1e9, memory_age_s=1e12)
-    belief = Calibration(make()).believe(evidence)
+    belief = Calibration(make()).estimate(evidence)
     assert 0.0 <= belief.p_correct <= belief.p_on_object <= 1.0
 
 
 def test_the_curve_maps_the_logistic_probability():
     evidence = Evidence(0.7, 3.0)
-    curved = Calibration(make(curve=[(0.0, 0.1), (1.0, 0.3)])).believe(evidence).p_correct
-    plain = Calibration(make()).believe(evidence).p_correct
+    curved = Calibration(make(curve=[(0.0, 0.1), (1.0, 0.3)])).estimate(evidence).p_correct
+    plain = Calibration(make()).estimate(evidence).p_correct
     assert curved == pytest.approx(0.1 + 0.2 * plain)
 
 
@@ -125,7 +125,7 @@ def test_in_a_file_of_before_there_was_some_evidence_it_weighs_nothing(tmp_path)
     assert old.file.format == 'robust_vos calibration 3'
     plain = Evidence(0.7, 3.0)
     changed = Evidence(0.7, 3.0, verified=0.1, growth=2.0, extent=1.0, misfit=0.9)
-    assert old.believe(changed) == old.believe(plain) == Calibration(make()).believe(plain)
+    assert old.estimate(changed) == old.estimate(plain) == Calibration(make()).estimate(plain)
     del content['following']['right']['weights']['lead']  # that one is not new
     path.write_text(json.dumps(content))
     with pytest.raises(WeightsError, match='expected weights of one'):

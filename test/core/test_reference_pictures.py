@@ -53,7 +53,7 @@ def test_what_a_picture_of_another_size_shows_is_found_when_it_comes(model, make
     assert (item.state, item.class_id, item.existence_probability) == (ObjectState.LOST, 'toy', 0)
     assert not result.label_mask.any()
     assert [event.type for event in result.events] == [EventType.ADDED]
-    assert result.warnings == ("'it' starts LOST and is looked for by its reference picture",)
+    assert result.warnings == ("'it' is LOST until it is re-detected by its reference picture",)
     results = watch(tracker, scene, 16)
     assert {r.objects[0].state for r in results[: SHOWN_FROM - 1]} == {ObjectState.LOST}
     assert results[-1].objects[0].state == ObjectState.TRACKED

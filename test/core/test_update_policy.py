@@ -60,7 +60,7 @@ def test_an_object_that_is_never_sure_is_remembered_at_its_usual_confidence(monk
     _, admitted = judge(*[weak] * 100)
     assert not any(admitted[:5])
     assert all(admitted[-5:])
-    monkeypatch.setattr(update_policy, '_USUAL_SHARE', 1.0)
+    monkeypatch.setattr(update_policy, '_MEAN_SHARE', 1.0)
     assert sum(judge(*[weak] * 100)[1]) < sum(admitted)
     poor = Observation(6.0, 0.6, 0.1)  # right perhaps, but it would spoil the memory
     assert not any(judge(*[poor] * 100)[1])

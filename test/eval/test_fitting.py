@@ -50,7 +50,7 @@ def draw(seed, num=4000, *, age_helps=False):
 def test_a_fitted_confidence_means_what_it_says_on_other_masks():
     calibration = Calibration(fit(draw(0), LOOKS, MODEL, 'drawn'))
     other = draw(1)
-    beliefs = [calibration.believe(evidence) for evidence in other.evidence]
+    beliefs = [calibration.estimate(evidence) for evidence in other.evidence]
     chance = np.array([belief.p_correct for belief in beliefs])
     right = np.array(other.iou) > 0.5
     there = np.array([belief.p_on_object for belief in beliefs])
@@ -125,9 +125,9 @@ def test_size_and_look_of_the_prompt_are_evidence_for_the_fit():
         )
         samples.iou.append(0.05 if wrong else 0.9)
     calibration = Calibration(fit(samples, LOOKS, MODEL, 'drawn'))
-    good = calibration.believe(Evidence(0.8, 6.0, verified=0.95))
-    grown = calibration.believe(Evidence(0.8, 6.0, verified=0.95, growth=1.8, extent=0.9))
-    other = calibration.believe(Evidence(0.8, 6.0, verified=0.35))
+    good = calibration.estimate(Evidence(0.8, 6.0, verified=0.95))
+    grown = calibration.estimate(Evidence(0.8, 6.0, verified=0.95, growth=1.8, extent=0.9))
+    other = calibration.estimate(Evidence(0.8, 6.0, verified=0.35))
     assert good.p_correct > 0.9
     assert max(grown.p_correct, other.p_correct) < 0.3
 

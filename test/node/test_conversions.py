@@ -329,7 +329,7 @@ def test_images_too_large_to_decode(data, monkeypatch):
 )
 def test_images_whose_size_is_not_known_are_not_decoded(data, monkeypatch):
     monkeypatch.setattr(cv2, 'imdecode', None)  # calling it would be a failure
-    with pytest.raises(ImageError, match='its size cannot be told; expected JPEG or PNG'):
+    with pytest.raises(ImageError, match='its size cannot be read; expected JPEG or PNG'):
         to_frame(CompressedImage(format='png', data=array.array('B', data)))
 
 

@@ -48,7 +48,7 @@ def test_spoilt_images_are_told():
 
     health = judge('state', '', make(), NodeSettings(debug=DebugSettings(corruption='fog')))
     assert health.level == WARN
-    assert health.message == 'images are spoilt: fog'
+    assert health.message == 'images are corrupted: fog'
 
 
 def test_statistics_count_and_remember():

@@ -232,7 +232,7 @@ def test_a_killed_program_goes_on_with_its_objects(start, client, helpers, tmp_p
     first.signal_and_time(signal.SIGKILL)
 
     second = start(parameters)
-    second.wait_for('going on with 1 objects')
+    second.wait_for('restored 1 objects')
     second.wait_for('waiting for images on /image')
     objects.clear()
     (item,) = show_until(lambda items: items)

@@ -258,7 +258,7 @@ def test_an_object_of_a_reference_picture_starts_lost_and_is_found(bench, helper
     )
     answer = bench.add(prompt)
     assert answer.success, answer.message
-    assert "'disc' starts LOST and is looked for by its reference picture" in answer.message
+    assert "'disc' is LOST until it is re-detected by its reference picture" in answer.message
     assert answer.applied_stamp == shown.header.stamp
     (item,) = answer.objects
     assert (item.state, item.area_px) == (TrackedObject.STATE_LOST, 0)

@@ -228,7 +228,7 @@ def test_detections_add_objects_and_take_them_back(bench, helpers, set_mode):
         detect(bench, helpers, wrong | {'junk': 0.2})  # shows it no more
     assert bench.show().objects == []
     bench.wait(lambda: bench.events[-1].type == TrackEvent.REMOVED, 'REMOVED')
-    assert bench.events[-1].detail == 'added by the detector, which sees it no more'
+    assert bench.events[-1].detail == 'added by the detector, no longer detected'
     after = bench.pipeline.statistics.detector.counts
     assert (after.added - counts.added, after.removed - counts.removed) == (1, 1)
 

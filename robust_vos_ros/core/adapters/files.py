@@ -1,7 +1,7 @@
-"""Adapters on a live model: attach, detach, save, load.
+"""Attach, detach, save and load adapters.
 
-An adapter is small beside its model: low-rank parts, gates and changes of LayerNorms, in a file
-that names the model it was trained for. The weights of the model stay as they are.
+An adapter file holds low-rank parts, gates and offsets of LayerNorm parameters, and names the
+model it was trained for. The weights of the model are not changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NORM_PREFIX = 'layer_norm.'
 
 
 def make_adapter(model: Model, settings: AdapterSettings) -> Moga:
-    """Return an untrained adapter, which changes nothing."""
+    """Return an untrained adapter, with which the model's outputs do not change."""
     return Moga(
         settings,
         dim=model.hidden_dim,
@@ -36,12 +36,12 @@ def make_adapter(model: Model, settings: AdapterSettings) -> Moga:
 
 
 def attach(model: Model, adapter: Moga, norms: dict[str, torch.Tensor] | None = None) -> None:
-    """Let a model use an adapter in place of the one it has.
+    """Attach an adapter to a model in place of its present one.
 
     Args:
-        model: The live model.
-        adapter: Made for it.
-        norms: What is added to parameters of the model, by their name.
+        model: The model.
+        adapter: Made for this model.
+        norms: Offsets of parameters of the model, by name.
     """
     detach(model)
     parameters = dict(model.net.named_parameters())
@@ -55,7 +55,7 @@ def attach(model: Model, adapter: Moga, norms: dict[str, torch.Tensor] | None = 
 
 
 def use(model: Model, path: Path | None) -> None:
-    """Attach the adapter of a file, or none; on an error the model keeps what it had.
+    """Attach the adapter of a file, or none; on an error the model keeps its adapter.
 
     Raises:
         WeightsError: As `load_adapter`.
@@ -68,7 +68,7 @@ def use(model: Model, path: Path | None) -> None:
 
 
 def detach(model: Model) -> None:
-    """Give a model back the weights it had; nothing happens without an adapter."""
+    """Remove the adapter, if any, and restore the model's parameters."""
     parameters = dict(model.net.named_parameters())
     with torch.no_grad():
         for name, original in model.adapter_originals.items():
@@ -102,7 +102,7 @@ def norm_names(model: Model, settings: AdapterSettings) -> list[str]:
 
 
 def count_parameters(model: Model, adapter: Moga) -> int:
-    """Return how many numbers are trained: the adapter and its LayerNorms."""
+    """Return the number of trained parameters: the adapter and its LayerNorms."""
     parameters = dict(model.net.named_parameters())
     norms = sum(parameters[name].numel() for name in norm_names(model, adapter.settings))
     return norms + sum(parameter.numel() for parameter in adapter.parameters())
@@ -122,7 +122,7 @@ def save_adapter(
     Args:
         path: `.safetensors` file.
         adapter: State of a `Moga`.
-        norms: What is added to parameters of the model, by their name.
+        norms: Offsets of parameters of the model, by name.
         settings: Of the adapter.
         model: Name of the model it was trained for.
         weights_sha256: Hash of that model's weights file.
@@ -142,10 +142,11 @@ def load_adapter(path: Path, model: Model) -> tuple[Moga, dict[str, torch.Tensor
     """Read an adapter for a model, without attaching it.
 
     Returns:
-        The adapter, on the device of the model, and what it adds to LayerNorms.
+        The adapter on the device of the model, and its offsets of LayerNorm parameters.
 
     Raises:
-        WeightsError: The file is missing, damaged, no adapter, or of another model or weights.
+        WeightsError: The file is missing, damaged, not an adapter, or for another model or
+            weights.
     """
     header, tensors = _read(path)
     for key, have in (('model', model.name), ('weights_sha256', model.weights_hash)):
@@ -171,7 +172,7 @@ def load_adapter(path: Path, model: Model) -> tuple[Moga, dict[str, torch.Tensor
 
 
 def is_adapter(path: Path) -> bool:
-    """Tell whether a file is an adapter and not the weights of a model."""
+    """Whether a file is an adapter, not the weights of a model."""
     try:
         _read(path)
     except WeightsError:
@@ -189,7 +190,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             header
         ):
             raise ValueError(f'format {header["format"]!r}')  # noqa: TRY301
-    except Exception as error:  # safetensors raises its own type, OSError, and json others
+    except Exception as error:  # of safetensors, json and the file system
         raise WeightsError(
             f'{path}: expected an adapter file of robust_vos, got {type(error).__name__}: {error}'
         ) from error

@@ -1,8 +1,9 @@
 """MoGA: low-rank adapters in the memory attention whose rank-1 parts are gated per object.
 
 "Robust Promptable Video Object Segmentation" (arXiv 2605.12006): a projection W0 of the memory
-attention becomes W0 x + sum_i z_i b_i (a_i . x), where the gates z in {0, 1}^R are made from the
-object pointers in memory. Baselines are the same module with other conditions: see `Condition`.
+attention becomes W0 x + sum_i z_i b_i (a_i . x), where the gates z in {0, 1}^R are computed from
+the object pointers in memory. Baselines are the same module with other inputs of the gates: see
+`Condition`.
 
 Shape legend: B objects, K pointers, D their width, L layers, P adapted places of a layer,
 R rank, G gate rows (B, or 1 for gates that all objects share), N tokens, C width of a token.
@@ -22,7 +23,7 @@ from robust_vos_ros.core.settings import Settings, setting
 
 Mode = Literal['paper', 'per_object', 'released']
 Condition = Literal['pointers', 'aggregated', 'features', 'none']
-# Projections of one layer of the memory attention, and which adapter each of them has.
+# Projections of one layer of the memory attention, and the adapter of each, by mode.
 _PLACES: dict[str, dict[str, int]] = {
     'paper': {'self_q': 0, 'self_k': 1, 'self_v': 2, 'cross_q': 3},
     'released': {'self_q': 0, 'self_k': 0, 'cross_q': 1},
@@ -32,7 +33,7 @@ _RELEASED_WIDTHS = (256, 128)
 
 
 class AdapterSettings(Settings):
-    """What an adapter is made of."""
+    """Structure of an adapter."""
 
     mode: Mode = setting(
         'paper',
@@ -69,7 +70,7 @@ class AdapterSettings(Settings):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sampling:
-    """How gates are drawn in training; without it they are deterministic.
+    """Sampling of gates in training; without it they are deterministic.
 
     Attributes:
         temperature: tau of the Gumbel-Sigmoid, above 0.
@@ -86,7 +87,7 @@ class Gates:
 
     Attributes:
         values: (G, L, P, R) in [0, 1]: means over pointers (and objects) of gates 0 or 1.
-        own: (B, L, P, R) those of each object, before objects are averaged.
+        own: (B, L, P, R) of each object, before averaging over objects.
     """
 
     values: torch.Tensor
@@ -99,7 +100,7 @@ class Gates:
 
 
 class Moga(nn.Module):
-    """Adapters of all layers, and the network of their gates.
+    """Adapters of all layers, and the network that computes their gates.
 
     Args:
         settings: Mode, condition, rank.
@@ -131,7 +132,7 @@ class Moga(nn.Module):
         nn.init.uniform_(self.down, -bound, bound)
         # The published code divides by the rank, the paper does not.
         self._scale = 1.0 / max(1, rank) if self._released else 1.0
-        self._known = (-1, False)  # state of `up`, and whether it was zero
+        self._known = (-1, False)  # version of `up`, and whether it was zero
         self.gate: _Gate | _ReleasedGate | None = None
         if settings.condition != 'none' and rank:
             width = dim if settings.condition == 'features' else self._chunk
@@ -148,7 +149,7 @@ class Moga(nn.Module):
         groups: torch.Tensor | None = None,
         shares: torch.Tensor | None = None,
     ) -> Gates:
-        """Open and close the parts.
+        """Compute the gates of a frame.
 
         Args:
             pointers_BKD: Object pointers in memory, (B, K, pointer_dim).
@@ -157,8 +158,8 @@ class Moga(nn.Module):
             sampling: Noise and temperature in training; None = deterministic.
             groups: (B,) int64 video of each object, 0 to number of videos - 1; None = all objects
                 are of one video. Objects of a video are averaged where the mode says so.
-            shares: (B,) float32 share of its object that each row is, where an object has several
-                hypotheses of memory; None = each row is an object.
+            shares: (B,) float32 weight of each row, 1 / number of hypotheses of its object; None =
+                each row is an object.
         """
         batch = len(pointers_BKD)
         condition = self.settings.condition
@@ -202,11 +203,12 @@ class Moga(nn.Module):
         if place is None or not self.settings.rank:
             return linear(x)
         if not torch.is_grad_enabled() and self._is_untrained():
-            return linear(x)  # the same bits; objects need no rows of their own
+            return linear(x)  # identical result, computed once for all objects
         gate = gates.values[:, layer, place]
         down, up = self.down[layer, place], self.up[layer, place] * self._scale
         if len(gate) == 1 and not torch.is_grad_enabled():
-            # One weight for all tokens and objects costs nothing more than W0 itself.
+            # With gates common to all rows, the adapter is merged into W0: no extra cost per
+            # token.
             update = (up * gate) @ down
             base = linear.weight
             if self._released:
@@ -224,7 +226,7 @@ class Moga(nn.Module):
     def _tokens(
         self, pointers_BKD: torch.Tensor, valid_BK: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (B, T, D') what gates are made of and (B, T) float32 1 where it exists."""
+        """Return (B, T, D') inputs of the gates and (B, T) float32, 1 for valid ones."""
         batch, count, width = pointers_BKD.shape
         parts = width // self._chunk
         tokens = pointers_BKD.reshape(batch, count * parts, self._chunk)

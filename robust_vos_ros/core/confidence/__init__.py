@@ -1,6 +1,6 @@
-"""What a planner may believe of each object.
+"""Confidence, visibility and state of each object.
 
-evidence     `Observation`: what the network says of a mask, and how it differs from its prompt
-calibration  `Calibration`: evidence to P(IoU > 0.5)
-states       visibility, confidence, state and events of each object in a frame
+evidence     `Observation`: measures of a mask, and its change since the prompt
+calibration  `Calibration`: maps evidence to P(IoU > 0.5)
+states       updates visibility, confidence, state and events of each object in a frame
 """

@@ -1,8 +1,8 @@
-"""From what the network says to probabilities: fitted models, stored with the weights they fit.
+"""Calibration: fitted models that map evidence of a mask to probabilities.
 
-Predicted IoU and object score are no probabilities, and mean less in bad weather, or while an
-object is out of sight. What was fitted on corrupted clips is a file NAME.calibration.json beside
-the weights; it names the weights and is refused for others. `robust-vos calibrate` makes one.
+Predicted IoU and object score are not probabilities, and less reliable in bad weather or for
+unseen objects. The models are fitted on corrupted clips by `robust-vos calibrate` and stored as
+NAME.calibration.json beside the weights. The file names the weights and is refused for others.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from robust_vos_ros.core.settings import Settings, parse_settings
 _MAX_LOGIT = 6.0
 _MAX_MARGIN = 3.0
 _MAX_SCORE = 12.0
-_MAX_AGE_S = 10.0  # as far as calibration clips reach
-_UNKNOWN = 0.8  # similarity and margin of an object of which nothing is known
+_MAX_AGE_S = 10.0  # calibration clips are not longer
+_UNKNOWN = 0.8  # similarity and margin of an object with an empty gallery
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a mask besides its pixels.
+    """Inputs of the calibration for one mask.
 
     Attributes:
         iou: Predicted IoU in [0, 1].
         object_score: Logit, above 0 the object is visible.
         margin: Lead of the hypothesis over the next, in cumulative log IoU; infinite where alone.
-        area_change: Absolute log ratio of the mask's area to the one last seen.
+        area_change: Absolute log ratio of the mask's area to the last visible one.
         gate_activity: Share of open gates, NaN without an adapter.
-        memory_age_s: Time since the object last entered memory.
+        memory_age_s: Time since a frame of the object entered memory.
         similarity: Cosine to the nearest center of its gallery; NaN = unknown.
-        similarity_margin: By how much that is more than to any other object; NaN = unknown.
+        similarity_margin: `similarity` minus that to the most similar other object; NaN = unknown.
         mean_similarity: Running mean of the object's similarity; NaN = unknown.
-        verified: Cosine to the nearest verified exemplar: what a user pointed at, or what was
-            seen just after; NaN = unknown.
-        growth: Log ratio of the mask's area to that of the prompt, which follows slowly.
-        extent: Log ratio of how far its pixels are spread; likewise.
-        misfit: Share of the prompted mask outside of its box, or of clicks that it contradicts.
-        searching: Whether the object was out of sight in the frame before.
+        verified: Cosine to the nearest verified exemplar, of a prompted frame or one shortly
+            after; NaN = unknown.
+        growth: Log ratio of the mask's area to the expected area.
+        extent: Log ratio of the mask's radius of gyration to the expected one.
+        misfit: Misfit of the prompted mask in [0, 1], see `prompts.hold_to_prompts`.
+        searching: Whether the object was not visible in the previous frame.
     """
 
     iou: float
@@ -70,20 +70,20 @@ class Evidence:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Belief:
-    """What a mask is believed to be.
+class Estimate:
+    """Estimated probabilities of one mask.
 
     Attributes:
-        p_correct: P(IoU > 0.5): that it shows the object well.
-        p_on_object: P(IoU > 0.1): that it is on the object, well or not; at least `p_correct`.
+        p_correct: P(IoU > 0.5).
+        p_on_object: P(IoU > 0.1), at least `p_correct`.
     """
 
     p_correct: float
     p_on_object: float
 
 
-# As files name them: `lead` is the similarity margin, `usual` the mean similarity, `drop` how far
-# the similarity is below it.
+# Names in calibration files: `lead` is the similarity margin, `usual` the mean similarity, `drop`
+# the mean similarity minus the similarity.
 FEATURES = (
     'one', 'iou_logit', 'object_score', 'margin', 'area_change', 'gate_activity', 'memory_age',
     'similarity', 'lead', 'usual', 'drop', 'verified', 'growth', 'shrinkage', 'extent', 'misfit',
@@ -137,11 +137,11 @@ Share = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
 
 
 class Fit(Settings):
-    """A probability as a function of evidence.
+    """A fitted probability.
 
     Attributes:
-        weights: Of a logistic model, by feature.
-        curve: (x, y) of a rising piecewise linear map of its probability (isotonic regression);
+        weights: Of the logistic model, by feature.
+        curve: (x, y) of an increasing piecewise linear map of its output (isotonic regression);
             empty = none.
     """
 
@@ -169,7 +169,7 @@ class Fit(Settings):
 
 
 class Fits(Settings):
-    """Both probabilities of `Belief`."""
+    """Both probabilities of `Estimate`."""
 
     model_config = _FILE_CONFIG
 
@@ -206,12 +206,12 @@ class CalibrationFile(Settings):
     Attributes:
         model: Name of the model.
         weights_sha256: Hash of the weights it was fitted for.
-        data: What it was fitted on, for people.
+        data: Description of the data it was fitted on.
         date: Day of the fit, ISO 8601.
-        samples: Number of masks it was fitted on.
-        following: Of an object that was in sight in the frame before.
-        searching: Of one that was not.
-        projection: The space that appearance embeddings are compared in.
+        samples: Number of fitted masks.
+        following: For objects that were visible in the previous frame.
+        searching: For objects that were not.
+        projection: Of appearance embeddings, fitted with the calibration.
     """
 
     model_config = _FILE_CONFIG
@@ -229,7 +229,7 @@ class CalibrationFile(Settings):
     @pydantic.model_validator(mode='before')
     @classmethod
     def _read_format_2(cls, values: Any) -> Any:
-        """Take a file of before there was this evidence: it weighs nothing."""
+        """Upgrade a file of format 2: features that it lacks get weight 0."""
         if not isinstance(values, dict) or values.get('format') != 'robust_vos calibration 2':
             return values
         values = copy.deepcopy(values) | {'format': 'robust_vos calibration 3'}
@@ -240,14 +240,14 @@ class CalibrationFile(Settings):
 
 
 class Calibration:
-    """Probabilities from evidence.
+    """Maps evidence to probabilities.
 
     Args:
-        file: What was fitted.
+        file: The fitted models.
 
     Attributes:
         file: Likewise.
-        projection: The space that appearance embeddings are compared in.
+        projection: Of appearance embeddings, fitted with the calibration.
     """
 
     def __init__(self, file: CalibrationFile) -> None:
@@ -259,14 +259,14 @@ class Calibration:
             for what in ('p_correct', 'p_on_object')
         }
 
-    def believe(self, evidence: Evidence) -> Belief:
-        """Return what a mask is believed to be."""
+    def estimate(self, evidence: Evidence) -> Estimate:
+        """Return the probabilities of a mask."""
         features = to_features(evidence)
         p_correct, p_on_object = (
             self._fits[evidence.searching, what].probability(features)
             for what in ('p_correct', 'p_on_object')
         )
-        return Belief(p_correct, max(p_correct, p_on_object))
+        return Estimate(p_correct, max(p_correct, p_on_object))
 
 
 class _Curve:
@@ -292,7 +292,8 @@ def read_calibration(
         model: Name of the model; `weights_sha256` and `hidden_dim` are of its weights.
 
     Raises:
-        WeightsError: The file cannot be read, or was made for others; names both.
+        WeightsError: The file cannot be read, or was made for other weights; the message names
+            both.
     """
     try:
         content = json.loads(path.read_text(encoding='utf-8'))

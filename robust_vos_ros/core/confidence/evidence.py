@@ -1,4 +1,4 @@
-"""What the network says of each object in one frame, brought from the device in one transfer."""
+"""Observations of each object in one frame, and checks of masks against their prompts."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from robust_vos_ros.core.types import Candidates, ObjectFlag
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Observation:
-    """What the network says of one object, or of one of its hypotheses, in one frame.
+    """Measures of one object, or of one of its hypotheses, in one frame.
 
     Attributes:
         object_score: Logit, above 0 the object is visible.
         iou: Predicted IoU of the mask, in [0, 1].
         coverage: Share of the image the mask covers, in [0, 1].
-        agreement: IoU of the box of the mask with the box of mask and best alternative; 1 where
-            there is no alternative. Low where something that looks alike is in view.
+        agreement: IoU of the box of the mask with the box of mask and best alternative; 1 without
+            an alternative. Low beside a distractor.
         gate_activity: Share of open gates of the adapter, NaN without one.
-        margin: How far the hypothesis is ahead of the next one, in cumulative log IoU; infinite
-            where it is alone.
-        similarity: Cosine of what the mask looks like to the nearest center of its gallery;
-            NaN where nothing is known.
-        similarity_margin: By how much that is more than to any other object; NaN likewise.
+        margin: Lead of the hypothesis over the next one, in cumulative log IoU; infinite without
+            another.
+        similarity: Cosine of the mask's embedding to the nearest center of the object's gallery;
+            NaN = unknown.
+        similarity_margin: `similarity` minus that to the most similar other object; NaN likewise.
         verified: Cosine to the nearest verified exemplar; NaN likewise.
-        spread: Root mean square distance of its pixels from their middle, in sides of the image.
+        spread: Radius of gyration of the mask in sides of the image.
     """
 
     object_score: float
@@ -57,7 +57,7 @@ def observe(
     Args:
         kept: B masks (M = 1).
         agreement: (B,) as in `Observation`; `activity` likewise.
-        similarities: How much they look like their objects.
+        similarities: Of the masks to their objects.
     """
     masks = (kept.mask_logits[:, 0] > 0).float()
     coverage = masks.mean(dim=(1, 2))
@@ -83,50 +83,50 @@ def observe(
     return [Observation(**dict(zip(names, row, strict=True))) for row in table]
 
 
-# Smaller masks are a few cells of the grid: their sizes are mostly rounding.
+# Sizes of smaller masks are dominated by rounding to the grid.
 _LEAST_COVERAGE = 0.002
-# Share of the image below which a prompt is warned of: less than one cell, 16 x 16 of 256 x 256
-# pixels, of nano's coarse grid. Things that small are seldom followed for long (docs/nano.md).
+# A prompted mask below this share of the image raises a warning: it is smaller than one cell, 16 x
+# 16 of 256 x 256 pixels, of nano's grid, and such objects are soon lost (docs/nano.md).
 SMALL_PROMPT = 0.003
-# Share of a mask outside of its box, or of clicks it contradicts, that is a misfit.
+# Misfit (`prompts.hold_to_prompts`) above which a mask does not fit its prompt.
 _MAX_MISFIT = 0.25
-# What looks like the prompt may grow to this times its area, but no further.
+# A mask similar to the prompt may grow to this times the prompted area.
 _MOST_GROWTH = 8.0
-# How far the pixels of a mask are spread (radius of gyration), as a multiple of what is expected.
+# Maximum radius of gyration as a multiple of the expected one.
 _MAX_EXTENT = 2.0
-# The expected size follows within this: what comes nearer by a fifth of its distance in a second
-# is followed.
+# Time constant of the expected size, short enough for an object whose distance shrinks by a fifth
+# per second.
 _FOLLOW_S = 2.0
 _LEAST_SPREAD = math.sqrt(_LEAST_COVERAGE / (2.0 * math.pi))  # of a disc of that area
 
 
 def start_reference(item: LiveObject, seen: Observation) -> None:
-    """Take the size of a prompted mask as what is expected."""
+    """Set the expected size to that of a prompted mask."""
     item.reference.coverage, item.reference.spread = seen.coverage, seen.spread
     item.track.changed = False
 
 
 def warn_of_misfit(item: LiveObject, misfit: float, settings: GuardSettings) -> list[str]:
-    """Keep how well a mask fits its prompt; returns a sentence where it does not.
+    """Store the misfit of a prompted mask; returns a warning if it does not fit.
 
     Args:
         item: The object.
         misfit: From `core.prompts.hold_to_prompts`.
-        settings: How much is too much.
+        settings: Whether the check is enabled.
     """
     item.reference.prompt_misfit = misfit
     if not is_misfit(item, settings):
         return []
     item.track.flags |= ObjectFlag.PROMPT_MISFIT
     text = (
-        f'{item.object_id!r}: the mask does not fit its prompt: {misfit:.0%} of it was outside of '
-        'the box, or of the clicks are contradicted; look at it, and refine it with clicks'
+        f'{item.object_id!r}: the mask does not fit its prompt: it contradicts {misfit:.0%} of '
+        'the clicks, or as much of it was outside of the box; check it, and refine it with clicks'
     )
     return [text]
 
 
 def warn_of_size(item: LiveObject) -> list[str]:
-    """Return a sentence where what was prompted is too small to be followed well."""
+    """Return a warning if a prompted mask is too small to be tracked well."""
     share = item.reference.prompted_coverage
     if not 0.0 < share < SMALL_PROMPT:
         return []
@@ -144,18 +144,18 @@ def is_misfit(item: LiveObject, settings: GuardSettings) -> bool:
 
 
 def has_changed(item: LiveObject, seen: Observation, settings: GuardSettings) -> bool:
-    """Whether a mask is something else than what was pointed at, as far as can be told.
+    """Whether a mask no longer shows the prompted object, judged by appearance and size.
 
     Args:
         item: The object, before the frame.
-        seen: What was observed in it.
-        settings: How much it may change.
+        seen: Observation in the frame.
+        settings: Thresholds.
     """
     if not settings.enabled or not seen.coverage:
         return False
-    if seen.verified < settings.min_similarity:  # false where nothing is known
+    if seen.verified < settings.min_similarity:  # False for NaN
         return True
-    if not item.reference.coverage:  # no size is expected yet
+    if not item.reference.coverage:  # the expected size is unknown
         return False
     if seen.verified >= settings.confirm_similarity:
         return seen.coverage > _MOST_GROWTH * max(
@@ -167,14 +167,14 @@ def has_changed(item: LiveObject, seen: Observation, settings: GuardSettings) ->
 
 
 def follow_reference(item: LiveObject, seen: Observation, passed_s: float) -> None:
-    """Let the expected size follow that of a mask that is believed."""
+    """Move the expected size towards that of an accepted mask."""
     share = 1.0 - math.exp(-passed_s / _FOLLOW_S)
     item.reference.coverage = _blend(item.reference.coverage, seen.coverage, share)
     item.reference.spread = _blend(item.reference.spread, seen.spread, share)
 
 
 def _blend(reference: float, value: float, share: float) -> float:
-    """Return a mean on a logarithmic scale; the reference where one of them is 0."""
+    """Return a weighted geometric mean; `reference` if one of them is 0."""
     if not reference or not value:
         return reference
     return reference * (value / reference) ** share

@@ -1,10 +1,10 @@
-"""What a planner may believe of each object in one frame: confidence, existence, visibility."""
+"""Update visibility, confidence, existence and state of each object."""
 
 from __future__ import annotations
 
 import math
 
-from robust_vos_ros.core.confidence.calibration import Belief, Calibration, Evidence
+from robust_vos_ros.core.confidence.calibration import Calibration, Estimate, Evidence
 from robust_vos_ros.core.confidence.evidence import (
     Observation,
     follow_reference,
@@ -16,12 +16,12 @@ from robust_vos_ros.core.objects import MEAN_RATE, LiveObject
 from robust_vos_ros.core.tracking_settings import ReacquireSettings, TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, EventType, ObjectFlag, ObjectState
 
-_TIME_EPS_S = 1e-6  # of sums of seconds
+_TIME_EPS_S = 1e-6  # tolerance for rounding of summed seconds
 _AREA_JUMP_RATIO = 3.0  # growth or shrinkage from frame to frame that raises AREA_JUMP
 
 
 def covers_image(item: LiveObject, seen: Observation, settings: TrackerSettings) -> bool:
-    """Whether a mask swallowed the image, as SAM 2's do when an object is lost."""
+    """Whether a mask covers too much of the image, as SAM 2's masks may when an object is lost."""
     return seen.coverage > max(settings.max_coverage, item.reference.prompted_coverage)
 
 
@@ -32,37 +32,41 @@ def update(
     settings: TrackerSettings,
     calibration: Calibration | None = None,
 ) -> list[EventType]:
-    """Bring one object to the present frame; returns the events of its state changing."""
+    """Update one object for a frame; returns the events of its state change."""
     track = item.track
-    _forget_future(item, stamp_ns)
-    vetoed = covers_image(item, seen, settings)
+    _limit_stamps(item, stamp_ns)
+    covering = covers_image(item, seen, settings)
     track.evidence = gather(item, seen, stamp_ns)
     track.gate_activity = seen.gate_activity
-    belief = Belief(0.0, 0.0) if vetoed else believe(track.evidence, calibration)
+    estimated = Estimate(0.0, 0.0) if covering else estimate(track.evidence, calibration)
     track.changed = has_changed(item, seen, settings.guard)
     if track.changed:
-        belief = Belief(min(belief.p_correct, settings.guard.max_confidence), belief.p_on_object)
-    track.confidence = belief.p_correct
+        estimated = Estimate(
+            min(estimated.p_correct, settings.guard.max_confidence), estimated.p_on_object
+        )
+    track.confidence = estimated.p_correct
     threshold = settings.visible_off if track.visible else settings.visible_on
     if track.state == ObjectState.INITIALIZING and track.visible:
-        threshold = 0.0  # a prompt is shown to who made it, however doubtful
-    found = seen.coverage > 0.0 and belief.p_on_object >= threshold and not vetoed
+        threshold = 0.0  # publish every prompted mask, so that its user sees it
+    found = seen.coverage > 0.0 and estimated.p_on_object >= threshold and not covering
     passed_s = max(0, stamp_ns - track.updated_ns) / 1e9
     track.updated_ns = stamp_ns
     track.visible = found
     if track.state in UNSEEN_STATES and settings.reacquire.verify:
-        track.visible = _is_back(item, seen, settings.reacquire, found=found, passed_s=passed_s)
+        track.visible = _is_reacquired(
+            item, seen, settings.reacquire, found=found, passed_s=passed_s
+        )
     if track.visible and track.state in UNSEEN_STATES:
         item.reid.reacquired_ns = stamp_ns
-    track.flags = ObjectFlag.COVERS_IMAGE if vetoed else ObjectFlag.NONE
+    track.flags = ObjectFlag.COVERS_IMAGE if covering else ObjectFlag.NONE
     if track.changed:
         track.flags |= ObjectFlag.CHANGED
     if is_misfit(item, settings.guard):
         track.flags |= ObjectFlag.PROMPT_MISFIT
     if track.visible:
-        track.existence = track.seen_existence = belief.p_on_object
-        _see(item, seen, stamp_ns)
-        if not item.reference.coverage:  # its size in the stream was not known
+        track.existence = track.seen_existence = estimated.p_on_object
+        _update_visible(item, seen, stamp_ns)
+        if not item.reference.coverage:  # first time seen: the expected size was unknown
             item.reference.prompted_coverage = item.memory.mean_coverage = seen.coverage
             start_reference(item, seen)
         elif not track.changed:
@@ -75,8 +79,8 @@ def update(
     return change_state(item, next_state(item, stamp_ns, settings))
 
 
-def _forget_future(item: LiveObject, stamp_ns: int) -> None:
-    """Bring the times of an object into the past, after time went backwards."""
+def _limit_stamps(item: LiveObject, stamp_ns: int) -> None:
+    """Limit the stamps of an object to the present one, after time went backwards."""
     track, memory, reid = item.track, item.memory, item.reid
     track.last_seen_ns = min(track.last_seen_ns, stamp_ns)
     track.prompted_ns = min(track.prompted_ns, stamp_ns)
@@ -88,7 +92,7 @@ def _forget_future(item: LiveObject, stamp_ns: int) -> None:
 
 
 def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
-    """Collect what the confidence of one object in one frame is made of."""
+    """Collect the inputs of the confidence estimate of one object in one frame."""
     ratio = seen.coverage / item.track.coverage if item.track.coverage and seen.coverage else 1.0
     return Evidence(
         iou=seen.iou,
@@ -113,18 +117,18 @@ def _log_ratio(value: float, reference: float) -> float:
     return math.log(value / reference) if value and reference else 0.0
 
 
-def believe(evidence: Evidence, calibration: Calibration | None) -> Belief:
-    """Return what a mask is believed to be; without a calibration, what the network says."""
+def estimate(evidence: Evidence, calibration: Calibration | None) -> Estimate:
+    """Return the probabilities of a mask, calibrated if there is a calibration."""
     if calibration is not None:
-        return calibration.believe(evidence)
+        return calibration.estimate(evidence)
     p_on_object = sigmoid(evidence.object_score)
-    return Belief(p_on_object * evidence.iou, p_on_object)
+    return Estimate(p_on_object * evidence.iou, p_on_object)
 
 
 def start(
     item: LiveObject, seen: Observation, stamp_ns: int, calibration: Calibration | None = None
 ) -> None:
-    """Take a user's prompt as the truth about an object, whatever was believed before."""
+    """Reset the state of an object to that of a prompted mask."""
     track, memory = item.track, item.memory
     track.visible = seen.coverage > 0.0
     track.mask_quality = seen.iou if track.visible else float('nan')
@@ -132,9 +136,9 @@ def start(
     track.coverage = item.reference.prompted_coverage = memory.mean_coverage = seen.coverage
     start_reference(item, seen)
     track.evidence = gather(item, seen, stamp_ns)
-    belief = believe(track.evidence, calibration) if track.visible else Belief(0.0, 0.0)
-    track.confidence = belief.p_correct
-    track.existence = track.seen_existence = belief.p_on_object
+    estimated = estimate(track.evidence, calibration) if track.visible else Estimate(0.0, 0.0)
+    track.confidence = estimated.p_correct
+    track.existence = track.seen_existence = estimated.p_on_object
     track.flags = ObjectFlag.NONE
     track.path_switched = False
     track.gate_activity = seen.gate_activity
@@ -147,7 +151,7 @@ def start(
 
 
 def lose(item: LiveObject) -> None:
-    """Let an object be LOST until it is seen again, as after time that nobody tracked."""
+    """Set an object to LOST, for instance after frames were missed."""
     track = item.track
     track.state, track.visible, track.flags = ObjectState.LOST, False, ObjectFlag.NONE
     track.existence, track.confidence = track.seen_existence, 0.0
@@ -162,7 +166,7 @@ def sigmoid(logit: float) -> float:
     return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, logit))))
 
 
-def _see(item: LiveObject, seen: Observation, stamp_ns: int) -> None:
+def _update_visible(item: LiveObject, seen: Observation, stamp_ns: int) -> None:
     track, memory = item.track, item.memory
     ratio = seen.coverage / track.coverage if track.coverage else 1.0
     if max(ratio, 1.0 / ratio) > _AREA_JUMP_RATIO:
@@ -175,7 +179,7 @@ def _see(item: LiveObject, seen: Observation, stamp_ns: int) -> None:
     track.last_seen_ns, track.frames_since_seen = stamp_ns, 0
 
 
-def _is_back(
+def _is_reacquired(
     item: LiveObject,
     seen: Observation,
     rule: ReacquireSettings,
@@ -183,10 +187,9 @@ def _is_back(
     found: bool,
     passed_s: float,
 ) -> bool:
-    """Whether what is found is believed: an object that was gone must look like itself.
+    """Whether an unseen object is visible again: its masks must match its appearance for `hold_s`.
 
-    For `hold_s` on balance: time in which it does not look like itself counts against it. A
-    look-alike passes for the object in single frames.
+    Time in which they do not match is subtracted, since a distractor matches in single frames.
     """
     similar = found and (math.isnan(seen.similarity) or seen.similarity >= rule.min_similarity)
     reid = item.reid
@@ -203,7 +206,7 @@ def _is_back(
 
 
 def next_state(item: LiveObject, stamp_ns: int, settings: TrackerSettings) -> ObjectState:
-    """Return the state that follows from what is known of an object at a time."""
+    """Return the next state of an object."""
     track = item.track
     if not track.visible:
         unseen_s = (stamp_ns - track.last_seen_ns) / 1e9
@@ -225,7 +228,7 @@ def next_state(item: LiveObject, stamp_ns: int, settings: TrackerSettings) -> Ob
 
 
 def change_state(item: LiveObject, state: ObjectState) -> list[EventType]:
-    """Enter a state; returns the events that tell of it."""
+    """Enter a state; returns its events."""
     if state == item.track.state:
         return []
     item.track.state = state

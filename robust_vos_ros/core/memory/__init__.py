@@ -1,7 +1,7 @@
-"""What is remembered of each object.
+"""The memory of each object.
 
 object_memory  `ObjectMemory`: entries of prompted, anchor and recent frames
-bank           `Bank`, `References`: preallocated tables of them, and of what calibration compares
-update_policy  which frames enter it, and how
-hypotheses     `MemoryTree`: several memories of one object, which of them go on after a frame
+bank           `Bank`, `References`: preallocated tables of entries and of calibration references
+update_policy  which frames enter memory
+hypotheses     `MemoryTree`: several memory hypotheses per object, and pruning
 """

@@ -1,11 +1,10 @@
-"""Preallocated tables of what is remembered, a row per object.
+"""Preallocated memory tables with one row per object.
 
-`Bank` has the entries that the network attends to, `References` what object calibration compares
-an object with: its newest prompted and its last frame.
+`Bank` stores the entries that the network attends to, `References` the proxies that object
+calibration compares with: of the newest prompted frame and of the newest visible one.
 
 All hypotheses of an object share its fixed entries: the prompted frames and the anchors. Each has
-a list of recent ones; hypotheses that have frames in common hold the same entry twice in their
-lists and once in the table.
+a list of recent entries; an entry that several hypotheses list is stored once.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ EMPTY = -1
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MemoryShape:
-    """How much is remembered of how many objects.
+    """Sizes of the memory.
 
     Attributes:
         capacity: Number of slots.
@@ -50,14 +49,14 @@ class MemoryShape:
 
 
 class Bank:
-    """A table of frame numbers, and a tensor of what is remembered of those frames.
+    """A table of frame indices and a tensor with the memory of those frames.
 
     Args:
-        shape: How much is remembered.
+        shape: Sizes of the memory.
         num_recent: Recent entries per hypothesis.
         entry_shape: Shape of one entry.
         dtype: Of the entries.
-        device: Where they live.
+        device: Device of the entries.
     """
 
     def __init__(
@@ -76,11 +75,11 @@ class Bank:
         self.values = torch.zeros(shape.capacity, size, *entry_shape, dtype=dtype, device=device)
         self.frames = np.full((shape.capacity, size), EMPTY, np.int64)
         self.scores = np.zeros((shape.capacity, size), np.float32)
-        # Entries each hypothesis sees besides the fixed ones; an entry in no list is free.
+        # Recent entries of each hypothesis; an entry in no list is free.
         self.recent = np.full((shape.capacity, shape.num_hypotheses, num_recent), EMPTY, np.int64)
 
     def place(self, slot: int, rank: int) -> int:
-        """Find room for a recent entry of a hypothesis, which drops its oldest when it is full."""
+        """Return a free column for a recent entry; a full hypothesis drops its oldest entry."""
         mine = self.recent[slot, rank]
         frames = np.where(mine == EMPTY, EMPTY, self.frames[slot, mine])
         turn = int(frames.argmin())
@@ -100,7 +99,7 @@ class Bank:
         values: torch.Tensor,
         scores: np.ndarray,
     ) -> None:
-        """Fill some places of some slots with what is to be remembered of a frame."""
+        """Write entries of one frame into given columns of some slots."""
         device = self.values.device
         self.values[torch.from_numpy(slots).to(device), torch.from_numpy(places).to(device)] = (
             values
@@ -109,7 +108,7 @@ class Bank:
         self.scores[slots, places] = scores
 
     def save(self, slot: int) -> Tensors:
-        """Return what is remembered of one object: the entries in use, and where they are."""
+        """Return the entries in use of one object, and their columns."""
         lists = self.recent[slot]
         fixed = np.flatnonzero(self.frames[slot, : self.num_fixed] != EMPTY)
         columns = np.concatenate([fixed, np.unique(lists[lists != EMPTY])])
@@ -122,15 +121,15 @@ class Bank:
         }
 
     def load(self, slot: int, saved: Tensors, num_frames: int) -> None:
-        """Remember of one object what another bank did.
+        """Load one object that another bank saved.
 
         Args:
             slot: Of the object.
-            saved: What `save` returned there.
-            num_frames: Processed there: the frames of entries are below.
+            saved: Result of `save`.
+            num_frames: Number of frames processed there; entries have smaller indices.
 
         Raises:
-            SavedTracksError: No bank like this one can have saved it.
+            SavedTracksError: The tensors are not of a bank of these sizes.
         """
         columns = expect(saved, 'columns', torch.int64, (-1,)).numpy()
         count = len(columns)
@@ -152,7 +151,7 @@ class Bank:
     def _is_sound(
         self, columns: np.ndarray, frames: np.ndarray, lists: np.ndarray, num_frames: int
     ) -> bool:
-        """Whether what is remembered of an object could have been written by a tracker."""
+        """Whether the loaded entries of an object are consistent."""
         rows = [row[row != EMPTY] for row in lists]
         return (
             len(columns) > 0
@@ -172,17 +171,17 @@ class Bank:
         *,
         most: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Pick what each hypothesis sees of the frames before `frame_index`, prompted ones first.
+        """Select the entries of each hypothesis before `frame_index`, prompted ones first.
 
         Args:
             slots: (B,) int64 rows.
-            ranks: (B,) int64 which hypothesis of its object each is, 0 = the best.
+            ranks: (B,) int64 rank of each among the hypotheses of its object, 0 = the best.
             frame_index: Index of the current frame.
-            most: Anchors and recent entries together: the oldest recent ones make room, at most
-                half of them.
+            most: Maximum number of anchors and recent entries together; anchors replace the oldest
+                recent entries, at most half of them.
 
         Returns:
-            (B, S) columns and (B, S) bool which of them exist, S being the longest row.
+            (B, S) columns and (B, S) bool, which of them exist; S is the longest row.
         """
         frames = self.frames[slots]
         anchors = slice(self.num_prompted, self.num_fixed)
@@ -190,30 +189,32 @@ class Bank:
         recent = np.where(lists == EMPTY, -2, np.take_along_axis(frames, lists, axis=1))
         if most is not None:
             newness = recent.argsort(axis=1, kind='stable')[:, ::-1].argsort(axis=1)  # newest 0
-            room = _room(frames[:, anchors], recent, newness, most)
+            room = _num_recent_beside(frames[:, anchors], recent, newness, most)
             lists = np.where(newness < room, lists, EMPTY)
             recent = np.where(newness < room, recent, -2)
         seen = np.zeros(frames.shape, bool)
         seen[:, : self.num_fixed] = True
         row, turn = np.nonzero(lists != EMPTY)
         seen[row, lists[row, turn]] = True
-        # An anchor that is also among the recent entries would count twice.
+        # An anchor that is also a recent entry must not count twice.
         seen[:, anchors] &= ~(frames[:, anchors, None] == recent[:, None]).any(axis=2)
         usable = seen & (frames != EMPTY) & (frames < frame_index)
         columns = np.argsort(~usable, axis=1, kind='stable')[:, : max(1, usable.sum(axis=1).max())]
         return columns, np.take_along_axis(usable, columns, axis=1)
 
 
-def _room(anchors: np.ndarray, recent: np.ndarray, newness: np.ndarray, most: int) -> np.ndarray:
-    """Return (B, 1) how many recent entries there is room for beside the anchors.
+def _num_recent_beside(
+    anchors: np.ndarray, recent: np.ndarray, newness: np.ndarray, most: int
+) -> np.ndarray:
+    """Return (B, 1) the number of recent entries that fit beside the anchors.
 
-    An anchor that is among them takes no place of its own.
+    An anchor that is also a recent entry takes no extra room.
 
     Args:
-        anchors: (B, A) their frames, EMPTY where there is none.
-        recent: (B, R) frames of the recent entries.
-        newness: (B, R) of the recent entries, the newest one 0.
-        most: Entries of both kinds; at least half of it are recent ones.
+        anchors: (B, A) frame indices, EMPTY where there is none.
+        recent: (B, R) frame indices of the recent entries.
+        newness: (B, R) rank of the recent entries by age, 0 = the newest.
+        most: Maximum number of both kinds; at least half of it is for recent entries.
     """
     room = np.full((len(recent), 1), most // 2)
     for count in range(most // 2 + 1, most + 1):
@@ -228,13 +229,13 @@ _PROMPTED, _RECENT = range(NUM_REFERENCES)
 
 
 class References:
-    """What object calibration compares each object with.
+    """Reference proxies of each object for object calibration.
 
     Args:
         capacity: Number of slots.
-        part: The object calibration of the model; None = nothing is kept.
+        part: The object calibration of the model; None = no references.
         grid_size: h = w of the features at stride 16.
-        device: Where proxies live.
+        device: Device of the proxies.
     """
 
     def __init__(
@@ -253,7 +254,7 @@ class References:
             self._kept[field.name] = torch.zeros(shape, dtype=value.dtype, device=device)
 
     def start(self, slots: np.ndarray, proxies: Proxies | None) -> None:
-        """Begin, or begin again, with a prompted frame, which is the last view as well.
+        """Set both references of some objects to a prompted frame.
 
         Args:
             slots: (B,) int64 rows.
@@ -263,7 +264,7 @@ class References:
             self._write(torch.from_numpy(slots), index, proxies)
 
     def see(self, slots: np.ndarray, proxies: Proxies | None) -> None:
-        """Take a tracked frame for the last view of the objects that are in view there."""
+        """Set the newest visible reference of some objects, where their proxies are valid."""
         if proxies is None or not len(slots):
             return
         old = self._read(slots, _RECENT)
@@ -276,19 +277,19 @@ class References:
         return self._read(slots, _PROMPTED), self._read(slots, _RECENT)
 
     def forget_recent(self, slots: np.ndarray) -> None:
-        """Let the prompted frame be the last view of some objects."""
+        """Replace the newest visible reference of some objects by the prompted one."""
         for values in self._kept.values():
             values[slots, _RECENT] = values[slots, _PROMPTED]
 
     def save(self, slot: int) -> Tensors:
-        """Return what is kept of one object, by name."""
+        """Return the references of one object, by name."""
         return {name: values[slot] for name, values in self._kept.items()}
 
     def load(self, slot: int, saved: Tensors) -> None:
-        """Keep of one object what another one of the same model did.
+        """Load the references of one object of the same model.
 
         Raises:
-            SavedTracksError: The tensors are others.
+            SavedTracksError: A tensor is missing or wrong.
         """
         for name, values in self._kept.items():
             mine = values[slot]

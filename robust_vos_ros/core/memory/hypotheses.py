@@ -1,14 +1,15 @@
-"""SAM2Long's memory tree, online: several hypotheses of memory per object, the best one published.
+"""The memory tree of SAM2Long, online: several memory hypotheses per object.
 
 "SAM2Long: Enhancing SAM 2 for Long Video Segmentation with a Training-Free Memory Tree" (arXiv
 2410.16268), sections 3.2 and 3.3: each hypothesis predicts three masks; the cumulative score of a
 branch is S + log(IoU + eps); the best branches survive, or, while the object scores are uncertain,
-the best ones of distinct predicted IoU. Ours differs where a robot needs it:
+the best ones of distinct predicted IoU. The mask of the best hypothesis is published. Differences
+for online use:
 
-- Scores are kept relative to the best hypothesis's, so that they stay bounded for hours.
-- While no hypothesis sees the object, scores stand still. Where some do, one that does not is
-  judged by how sure it is of that.
-- An object has one hypothesis while all is clear, and grows more only while it is uncertain.
+- Scores are stored relative to that of the best hypothesis, so that they stay bounded.
+- While no hypothesis predicts the object present, scores do not change. If some do, the score of
+  one that does not changes by its log probability of absence.
+- With `adaptive`, an object has one hypothesis, and more only while frames are uncertain.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ from robust_vos_ros.core.tracking_settings import TreeSettings
 from robust_vos_ros.core.types import Candidates, Tensors, expect
 
 _EPS = 1e-5
-# Where no mask of a visible object has this predicted IoU, a frame is uncertain as well.
+# A frame is also uncertain if no mask of a visible object has this predicted IoU.
 _UNCERTAIN_IOU = 0.3
-# Once a frame is certain, hypotheses whose masks agree to this IoU with a better one are given up.
+# In a certain frame, hypotheses whose masks reach this IoU with a better one are dropped.
 _MERGE_IOU = 0.8
-# A hypothesis so far behind the best one, in cumulative log IoU, is given up.
+# A hypothesis this far behind the best one, in cumulative log IoU, is dropped.
 _MAX_SCORE_GAP = 3.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Proposals:
-    """What the A hypotheses of one object predict in one frame.
+    """Predictions of the A hypotheses of one object in one frame.
 
     Attributes:
         ious: (A, M) predicted IoU of each candidate mask, in [0, 1].
@@ -58,7 +59,7 @@ class Hypothesis:
         parent: Index of the hypothesis it continues.
         candidate: Index of its mask.
         score: Cumulative score relative to the best branch, at most 0.
-        signed_iou: Predicted IoU, negative where the object is not seen.
+        signed_iou: Predicted IoU, negative if the object is predicted absent.
     """
 
     parent: int
@@ -72,8 +73,8 @@ def expand(proposals: Proposals, scores: np.ndarray, settings: TreeSettings) -> 
 
     Args:
         proposals: Of this frame.
-        scores: (A,) cumulative scores before it, relative, at most 0.
-        settings: Number of hypotheses, when to be uncertain.
+        scores: (A,) cumulative relative scores before the frame, at most 0.
+        settings: Number of hypotheses, and when a frame is uncertain.
     """
     hypotheses = _branches(proposals, scores)
     hypotheses.sort(key=lambda hypothesis: -hypothesis.score)  # stable: earlier hypotheses first
@@ -91,17 +92,17 @@ def expand(proposals: Proposals, scores: np.ndarray, settings: TreeSettings) -> 
 
 
 def is_uncertain(proposals: Proposals, settings: TreeSettings) -> bool:
-    """Whether no hypothesis is sure that the object is there, or that it is not (section 3.2)."""
+    """Whether no hypothesis is certain that the object is present, or absent (section 3.2)."""
     if np.abs(proposals.object_scores).max() <= settings.uncertain_score:
         return True
-    # A sure object of unsure shape: its masks compete.
+    # The object is certainly present, but its shape is uncertain.
     seen = proposals.object_scores > 0
     return bool(seen.any() and proposals.ious[seen].max() < _UNCERTAIN_IOU)
 
 
 def _branches(proposals: Proposals, scores: np.ndarray) -> list[Hypothesis]:
     ious, logits = proposals.ious, proposals.object_scores
-    someone_sees = bool((logits > 0).any())
+    any_present = bool((logits > 0).any())
     hypotheses = []
     for parent, score in enumerate(scores):
         if logits[parent] > 0:
@@ -111,13 +112,15 @@ def _branches(proposals: Proposals, scores: np.ndarray) -> list[Hypothesis]:
             ]
         else:
             best = int(ious[parent].argmax())
-            surety = -math.log1p(math.exp(min(60.0, logits[parent]))) if someone_sees else 0.0
-            hypotheses.append(Hypothesis(parent, best, score + surety, -float(ious[parent, best])))
+            log_absent = -math.log1p(math.exp(min(60.0, logits[parent]))) if any_present else 0.0
+            hypotheses.append(
+                Hypothesis(parent, best, score + log_absent, -float(ious[parent, best]))
+            )
     return hypotheses
 
 
 def _distinct(hypotheses: list[Hypothesis], count: int) -> list[Hypothesis]:
-    """Pick the best branches of distinct IoU; then of hypotheses that have none yet."""
+    """Select the best branches of distinct IoU, then those of parents without a branch."""
     chosen: list[Hypothesis] = []
     for hypothesis in hypotheses:
         if all(round(hypothesis.signed_iou, 2) != round(other.signed_iou, 2) for other in chosen):
@@ -131,7 +134,7 @@ def _distinct(hypotheses: list[Hypothesis], count: int) -> list[Hypothesis]:
 
 
 def _best_of_each(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
-    """Keep the hypotheses there are, each with its best mask."""
+    """Keep all hypotheses, each with its best mask."""
     parents: set[int] = set()
     chosen = []
     for hypothesis in hypotheses:
@@ -146,7 +149,7 @@ class MemoryTree:
 
     Args:
         capacity: Number of slots.
-        num_hypotheses: Most hypotheses per slot.
+        num_hypotheses: Maximum number per slot.
     """
 
     def __init__(self, capacity: int, num_hypotheses: int) -> None:
@@ -154,7 +157,7 @@ class MemoryTree:
         self._active = np.ones(capacity, np.int64)
 
     def rows(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return owners (index into `slots`) and hypotheses of the batch of some objects."""
+        """Return (B,) owners (indices into `slots`) and (B,) ranks of all hypotheses."""
         active = self._active[slots]
         owners = np.repeat(np.arange(len(slots)), active)
         first = np.repeat(np.cumsum(active) - active, active)
@@ -165,7 +168,7 @@ class MemoryTree:
         return self._scores[slot, : self._active[slot]]
 
     def keep(self, slot: int, hypotheses: list[Hypothesis]) -> None:
-        """Take over the branches that survived a frame."""
+        """Store the scores of the branches that survived a frame."""
         self._active[slot] = len(hypotheses)
         self._scores[slot, : len(hypotheses)] = [hypothesis.score for hypothesis in hypotheses]
 
@@ -174,10 +177,10 @@ class MemoryTree:
         return {'scores': torch.from_numpy(self.scores(slot).copy())}
 
     def load(self, slot: int, saved: Tensors) -> int:
-        """Give an object the hypotheses it had in another tree; returns their number.
+        """Load the scores of one object; returns the number of hypotheses.
 
         Raises:
-            SavedTracksError: No tree like this one can have saved them.
+            SavedTracksError: The scores are not of a tree of this size.
         """
         scores = expect(saved, 'scores', torch.float64, (-1,)).numpy()
         count, most = len(scores), self._scores.shape[1]
@@ -190,7 +193,7 @@ class MemoryTree:
         return count
 
     def collapse(self, slots: np.ndarray) -> None:
-        """Leave one hypothesis to some objects, after a prompt or a correction."""
+        """Reset some objects to one hypothesis, after a prompt or a correction."""
         self._active[slots] = 1
         self._scores[slots] = 0.0
 
@@ -200,12 +203,12 @@ _NO_ALTERNATIVE = -1.0
 
 @dataclasses.dataclass(slots=True)
 class KeptHypotheses:
-    """The branches that go on, all objects after another, each with its best one first.
+    """The surviving branches, grouped by object, the best one of each first.
 
     Attributes:
         owners: (K,) index of the object of each.
-        ranks: (K,) which hypothesis of its object it becomes, 0 = the best.
-        rows: (K,) row of the batch it came from.
+        ranks: (K,) rank of each among the hypotheses of its object, 0 = the best.
+        rows: (K,) row of its parent in the batch.
         kept: Their masks (M = 1).
         per_object: The hypotheses of each object.
     """
@@ -226,31 +229,31 @@ def prune(
     *,
     unseen: Sequence[bool] = (),
 ) -> KeptHypotheses:
-    """Let the branches of each object compete.
+    """Select the surviving branches of each object.
 
-    Objects out of sight keep one hypothesis: there is no mask to be uncertain of, and with all of
-    them out of sight a frame would cost a multiple.
+    Unseen objects keep one hypothesis: they have no mask to be uncertain of, and several
+        hypotheses for each would multiply the cost of a frame.
 
     Args:
         tree: Scores of the hypotheses so far.
         slots: (N,) of the objects.
         owners: (B,) index into `slots` of each hypothesis.
         candidates: B x M masks.
-        settings: Number of hypotheses, when to be uncertain.
-        unseen: (N,) whether each object is out of sight; empty = none is.
+        settings: Number of hypotheses, and when a frame is uncertain.
+        unseen: (N,) whether each object is OCCLUDED or LOST; empty = none is.
     """
-    alone = settings.model_copy(update={'max_hypotheses': 1})
+    single = settings.model_copy(update={'max_hypotheses': 1})
     ious = candidates.ious.numpy(force=True)
     scores = candidates.object_scores.numpy(force=True)
     hypotheses, rows = [], []
     for owner, slot in enumerate(slots):
         mine = np.flatnonzero(owners == owner)
         proposals = Proposals(ious[mine], scores[mine])
-        rule = alone if len(unseen) and unseen[owner] else settings
+        rule = single if len(unseen) and unseen[owner] else settings
         chosen = expand(proposals, tree.scores(slot), rule)
         certain = settings.adaptive and not is_uncertain(proposals, settings)
         if certain and len(chosen) > 1:
-            chosen = _merge(chosen, mine, candidates)
+            chosen = _drop_similar(chosen, mine, candidates)
         hypotheses.append(chosen)
         rows += [mine[hypothesis.parent] for hypothesis in chosen]
     flat = [hypothesis for chosen in hypotheses for hypothesis in chosen]
@@ -268,13 +271,13 @@ def prune(
 def observe_hypotheses(
     alive: KeptHypotheses, candidates: Candidates, gates: Gates | None, compared: Similarities
 ) -> list[Observation]:
-    """Measure the K survivors, also against what they left behind.
+    """Observe the K surviving hypotheses.
 
     Args:
-        alive: The survivors.
-        candidates: All B x M masks they were chosen from.
+        alive: The surviving hypotheses.
+        candidates: All B x M masks they were selected from.
         gates: Of the adapter; None without one.
-        compared: How much the survivors look like their objects.
+        compared: Similarities of the survivors to their objects.
     """
     rows = torch.from_numpy(alive.rows)
     chosen = alive.kept.mask_logits[:, 0] > 0
@@ -295,10 +298,10 @@ def observe_hypotheses(
     return seen
 
 
-def _merge(
+def _drop_similar(
     hypotheses: list[Hypothesis], rows: np.ndarray, candidates: Candidates
 ) -> list[Hypothesis]:
-    """Give up branches whose mask is that of a better one."""
+    """Drop branches whose mask is nearly that of a better one."""
     at = torch.tensor([int(rows[hypothesis.parent]) for hypothesis in hypotheses])
     picked = torch.tensor([hypothesis.candidate for hypothesis in hypotheses])
     masks = candidates.take(at, picked).mask_logits[:, 0] > 0

@@ -1,8 +1,8 @@
-"""The bounded memory of all objects: where each one was, and pointers to what it is.
+"""The memory of all objects: spatial entries and object pointers.
 
-Prompted frames (the first and the newest ones) and anchors stay, recent frames make room for newer
-ones. Nothing grows with time. In what the network sees, anchors take the place of the oldest
-recent memories, at most half of them.
+Prompted frames (the first and the newest ones) and anchors stay; new recent frames replace old
+ones. Sizes are fixed. In the network's input, anchors replace the oldest recent entries, at most
+half of them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import torch
 from robust_vos_ros.core.memory.bank import EMPTY, Bank, MemoryShape
 from robust_vos_ros.core.types import MemoryView, Tensors, below, prefixed
 
-# Object score of frames a user prompted, as in SAM2Long.
+# Object score of prompted frames, as in SAM2Long.
 _PROMPTED_SCORE = 10.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entries:
-    """What B hypotheses are to remember of one frame.
+    """Memory entries of B hypotheses for one frame.
 
     Attributes:
         spatial: (B, N, memory_dim) bfloat16.
@@ -34,7 +34,7 @@ class Entries:
     scores: np.ndarray
 
     def rows(self, rows: list[int]) -> Entries:
-        """Return some of them."""
+        """Return the entries of some hypotheses."""
         return Entries(self.spatial[rows], self.pointers[rows], self.scores[rows])
 
 
@@ -42,8 +42,8 @@ class ObjectMemory:
     """Memory of up to `shape.capacity` objects.
 
     Args:
-        shape: How much is remembered.
-        device: Where the entries live.
+        shape: Sizes of the memory.
+        device: Device of the entries.
     """
 
     def __init__(self, shape: MemoryShape, device: torch.device) -> None:
@@ -70,29 +70,29 @@ class ObjectMemory:
         return self._spatial, self._pointers
 
     def clear(self, slots: np.ndarray) -> None:
-        """Forget everything about some objects."""
+        """Clear the memory of some objects."""
         for bank in self.banks:
             bank.frames[slots, : self._num_fixed] = EMPTY
             bank.recent[slots] = EMPTY
 
     def clear_recent_spatial(self, slots: np.ndarray) -> None:
-        """Forget where some objects were, but for the prompted frames; their pointers stay."""
+        """Clear the spatial entries of some objects except for prompted frames; pointers stay."""
         self._spatial.frames[slots, self.shape.num_prompted : self._num_fixed] = EMPTY
         self._spatial.recent[slots] = EMPTY
 
     def prompted_frames(self, slot: int) -> np.ndarray:
-        """Return the (K,) frames of the prompted entries of an object."""
+        """Return the (K,) frame indices of the prompted entries of an object."""
         frames = self._spatial.frames[slot, : self.shape.num_prompted]
         return frames[frames != EMPTY]
 
     def clear_recent(self, slots: np.ndarray) -> None:
-        """Forget all but the prompted entries of some objects."""
+        """Clear all but the prompted entries of some objects."""
         for bank in self.banks:
             bank.frames[slots, self.shape.num_prompted : self._num_fixed] = EMPTY
             bank.recent[slots] = EMPTY
 
     def fork(self, slot: int, parents: list[int]) -> None:
-        """Let hypothesis i of an object remember what `parents[i]` did; drop the others."""
+        """Give hypothesis i of an object the recent entries of `parents[i]`; drop the others."""
         for bank in self.banks:
             lists = bank.recent[slot, parents]
             bank.recent[slot] = EMPTY
@@ -105,13 +105,13 @@ class ObjectMemory:
         frame_index: int,
         entries: Entries,
     ) -> None:
-        """Remember one tracked frame, in place of the oldest recent entry of each hypothesis.
+        """Write one tracked frame over the oldest recent entry of each hypothesis.
 
         Args:
             slots: (B,) int64 rows.
             ranks: (B,) int64 which hypothesis of its object each is, 0 = the best.
             frame_index: Index of the frame.
-            entries: What to remember.
+            entries: Of the frame.
         """
         for bank, values in zip(self.banks, (entries.spatial, entries.pointers), strict=True):
             places = np.array(
@@ -127,7 +127,7 @@ class ObjectMemory:
         spatial: torch.Tensor,
         scores: np.ndarray,
     ) -> None:
-        """Remember where objects were in a frame whose pointers are remembered already.
+        """Write only the spatial entries of a frame whose pointers are already in memory.
 
         Arguments as in `Entries` and `write_recent`.
         """
@@ -140,12 +140,12 @@ class ObjectMemory:
     def write_prompted(
         self, slots: np.ndarray, frame_index: int, spatial: torch.Tensor, pointers: torch.Tensor
     ) -> None:
-        """Remember one prompted frame, over the entry of the same frame or the oldest but one.
+        """Write one prompted frame over the entry of the same frame, or the oldest but the first.
 
         Arguments as in `Entries` and `write_recent`.
         """
         frames = self._spatial.frames[slots, : self.shape.num_prompted]
-        places = np.array([_prompted_place(row, frame_index) for row in frames], np.int64)
+        places = np.array([_prompted_column(row, frame_index) for row in frames], np.int64)
         scores = np.full(len(slots), _PROMPTED_SCORE)
         for bank, values in zip(self.banks, (spatial, pointers), strict=True):
             bank.write(slots, places, frame_index, values, scores)
@@ -156,7 +156,7 @@ class ObjectMemory:
         frame_index: int,
         entries: Entries,
     ) -> None:
-        """Remember one tracked frame for long, over the oldest anchor.
+        """Write one tracked frame over the oldest anchor.
 
         Arguments as in `write_recent`.
         """
@@ -171,7 +171,7 @@ class ObjectMemory:
     def view(
         self, slots: np.ndarray, ranks: np.ndarray, frame_index: int, *, modulation: float = 0.0
     ) -> MemoryView | None:
-        """Return what some hypotheses remember of the frames before `frame_index`.
+        """Return the memory of some hypotheses before `frame_index`.
 
         Args:
             slots: (B,) int64 rows.
@@ -181,7 +181,7 @@ class ObjectMemory:
                 the object scores of their frames (SAM2Long, section 3.3).
 
         Returns:
-            None when one of the hypotheses has no memory of an earlier frame.
+            None if one of the hypotheses has no memory of an earlier frame.
         """
         columns, spatial_ok = self._spatial.pick(
             slots, ranks, frame_index, most=self.shape.num_recent
@@ -216,7 +216,7 @@ class ObjectMemory:
         )
 
     def save(self, slot: int) -> Tensors:
-        """Return what is remembered of one object, by name."""
+        """Return the memory of one object, by name."""
         spatial, pointers = (
             prefixed('spatial', self._spatial.save(slot)),
             self._pointers.save(slot),
@@ -224,7 +224,7 @@ class ObjectMemory:
         return {**spatial, **prefixed('pointers', pointers)}
 
     def load(self, slot: int, saved: Tensors, num_frames: int) -> None:
-        """Remember of one object what another memory did; as `Bank.load`."""
+        """Load the memory of one object; as `Bank.load`."""
         self._spatial.load(slot, below('spatial', saved), num_frames)
         self._pointers.load(slot, below('pointers', saved), num_frames)
 
@@ -236,18 +236,18 @@ class ObjectMemory:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._spatial.values.device)
 
 
-def _prompted_place(frames: np.ndarray, frame_index: int) -> int:
-    """Choose where a prompted frame goes among the (num_prompted,) prompted frames of a slot."""
+def _prompted_column(frames: np.ndarray, frame_index: int) -> int:
+    """Choose the column for a prompted frame, given the (num_prompted,) frames of a slot."""
     for wanted in (frame_index, EMPTY):
         same = np.flatnonzero(frames == wanted)
         if len(same):
             return int(same[0])
-    # The first prompt is the surest knowledge of the object and stays, unless it is the only one.
+    # The first prompt is the most reliable entry and stays, unless there is only one column.
     return 0 if len(frames) == 1 else 1 + int(frames[1:].argmin())
 
 
 def _weights(scores: np.ndarray, valid: np.ndarray, modulation: float) -> np.ndarray:
-    """Return (B, S) float32 factors of keys, evenly spaced in the order of the scores."""
+    """Return (B, S) float32 key factors, evenly spaced in the order of the scores."""
     order = np.where(valid, scores, np.inf).argsort(axis=1, kind='stable').argsort(axis=1)
     last = np.maximum(1, valid.sum(axis=1, keepdims=True) - 1)
     factors = 1.0 + modulation * (2.0 * order / last - 1.0)

@@ -1,4 +1,4 @@
-"""The memory update policy: which frames enter the memory of an object, and writing them."""
+"""The memory update policy: selects and writes the frames that enter memory."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from robust_vos_ros.core.tracking_settings import MemorySettings, TrackerSetting
 from robust_vos_ros.core.types import Features
 from robust_vos_ros.core.zoom.window import Record
 
-# Where an object never gets to `min_confidence`, this share of its usual confidence will do.
-_USUAL_SHARE = 0.9
-# After a jump of the area nothing enters memory for so long; a new size that stays is believed.
+# Below `min_confidence`, this share of the object's mean confidence suffices.
+_MEAN_SHARE = 0.9
+# No frame enters memory for this time after a jump of the mask's area.
 _AREA_JUMP_HOLD_S = 0.3
-# An anchor is a good mask, beside a look-alike: the box of the mask and the box of mask and
-# alternative agree to this IoU at most (DAM4SAM, arXiv 2411.17576).
+# An anchor is a good mask in a frame with a distractor: the IoU of the box of the mask and the box
+# of mask and alternative is at most this (DAM4SAM, arXiv 2411.17576).
 _ANCHOR_MIN_IOU, _ANCHOR_MAX_AGREEMENT = 0.8, 0.7
-_ANCHOR_INTERVAL_S = 0.5  # between anchors of an object
-_SIMILAR_AREA = 0.2  # of an anchor's mask to the usual one
+_ANCHOR_INTERVAL_S = 0.5  # minimum time between anchors of an object
+_SIMILAR_AREA = 0.2  # maximum relative difference of an anchor's area to the mean area
 # Logit written for pixels of another object.
 _OTHER_LOGIT = -10.0
 
@@ -33,22 +33,22 @@ _OTHER_LOGIT = -10.0
 def may_update(
     item: LiveObject, seen: Observation, stamp_ns: int, settings: MemorySettings
 ) -> bool:
-    """Whether the frame just judged enters the memory of an object that has one hypothesis.
+    """Whether the newest frame enters the memory of an object with one hypothesis.
 
     Args:
-        item: The object, brought to this frame by `confidence.update`.
-        seen: What the network said of it.
+        item: The object, after `confidence.states.update` for this frame.
+        seen: Observation of the object.
         stamp_ns: Time of the frame.
-        settings: When to admit; with `min_confidence`, `min_quality` and `min_iou` 0 everything
-            is admitted.
+        settings: Thresholds; with `min_confidence`, `min_quality` and `min_iou` 0 every unchanged
+            mask enters.
     """
-    if item.track.changed or not _shows(seen, settings) or seen.iou < settings.min_quality:
+    if item.track.changed or not _is_present(seen, settings) or seen.iou < settings.min_quality:
         return False
     if not settings.min_confidence:
         return True
     if _jumped(item, stamp_ns):
         return False
-    mean = _USUAL_SHARE * item.memory.mean_confidence
+    mean = _MEAN_SHARE * item.memory.mean_confidence
     return item.track.visible and item.track.confidence >= min(settings.min_confidence, mean)
 
 
@@ -57,31 +57,31 @@ def may_update_hypothesis(
 ) -> bool:
     """Whether a frame enters the memory of one hypothesis among several (SAM2Long, section 3.3).
 
-    How sure the object is does not matter here: that is what the hypotheses are to find out.
+    Confidence is not checked: pruning decides which hypothesis is right.
     """
-    if item.track.changed or not _shows(seen, settings.memory):
+    if item.track.changed or not _is_present(seen, settings.memory):
         return False
     if not settings.memory.min_confidence:
         return True
     return not covers_image(item, seen, settings) and not _jumped(item, stamp_ns)
 
 
-def _shows(seen: Observation, settings: MemorySettings) -> bool:
-    """Whether the network says that a frame shows the object."""
+def _is_present(seen: Observation, settings: MemorySettings) -> bool:
+    """Whether predicted IoU and object score reach `min_iou` and 0."""
     if not settings.min_iou:
         return True
     return seen.object_score > 0.0 and seen.iou >= settings.min_iou
 
 
 def _jumped(item: LiveObject, stamp_ns: int) -> bool:
-    """Whether the area of the mask jumped a moment ago."""
+    """Whether the area of the mask jumped recently."""
     return 0 <= (stamp_ns - item.memory.jumped_ns) / 1e9 < _AREA_JUMP_HOLD_S
 
 
 def is_anchor(
     item: LiveObject, seen: Observation, stamp_ns: int, settings: MemorySettings
 ) -> bool:
-    """Whether an admitted frame shows the object well while something alike is in view."""
+    """Whether an admitted frame shows the object well beside a distractor."""
     return (
         settings.anchors > 0
         and settings.min_confidence > 0.0
@@ -94,14 +94,14 @@ def is_anchor(
 
 
 def update_mean_coverage(item: LiveObject, seen: Observation) -> None:
-    """Move the running mean of the area of an object by a frame that entered memory."""
+    """Update the running mean of the mask's area by a frame that entered memory."""
     item.memory.mean_coverage += MEAN_RATE * (seen.coverage - item.memory.mean_coverage)
 
 
 def exclude_others(logits: torch.Tensor, owners: torch.Tensor, best: torch.Tensor) -> torch.Tensor:
-    """Take from each mask the pixels that another object of its size claims more strongly.
+    """Remove from each mask the pixels where another object has a higher logit.
 
-    Of what lies in front of something much larger neither loses pixels.
+    Pairs of much different size are left as they are (`much_smaller`).
 
     Args:
         logits: (B, h, w) float32 masks of hypotheses.
@@ -132,17 +132,17 @@ def update_memory(
     record: Record,
     settings: TrackerSettings,
 ) -> None:
-    """Remember a frame.
+    """Write a frame to memory, as far as the update policy admits it.
 
     Args:
-        memory: What is written to.
+        memory: Where entries are written.
         model: Encodes masks.
-        items: The objects, brought to this frame.
-        alive: What their hypotheses see in it.
-        seen: What was observed of each hypothesis.
+        items: The objects, tracked into this frame.
+        alive: Their hypotheses in it.
+        seen: Observation of each hypothesis.
         features: Of the frame.
         record: The frame.
-        settings: Which frames enter.
+        settings: Thresholds of the policy.
     """
     admitted, anchored = _admit(items, alive, seen, record.stamp_ns, settings)
     if not admitted:
@@ -163,10 +163,10 @@ def _admit(
     stamp_ns: int,
     settings: TrackerSettings,
 ) -> tuple[list[int], list[int]]:
-    """Return which survivors enter memory, and which of these are anchors as well."""
+    """Return the rows of hypotheses that enter memory, and which of these are anchors."""
     rule = settings.memory
     admitted: list[int] = []
-    anchored: list[int] = []  # places in `admitted`
+    anchored: list[int] = []  # indices into `admitted`
     for row, (owner, rank) in enumerate(zip(alive.owners, alive.ranks, strict=True)):
         item = items[owner]
         if len(alive.per_object[owner]) > 1:

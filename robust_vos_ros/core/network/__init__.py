@@ -1,10 +1,10 @@
 """The network: SAM 2 cut into the steps of online tracking.
 
-model               `Model`: encode, attend, calibrate, decode, remember; all that touches sam2
-memory_attention    its memory attention for objects with unequal memories in one batch
+model               `Model`: encode, attend, calibrate, decode, remember; the only user of sam2
+memory_attention    its memory attention for memories of unequal length in one batch
 backbone            `MobileNetTrunk`, an image encoder for a CPU
-object_calibration  `ObjectCalibration`: what sets an object apart from others
+object_calibration  `ObjectCalibration`: separates objects from each other
 object_proxies      `Proxies` of objects in reference frames, the layers of the calibration
-optimize            device, precision, and what makes a network fast there
+optimize            device, precision and speed
 checkpoints         `load_model`, model files and weights
 """

@@ -1,8 +1,8 @@
 """MobileNetV2 as image trunk, with the interface of SAM 2's Hiera trunk.
 
 Inverted residuals with linear bottlenecks (Sandler et al., 2018, table 2), without the classifier.
-The batch norms of the original are folded into the convolutions: training works with small
-batches, and inference has nothing left to fuse.
+The batch norms of the original are folded into the convolutions, because batches in training are
+small; nothing is left to fuse for inference.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OUTPUTS = (3, 6, 13, 17)
 
 
 class InvertedResidual(nn.Module):
-    """Expand point-wise, filter depth-wise, project point-wise; residual where shapes agree."""
+    """Point-wise expansion, depth-wise filter, point-wise projection; residual if shapes agree."""
 
     def __init__(self, narrow: int, wide: int, *, expansion: int, stride: int) -> None:
         super().__init__()

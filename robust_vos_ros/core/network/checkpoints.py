@@ -1,4 +1,4 @@
-"""Model files, their weights, and the networks made of both."""
+"""Model files (config/models), their weights, and building networks from them."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class ModelSpec(Settings):
     """One model file.
 
     Attributes:
-        base: YAML inside the installed `sam2` package that the network starts from.
-        overrides: Values that replace parts of `base`.
-        replace: Dotted sections of `base` that are emptied before the overrides apply.
+        base: YAML file of the installed `sam2` package that is the base configuration.
+        overrides: Values that replace those of `base`.
+        replace: Dotted sections of `base` that are removed before the overrides apply.
         file: File name of the weights, in the package's `weights/` or in the cache.
-        url: Where to download them; empty for shipped weights.
-        sha256: Their checksum; empty for shipped weights.
+        url: Download address of the weights; empty for shipped ones.
+        sha256: Checksum of the weights; empty for shipped ones.
         adapter: Name of the adapter shipped with the model; empty = none.
-        coarse_prompts: The network was trained to get points and boxes also as a coarse mask.
-        previous_mask: The network was trained to get the mask of the frame before.
+        coarse_prompts: Whether the decoder gets points and boxes also as a coarse mask.
+        previous_mask: Whether the decoder gets the mask of the previous frame.
         object_calibration: Size and parts of the object calibration; None = the network has none.
         license: Terms of the weights, for users.
     """
@@ -92,7 +92,8 @@ def find_weights(spec: ModelSpec, checkpoint: str = '') -> Path:
     """Return the weights file of a model: `checkpoint`, the shipped file or the cached one.
 
     Raises:
-        WeightsError: The file does not exist; says where it is expected and how to get it.
+        WeightsError: The file does not exist; the message says where it should be and how to get
+            it.
     """
     if checkpoint:
         path = Path(checkpoint).expanduser()
@@ -114,14 +115,14 @@ def find_weights(spec: ModelSpec, checkpoint: str = '') -> Path:
 
 
 def find_adapter(settings: ModelSettings) -> Path | None:
-    """Return the file of the adapter that settings ask for, None for none.
+    """Return the adapter file that the settings name, or None.
 
     Raises:
         ConfigError: There is no such model.
         WeightsError: There is no such file.
     """
     name = settings.adapter
-    if name == 'auto':  # the shipped adapter belongs to the shipped weights
+    if name == 'auto':  # the shipped adapter fits only the shipped weights
         name = '' if settings.checkpoint else load_spec(settings.name).adapter
     if name in {'', 'none'}:
         return None
@@ -136,16 +137,16 @@ def find_adapter(settings: ModelSettings) -> Path | None:
 
 
 def shipped_adapters() -> list[str]:
-    """Return the names of the adapters that came with the package, sorted."""
+    """Return the names of the shipped adapters, sorted."""
     models = model_names()
     return sorted(p.stem for p in _SHIPPED.glob('*.safetensors') if p.stem not in models)
 
 
 def find_calibration(settings: ModelSettings, weights: Path) -> Path | None:
-    """Return the calibration file that settings ask for, None for none.
+    """Return the calibration file that the settings name, or None.
 
     Args:
-        settings: `auto` takes the file beside the weights, if there is one.
+        settings: Of the model; `auto` = the file beside the weights, if any.
         weights: The file of the weights.
 
     Raises:
@@ -169,13 +170,13 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     """Read a `.safetensors` file, or a PyTorch checkpoint shaped `{'model': state_dict}`.
 
     Raises:
-        WeightsError: The file is truncated, of another format, or holds something else.
+        WeightsError: The file is truncated or of another format.
     """
     try:
         if path.suffix == '.safetensors':
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises anything from EOFError to UnpicklingError here
+    except Exception as error:  # torch raises many types, from EOFError to UnpicklingError
         raise WeightsError(
             f'{path} ({_megabytes(path)}) is not a readable checkpoint ({type(error).__name__}); '
             'it may be truncated: download it again'
@@ -192,10 +193,11 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 def check_keys(
     path: Path, name: str, have: dict[str, torch.Tensor], want: dict[str, torch.Tensor]
 ) -> None:
-    """Compare a checkpoint with the network it is meant for.
+    """Check that a checkpoint fits a network.
 
     Raises:
-        WeightsError: A key is missing, unexpected or of another shape; names the first of each.
+        WeightsError: Keys are missing, unexpected or of another shape; the message names the first
+            of each.
     """
     missing = sorted(want.keys() - have.keys())
     unexpected = sorted(have.keys() - want.keys())
@@ -224,10 +226,10 @@ def _megabytes(path: Path) -> str:
     return f'{path.stat().st_size / 1e6:.1f} MB' if path.exists() else 'missing'
 
 
-# How the names of its parameters begin.
+# Prefix of its parameter names.
 OBJECT_CALIBRATION = 'object_calibration.'
 
-# What `build_sam2_video_predictor` of sam2 sets on top of the packaged configurations.
+# Settings that `build_sam2_video_predictor` of sam2 adds to the packaged configurations.
 _POSTPROCESSING = {
     'binarize_mask_from_pts_for_mem_enc': True,
     'sam_mask_decoder_extra_args': {
@@ -278,7 +280,7 @@ def load_model(settings: ModelSettings) -> Model:
 
 
 def without_untrained(spec: ModelSpec, state: dict[str, torch.Tensor]) -> ModelSpec:
-    """Return the model file less the object calibration if the weights were trained without it."""
+    """Return the model file, without object calibration if the weights do not contain it."""
     if any(name.startswith(OBJECT_CALIBRATION) for name in state):
         return spec
     return spec.model_copy(update={'object_calibration': None})
@@ -295,7 +297,7 @@ def build_network(spec: ModelSpec, *, target: str = '') -> Any:
         A `SAM2Base`, or a `target`.
 
     Raises:
-        ConfigError: The model file names something that does not exist in sam2.
+        ConfigError: The model file does not fit the installed sam2.
     """
     path = importlib.resources.files('sam2') / spec.base
     try:

@@ -1,7 +1,7 @@
-"""SAM 2's memory attention, evaluated for objects with unequal memories in one batch.
+"""SAM 2's memory attention for memories of unequal length in one batch.
 
-The modules and weights are SAM 2's; only the forward pass is ours, because the packaged one cannot
-mask keys, so it needs memories of equal length. For equal lengths the two agree to rounding.
+Modules and weights are those of SAM 2. The forward pass is reimplemented because the packaged one
+cannot mask keys. For memories of equal length the two agree up to rounding.
 
 Shape legend: B batch (objects x hypotheses), S memory entries, N = h*w tokens of the stride-16
 grid, P pointers, C model width, M memory width, K keys.
@@ -28,7 +28,7 @@ Project = Callable[[int, str, nn.Linear, torch.Tensor], torch.Tensor]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Memory:
-    """What the objects of one batch remember, with position encodings added to `*_keys`.
+    """Memory of the objects of a batch; position encodings are added to `*_keys`.
 
     Attributes:
         spatial_BSNM: Spatial memory features.
@@ -52,9 +52,9 @@ def place(
 
     Args:
         net: The network.
-        view: What the objects remember.
-        grid_pos_1NM: Encoding of the places of the grid.
-        dtype: That the network computes in.
+        view: Memory of the objects.
+        grid_pos_1NM: Position encoding of the grid.
+        dtype: Of the computation.
     """
     spatial = view.spatial.to(dtype)
     place_and_time = (net.maskmem_tpos_enc[:, 0] + grid_pos_1NM).to(dtype)
@@ -104,8 +104,8 @@ def attend(
         module: A `sam2.modeling.memory_attention.MemoryAttention`.
         tokens_BNC: Image features; a batch of 1 is shared by all objects.
         pos_1NC: Their position encoding.
-        memory: What each object remembers.
-        project: Applies the projections that adapters change.
+        memory: Of each object.
+        project: Applies the projections, with or without an adapter.
 
     Returns:
         (B, N, C), in the order of `memory`.
@@ -138,13 +138,13 @@ def attend(
 def _cross_attention(
     layer: Any, query_BNC: torch.Tensor, memory: Memory, values_BKM: torch.Tensor
 ) -> torch.Tensor:
-    """Let projected queries, of one image or of each object, look into memory."""
+    """Attend from projected queries, of one image or of each object, to memory."""
     attention = layer.cross_attn_image
     with_pos = layer.pos_enc_at_cross_attn_keys
     spatial = memory.spatial_keys_BSNM if with_pos else memory.spatial_BSNM
     pointers = memory.pointer_keys_BKM if with_pos else memory.pointer_BKM
     rotation = _rotation(attention, query_BNC.shape[1], query_BNC.device)
-    # Spatial keys are rotated by their place in the grid, pointers have none.
+    # RoPE applies to spatial keys only; pointers have no grid position.
     keys = _rotate(attention.k_proj(spatial), rotation).flatten(1, 2)
     keys = torch.cat([keys, attention.k_proj(pointers)], dim=1)
     query = _rotate(query_BNC, rotation).expand(len(keys), -1, -1)
@@ -154,7 +154,7 @@ def _cross_attention(
 
 
 def _rotation(attention: Any, num_tokens: int, device: torch.device) -> torch.Tensor:
-    """Return the (N, C/2) complex rotation of axial RoPE, kept on the module."""
+    """Return the (N, C/2) complex rotation of axial RoPE, cached on the module."""
     assert attention.num_heads == 1, 'SAM 2 has one head in its memory attention'
     if attention.freqs_cis.shape[0] != num_tokens:
         side = math.isqrt(num_tokens)

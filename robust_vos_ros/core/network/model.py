@@ -1,6 +1,6 @@
 """SAM 2 cut into the steps of online tracking.
 
-What this folder uses of the inside of sam2 1.1.0, besides the public modules of `SAM2Base`:
+Internals of sam2 1.1.0 that this folder uses besides the public modules of `SAM2Base`:
 
 - here: the parameters `no_mem_embed`, `no_obj_ptr` and `no_obj_embed_spatial`, the modules
   `obj_ptr_proj` and `mask_downsample`, configuration attributes;
@@ -33,7 +33,7 @@ from robust_vos_ros.core.network.object_proxies import Proxies
 from robust_vos_ros.core.reid.appearance import Projection
 from robust_vos_ros.core.types import Candidates, Clicks, Features, MemoryView
 
-# Mask logits of an object that is not there.
+# Mask logits of an absent object.
 ABSENT_LOGIT: float = NO_OBJ_SCORE
 # SAM 2 clamps a mask fed back to the decoder to this logit.
 _MAX_FEEDBACK_LOGIT = 32.0
@@ -49,13 +49,14 @@ class Model:
         image_size: Side of the square input image in pixels.
         mask_size: Side of the mask logits (stride 4).
         grid_size: Side of the feature grid (stride 16).
-        coarse_prompts: Whether points and boxes are to be given also as a coarse mask.
-        previous_mask: Whether the decoder is to be given the mask of the frame before.
-        object_calibration: Proxies of objects and what is made of them; None = not in this model.
+        coarse_prompts: Whether the decoder gets points and boxes also as a coarse mask.
+        previous_mask: Whether the decoder gets the mask of the previous frame.
+        object_calibration: Module that separates objects by their proxies; None = not in this
+            model.
         adapter: Low-rank adapters of the memory attention; `core/adapters/files.py` attaches them
             and keeps the parameters that they replace in `adapter_originals`.
-        calibration: From evidence to probabilities; None = what the network says.
-        projection: The space that appearance embeddings are compared in; None = their own.
+        calibration: Maps evidence to probabilities; None = uncalibrated scores.
+        projection: Of appearance embeddings; None = no projection.
         adapter_name: Of the file the adapter came from, `none` without one.
     """
 
@@ -97,7 +98,7 @@ class Model:
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
-        """Enter the mode that tracking runs in: no gradients, the model's precision."""
+        """Return the context of inference: no gradients, the model's precision."""
         bf16 = self.precision == 'bf16'
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, bf16):
             yield
@@ -127,7 +128,7 @@ class Model:
         groups: torch.Tensor | None = None,
         shares: torch.Tensor | None = None,
     ) -> Gates | None:
-        """Open the parts of the adapter for this frame; None without adapter or memory.
+        """Compute the adapter's gates for this frame; None without adapter or memory.
 
         Args:
             features: The encoded image.
@@ -145,12 +146,12 @@ class Model:
     def attend(
         self, features: Features, view: MemoryView | None, gates: Gates | None = None
     ) -> torch.Tensor:
-        """Condition the image on what each object remembers.
+        """Condition the image features on the memory of each object.
 
         Args:
             features: The encoded image.
-            view: Memory of B objects; None = no memory, as on a first prompt.
-            gates: Of the adapter; None = the network as it is.
+            view: Memory of B objects; None = no memory, as for a first prompt.
+            gates: Of the adapter; None = without adapter.
 
         Returns:
             (B, C, h, w); B = 1 without memory.
@@ -169,7 +170,7 @@ class Model:
         return out.transpose(1, 2).unflatten(2, (self.grid_size, self.grid_size))
 
     def proxies(self, features: Features, mask_logits: torch.Tensor) -> Proxies | None:
-        """Describe objects in a reference frame; None for a model without object calibration.
+        """Compute proxies of objects in a reference frame; None without object calibration.
 
         Args:
             features: The encoded image.
@@ -190,16 +191,16 @@ class Model:
         group: torch.Tensor | None = None,
         is_best: torch.Tensor | None = None,
     ) -> DensePrompt | None:
-        """Correlate B objects with their references and set them apart from each other.
+        """Compute the dense prompts of object calibration for B objects; None without it.
 
         Args:
             features: The encoded image.
             pix: (B, C, h, w) from `attend`.
-            references: The newest prompted frame and the frame before; empty for a model without
+            references: Proxies of the newest prompted and the newest visible frame; empty without
                 object calibration.
-            previous_logits: (B, 1, 4h, 4w) mask of the frame before.
+            previous_logits: (B, 1, 4h, 4w) mask of the previous frame.
             group: (B,) int64 image of each object; None = one image.
-            is_best: (B,) bool, which rows others see; None = all.
+            is_best: (B,) bool, the rows that other objects are compared with; None = all.
         """
         if self.object_calibration is None:
             return None
@@ -219,7 +220,7 @@ class Model:
         dense: DensePrompt | None = None,
         multimask: bool | None = None,
     ) -> Candidates:
-        """Predict candidate masks; an object that is not there has none.
+        """Predict candidate masks; those of absent objects are empty.
 
         Arguments as in `predict`.
         """
@@ -238,14 +239,14 @@ class Model:
         dense: DensePrompt | None = None,
         multimask: bool | None = None,
     ) -> Candidates:
-        """Predict candidate masks, also of objects that are not there (training learns of them).
+        """Predict candidate masks, also for absent objects, as training needs them.
 
         Args:
             features: The encoded image.
             pix: (B, C, h, w) from `attend`.
             clicks: Prompts of the B objects, or None while tracking.
-            previous_logits: (B, 1, 4h, 4w) mask to start from, or None: the mask that clicks
-                correct, a coarse mask, or that of the frame before. Clamped as in SAM 2.
+            previous_logits: (B, 1, 4h, 4w) mask prompt or None: the mask that clicks correct, a
+                coarse mask, or that of the previous frame. Clamped as in SAM 2.
             dense: From `calibrate`.
             multimask: Three candidates or one; None = three for at most one click, as SAM 2 does.
         """
@@ -279,7 +280,7 @@ class Model:
         return Candidates(logits.float(), ious.float(), scores.float()[:, 0], pointers)
 
     def suppress_absent(self, raw: Candidates, visible: torch.Tensor) -> Candidates:
-        """Replace masks and pointers of objects that are not there.
+        """Replace masks and pointers of absent objects.
 
         Args:
             raw: From `predict`.
@@ -290,7 +291,7 @@ class Model:
         return Candidates(logits, raw.ious, raw.object_scores, pointers)
 
     def from_masks(self, features: Features, masks: torch.Tensor) -> Candidates:
-        """Take given masks as they are, with pointers made by the decoder.
+        """Return given masks as candidates, with object pointers from the decoder.
 
         Args:
             features: The encoded image.
@@ -338,7 +339,7 @@ class Model:
         return out.flatten(2).transpose(1, 2).to(torch.bfloat16)
 
     def warm_up(self) -> None:
-        """Run every step once, so that the first frame is not slower than the others."""
+        """Run every step once, so that the first frame is not slower."""
         side = self.image_size
         with self.inference():
             features = self.encode(torch.zeros(1, side, side, 3, dtype=torch.uint8))

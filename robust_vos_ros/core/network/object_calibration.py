@@ -1,10 +1,10 @@
-"""Adaptive object calibration: correlate with object proxies, then calibrate object by object.
+"""Adaptive object calibration: similarities to object proxies, calibrated per object.
 
 Xu et al., "Towards Robust Video Object Segmentation with Adaptive Object Calibration" (MM 2022):
 proto-maps from similarities to proxies (equation 7), condition codes that set an object apart from
 the others of its image (equations 5 and 8), and the conditional decoder (equation 6), cascaded.
-Here the result is no mask of its own: it enters SAM 2's mask decoder as a dense prompt at stride
-16 and as an addition to the high-resolution features at stride 8.
+Here the result is not a mask: it enters SAM 2's mask decoder as a dense prompt at stride 16 and is
+added to the high-resolution features at stride 8.
 
 Shape legend: B objects, R reference frames, C width, H, W = 2h, 2w cells at stride 8, L = H*W,
 N = h*w cells at stride 16.
@@ -30,9 +30,9 @@ from robust_vos_ros.core.network.object_proxies import (
 from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.core.types import Features
 
-NUM_REFERENCES = 2  # the newest prompted frame and the frame before
+NUM_REFERENCES = 2  # the newest prompted and the newest visible frame
 _REGIONS = 2  # object and background
-_FAR = 4.0  # farther than any two unit vectors
+_FAR = 4.0  # larger than the distance of any two unit vectors
 
 
 class CalibrationSettings(Settings):
@@ -53,12 +53,13 @@ class CalibrationSettings(Settings):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DensePrompt:
-    """What calibration tells the mask decoder of B objects.
+    """Output of the calibration for B objects.
 
     Attributes:
         coarse: (B, hidden, h, w), added to the dense prompt at stride 16.
         fine: (B, hidden/4, H, W), added to the high-resolution features at stride 8.
-        calibrated: (B, C, H, W) calibrated proto-maps; training reads a mask from them.
+        calibrated: (B, C, H, W) calibrated proto-maps; training predicts an auxiliary mask from
+            them.
     """
 
     coarse: torch.Tensor
@@ -67,7 +68,7 @@ class DensePrompt:
 
 
 class ObjectCalibration(nn.Module):
-    """The trained part.
+    """The trained modules of the calibration.
 
     Args:
         settings: Size and parts.
@@ -83,9 +84,9 @@ class ObjectCalibration(nn.Module):
         self.embed_coarse = nn.Conv2d(hidden_dim, width, 1)
         num_levels = len(self.granularities) + settings.pixel_proxies
         self.num_maps = NUM_REFERENCES * _REGIONS * num_levels
-        # How fast similarity falls with distance, per map (softplus of it).
+        # Rate, before softplus, at which similarity falls with distance, per map.
         self.sharpness = nn.Parameter(torch.full((self.num_maps,), 2.0))
-        self.join_maps = nn.Conv2d(self.num_maps + 1, width, 1)  # the previous mask is one more
+        self.join_maps = nn.Conv2d(self.num_maps + 1, width, 1)  # plus the previous mask
         self.join_features = nn.Conv2d(hidden_dim, width, 1)
         self.ensemble = ResidualBlock(width)
         self.calibrators = nn.ModuleList(
@@ -95,18 +96,18 @@ class ObjectCalibration(nn.Module):
         self.rejoin = nn.Conv2d(2 * width, width, 1) if settings.cascades else None
         self.to_coarse = nn.Conv2d(width, hidden_dim, 2, stride=2)
         self.to_fine = nn.Conv2d(width, fine_dim, 1)
-        for layer in (self.to_coarse, self.to_fine):  # an untrained part changes nothing
+        for layer in (self.to_coarse, self.to_fine):  # without training, outputs are zero
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
 
     def embed(self, features: Features) -> torch.Tensor:
-        """Return (B, C, H, W) float32 features of unit length that similarities compare."""
+        """Return (B, C, H, W) float32 features of unit length for similarities."""
         fine, coarse = features.high_res[1], features.pix
         up = _enlarge(self.embed_coarse(coarse))
         return F.normalize((self.embed_fine(fine) + up).float(), dim=1)
 
     def proxies(self, embedded: torch.Tensor, logits: torch.Tensor) -> Proxies:
-        """Describe objects in a reference frame.
+        """Compute proxies of objects in a reference frame.
 
         Args:
             embedded: (B or 1, C, H, W) from `embed`.
@@ -131,10 +132,11 @@ class ObjectCalibration(nn.Module):
             embedded: (B or 1, C, H, W) from `embed`.
             pix: (B, hidden, h, w) memory-conditioned features.
             references: R = `NUM_REFERENCES` of B objects each.
-            previous: (B, 1, 4h, 4w) mask logits of the frame before.
-            group: (B,) int64 image of each object, whose objects see each other; None = one image.
-            is_best: (B,) bool, which rows others see: of several hypotheses of an object the best;
-                None = all.
+            previous: (B, 1, 4h, 4w) mask logits of the previous frame.
+            group: (B,) int64 image of each object; objects of one image are separated. None = one
+                image.
+            is_best: (B,) bool, the rows that other objects are compared with, the best hypothesis
+                of each; None = all.
         """
         size = embedded.shape[-2:]
         shown = F.interpolate(previous.float().sigmoid(), size, mode='area')
@@ -148,7 +150,7 @@ class ObjectCalibration(nn.Module):
         ):
             code = calibrator(proto, references, group, is_best)
             proto = proto + proto * code[:, :, None, None]
-            if index == len(self.decoders) - 1:  # low-level features join once more
+            if index == len(self.decoders) - 1:  # low-level features again
                 assert self.rejoin is not None, 'cascades need it'
                 proto = proto + self.rejoin(torch.cat([proto, context], dim=1))
             proto = decoder(proto)
@@ -237,9 +239,9 @@ class ObjectCalibrator(nn.Module):
 
 
 class _Nearest(torch.autograd.Function):
-    """`amax` over one axis; its gradient goes to all that are nearest, undivided.
+    """`amax` over one axis; its gradient goes undivided to all maxima.
 
-    The gradient of torch's own counts ties first, which takes longer than all the rest of the
+    The gradient of torch's `amax` counts ties first, which takes longer than the rest of the
     calibration.
     """
 

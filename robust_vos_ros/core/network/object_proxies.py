@@ -1,9 +1,9 @@
-"""Adaptive object proxies: what an object and its surroundings look like in a reference frame.
+"""Adaptive object proxies: cluster centres of an object and its background in a reference frame.
 
 Xu et al., "Towards Robust Video Object Segmentation with Adaptive Object Calibration" (MM 2022),
 section 3.2, equations 1 and 2: the pixels of an object are clustered by K-means at several numbers
-of clusters, and the centres at each granularity are the proxies that later frames are compared
-with. The background is clustered in the same way. All of it is deterministic and batched.
+of clusters; the centres at each granularity are the proxies that later frames are compared with.
+The background is clustered in the same way. Clustering is deterministic and batched.
 
 Shape legend: B objects, C width, L = 2h*2w cells at stride 8, N = h*w cells at stride 16,
 K centres.
@@ -19,21 +19,22 @@ from torch import nn
 
 _ITERATIONS = 3
 _EPS = 1e-6
-# A cell belongs to the object from this share of its area on; less where no cell has as much.
+# A cell belongs to the object from this share of its area; from the largest share if none has it.
 _CELL_SHARE = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Proxies:
-    """What B objects and their surroundings look like in one reference frame each.
+    """Proxies of B objects in one reference frame each.
 
     Attributes:
-        centers: (B, 2, K, C) float32 cluster centres of object and background, of all
-            granularities in a row.
-        shares: (B, 2, K) float32, which share of the region each cluster holds, per granularity.
+        centers: (B, 2, K, C) float32 cluster centres of object and background, all granularities
+            concatenated.
+        shares: (B, 2, K) float32, share of the region in each cluster, summing to 1 per
+            granularity.
         cells: (B, N, C) float32 features of all cells at stride 16.
         object_cells: (B, N) bool, which of them belong to the object.
-        valid: (B,) bool, whether the object is in view; the other fields are 0 where not.
+        valid: (B,) bool, whether the object is visible; if not, its other fields are 0.
     """
 
     centers: torch.Tensor
@@ -43,7 +44,7 @@ class Proxies:
     valid: torch.Tensor
 
     def or_else(self, older: Proxies) -> Proxies:
-        """Keep what is older of those objects that are not in view here."""
+        """Return these proxies, with `older` ones for objects that are not valid here."""
         fields = (f.name for f in dataclasses.fields(self))
         return Proxies(
             *(_where(self.valid, getattr(self, name), getattr(older, name)) for name in fields)
@@ -53,7 +54,7 @@ class Proxies:
 def make_proxies(
     embedded_BCHW: torch.Tensor, logits_B1hw: torch.Tensor, granularities: tuple[int, ...]
 ) -> Proxies:
-    """Describe objects in their reference frame.
+    """Compute proxies of objects in their reference frame.
 
     Args:
         embedded_BCHW: Features at stride 8 of unit length; a batch of 1 is shared by all.
@@ -66,7 +67,7 @@ def make_proxies(
     points = embedded_BCHW.flatten(2).transpose(1, 2)
     weights = torch.stack([share, 1.0 - share], dim=1)
     found = [cluster(points, weights, k) for k in granularities]
-    none = points.new_zeros(len(share), 2, 0, points.shape[2])  # where no granularity is asked for
+    none = points.new_zeros(len(share), 2, 0, points.shape[2])  # without granularities
     centers = torch.cat([none, *(centers for centers, _ in found)], dim=2)
     shares = torch.cat([none[..., 0], *(shares for _, shares in found)], dim=2)
     coarse = F.avg_pool2d(embedded_BCHW, 2).flatten(2).transpose(1, 2)
@@ -91,18 +92,18 @@ def _where(condition: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> tor
 def cluster(
     points_BLC: torch.Tensor, weights_BRL: torch.Tensor, count: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cluster R regions of weighted points by K-means (Lloyd, 1982), from evenly spaced points on.
+    """Cluster R regions of weighted points by K-means (Lloyd, 1982) from evenly spaced centres.
 
-    Assignments pass no gradient, centres do: they are means of their points.
+    Gradients flow through the centres, as means of their points, not through assignments.
 
     Args:
         points_BLC: Points; a batch of 1 is shared by all.
-        weights_BRL: 0 and above; a row of zeros gives centres of zero.
+        weights_BRL: At least 0; a row of zeros gives zero centres.
         count: K.
 
     Returns:
-        (B, R, K, C) centres and (B, R, K) shares of the weight; a cluster that lost all its points
-        keeps its centre, with share 0.
+        (B, R, K, C) centres and (B, R, K) shares of the weight; an empty cluster keeps its centre,
+        with share 0.
     """
     total = weights_BRL.sum(dim=2, keepdim=True)
     scaled = weights_BRL / total.clamp(min=_EPS)
@@ -120,7 +121,7 @@ def cluster(
 
 
 def _spread(points: torch.Tensor, weights: torch.Tensor, count: int) -> torch.Tensor:
-    """Choose (B, R, K, C) points evenly spaced along the weight, in the order of the cells."""
+    """Select (B, R, K, C) points evenly spaced in cumulative weight, in the order of the cells."""
     reached = weights.cumsum(dim=2)
     wanted = (torch.arange(count, device=points.device, dtype=weights.dtype) + 0.5) / count
     index = torch.searchsorted(reached, wanted.expand(*weights.shape[:2], -1).contiguous())
@@ -133,11 +134,11 @@ def _spread(points: torch.Tensor, weights: torch.Tensor, count: int) -> torch.Te
 def _assign(points: torch.Tensor, weights: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
     """Return (B, R, K, L): the weight of each point at its nearest centre, 0 at the others.
 
-    Centres that are equally near, as those of a region with fewer than K cells, all get it.
+    Equally near centres, as in a region with fewer than K cells, all get it.
     """
     offset = 0.5 * centers.square().sum(-1, keepdim=True)
     closeness = _times(centers, points.transpose(1, 2)) - offset
-    # Ten times faster here than argmax and scatter.
+    # Ten times faster than argmax and scatter.
     return (closeness >= closeness.amax(dim=2, keepdim=True)) * weights.unsqueeze(2)
 
 
@@ -152,7 +153,7 @@ def _means(
 
 
 def _times(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Multiply (B, R, K, M) by (B or 1, M, N) in as few products as can be."""
+    """Multiply (B, R, K, M) by (B or 1, M, N) in as few products as possible."""
     if len(right) == 1:
         return left @ right[0]
     return (left.flatten(1, 2) @ right).unflatten(1, left.shape[1:3])
@@ -162,7 +163,7 @@ _GROUPS = 4  # of group norms
 
 
 class ConditioningLayer(nn.Module):
-    """A map to a vector, through a gate that lets the confident cells pass (equation 8).
+    """Pools a map to a vector through a gate for confident cells (equation 8).
 
     Args:
         width: Channels.
@@ -176,7 +177,7 @@ class ConditioningLayer(nn.Module):
         self.mix = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, width)
         )
-        self.confidence.bias = nn.Parameter(torch.ones(1))  # open at first
+        self.confidence.bias = nn.Parameter(torch.ones(1))  # initially open
 
     def forward(
         self, cells_BCL: torch.Tensor, weights_BL: torch.Tensor | None = None
@@ -185,7 +186,7 @@ class ConditioningLayer(nn.Module):
 
         Args:
             cells_BCL: A map, or proxies.
-            weights_BL: How much each cell counts in the mean; None = all the same.
+            weights_BL: Weight of each cell in the mean; None = equal.
         """
         confidence = self.confidence(cells_BCL).relu().float()
         rank = max(1, round(self._percentile * confidence.shape[2]))
@@ -201,7 +202,7 @@ class ConditioningLayer(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Depth-wise convolution, norm, two point-wise ones, and the input again."""
+    """Depth-wise convolution, norm, two point-wise convolutions, and residual."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

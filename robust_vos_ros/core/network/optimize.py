@@ -1,4 +1,4 @@
-"""Choose the device and precision of a network, and make it fast there.
+"""Choose the device and precision of a network, and speed it up there.
 
 Results change by rounding at most.
 """
@@ -24,7 +24,7 @@ def optimize(net: Any, device: torch.device, precision: str) -> None:
 
     Args:
         net: A `SAM2Base`.
-        device: Where it will run.
+        device: Device of inference.
         precision: fp32 or bf16.
     """
     speed_up_norms(net)
@@ -42,7 +42,7 @@ def optimize(net: Any, device: torch.device, precision: str) -> None:
 
 
 def speed_up_norms(net: nn.Module) -> None:
-    """Replace sam2's LayerNorm2d by a faster one with the same parameters."""
+    """Replace sam2's LayerNorm2d by a faster module with the same parameters."""
     for module in list(net.modules()):
         for name, child in module.named_children():
             if type(child).__name__ == 'LayerNorm2d':  # only model.py imports sam2
@@ -61,7 +61,7 @@ def _fuse_clamps(net: nn.Module) -> None:
 
 
 def _pairs(net: nn.Module, first: type, second: type) -> list[tuple[Any, int]]:
-    """Return where a module of one kind is followed by one of another."""
+    """Return the places where a module of one type follows one of another."""
     return [
         (module, index)
         for module in net.modules()
@@ -72,7 +72,7 @@ def _pairs(net: nn.Module, first: type, second: type) -> list[tuple[Any, int]]:
 
 
 class _ClampedConv(nn.Module):
-    """A convolution that clamps its output to [0, 6] as it writes it: ReLU6 at no cost."""
+    """A convolution fused with ReLU6."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class _ClampedConv(nn.Module):
 
 
 class _KeptPosition(nn.Module):
-    """A position encoding, which depends on the shape alone, computed once per shape."""
+    """A position encoding, cached per shape, on which alone it depends."""
 
     def __init__(self, encoding: nn.Module) -> None:
         super().__init__()
@@ -137,9 +137,9 @@ _LARGEST_MMAP_THRESHOLD = 32 * 2**20
 def keep_freed_memory() -> bool:
     """Tell glibc's malloc not to return freed tensors to the system.
 
-    On a CPU every frame allocates the same few megabytes. glibc gives them back and gets them
-    again as untouched pages, whose faults cost a tenth of the frame. The process then never
-    shrinks by itself, which a tracker has no use for. Other C libraries are left alone.
+    On a CPU every frame allocates the same few megabytes. By default glibc returns them to the
+    system, and page faults on the next allocation cost a tenth of the frame's time. With these
+    settings the process keeps its memory. Other C libraries are not changed.
 
     Returns:
         Whether the settings were made.
@@ -156,7 +156,7 @@ def find_device(name: str) -> torch.device:
     """Return a torch device that works.
 
     Raises:
-        ConfigError: It does not.
+        ConfigError: The device is not available.
     """
     if name == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
@@ -171,7 +171,7 @@ def find_device(name: str) -> torch.device:
 
 
 def find_precision(name: str, device: torch.device) -> str:
-    """Return fp32 or bf16; `auto` is bf16 where the hardware has it."""
+    """Return fp32 or bf16; `auto` is bf16 if the hardware supports it."""
     if name != 'auto':
         return name
     if device.type == 'cuda':
@@ -186,7 +186,7 @@ def device_name(device: torch.device) -> str:
 
 
 def cpu_name() -> str:
-    """Return what the system calls its processor."""
+    """Return the processor's name as the system reports it."""
     try:
         with open('/proc/cpuinfo', encoding='utf-8') as file:  # noqa: PTH123 (not a path of ours)
             names = [line.split(':')[1].strip() for line in file if line.startswith('model name')]

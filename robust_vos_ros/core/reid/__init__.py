@@ -1,6 +1,6 @@
-"""Re-identification: what objects look like, and which one is which.
+"""Re-identification of objects by appearance.
 
-appearance   `AppearanceEmbedder` describes masks, `Gallery` remember them per object
-association  compare masks with objects; two objects are not the same thing
-redetection  look for objects out of sight in the whole image
+appearance   `AppearanceEmbedder` embeds masks, `Gallery` stores embeddings per object
+association  compares masks with objects, suppresses duplicates, associates candidates
+redetection  searches the whole image for unseen objects
 """

@@ -1,8 +1,9 @@
 """Appearance embeddings of masks, and the gallery of embeddings of each object.
 
-The mean of fine features and colours over the mask, less that of the whole image, which takes most
-of the light and the weather out. A linear map fitted with the calibration (discriminant analysis:
-Fisher 1936, Rao 1948) then weighs what tells objects apart against what changes on one object.
+An embedding is the mean of fine features and colours over the mask, minus that over the whole
+image, which removes most effects of light and weather. A linear map that was fitted with the
+calibration (discriminant analysis: Fisher 1936, Rao 1948) then maximizes the variance between
+objects relative to that within an object.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _EPS = 1e-6
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Projection:
-    """A linear map to the space that embeddings are compared in.
+    """A linear map to the space in which embeddings are compared.
 
     Attributes:
         center: (D,) float32, subtracted first.
@@ -41,16 +42,16 @@ class Projection:
 
 
 class AppearanceEmbedder:
-    """Embeds masks.
+    """Computes appearance embeddings of masks.
 
     Args:
-        hidden_dim: C of the network, whose finer features are C/8 and C/4 wide.
-        device: Where features live.
+        hidden_dim: C of the network, whose high-resolution features have C/8 and C/4 channels.
+        device: Device of the features.
         chart: A fitted projection; None = no projection.
 
     Attributes:
         dim: E, width of an embedding.
-        name: Of the projection; embeddings of different ones cannot be compared.
+        name: Of the projection; embeddings of different projections cannot be compared.
     """
 
     def __init__(self, hidden_dim: int, device: torch.device, chart: Projection | None) -> None:
@@ -75,14 +76,14 @@ class AppearanceEmbedder:
         return self._compress(average(planes, inside)) * inside.amax(dim=1, keepdim=True)
 
     def embed_places(self, planes: torch.Tensor, radius: float) -> torch.Tensor:
-        """Return an embedding per place of an image, as of an object of a given size there.
+        """Return the embedding of a square of a given size around each position of an image.
 
         Args:
             planes: Of the image, from `feature_map`.
-            radius: Of the things, in cells of the planes; squares that fit into them are used.
+            radius: Radius of the object in cells of the planes; the square fits into that disc.
 
         Returns:
-            (h/2, w/2, E) float32 of length 1, of every other place.
+            (h/2, w/2, E) float32 of length 1, for every second row and column.
         """
         reach = max(1, round(radius * _SQUARE_IN_DISC))
         means = F.avg_pool2d(
@@ -99,12 +100,12 @@ class AppearanceEmbedder:
 
 
 def feature_map_width(hidden_dim: int) -> int:
-    """Return D, how many channels `feature_map` has for a network of width C."""
+    """Return D, the number of channels of `feature_map` for a network of width C."""
     return hidden_dim // 8 + hidden_dim // 4 + _COLORS
 
 
 def feature_map(features: Features, image: torch.Tensor) -> torch.Tensor:
-    """Return the features and colours that embeddings are made of, less their mean over the image.
+    """Return the features and colours that embeddings average, minus their mean over the image.
 
     Args:
         features: Of the image.
@@ -123,7 +124,7 @@ def feature_map(features: Features, image: torch.Tensor) -> torch.Tensor:
 
 
 def average(planes: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    """Return (N, D) means of (D, h, w) planes over (N, h * w) shares of cells, 0 to 1."""
+    """Return (N, D) means of (D, h, w) planes, weighted by (N, h * w) shares in [0, 1]."""
     with torch.autocast(planes.device.type, enabled=False):
         return inside @ planes.flatten(1).T / inside.sum(dim=1, keepdim=True).clamp(min=_EPS)
 
@@ -133,18 +134,19 @@ def _unit(x: torch.Tensor) -> torch.Tensor:
 
 
 _NUM_CLUSTERS = 16
-_NUM_SAMPLES = 256  # frames remembered per object
+_NUM_SAMPLES = 256  # maximum number of frames in a gallery
 _NUM_VERIFIED = 8  # verified exemplars: the first one and the newest ones
-_NUM_ROUNDS = 4  # of Lloyd's algorithm, from the present centers
+_NUM_ROUNDS = 4  # iterations of Lloyd's algorithm, from the present centers
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Similarities:
-    """How similar N masks are to their objects; NaN = nothing is known, or the mask is empty.
+    """Similarities of N masks to their objects; NaN = empty gallery or empty mask.
 
     Attributes:
         similarity: (N,) float32 cosine to the nearest center of the gallery.
-        similarity_margin: (N,) its lead over the most similar other object, or over 0.
+        similarity_margin: (N,) `similarity` minus that to the most similar other object, or minus
+            0 if that is larger.
         verified: (N,) cosine to the nearest verified exemplar.
     """
 
@@ -156,15 +158,15 @@ class Similarities:
 class Gallery:
     """Embeddings of all objects, one preallocated row per slot.
 
-    A row holds K-means centers of up to 256 frames that surely show the object, after the adaptive
+    A row holds K-means centers of up to 256 confident frames of the object, after the adaptive
     object proxy of "Towards Robust Video Object Segmentation with Adaptive Object Calibration"
-    (arXiv 2207.00887, section 3.2), and verified exemplars: what a user pointed at, and what was
-    seen just after. Only these are known to be the object; they tell whether a frame may be added.
+    (arXiv 2207.00887, section 3.2), and verified exemplars: the prompted frames and frames shortly
+    after them. A frame enters the gallery only if it is similar to a verified exemplar.
 
     Args:
         capacity: Number of slots.
         dim: E, width of an embedding.
-        device: Where embeddings live.
+        device: Device of the embeddings.
     """
 
     def __init__(self, capacity: int, dim: int, device: torch.device) -> None:
@@ -180,7 +182,7 @@ class Gallery:
         self.verified[slot] = 0.0
 
     def save(self, slot: int) -> Tensors:
-        """Return what is known of the looks of an object, by name."""
+        """Return the tensors of one row, by name."""
         counts = torch.stack([self.counts[slot], self.verified_counts[slot]])
         return {
             'counts': counts,
@@ -190,10 +192,10 @@ class Gallery:
         }
 
     def load(self, slot: int, saved: Tensors) -> None:
-        """Know of the looks of an object what another gallery did.
+        """Load one row that another gallery saved.
 
         Raises:
-            SavedTracksError: No gallery like this one can have saved it.
+            SavedTracksError: The tensors are not of a gallery of these sizes.
         """
         counts = expect(saved, 'counts', torch.int64, (2,))
         if int(counts.min()) < 0:
@@ -208,16 +210,16 @@ class Gallery:
             mine.copy_(expect(saved, name, torch.float32, tuple(mine.shape)))
 
     def compare_verified(self, slot: int, embedding: torch.Tensor) -> float:
-        """Return the cosine to the nearest verified exemplar; 0 = there is none."""
+        """Return the cosine to the nearest verified exemplar; 0 if there is none."""
         return float((self.verified[slot] @ embedding).max())
 
     def learn(self, slot: int, embedding: torch.Tensor, *, verified: bool = False) -> None:
-        """Add a frame that surely shows the object.
+        """Add a frame in which the object is confidently tracked.
 
         Args:
             slot: Row of the object.
-            embedding: (E,) from `AppearanceEmbedder.embed_masks`, of a mask that is not empty.
-            verified: Whether a user pointed at the object in this frame, or just before.
+            embedding: (E,) from `AppearanceEmbedder.embed_masks`, of a non-empty mask.
+            verified: Whether the object was prompted in this frame or shortly before.
         """
         if verified:
             self._add_verified(slot, embedding)
@@ -225,7 +227,7 @@ class Gallery:
         self.samples[slot, count % _NUM_SAMPLES] = embedding
         self.counts[slot] = count + 1
         samples = self.samples[slot, : min(_NUM_SAMPLES, count + 1)]
-        if count < _NUM_CLUSTERS:  # each frame is a center of its own
+        if count < _NUM_CLUSTERS:  # with few frames, each is a center
             self.centers[slot, count:-1] = embedding
         else:
             self._cluster(slot, samples)
@@ -243,8 +245,8 @@ class Gallery:
         Args:
             slots: (N,) int64 rows of the objects.
             embeddings: (N, E) from `AppearanceEmbedder.embed_masks`.
-            rivals: (M,) int64 rows of all objects there are.
-            could_be: (N, M) bool, whether a mask can be that object by its size.
+            rivals: (M,) int64 rows of all live objects.
+            could_be: (N, M) bool, whether the mask can show that object, judged by size.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             cosine = (self.centers[rivals] @ embeddings.T).amax(dim=1).T

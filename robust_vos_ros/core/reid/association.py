@@ -1,7 +1,7 @@
-"""Which mask shows which object, judged by appearance.
+"""Association of masks with objects by appearance.
 
-Masks are compared with the galleries of objects; of two objects on the same thing one is
-suppressed; candidates are associated with unseen objects.
+Compares masks with the galleries of objects, suppresses duplicates (two objects with the same
+mask), and associates candidates with unseen objects.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from robust_vos_ros.core.segmentation import Segments
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import ObjectState, TrackResult
 
-_LEARN_EVERY_S = 0.5  # between frames that enter a gallery
+_LEARN_EVERY_S = 0.5  # minimum time between frames that enter a gallery
 _LEARN_MIN_CONFIDENCE = 0.75
-_LEARN_AFTER_S = 3.0  # after an object was seen again: by then most look-alikes are gone
-_SHOWN_S = 1.75  # after a prompt a mask counts as verified
+_LEARN_AFTER_S = 3.0  # after reacquisition: most false ones end before
+_VERIFIED_S = 1.75  # masks up to this time after a prompt count as verified
 _MEAN_RATE = 0.2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
-    """A frame, and all objects there are.
+    """A frame and all live objects.
 
     Attributes:
         planes: Of the image, from `feature_map`.
-        live: All objects, brought to this frame.
+        live: All objects, tracked into this frame.
     """
 
     planes: torch.Tensor
@@ -44,7 +44,7 @@ class Scene:
 
 
 class Reidentifier:
-    """Compares masks with all objects, and learns their appearance.
+    """Compares masks with all objects, and updates their galleries.
 
     Args:
         model: The network, with the projection of embeddings.
@@ -56,7 +56,7 @@ class Reidentifier:
         self.gallery = Gallery(capacity, self.embedder.dim, model.device)
 
     def start(self, item: LiveObject, embedding: torch.Tensor, stamp_ns: int) -> None:
-        """Add what a user has pointed at as a verified exemplar."""
+        """Add a prompted object's embedding as a verified exemplar."""
         self.gallery.learn(item.slot, embedding, verified=True)
         item.reid.learned_ns = item.reid.verified_ns = stamp_ns
 
@@ -67,20 +67,20 @@ class Reidentifier:
         stamp_ns: int,
         min_similarity: float,
     ) -> None:
-        """Add frames that surely show objects to their galleries, every half second at most.
+        """Add confident frames to the galleries, at most one per half second and object.
 
         Args:
             items: N objects.
             embeddings: (N, E) of their masks.
             stamp_ns: Of the frame.
-            min_similarity: To a verified exemplar. Otherwise a mask that slid to another thing
-                would add that thing to the gallery.
+            min_similarity: Minimum similarity to a verified exemplar, so that a mask that drifted
+                to another object does not enter the gallery.
         """
         for item, embedding in zip(items, embeddings, strict=True):
-            if not _shows_surely(item, stamp_ns):
+            if not _may_learn(item, stamp_ns):
                 continue
             verified_ns = item.reid.verified_ns
-            shown = verified_ns is not None and stamp_ns - verified_ns <= _SHOWN_S * 1e9
+            shown = verified_ns is not None and stamp_ns - verified_ns <= _VERIFIED_S * 1e9
             if not shown and self.gallery.compare_verified(item.slot, embedding) < min_similarity:
                 continue
             _update_mean_similarity(item)
@@ -90,7 +90,7 @@ class Reidentifier:
     def compare(
         self, items: Sequence[LiveObject], mask_logits: torch.Tensor, scene: Scene
     ) -> Similarities:
-        """Return how similar (N, h, w) masks are to N objects, see `Gallery.compare`."""
+        """Compare (N, h, w) masks with N objects, see `Gallery.compare`."""
         embeddings = self.embedder.embed_masks(scene.planes, mask_logits)
         return self.compare_embeddings(slots_of(items), embeddings, mask_logits, scene.live)
 
@@ -109,8 +109,8 @@ class Reidentifier:
         return self.gallery.compare(own, embeddings, rivals, could_be)
 
 
-def _shows_surely(item: LiveObject, stamp_ns: int) -> bool:
-    """Whether a frame surely shows an object, and some time after the last such frame."""
+def _may_learn(item: LiveObject, stamp_ns: int) -> bool:
+    """Whether the object is confidently tracked, and the last learned frame is old enough."""
     track, reid = item.track, item.reid
     back_ns = reid.reacquired_ns
     return (
@@ -124,17 +124,17 @@ def _shows_surely(item: LiveObject, stamp_ns: int) -> bool:
 
 
 def _update_mean_similarity(item: LiveObject) -> None:
-    """Move the running mean of the similarity of an object by the newest frame."""
+    """Update the running mean of the similarity of an object."""
     similarity = item.track.evidence.similarity if item.track.evidence else math.nan
     if math.isnan(similarity):
         return
     known = not math.isnan(item.reid.mean_similarity)
     mean = item.reid.mean_similarity if known else similarity
     mean += _MEAN_RATE * (similarity - mean)
-    item.reid.mean_similarity = max(-1.0, min(1.0, mean))  # a cosine is rounded
+    item.reid.mean_similarity = max(-1.0, min(1.0, mean))  # of rounding
 
 
-_IN_VIEW = 0.2  # added to the similarity of an object that was visible in the frame before
+_VISIBLE_BONUS = 0.2  # added to the similarity of an object that was visible in the previous frame
 _HIDDEN_SCORE = -1.0  # object score of a mask that belongs to another object
 
 
@@ -145,16 +145,16 @@ def suppress_duplicates(
     duplicate_iou: float,
     visible: Sequence[bool],
 ) -> list[Observation]:
-    """Remove the masks of objects that lie on another object.
+    """Suppress the masks of objects that duplicate another object.
 
     Args:
-        model: Knows what an absent object looks like.
-        alive: What every hypothesis sees; the masks of losers are replaced.
-        seen: What was observed of each.
+        model: Provides mask and pointer of an absent object.
+        alive: All hypotheses; the masks of suppressed objects are replaced.
+        seen: Observation of each.
         duplicate_iou: As in `find_duplicates`; `visible` as well.
 
     Returns:
-        What is observed of each after that.
+        The observations after suppression.
     """
     first = np.flatnonzero(alive.ranks == 0)
     masks = alive.kept.mask_logits[torch.from_numpy(first), 0] > 0
@@ -179,14 +179,13 @@ def find_duplicates(
     duplicate_iou: float,
     visible: Sequence[bool],
 ) -> np.ndarray:
-    """Return the objects whose mask lies where another object has the better claim.
+    """Return the objects whose mask duplicates that of an object with a better score.
 
     Args:
         masks: (N, h, w) bool, one per object.
-        seen: What was observed of each.
-        duplicate_iou: IoU from which on two masks show the same thing; 1 = never.
-        visible: Whether each was in view in the frame before; such a one has the better claim
-            where similarities are about equal.
+        seen: Observation of each.
+        duplicate_iou: Minimum IoU of two masks that show the same object; 1 = off.
+        visible: Whether each was visible in the previous frame, which raises its score slightly.
 
     Returns:
         (N,) bool.
@@ -195,33 +194,36 @@ def find_duplicates(
     if len(seen) < 2 or duplicate_iou >= 1.0:
         return lost
     alike = mask_iou(masks[:, None], masks[None]).numpy(force=True) >= duplicate_iou
-    same = alike & masks.flatten(1).any(dim=1).numpy(force=True)  # an empty mask lies nowhere
-    claims = [_claim(one) + _IN_VIEW * here for one, here in zip(seen, visible, strict=True)]
-    order = np.argsort(-np.array(claims), kind='stable')
+    same = alike & masks.flatten(1).any(dim=1).numpy(force=True)  # empty masks duplicate nothing
+    scores = [
+        _duplicate_score(one) + _VISIBLE_BONUS * here
+        for one, here in zip(seen, visible, strict=True)
+    ]
+    order = np.argsort(-np.array(scores), kind='stable')
     for place, index in enumerate(order):
         better = [other for other in order[:place] if not lost[other]]
         lost[index] = bool(same[index, better].any())
     return lost
 
 
-def _claim(seen: Observation) -> float:
+def _duplicate_score(seen: Observation) -> float:
     similarity = 1.0 if math.isnan(seen.similarity) else seen.similarity
-    return similarity + 0.1 * seen.iou  # similarity decides, predicted IoU between equals
+    return similarity + 0.1 * seen.iou  # similarity decides; predicted IoU breaks ties
 
 
-# A candidate that shares this much of its area with an object in view is that object.
+# A candidate of whose area this share lies on a visible object is taken to be that object.
 _MAX_SHARED = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reinitialization:
-    """What came of candidates.
+    """Result of `VideoTracker.reinitialize`.
 
     Attributes:
         result: Of the newest frame, with all objects.
-        accepted: Ids of the objects that were started again.
-        rows: Which prompts they were started again by.
-        rejected: Why each of the other candidates was not believed, in a sentence.
+        accepted: Ids of the objects that were re-initialized.
+        rows: Indices of the accepted prompts.
+        rejected: Reason for each rejected candidate, a sentence each.
     """
 
     result: TrackResult
@@ -232,11 +234,11 @@ class Reinitialization:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Candidate:
-    """A segmented prompt for an object that is out of sight.
+    """A segmented prompt for an unseen object.
 
     Attributes:
-        segment: Its one mask.
-        similarity: How much it looks like the object, see `Observation`.
+        segment: Its mask.
+        similarity: Similarity to the object, see `Observation`.
     """
 
     item: LiveObject
@@ -254,24 +256,24 @@ def associate(
     shown: torch.Tensor,
     min_similarity: float,
 ) -> tuple[list[Candidate], list[str]]:
-    """Choose at most one candidate per object, and one object per candidate, by similarity.
+    """Associate candidates with objects one to one, by similarity.
 
     Args:
-        items: Object that each prompt is meant for.
+        items: Object of each prompt.
         segments: The segmented prompts.
         reidentifier: Compares masks with objects.
         scene: The frame they were segmented in.
-        settings: Whether appearance is verified, and how large a mask may be.
-        shown: (K, h, w) logits of the objects in view.
-        min_similarity: How alike a candidate has to be.
+        settings: Whether appearance is verified, and the maximum size of a mask.
+        shown: (K, h, w) logits of the visible objects.
+        min_similarity: Minimum similarity (cosine) of a candidate.
 
     Returns:
-        The accepted candidates, and why the others are not.
+        The accepted candidates, and the reasons for rejecting the others.
     """
-    good, rejected = _judge(
+    good, rejected = _check_candidates(
         items, segments, reidentifier, scene, settings, min_similarity=min_similarity
     )
-    # A candidate of unknown similarity ranks as if it just passed.
+    # A candidate of unknown similarity ranks as if at the threshold.
     unknown = min_similarity
     good.sort(key=lambda c: -(unknown if math.isnan(c.similarity) else c.similarity))
     accepted: list[Candidate] = []
@@ -279,15 +281,15 @@ def associate(
         mask = candidate.segment.kept.mask_logits[:, 0]
         if any(candidate.item is other.item for other in accepted):
             rejected.append(f'{candidate.item.object_id!r}: another candidate is more similar')
-        elif _shared(mask[0], shown) > _MAX_SHARED:
-            rejected.append(f'{candidate.item.object_id!r}: this is another object')
+        elif _max_covered(mask[0], shown) > _MAX_SHARED:
+            rejected.append(f'{candidate.item.object_id!r}: the mask is that of another object')
         else:
             accepted.append(candidate)
             shown = torch.cat([shown, mask])
     return accepted, rejected
 
 
-def _judge(
+def _check_candidates(
     items: list[LiveObject],
     segments: list[Segments],
     reidentifier: Reidentifier,
@@ -296,7 +298,7 @@ def _judge(
     *,
     min_similarity: float,
 ) -> tuple[list[Candidate], list[str]]:
-    """Judge each candidate by itself; arguments and results as of `associate`."""
+    """Accept or reject each candidate independently; arguments and results as of `associate`."""
     good, rejected = [], []
     for group in segments:
         owners = [items[row] for row in group.rows]
@@ -307,7 +309,7 @@ def _judge(
             kept, similarity = group.kept.rows(torch.tensor([place])), seen.similarity
             limit = max(settings.max_coverage, item.reference.prompted_coverage)
             if not 0.0 < seen.coverage <= limit:
-                rejected.append(f'{item.object_id!r}: a mask of {seen.coverage:.0%} of the image')
+                rejected.append(f'{item.object_id!r}: the mask covers {seen.coverage:.0%}')
             elif settings.reacquire.verify and similarity < min_similarity:
                 rejected.append(f'{item.object_id!r}: similarity {similarity:.2f}')
             else:
@@ -317,10 +319,10 @@ def _judge(
     return good, rejected
 
 
-def _shared(mask: torch.Tensor, taken: torch.Tensor) -> float:
+def _max_covered(mask: torch.Tensor, taken: torch.Tensor) -> float:
     """Return the largest share of a mask's area that one of (N, h, w) others covers.
 
-    Others that are much larger do not count: it lies in front of them.
+    Masks that are much larger are ignored: the mask lies in front of them.
     """
     inside = mask > 0
     area = inside.float().sum()

@@ -1,9 +1,9 @@
 """Re-detect unseen objects in the whole image by their appearance.
 
-Memory makes the network look where the object was; it may miss one that came back elsewhere, or
-turned. Re-detection proposes the most similar place, segments it, and seeds the memory of the
-object with the mask if that is similar enough. The next frames decide whether the object is back,
-as for every other mask.
+Memory attention favours the last position and view, and may miss an object that reappears
+elsewhere or turned. Re-detection proposes the most similar position, segments it, and seeds the
+memory of the object with the mask if it is similar enough. As for every other mask, the next
+frames decide whether the object is visible.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Prompt
 from robust_vos_ros.core.zoom.window import Record
 
-_INTERVAL_S = 0.1  # between looks for an object in the whole image
+_INTERVAL_S = 0.1  # minimum time between re-detections of an object
 
 
 def redetect(
@@ -36,14 +36,14 @@ def redetect(
     record: Record,
     settings: TrackerSettings,
 ) -> None:
-    """Re-detect the unseen objects that are due.
+    """Run re-detection for the unseen objects that are due.
 
     Args:
-        live: All objects, brought to this frame.
+        live: All objects, tracked into this frame.
         segmenter: Segments prompts.
-        propagator: Knows the objects, and remembers what is found.
+        propagator: Holds the objects' memory, which is seeded with accepted masks.
         record: The newest frame.
-        settings: How often, and how similar a mask must be.
+        settings: Number of objects per frame, and minimum similarity of a mask.
     """
     rule = settings.reacquire
     due = [item for item in live if _is_due(item, record.stamp_ns)]
@@ -56,7 +56,7 @@ def redetect(
     for item in due:
         item.reid.searched_ns = record.stamp_ns
     pairs = [
-        (item, _point_at(item, box, record))
+        (item, _to_prompt(item, box, record))
         for item, box in zip(due, boxes, strict=True)
         if box is not None
     ]
@@ -82,7 +82,7 @@ def _is_due(item: LiveObject, stamp_ns: int) -> bool:
     return unseen and abs(stamp_ns - item.reid.searched_ns) / 1e9 >= _INTERVAL_S
 
 
-def _point_at(item: LiveObject, box: Box, record: Record) -> Prompt:
+def _to_prompt(item: LiveObject, box: Box, record: Record) -> Prompt:
     height, width = record.size_hw
     corners = np.array(box, np.float32) * [width, height, width, height]
     return check_prompt(Prompt(item.object_id, box=corners.astype(np.float32)), record.size_hw)
@@ -101,19 +101,19 @@ def propose_box(
     taken: torch.Tensor,
     min_similarity: float,
 ) -> Box | None:
-    """Return the box around where an object may be; None if nothing is alike.
+    """Return a box around the most similar position; None if none is similar enough.
 
     Args:
-        embedder: Describes places.
-        gallery: What the object looks like.
+        embedder: Embeds positions of the image.
+        gallery: Holds the embeddings of the object.
         slot: Its row.
         planes: Of the image, (D, h, w) from `feature_map`.
-        coverage: Share of the image the object used to cover.
-        taken: (h, w) bool, where other objects are.
-        min_similarity: What is less alike is nothing.
+        coverage: Share of the image that the object used to cover.
+        taken: (h, w) bool, cells of other objects, which are excluded.
+        min_similarity: Minimum similarity (cosine) of the position.
 
     Returns:
-        The box, within the image.
+        (4,) x0, y0, x1, y1 within the image.
     """
     if not gallery.counts[slot] or not coverage:
         return None
@@ -140,15 +140,15 @@ def propose_boxes(
     shown: torch.Tensor,
     min_similarity: float,
 ) -> list[Box | None]:
-    """Return where objects out of sight may be, see `propose_box`.
+    """Return a box or None for each of some unseen objects, see `propose_box`.
 
     Args:
-        reidentifier: Knows how they look.
+        reidentifier: Holds their galleries.
         items: The objects.
         scene: The frame.
-        shown: (K, h, w) logits of the objects in view; where one is that is not much larger
-            than the object, it is not looked for.
-        min_similarity: What is less alike is nothing.
+        shown: (K, h, w) logits of the visible objects; positions on one of them are excluded
+            unless it is much larger than the object.
+        min_similarity: Minimum similarity (cosine) of the position.
     """
     areas = (shown > 0).float().mean(dim=(1, 2))
     mean = torch.tensor([item.memory.mean_coverage for item in items], device=areas.device)

@@ -1,7 +1,7 @@
-"""A window around small objects, which the network sees in place of the whole image.
+"""A window around small objects that the network gets instead of the whole image.
 
 zoom        `Zoom` chooses the window of a tracker
-window      parts of an image, and what lies where in them
-sources     the frames that memory is made of
-rebuilding  memory made again when the window changes
+window      crops of an image, and mapping of coordinates
+sources     the frames from which memory was encoded
+rebuilding  encodes memory again when the window changes
 """

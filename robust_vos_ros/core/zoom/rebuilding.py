@@ -1,9 +1,9 @@
-"""Make memory again, as another window shows it.
+"""Encode memory again for another window.
 
-A spatial memory lies where the object was in the network's image, as large as it was there. With
-another window both change. The prompted frames are encoded again around their objects, at the new
-scale, and one frame takes the place of recent memory: the newest one, or the last that was
-remembered of an object out of sight. Pointers tell no place, and stay.
+Position and size of an object in a spatial memory entry depend on the window. When the window
+changes, prompted frames are encoded again around their objects at the new scale, and one frame
+replaces the recent memory: the newest one, or for an object that is not visible the last one that
+entered its memory. Pointers do not depend on position, and stay.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.types import Features
-from robust_vos_ros.core.zoom.sources import Picture, Shown, Sources, View
+from robust_vos_ros.core.zoom.sources import Picture, PromptedMask, Sources, TrackedMasks
 from robust_vos_ros.core.zoom.window import Window, box_of, move, resize
 
-# Object score of the frame that takes the place of recent memory: surely there.
-_SEEN_SCORE = 5.0
-# A prompted object may fill this share of the side of its window.
-_ROOM = 0.8
-# What looks less like a trusted look than this is learned: a scale of its own.
-_SAME_LOOK = 0.9
+# Object score of the frame that replaces the recent memory: certainly present.
+_PRESENT_SCORE = 5.0
+# Maximum share of the window's side that a prompted object fills.
+_MAX_FILL = 0.8
+# A rescaled prompt with less than this similarity to all verified exemplars becomes one.
+_SAME_SIMILARITY = 0.9
 
 
 def rebuild(
     items: Sequence[LiveObject],
     propagator: Propagator,
     sources: Sources,
-    views: dict[int, View],
+    views: dict[int, TrackedMasks],
     *,
     old: Window,
     new: Window,
 ) -> None:
-    """Bring all that is known of objects from one window to another.
+    """Convert masks, memory and expected sizes of objects to another window.
 
     Args:
         items: All live objects.
-        propagator: Knows them.
+        propagator: Holds their masks and memory.
         sources: The frames of their prompts.
-        views: By slot, what takes the place of recent memory; none of an object without one.
-        old: Where their masks and memories are.
-        new: Where they are to be.
+        views: By slot, the frame that replaces the recent memory; may lack objects.
+        old: The present window of masks and memory.
+        new: The new window.
     """
     slots = slots_of(items)
     propagator.memory.clear_recent_spatial(slots)
@@ -61,7 +61,7 @@ def rebuild(
 
 
 def resize_object(item: LiveObject, old: Window, new: Window) -> None:
-    """Bring the sizes that are expected of an object to another window."""
+    """Convert sizes of an object from one window to another."""
     side = old.share / new.share
     track, reference, memory = item.track, item.reference, item.memory
     track.coverage = min(1.0, track.coverage * side**2)
@@ -72,7 +72,7 @@ def resize_object(item: LiveObject, old: Window, new: Window) -> None:
 
 
 def _rebuild_prompted(
-    item: LiveObject, propagator: Propagator, kept: dict[int, Shown], window: Window
+    item: LiveObject, propagator: Propagator, kept: dict[int, PromptedMask], window: Window
 ) -> None:
     """Encode the prompted frames of one object again."""
     model, memory, slots = propagator.model, propagator.memory, slots_of([item])
@@ -83,7 +83,7 @@ def _rebuild_prompted(
         side = (model.image_size, model.image_size)
         part = around.cut(shown.mask).astype(np.float32)
         sized = cv2.resize(part, side, interpolation=_interpolation(part, model.image_size))
-        least = min(0.5, max(float(sized.max()) / 2.0, 1e-3))  # what is small must not vanish
+        least = min(0.5, max(float(sized.max()) / 2.0, 1e-3))  # a small mask must not vanish
         masks = torch.from_numpy((sized >= least).astype(np.float32))[None, None]
         given = model.from_masks(features, masks.to(model.device))
         spatial = model.remember(features, given.mask_logits, given.object_scores, prompted=True)
@@ -93,18 +93,23 @@ def _rebuild_prompted(
         reidentifier = propagator.reidentifier
         embedding = reidentifier.embedder.embed_masks(planes, given.mask_logits[:, 0])[0]
         gallery = reidentifier.gallery
-        if bool(embedding.any()) and gallery.compare_verified(item.slot, embedding) < _SAME_LOOK:
+        if (
+            bool(embedding.any())
+            and gallery.compare_verified(item.slot, embedding) < _SAME_SIMILARITY
+        ):
             gallery.learn(item.slot, embedding, verified=True)
 
 
-def _rebuild_recent(item: LiveObject, propagator: Propagator, view: View, window: Window) -> None:
-    """Let one frame take the place of the recent memory of one object."""
+def _rebuild_recent(
+    item: LiveObject, propagator: Propagator, view: TrackedMasks, window: Window
+) -> None:
+    """Replace the recent spatial memory of one object by one frame."""
     model, slots = propagator.model, slots_of([item])
     owners, ranks = propagator.tree.rows(slots)
     logits = move(view.logits, view.window, window)
     logits = logits[torch.from_numpy(np.minimum(ranks, len(logits) - 1))].unsqueeze(1)
     features = _encode(propagator, view.picture, window)
-    scores = torch.full((len(ranks),), _SEEN_SCORE, device=logits.device)
+    scores = torch.full((len(ranks),), _PRESENT_SCORE, device=logits.device)
     spatial = model.remember(features, logits, scores, prompted=False)
     propagator.memory.write_recent_spatial(
         slots[owners], ranks, view.picture.frame_index, spatial, scores.numpy(force=True)
@@ -113,18 +118,18 @@ def _rebuild_recent(item: LiveObject, propagator: Propagator, view: View, window
 
 
 def window_around(mask: np.ndarray, window: Window) -> Window:
-    """Return a window of the same size around a mask of the image, or one that shows all of it.
+    """Return a window of the same size around a mask, enlarged if the mask does not fit.
 
     Args:
-        mask: (h, w) bool, of the camera image brought to any size.
-        window: Its size is meant.
+        mask: (h, w) bool, of the camera image at any resolution.
+        window: Of the wanted size.
     """
     if window.is_whole or not mask.any():
         return window
     height, width = window.image_hw
     scale = np.array([width / mask.shape[1], height / mask.shape[0]] * 2, np.float32)
     box = box_of(mask) * scale
-    share = max((box[2] - box[0]) / width, (box[3] - box[1]) / height) / _ROOM
+    share = max((box[2] - box[0]) / width, (box[3] - box[1]) / height) / _MAX_FILL
     if share > window.share:
         sides = min(width, round(share * width)), min(height, round(share * height))
         window = dataclasses.replace(window, width=sides[0], height=sides[1])
@@ -132,7 +137,7 @@ def window_around(mask: np.ndarray, window: Window) -> Window:
 
 
 def sources_reach(items: Iterable[LiveObject], propagator: Propagator, sources: Sources) -> bool:
-    """Whether the memory of all prompts of some objects can be made again."""
+    """Whether all prompted frames of some objects are kept."""
     return all(
         set(propagator.memory.prompted_frames(item.slot).tolist())
         <= set(sources.shown.get(item.slot, {}))

@@ -1,7 +1,7 @@
-"""What memory was made of, so that it can be made again as another window shows it.
+"""The frames and masks from which memory was encoded, to encode it again for another window.
 
-Kept are the frames of the prompts, as far as `zoom.buffer_mb` reaches, and of each object the
-last frame that entered its memory.
+Keeps prompted frames, up to `zoom.buffer_mb`, and for each object the last frame that entered its
+memory.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from robust_vos_ros.core.zoom.window import Window
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Picture:
-    """A frame as large as windows can make use of.
+    """A frame at the highest resolution that a window can use.
 
     Attributes:
-        rgb: (h, w, 3) uint8; h and w of the camera image, or less.
-        frame_index: Of the frame.
+        rgb: (h, w, 3) uint8; h and w of the camera image or smaller.
+        frame_index: Index of the frame.
     """
 
     rgb: np.ndarray
@@ -32,12 +32,12 @@ class Picture:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class View:
-    """An object in a frame that was tracked.
+class TrackedMasks:
+    """Masks of an object in a tracked frame.
 
     Attributes:
         logits: (P, h, w) of its hypotheses.
-        window: Where they are.
+        window: Of the masks.
     """
 
     picture: Picture
@@ -46,8 +46,8 @@ class View:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Shown:
-    """An object in a frame in which a user pointed at it.
+class PromptedMask:
+    """Mask of an object in a prompted frame.
 
     Attributes:
         mask: (h, w) bool of the picture's size.
@@ -58,7 +58,7 @@ class Shown:
 
 
 def take_picture(frame: Frame, frame_index: int, most: int) -> Picture:
-    """Return a copy of a frame; its shorter side is `most` pixels at most."""
+    """Return a copy of a frame, reduced so that its shorter side is at most `most` pixels."""
     height, width = frame.size_hw
     scale = most / min(height, width)
     if scale >= 1.0:
@@ -68,14 +68,14 @@ def take_picture(frame: Frame, frame_index: int, most: int) -> Picture:
 
 
 class SavedZoom(Settings):
-    """What the tensors of a saved zoom mean: frames by their index, objects by their slot.
+    """State that belongs to the tensors of a saved zoom: frames by index, objects by slot.
 
     Attributes:
-        window: What the network saw; None before the first frame.
+        window: The network's window; None before the first frame.
         newest: The newest frame.
         pictures: All frames.
-        shown: Object and frame of each `Shown`.
-        last: Object, frame and window of each `View`.
+        shown: Object and frame of each `PromptedMask`.
+        last: Object, frame and window of each `TrackedMasks`.
     """
 
     window: Window | None
@@ -95,19 +95,19 @@ class SavedZoom(Settings):
 
 
 class Sources:
-    """Frames and masks by the slot of the object.
+    """Frames and masks by slot.
 
     Args:
-        max_bytes: Most memory for frames of prompts.
+        max_bytes: Maximum memory for prompted frames.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self.shown: dict[int, dict[int, Shown]] = {}
-        self.last: dict[int, View] = {}
+        self.shown: dict[int, dict[int, PromptedMask]] = {}
+        self.last: dict[int, TrackedMasks] = {}
 
     def forget(self, slot: int) -> None:
-        """Drop what is kept of one object."""
+        """Drop frames and masks of one object."""
         self.shown.pop(slot, None)
         self.last.pop(slot, None)
 
@@ -116,13 +116,13 @@ class Sources:
         self.shown.clear()
         self.last.clear()
 
-    def keep(self, slot: int, shown: Shown, used: np.ndarray) -> None:
-        """Keep a prompted frame, if there is room for it.
+    def keep(self, slot: int, shown: PromptedMask, used: np.ndarray) -> None:
+        """Keep a prompted frame, if `max_bytes` allows.
 
         Args:
             slot: Of the object.
-            shown: The frame, and what was pointed at.
-            used: Frames of its prompted entries; what was kept of others is dropped.
+            shown: The frame and the prompted mask.
+            used: Frames of its prompted memory entries; other kept frames are dropped.
         """
         mine = self.shown.setdefault(slot, {})
         for index in set(mine) - set(used.tolist()):
@@ -134,11 +134,11 @@ class Sources:
             mine[shown.picture.frame_index] = shown
 
     def save(self, newest: Picture | None, window: Window | None) -> tuple[SavedZoom, Tensors]:
-        """Return everything, and what a zoom knows besides.
+        """Return header and tensors of a zoom.
 
         Args:
             newest: The newest frame.
-            window: What the network sees.
+            window: The present window.
         """
         shown = [
             (slot, index, s) for slot, kept in self.shown.items() for index, s in kept.items()
@@ -160,28 +160,28 @@ class Sources:
         return saved, tensors
 
     def load(self, saved: SavedZoom, tensors: Tensors, logits: torch.Tensor) -> dict[int, Picture]:
-        """Keep what other sources did; returns all pictures by their frame.
+        """Load saved sources; returns all pictures by frame index.
 
         Args:
-            saved: What `save` returned there; `tensors` likewise.
-            tensors: Of the pictures and masks.
-            logits: (capacity, P, h, w), what the masks of tracked objects are brought to.
+            saved: Header from `save`.
+            tensors: Tensors from `save`.
+            logits: (capacity, P, h, w) of the tracker; gives size and device of the masks.
 
         Raises:
-            SavedTracksError: They are not what they should be.
+            SavedTracksError: A tensor is missing or wrong.
         """
         pictures = {}
         for index in saved.pictures:
             rgb = expect(tensors, f'picture.{index}', torch.uint8, (-1, -1, 3))
             pictures[index] = Picture(rgb.numpy(), index)
-        shown: dict[int, dict[int, Shown]] = {}
+        shown: dict[int, dict[int, PromptedMask]] = {}
         for slot, index in saved.shown:
             size = pictures[index].rgb.shape[:2]
             mask = expect(tensors, f'shown.{slot}.{index}', torch.bool, size)
-            shown.setdefault(slot, {})[index] = Shown(pictures[index], mask.numpy())
+            shown.setdefault(slot, {})[index] = PromptedMask(pictures[index], mask.numpy())
         last = {}
         for slot, index, window in saved.last:
             masks = expect(tensors, f'last.{slot}', torch.float32, (-1, *logits.shape[2:]))
-            last[slot] = View(pictures[index], masks.to(logits.device), window)
+            last[slot] = TrackedMasks(pictures[index], masks.to(logits.device), window)
         self.shown, self.last = shown, last
         return pictures

@@ -1,4 +1,4 @@
-"""The part of the camera image that the network sees, and what lies where in it."""
+"""The part of the camera image that the network gets, and mapping of coordinates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from robust_vos_ros.core.types import Frame, Prompt
 
 _OUTSIDE_LOGIT = -10.0
-_SAMPLES = 4  # per side of a cell of a mask that is moved
+_SAMPLES = 4  # per side of a mask cell
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Window:
     """A part of a camera image, in its pixels.
 
     Attributes:
-        x0: Of its left border; `y0` of its top.
+        x0: Left border; `y0` the top border.
         width: Of the window; `height` likewise.
         image_hw: Height and width of the camera image.
     """
@@ -41,12 +41,12 @@ class Window:
 
     @classmethod
     def whole(cls, image_hw: tuple[int, int]) -> Window:
-        """Return the window that shows everything."""
+        """Return the window of the whole image."""
         return cls(0, 0, image_hw[1], image_hw[0], image_hw)
 
     @property
     def is_whole(self) -> bool:
-        """Whether it shows everything."""
+        """Whether it covers the whole image."""
         return (self.height, self.width) == self.image_hw
 
     @property
@@ -56,22 +56,22 @@ class Window:
 
     @property
     def share(self) -> float:
-        """Of the image, of the side of the window."""
+        """Side of the window divided by that of the image."""
         return self.width / self.image_hw[1]
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """Return its part of the (H, W, ...) camera image, or of an enlargement; a view."""
+        """Return a view of its part of the (H, W, ...) camera image at any resolution."""
         rows, columns = self.on(image.shape[:2])
         return image[rows, columns]
 
     def on(self, image_hw: tuple[int, int]) -> tuple[slice, slice]:
-        """Return its rows and columns in the camera image brought to another size."""
+        """Return its rows and columns in the camera image at another resolution."""
         y, x = image_hw[0] / self.image_hw[0], image_hw[1] / self.image_hw[1]
         rows = slice(round(self.y0 * y), max(1, round((self.y0 + self.height) * y)))
         return rows, slice(round(self.x0 * x), max(1, round((self.x0 + self.width) * x)))
 
     def around(self, box: np.ndarray) -> Window:
-        """Return one of this size around the middle of a box (x0, y0, x1, y1), in the image."""
+        """Return a window of this size around a box (x0, y0, x1, y1), within the image."""
         height, width = self.image_hw
         x = round(float(box[0] + box[2] - self.width) / 2)
         y = round(float(box[1] + box[3] - self.height) / 2)
@@ -80,19 +80,19 @@ class Window:
 
 
 def resize(rgb: np.ndarray, image_size: int) -> torch.Tensor:
-    """Return (S, S, 3) uint8: an image as the model sees it, without keeping its aspect ratio."""
+    """Resize an image to (S, S, 3) uint8, the network's input; changes the aspect ratio."""
     shrinks = min(rgb.shape[:2]) > image_size
     resized = cv2.resize(
         rgb,
         (image_size, image_size),
         interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
     )
-    # A copy also when nothing was resized: the caller's buffer may be reused.
+    # Always a copy: the caller may reuse its buffer.
     return torch.from_numpy(resized.copy() if np.shares_memory(resized, rgb) else resized)
 
 
 def to_window(prompt: Prompt, window: Window) -> Prompt:
-    """Return a checked prompt in pixels of a window that shows all of it."""
+    """Map a checked prompt to pixels of a window that contains it."""
     if window.is_whole:
         return prompt
     corner = np.array([window.x0, window.y0], np.float32)
@@ -105,7 +105,7 @@ def to_window(prompt: Prompt, window: Window) -> Prompt:
 
 
 def extent(prompt: Prompt) -> np.ndarray:
-    """Return (4,) float32, the box (x0, y0, x1, y1) around all that a checked prompt shows."""
+    """Return (4,) float32, the box (x0, y0, x1, y1) around points, box and mask of a prompt."""
     if prompt.mask is not None:
         return box_of(prompt.mask)
     corners = [] if prompt.box is None else [prompt.box.reshape(2, 2)]
@@ -114,15 +114,15 @@ def extent(prompt: Prompt) -> np.ndarray:
 
 
 def box_of(mask: np.ndarray) -> np.ndarray:
-    """Return (4,) float32, the tight box of an (H, W) bool mask that is not empty."""
+    """Return (4,) float32, the tight box (x0, y0, x1, y1) of a non-empty (H, W) bool mask."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     return np.array([x, y, x + width, y + height], np.float32)
 
 
 def move(logits: torch.Tensor, old: Window, new: Window) -> torch.Tensor:
-    """Return (..., h, w) logits of a window as they are in another one of the same image.
+    """Map (..., h, w) logits from one window to another one of the same image.
 
-    What the old one did not show is nothing.
+    Outside of the old window there is no object.
     """
     if old == new or not logits.numel():
         return logits
@@ -145,15 +145,15 @@ def move(logits: torch.Tensor, old: Window, new: Window) -> torch.Tensor:
 def _places(
     cells: int, old: tuple[int, int], new: tuple[int, int], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return where samples along a side of the new window are in the old one.
+    """Map samples along a side of the new window to the old one.
 
     Args:
-        cells: Of a mask along this side.
-        old: Where the side begins, and its length, in pixels; `new` likewise.
+        cells: Number of mask cells along this side.
+        old: Start and length of the old side in pixels; `new` likewise.
         device: Of the result.
 
     Returns:
-        Coordinates of `grid_sample`, and whether they are inside.
+        Coordinates for `grid_sample`, and whether each is inside.
     """
     at = (torch.arange(cells * _SAMPLES, device=device) + 0.5) / (cells * _SAMPLES)
     share = (new[0] + at * new[1] - old[0]) / old[1]
@@ -162,12 +162,12 @@ def _places(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
-    """One processed frame as the model sees it.
+    """The network's input for one frame.
 
     Attributes:
-        image: (image_size, image_size, 3) uint8, RGB: what the window shows.
+        image: (image_size, image_size, 3) uint8, RGB, of the window.
         size_hw: Height and width of the camera image.
-        window: The part of the camera image that the model sees.
+        window: The part of the camera image in `image`.
     """
 
     image: torch.Tensor
@@ -179,7 +179,7 @@ class Record:
 
 
 def make_record(frame: Frame, image_size: int, frame_index: int) -> Record:
-    """Resize a camera image to the model's square input, without keeping its aspect ratio."""
+    """Resize a whole camera image to the network's square input; changes the aspect ratio."""
     return Record(
         resize(frame.rgb, image_size),
         frame.size_hw,

@@ -1,9 +1,8 @@
-"""Look at small objects through a window, so that the network sees them larger.
+"""The zoom: the network gets a window around small objects, in which they are larger.
 
-While all objects are in view, small and near each other, the network is given the part of the
-camera image around them. The window moves when they come near its border or change their size,
-and then memory is made again (`zoom/rebuilding.py`). Whoever is out of sight is looked for in the
-whole image.
+This applies while all objects are visible, small and near each other. The window moves when they
+approach its border or change their size; memory is then encoded again (`zoom/rebuilding.py`).
+While an object is not visible, the network gets the whole image.
 """
 
 from __future__ import annotations
@@ -22,29 +21,29 @@ from robust_vos_ros.core.types import Frame, Prompt, Tensors
 from robust_vos_ros.core.zoom.rebuilding import rebuild, sources_reach
 from robust_vos_ros.core.zoom.sources import (
     Picture,
+    PromptedMask,
     SavedZoom,
-    Shown,
     Sources,
-    View,
+    TrackedMasks,
     take_picture,
 )
 from robust_vos_ros.core.zoom.window import Record, Window, box_of, extent, move, resize
 
-# A window of more than this share of the side of the image is not worth its cost.
+# Maximum share of the image's side for a new window and for the present one.
 _ENTER, _LEAVE = 0.7, 0.85
-# Between objects and the border of the window, in sides of the window.
+# Minimum distance of objects from the window's border, in sides of the window.
 _MARGIN = 0.12
-# Of the share a window would have now to the share it has, while it is kept.
+# The window is kept while the ratio of wanted to present size is in this range.
 _SHRINK, _GROW = 0.6, 1.4
 
 
 def choose_window(boxes: np.ndarray, current: Window, settings: ZoomSettings) -> Window:
-    """Choose what the network sees.
+    """Choose the window.
 
     Args:
         boxes: (N, 4) x0, y0, x1, y1 of all objects, in pixels of the camera image; N > 0.
-        current: What it saw before, and keeps seeing while that will do.
-        settings: How much larger things may get.
+        current: The present window, which is kept if possible.
+        settings: Limits of the window's size.
     """
     height, width = current.image_hw
     box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
@@ -53,7 +52,7 @@ def choose_window(boxes: np.ndarray, current: Window, settings: ZoomSettings) ->
     share = float(max(side * settings.context, least))
     if share > (_ENTER if current.is_whole else _LEAVE):
         return Window.whole(current.image_hw)
-    if not current.is_whole and _shows(current, box):
+    if not current.is_whole and _keeps_margin(current, box):
         grown = share / current.share
         if _SHRINK <= grown <= _GROW:
             return current
@@ -61,8 +60,8 @@ def choose_window(boxes: np.ndarray, current: Window, settings: ZoomSettings) ->
     return Window(0, 0, *size, current.image_hw).around(box)
 
 
-def _shows(window: Window, box: np.ndarray) -> bool:
-    """Whether a box is well within a window; the border of the image is none of the window."""
+def _keeps_margin(window: Window, box: np.ndarray) -> bool:
+    """Whether a box keeps the margin to the window's borders inside the image."""
     for low, first, side, end in (
         (0, window.x0, window.width, window.image_hw[1]),
         (1, window.y0, window.height, window.image_hw[0]),
@@ -76,59 +75,59 @@ def _shows(window: Window, box: np.ndarray) -> bool:
 
 
 class Zoom:
-    """The window of a tracker, and what memory is made of.
+    """The window of a tracker, and the sources of its memory.
 
     Args:
-        propagator: Knows the objects.
-        settings: How much larger things may get.
+        propagator: Holds masks and memory of the objects.
+        settings: Limits of the window's size.
 
     Attributes:
-        window: What the network sees; None before the first frame.
+        window: The network's window; None before the first frame.
     """
 
     def __init__(self, propagator: Propagator, settings: ZoomSettings) -> None:
         self.window: Window | None = None
         self._propagator = propagator
         self._image_size = propagator.model.image_size
-        self._most = round(settings.max_factor * self._image_size)
+        self._max_side = round(settings.max_factor * self._image_size)
         self._sources = Sources(settings.buffer_mb * 1_000_000)
         self._newest: Picture | None = None
 
-    def look(
+    def view_next(
         self, frame: Frame, record: Record, items: Sequence[LiveObject], settings: ZoomSettings
     ) -> Record:
-        """Take the next frame; returns it as the network is to see it.
+        """Choose the window of the next frame; returns the network's input.
 
         Args:
             frame: The frame.
-            record: The same, seen as a whole.
-            items: All live objects, as they were in the frame before.
-            settings: As they are now.
+            record: The whole frame.
+            items: All live objects, with their state in the previous frame.
+            settings: Current settings.
         """
         if self.window is None or self.window.image_hw != record.size_hw:
-            self.see_all(items)
+            self.reset_window(items)
             self.window = Window.whole(record.size_hw)
         if not all(item.track.visible for item in items):
-            self.see_all(items)
+            self.reset_window(items)
         elif not any(item.track.changed for item in items):
-            self._aim([self.box(item) for item in items], items, settings)
-        self._newest = take_picture(frame, record.frame_index, self._most)
-        return self._through_window(record, frame.rgb)
+            self._choose([self.box(item) for item in items], items, settings)
+        self._newest = take_picture(frame, record.frame_index, self._max_side)
+        return self._to_input(record, frame.rgb)
 
-    def aim(
+    def view_prompted(
         self,
         prompts: Sequence[Prompt],
         record: Record,
         items: Sequence[LiveObject],
         settings: ZoomSettings,
     ) -> Record:
-        """Choose a window for prompts on the newest frame; returns it through that window.
+        """Choose a window for prompts on the newest frame; returns the network's input.
 
         Args:
-            prompts: Checked, in pixels of the camera image.
-            record: The newest frame, seen as a whole.
-            items: The objects that stay as they are, or are corrected.
-            settings: As they are now.
+            prompts: Checked prompts in pixels of the camera image.
+            record: The whole newest frame.
+            items: The objects that are kept or corrected.
+            settings: Current settings.
         """
         known = {item.object_id for item in items}
         sized = all(
@@ -137,14 +136,14 @@ class Zoom:
         )
         boxes = [extent(prompt) for prompt in prompts]
         if sized and all(item.track.visible and not item.track.changed for item in items):
-            self._aim([*boxes, *(self.box(item) for item in items)], items, settings)
+            self._choose([*boxes, *(self.box(item) for item in items)], items, settings)
         else:
-            self.see_all(items)
+            self.reset_window(items)
         assert self._newest is not None, 'a prompt on the newest frame comes after it'
-        return self._through_window(record, self._newest.rgb)
+        return self._to_input(record, self._newest.rgb)
 
-    def see_all(self, items: Sequence[LiveObject]) -> None:
-        """See the whole image again."""
+    def reset_window(self, items: Sequence[LiveObject]) -> None:
+        """Return to the whole image."""
         if self.window is not None:
             self._switch(Window.whole(self.window.image_hw), items)
 
@@ -152,18 +151,18 @@ class Zoom:
         self, items: Sequence[LiveObject], logits: torch.Tensor, prompts: Sequence[Prompt],
         record: Record, frame: Frame | None,
     ) -> None:  # fmt: skip
-        """Keep what was pointed at.
+        """Keep prompted frames and masks.
 
         Args:
-            items: N objects, which have just been started.
-            logits: (N, h, w) their masks.
-            prompts: Of them.
-            record: The frame, as it was seen.
-            frame: The same; None = the newest one.
+            items: N objects, just initialized.
+            logits: (N, h, w) of their masks.
+            prompts: Their prompts.
+            record: The network's input of the prompted frame.
+            frame: The prompted frame; None = the newest one.
         """
         picture = self._newest
         if frame is not None:
-            picture = take_picture(frame, record.frame_index, self._most)
+            picture = take_picture(frame, record.frame_index, self._max_side)
         assert picture is not None, 'a prompt on the newest frame comes after it'
         height, width = picture.rgb.shape[:2]
         for item, seen, prompt in zip(items, logits, prompts, strict=True):
@@ -174,45 +173,45 @@ class Zoom:
                 mask = _enlarge(torch.from_numpy(prompt.mask).float(), (height, width)) > 0.5
             used = self._propagator.memory.prompted_frames(item.slot)
             self._sources.last.pop(item.slot, None)
-            self._sources.keep(item.slot, Shown(picture, mask), used)
+            self._sources.keep(item.slot, PromptedMask(picture, mask), used)
 
     def note_tracked(self, items: Sequence[LiveObject]) -> None:
-        """Keep the newest frame for the objects that remember it."""
+        """Keep the newest frame for the objects whose memory it entered."""
         for item in items:
             if item.memory.updated and item.track.visible:
                 self._sources.last[item.slot] = self._view(item)
 
     def forget(self, items: Sequence[LiveObject]) -> None:
-        """Drop what is kept of some objects."""
+        """Drop the sources of some objects."""
         for item in items:
             self._sources.forget(item.slot)
 
     def clear(self) -> None:
-        """Begin again, without objects."""
+        """Return to the initial state."""
         self.window = self._newest = None
         self._sources.clear()
 
     def to_whole(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return (..., h, w) logits of the window as they are in the whole image."""
+        """Map (..., h, w) logits from the window to the whole image."""
         if self.window is None:
             return logits
         return move(logits, self.window, Window.whole(self.window.image_hw))
 
     def save(self) -> tuple[SavedZoom, Tensors]:
-        """Return what the next frames depend on."""
+        """Return header and tensors, for `load`."""
         return self._sources.save(self._newest, self.window)
 
     def load(self, saved: SavedZoom, tensors: Tensors, slots: set[int], num_frames: int) -> None:
-        """Go on where another zoom with the same model and settings was.
+        """Load the state of another zoom with the same model and settings.
 
         Args:
-            saved: What `save` returned there; `tensors` likewise.
-            tensors: Of the pictures and masks.
-            slots: Of the objects there.
-            num_frames: Processed there.
+            saved: Header from `save`.
+            tensors: Tensors from `save`.
+            slots: Of the saved objects.
+            num_frames: Number of frames the other tracker had processed.
 
         Raises:
-            SavedTracksError: They are not what they should be.
+            SavedTracksError: A tensor is missing or wrong.
         """
         known = {slot for slot, _ in saved.shown} | {slot for slot, _, _ in saved.last}
         if not known <= slots or not all(0 <= index < num_frames for index in saved.pictures):
@@ -232,7 +231,7 @@ class Zoom:
         scale = np.array([window.width / on.shape[1], window.height / on.shape[0]] * 2)
         return box_of(on) * scale + [window.x0, window.y0, window.x0, window.y0]
 
-    def _aim(
+    def _choose(
         self, boxes: list[np.ndarray], items: Sequence[LiveObject], settings: ZoomSettings
     ) -> None:
         assert self.window is not None, 'objects are seen in frames'
@@ -242,7 +241,7 @@ class Zoom:
         self._switch(wanted, items)
 
     def _switch(self, window: Window, items: Sequence[LiveObject]) -> None:
-        """Bring all objects to another window."""
+        """Change the window, and convert all objects to it."""
         old = self.window
         assert old is not None, 'objects are seen in frames'
         if old != window and items:
@@ -253,15 +252,15 @@ class Zoom:
             rebuild(items, self._propagator, self._sources, views, old=old, new=window)
         self.window = window
 
-    def _view(self, item: LiveObject) -> View:
-        """Return an object as it is in the newest frame."""
+    def _view(self, item: LiveObject) -> TrackedMasks:
+        """Return the masks of an object in the newest frame."""
         assert self._newest is not None, 'objects are seen in frames'
         assert self.window is not None, 'objects are seen in frames'
         active = len(self._propagator.tree.scores(item.slot))
         logits = self._propagator.logits[item.slot, :active].clone()
-        return View(self._newest, logits, self.window)
+        return TrackedMasks(self._newest, logits, self.window)
 
-    def _through_window(self, record: Record, rgb: np.ndarray) -> Record:
+    def _to_input(self, record: Record, rgb: np.ndarray) -> Record:
         window = self.window
         assert window is not None, 'a frame was taken'
         if window.is_whole:
