@@ -277,6 +277,7 @@ class VideoTracker:
         for object_id in ids:
             self._objects.get(object_id)
         items = [self._objects.remove(object_id) for object_id in ids]
+        self._frames.forget(items)
         if len(self._frames.history) and items:
             self._finish([], time.perf_counter_ns())
         return tuple(_event(EventType.REMOVED, item, 'removed by request') for item in items)
@@ -298,7 +299,6 @@ class VideoTracker:
         events = list(self.remove(replaced)) if replaced else []
         items = [self._objects.add(p.object_id, p.class_id, stamp_ns) for p in prompts]
         self._propagator.forget(items)
-        self._frames.forget(items)
         return items, events
 
     def reset_memory(self) -> None:
@@ -405,6 +405,7 @@ class VideoTracker:
         if item.track.state != ObjectState.LOST or not limit_s or unseen_s < limit_s:
             return []
         self._objects.remove(item.object_id)
+        self._frames.forget([item])
         return [_event(EventType.REMOVED, item, f'lost for {unseen_s:.1f} s')]
 
     def _finish(

@@ -1,5 +1,6 @@
 """Small objects through a window: the real model, with frames of which it sees a part."""
 
+import dataclasses
 import uuid
 
 import cv2
@@ -238,6 +239,26 @@ def test_removed_objects_leave_nothing_behind(model, discs):
     assert set(tracker._frames.zoom._sources.shown[0]) == {4}
     tracker.reset()
     assert window(tracker) is None
+
+
+def test_tracks_are_restored_after_another_object_was_removed_or_given_up(model):
+    discs, settings = Discs(2), ON.model_copy(update={'remove_lost_after_s': 0.1})
+    tracker = VideoTracker(model, settings)
+    tracker.step(discs.frame(0))
+    tracker.add([Prompt(name, mask=discs.mask(0, disc)) for disc, name in enumerate('ab')])
+    follow(tracker, discs, 1, 3)
+    tracker.remove(['b'])
+    restored = VideoTracker(model, settings)
+    restored.restore(tracker.save())
+    for index in range(3, 5):
+        (one,), (other,) = (each.step(discs.frame(index)).objects for each in (restored, tracker))
+        assert (one.confidence, one.box_xywh) == (other.confidence, other.box_xywh)
+    assert window(restored) == window(tracker)
+    late = dataclasses.replace(discs.frame(5, shown=False), stamp_ns=10**12)
+    tracker.step(late)
+    tracker.step(dataclasses.replace(late, stamp_ns=2 * 10**12))
+    assert not tracker.uuids
+    assert not tracker._frames.zoom._sources.shown
 
 
 def test_frames_of_prompts_are_kept_as_far_as_there_is_room(model, discs):
