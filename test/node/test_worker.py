@@ -129,7 +129,7 @@ def test_urgent_requests_go_first_and_may_cancel_those_that_wait(executor):
     worker.submit(lambda: order.append('later') or done.set(), executor)
     worker.submit(lambda: order.append('removal'), executor, urgent=True)
     assert isinstance(cancelled.future.result()[1], CancelledError)
-    assert 'was asked for' in str(cancelled.future.result()[1])  # it is not done yet
+    assert 'was requested' in str(cancelled.future.result()[1])  # it is not done yet
     gate.leave.set()
     assert done.wait(TIMEOUT_S)
     assert worker.stop(TIMEOUT_S)
