@@ -303,7 +303,8 @@ def test_play_faster_and_again(recorded, listener):
     received = listener(OBJECTS)
 
     def interrupt():
-        while len(received) < 2.5 * NUM_FRAMES:
+        end_s = time.monotonic() + 60.0  # if messages get lost, the test fails and does not hang
+        while len(received) < 2.5 * NUM_FRAMES and time.monotonic() < end_s:
             time.sleep(0.01)
         signal.raise_signal(signal.SIGINT)
 
