@@ -14,6 +14,7 @@ from robust_vos_ros.cli import (
     gates,
     render,
     training,
+    watch,
     weights,
 )
 from robust_vos_ros.cli.base import app
@@ -32,5 +33,6 @@ __all__ = [
     'gates',
     'render',
     'training',
+    'watch',
     'weights',
 ]

@@ -24,6 +24,7 @@ from robust_vos_ros.node.pipeline import Corrupt, Pipeline
 from robust_vos_ros.node.position_diagnostics import describe_positions
 from robust_vos_ros.node.services import Services
 from robust_vos_ros.node.settings import NodeSettings
+from robust_vos_ros.node.watchdog import Watchdog
 
 NAME = 'robust_vos'
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -69,6 +70,7 @@ class RobustVosNode(LifecycleNode):
             self, explain_inactive=self._explain_inactive, set_enabled=self._set_enabled
         )
         self._reporter = Reporter()
+        self._watchdog = Watchdog(self.get_logger(), end_bond=self._end_bond)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(
             DIAGNOSTICS_PERIOD_S,
@@ -228,6 +230,10 @@ class RobustVosNode(LifecycleNode):
     def _set_enabled(self, enabled: bool) -> None:
         self.set_parameters([Parameter('enabled', value=enabled)])
 
+    def _end_bond(self) -> None:
+        if self._activated is not None and self._activated.heartbeat is not None:
+            self._activated.heartbeat.end()
+
     def _on_clock_jump(self, _jump: Any) -> None:
         if self._configured is not None and self._activated is not None:
             self._activated.notify_clock_jump()
@@ -235,10 +241,12 @@ class RobustVosNode(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         name = self.get_fully_qualified_name().lstrip('/')
+        worker = None if self.pipeline is None else self.pipeline.worker
+        stuck = self._watchdog.check(worker, self.settings.watchdog)
         status = self._reporter.report(
             name,
             lifecycle_state=self._lifecycle,
-            problem=self._problem,
+            problem=self._problem or stuck,
             model=None if self._configured is None else self._configured.model,
             pipeline=self.pipeline,
             settings=self.settings,

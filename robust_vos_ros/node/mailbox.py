@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from robust_vos_ros.node.threads import make_condition
 
 Image = TypeVar('Image')
 Request = TypeVar('Request')
@@ -42,7 +43,7 @@ class Mailbox(Generic[Image, Request]):
         self._image: Image | None = None
         self._offered = self._taken = self._dropped = 0
         self._closed = False
-        self._changed = threading.Condition()
+        self._changed = make_condition('mailbox')
 
     def offer_image(self, image: Image) -> None:
         """Offer an image; a closed mailbox counts it as dropped."""

@@ -26,6 +26,10 @@ from robust_vos_ros.node.receiver import Receiver
 from robust_vos_ros.node.requests import Requests
 from robust_vos_ros.node.serving import Serving
 from robust_vos_ros.node.state_file import StateFile
+from robust_vos_ros.node.threads import Owner, owned
+
+# Of the tracker; a result is immutable.
+_SHARED = frozenset({'last_result'})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,7 +98,10 @@ def configure(node: LifecycleNode, parameters: NodeParameters, corrupt: Corrupt)
         logger.info(f'loading model {settings.model.name}')
         model = load_model(settings.model)
         model.warm_up()
-        tracker = VideoTracker(model, settings.tracking, session=uuid.uuid4())
+        owner = Owner()
+        tracker = owned(
+            VideoTracker(model, settings.tracking, session=uuid.uuid4()), owner, shared=_SHARED
+        )
         state.load(tracker)
         pipeline = Pipeline(
             tracker,
@@ -105,6 +112,7 @@ def configure(node: LifecycleNode, parameters: NodeParameters, corrupt: Corrupt)
             settings=lambda: parameters.settings,
             now_ns=lambda: node.get_clock().now().nanoseconds,
             logger=logger,
+            owner=owner,
         )
         requests = Requests(tracker, publishers, pipeline, logger=logger)
         undo.pop_all()

@@ -21,6 +21,7 @@ from robust_vos_ros.node.publishers import Publishers
 from robust_vos_ros.node.settings import NodeSettings
 from robust_vos_ros.node.state_file import StateFile
 from robust_vos_ros.node.statistics import Statistics
+from robust_vos_ros.node.threads import Owner
 from robust_vos_ros.node.views import Views
 from robust_vos_ros.node.worker import Worker
 from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_discontinuities
@@ -66,6 +67,7 @@ class Pipeline:
         settings: Callable[[], NodeSettings],
         now_ns: Callable[[], int],
         logger: RcutilsLogger,
+        owner: Owner,
     ) -> None:
         """Create an inactive pipeline.
 
@@ -78,6 +80,7 @@ class Pipeline:
             settings: Returns the present settings.
             now_ns: Returns the time of the node's clock.
             logger: Of the node.
+            owner: The thread that uses the tracker.
         """
         self.worker: Worker | None = None
         self._last_worker: Worker | None = None
@@ -91,6 +94,7 @@ class Pipeline:
         self._settings = settings
         self._now_ns = now_ns
         self._logger = logger
+        self._owner = owner
         self._adapter = settings().model.adapter
         self._previous: Previous | None = None
         self.newest: Any | None = None
@@ -112,6 +116,7 @@ class Pipeline:
             max_requests=self.settings.max_pending_requests,
             on_error=self._fail,
         )
+        self._owner.release()
         self.worker.start()
 
     def deactivate(self, timeout_s: float) -> bool:
@@ -121,6 +126,7 @@ class Pipeline:
             return True
         ended = worker.stop(timeout_s)
         if ended:  # otherwise the worker still uses the tracker
+            self._owner.release()
             self._state.finish(self._tracker, timeout_s)
         return ended
 

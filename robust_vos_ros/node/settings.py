@@ -143,6 +143,22 @@ class DiagnosticsSettings(Settings):
     )  # fmt: skip
 
 
+class WatchdogSettings(Settings):
+    """What happens to a frame or request that does not end."""
+
+    after_s: float = setting(
+        30.0, 'A frame or request that takes longer is reported as an error on /diagnostics, with '
+        'the stacks of all threads in the log; 0 = off.',
+        unit='s', dynamic=True, ge=0.0, le=3600.0,
+    )  # fmt: skip
+    action: Literal['report', 'bond', 'exit'] = setting(
+        'report', 'report = only that; bond = also end the bond, so that the lifecycle manager '
+        'of nav2 restarts the node (needs bond: true); exit = end the process with code 3, for '
+        'whoever starts it again.',
+        dynamic=True,
+    )  # fmt: skip
+
+
 # The names of data.corruption, which the node does not import; a test compares them.
 CorruptionName = Literal[
     'none', 'color_jitter', 'fog', 'gaussian_noise', 'iso_noise', 'motion_blur', 'rain',
@@ -215,6 +231,7 @@ class NodeSettings(StreamSettings):
     class_info: ClassInfoSettings = ClassInfoSettings()
     spatial: SpatialSettings = SpatialSettings()
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
     debug: DebugSettings = DebugSettings()
 
     @property
@@ -230,6 +247,12 @@ class NodeSettings(StreamSettings):
             raise ValueError(f'classes: each one once, got {", ".join(twice)} several times')
         if len(names) > MAX_CLASSES:
             raise ValueError(f'classes: at most {MAX_CLASSES}, got {len(names)}')
+        return self
+
+    @pydantic.model_validator(mode='after')
+    def _check_watchdog(self) -> NodeSettings:
+        if self.watchdog.action == 'bond' and not self.bond:
+            raise ValueError('watchdog.action: bond needs bond: true')
         return self
 
 
