@@ -52,7 +52,7 @@ def run(name: str, minutes: float) -> dict[str, Any]:
     start_s, log = time.monotonic(), out / 'log.txt'
     with log.open('w') as stream:
         code = subprocess.run(
-            [sys.executable, __file__, '--search', name, *arguments, str(out / 'corpus'), str(seeds)],
+            [sys.executable, __file__, '--search', name, *arguments, out / 'corpus', seeds],
             stdout=stream, stderr=subprocess.STDOUT, check=False,
         ).returncode  # fmt: skip
     text = log.read_text(errors='replace')

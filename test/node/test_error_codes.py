@@ -75,7 +75,7 @@ def behind(bench, send):
     bench.wait(entered.is_set)
     try:
         futures = send(worker._mailbox)
-        bench.wait(lambda: futures[-1].done(), 'the answer')
+        bench.wait(futures[-1].done, 'the answer')
     finally:
         leave.set()
     bench.wait(lambda: all(future.done() for future in futures), 'all answers')
