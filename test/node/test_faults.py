@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,9 @@ pytest.importorskip('rclpy')
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PointStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from robust_vos.msg import ErrorCode, ObjectPromptStamped, TrackedObject
 from robust_vos.srv import ListObjects, RemoveObjects
@@ -26,8 +30,10 @@ from std_srvs.srv import Trigger
 
 from robust_vos_ros.bags.recording import Recording
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.network.checkpoints import find_weights, load_spec
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.live.watch import Watch
+from robust_vos_ros.node.settings import flatten
 
 pytestmark = pytest.mark.ros
 TRACKED = TrackedObject.STATE_TRACKED
@@ -84,9 +90,9 @@ def level(bench):
     return report.level, report.message
 
 
-def set_values(bench, **values):
-    parameters = [Parameter(name.replace('__', '.'), value=v) for name, v in values.items()]
-    return bench.on_node(lambda: bench.robust_vos.set_parameters(parameters))
+def set_parameter(bench, name, value):
+    parameters = [Parameter(name, value=value).to_parameter_msg()]
+    return bench.call(SetParameters, '/robust_vos/set_parameters', parameters=parameters).results
 
 
 @pytest.mark.parametrize(
@@ -246,34 +252,26 @@ def test_a_storm_of_parameters(tracking, helpers):
         ('model.name', ['nano', 'sam2.1_hiera_large']), ('prompt_timeout_s', [1.0, 10.0, 0.0]),
         ('watchdog.action', ['report', 'bond', 'dance']), ('model.adapter', ['none', 'missing']),
         ('tracking.max_coverage', [0.5, 0.9, float('nan')]), ('enabled', [True, 'perhaps']),
+        ('unknown', [1]), ('', [1]), ('publish', [False]),
     ]  # fmt: skip
-    names = [f'ros_{number}' for number in range(3)]  # unknown ones as well
-    start = bench.robust_vos.settings
+    before = flatten(bench.robust_vos.settings)
     taken = refused = 0
-    for number in range(200):
-        name, choices = rng.choice([*values, (rng.choice(names), [1])])
-        before = bench.robust_vos.settings
-        try:
-            (result,) = set_values(bench, **{name.replace('.', '__'): rng.choice(choices)})
-        except Exception:  # rclpy refuses undeclared names by itself
-            refused += 1
-            continue
+    for number in range(150):
+        name, choices = rng.choice(values)
+        known = bench.robust_vos.settings
+        (result,) = set_parameter(bench, name, rng.choice(choices))
         taken += result.successful
         refused += not result.successful
-        assert result.successful or (result.reason and bench.robust_vos.settings == before)
-        if number % 40 == 0:
+        assert result.successful or (result.reason and bench.robust_vos.settings == known)
+        if number % 30 == 0:
             bench.show()
-    assert taken > 40
-    assert refused > 40
-    from robust_vos_ros.node.settings import flatten
-
-    old = {name: value for name, value in flatten(start).items() if value is not None}
-    for name, value in old.items():
+    assert taken > 30
+    assert refused > 30
+    for name, value in before.items():
         if flatten(bench.robust_vos.settings)[name] != value:
-            (result,) = bench.on_node(
-                lambda: bench.robust_vos.set_parameters([Parameter(name, value=value)])  # noqa: B023
-            )
+            (result,) = set_parameter(bench, name, value)
             assert result.successful, result.reason
+    assert flatten(bench.robust_vos.settings) == before
 
 
 def test_two_nodes_of_one_name(tracking, make_bench):
@@ -322,9 +320,37 @@ def test_a_full_disk_does_not_stop_the_tracking(debug, make_bench, helpers, tmp_
     assert path.read_bytes() != before
 
 
+def test_weights_replaced_while_they_are_used(debug, make_bench, helpers, tmp_path):
+    """The node goes on with what it has loaded, and refuses the new file when it loads again."""
+    weights = find_weights(load_spec('nano'))
+    copy = tmp_path / 'nano.safetensors'
+    copy.write_bytes(weights.read_bytes())
+    bench = make_bench({'model.checkpoint': str(copy), 'model.calibration': 'none'})
+    bench.show()
+    assert bench.add(helpers.make_box_prompt()).success
+    rgb = helpers.make_rgb()
+    bench.stamp += 10**9
+    first = [bench.show(rgb).objects[0].area_px for _ in range(2)]
+    with copy.open('r+b') as file:  # in place, as by `cp`
+        file.write(b'\xff' * copy.stat().st_size)
+    assert [bench.show(rgb).objects[0].area_px for _ in range(2)] == pytest.approx(first, rel=0.1)
+    for name, expected in (
+        ('DEACTIVATE', True), ('CLEANUP', True), ('CONFIGURE', False),
+    ):  # fmt: skip
+        assert change(bench, name) == expected
+    assert 'is not a readable checkpoint' in bench.robust_vos._problem
+    copy.write_bytes(weights.read_bytes())
+    assert change(bench, 'CONFIGURE')
+
+
+def change(bench, name):
+    transition = Transition(id=getattr(Transition, f'TRANSITION_{name}'))
+    return bench.call(ChangeState, '/robust_vos/change_state', transition=transition).success
+
+
 def test_a_bag_on_a_disk_that_cannot_be_written():
     with pytest.raises(ConfigError, match='/proc/bag'):
-        Recording(pytest.importorskip('pathlib').Path('/proc/bag'))
+        Recording(Path('/proc/bag'))
 
 
 NUM_MALFORMED = 300  # 10,000 were sent once
