@@ -1,7 +1,7 @@
 """Write the SROS 2 policies of node, recorder, player and console to config/sros2.
 
 What the node has comes from docs/interfaces.md, which a test compares with a running node; what
-the others use comes from their code. test/node/test_sros2.py compares the policies with running nodes.
+the others use comes from their code. test/node/test_sros2.py compares the policies with what runs.
 For a robot with other names: `scripts/make_sros2.py --image-topic /camera/image_raw --out FOLDER`.
 """
 

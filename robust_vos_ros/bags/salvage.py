@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import lz4.frame
 import zstandard
@@ -23,8 +23,8 @@ _HEAD = struct.Struct('<BQ')  # opcode, length
 _CHUNK_HEAD = struct.Struct('<QQQI')  # first and last time, size and checksum of the content
 _LENGTH = struct.Struct('<I')
 _MAX_OPCODE = max(Opcode)
-# Of the content of a chunk; a few megabytes of a file can decompress to as many gigabytes. A larger
-# one is skipped. Recorders write chunks of about one megabyte, or of one message.
+# Of the content of a chunk: a few megabytes of a file can decompress to as many gigabytes. A
+# larger one is skipped. Recorders write chunks of about one megabyte, or of one message.
 MAX_CHUNK_BYTES = 1 << 30
 _READERS: dict[int, Callable[[ReadDataStream, int], McapRecord]] = {
     Opcode.SCHEMA: lambda stream, _: Schema.read(stream),

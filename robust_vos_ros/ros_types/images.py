@@ -112,23 +112,29 @@ def check_image(msg: Any) -> None:
             f'expected a frame_id of at most {MAX_FRAME_ID} characters, got '
             f'{len(msg.header.frame_id)}; correct the camera driver'
         )
-    if is_compressed(msg):
-        if len(msg.data) == 0:
-            raise ImageError(
-                f'compressed image (format {msg.format[:_MAX_QUOTED]!r}) without data; check the camera driver'
-            )
-        return
+    if not is_compressed(msg):
+        _check_raw(msg)
+    elif len(msg.data) == 0:
+        raise ImageError(
+            f'compressed image (format {_quote(msg.format)}) without data; check the camera driver'
+        )
+
+
+def _quote(text: str) -> str:
+    """Return a sender's text for a message, at most `_MAX_QUOTED` characters of it."""
+    return repr(text[:_MAX_QUOTED])
+
+
+def _check_raw(msg: Any) -> None:
     encoding = ENCODINGS.get(msg.encoding)
     if encoding is None:
         raise ImageError(
-            f'encoding {msg.encoding[:_MAX_QUOTED]!r} is not supported; expected one of '
+            f'encoding {_quote(msg.encoding)} is not supported; expected one of '
             f'{", ".join(ENCODINGS)}. Convert the image, e.g. with image_proc'
         )
     height, width, step = msg.height, msg.width, msg.step
     if height == 0 or width == 0:
         raise ImageError(f'image of {width} x {height} pixels; expected at least 1 x 1')
-    if height * width > MAX_DECODED_PIXELS:
-        raise _too_large('image', width, height)
     if encoding.planar and (height % 2 or width % 2):
         raise ImageError(f'{msg.encoding} needs an even width and height, got {width} x {height}')
     if encoding.channels == 2 and width % 2:
@@ -145,6 +151,8 @@ def check_image(msg: Any) -> None:
             f'data has {len(msg.data)} bytes, but {rows} rows of step {step} need {step * rows}; '
             'the image is cut off'
         )
+    if height * width > MAX_DECODED_PIXELS:
+        raise _too_large('image', width, height)
 
 
 def to_frame(
@@ -228,9 +236,7 @@ def _decode(msg: Any, scale_16bit: Scale16Settings) -> np.ndarray:
         # IMREAD_UNCHANGED: not rotated by an EXIF tag, so that pixels keep their positions.
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise ImageError(
-            f'cannot decode the {msg.format[:_MAX_QUOTED]!r} image: {error.err}'
-        ) from error
+        raise ImageError(f'cannot decode the {_quote(msg.format)} image: {error.err}') from error
     if pixels is None:
         raise _unreadable(msg, 'is damaged or not an image')
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -240,8 +246,8 @@ def _decode(msg: Any, scale_16bit: Scale16Settings) -> np.ndarray:
 
 def _unreadable(msg: Any, what: str) -> ImageError:
     return ImageError(
-        f'compressed image of {len(msg.data)} bytes with format {msg.format[:_MAX_QUOTED]!r} {what}; expected '
-        'JPEG or PNG of 8 or 16 bits'
+        f'compressed image of {len(msg.data)} bytes with format {_quote(msg.format)} {what}; '
+        'expected JPEG or PNG of 8 or 16 bits'
     )
 
 
