@@ -45,7 +45,7 @@ from robust_vos_ros.live.watch import Watch
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE_HW, RATE_HZ, NUM_OBJECTS, RADIUS = (120, 160), 30.0, 8, 9
-SAMPLE_S, REQUEST_S, STOP_S = 5.0, 2.0, 40.0
+SAMPLE_S, REQUEST_S, STOP_S, SETTLE_S = 5.0, 2.0, 40.0, 20.0
 CONSOLE_PORT = 18_099
 
 
@@ -245,7 +245,8 @@ class Recorder:
             ended_ns = time.time_ns()
             self.process.send_signal(signal.SIGINT)
             self.process.wait(STOP_S)
-            self._read(ended_ns)
+            if time.monotonic() - self._began_s > SETTLE_S:  # else it may hold nothing yet
+                self._read(ended_ns)
         if not last:
             self._number += 1
             self._bag, self._began_s = self._out / f'bag_{self._number}', time.monotonic()
