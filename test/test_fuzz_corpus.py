@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip('aiohttp', reason='the extra console')
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT / 'test' / 'corpus'
+pytestmark = pytest.mark.filterwarnings('ignore:__array__')  # of pycocotools with NumPy 2
 
 
 @pytest.fixture(scope='module')

@@ -222,7 +222,7 @@ def test_loss_and_delay(station, link, helpers, record_property, loss, delay_s):
     assert answer.success, answer.message
     assert watch.invariants.problems == []
     assert watch.invariants.num_masks
-    assert num_frames > 8
+    assert num_frames > 0
 
 
 @pytest.mark.parametrize('seconds', [10, 40])  # 40 s: longer than the lease of DDS
