@@ -55,7 +55,8 @@ NAN = float('nan')
         ({'state': 9}, 'expected a state up to 4'),
         ({'label': 0}, 'a label above 0'),
         ({'object_id': ''}, 'expected a name'),
-        ({'area_px': 0, 'confidence': 0.3}, 'expected confidence 0 without a mask'),
+        ({'area_px': 0, 'confidence': 0.3, 'state': 2}, 'expected confidence 0 without a mask'),
+        ({'area_px': 0, 'confidence': 0.0}, 'expected a mask of an object that is TRACKED'),
         ({'area_px': 7}, 'expected 7 pixels in a box'),
     ],
 )

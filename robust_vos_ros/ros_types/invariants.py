@@ -16,7 +16,7 @@ import numpy as np
 
 from robust_vos_ros.ros_types.images import is_compressed, stamp_to_ns
 
-MAX_STATE = 4  # TrackedObject.STATE_LOST
+TRACKED, MAX_STATE = 1, 4  # TrackedObject.STATE_TRACKED and STATE_LOST
 _MAX_WAITING = 64  # frames whose other message has not come
 _MAX_PROBLEMS = 100  # sentences that are kept; all are counted
 
@@ -35,7 +35,7 @@ class Invariants:
 
     - confidence and existence_probability are in [0, 1], mask_quality and gate_activity too or NaN
     - object_ids, uuids and labels are unique in a message, states known, boxes in the image
-    - an object without pixels has confidence 0
+    - an object without pixels has confidence 0 and is not TRACKED
     - a label mask has the size and frame_id of the objects of its stamp, and their pixels exactly
     - stamps on one topic do not go back, unless the images themselves do (`monotone` = False)
 
@@ -106,6 +106,8 @@ class Invariants:
             self._fail(f'{where}: expected a state up to {MAX_STATE}, got {item.state}')
         if not item.area_px and item.confidence:
             self._fail(f'{where}: expected confidence 0 without a mask, got {item.confidence}')
+        if not item.area_px and item.state == TRACKED:
+            self._fail(f'{where}: expected a mask of an object that is TRACKED, got none')
         roi = item.roi
         right, bottom = roi.x_offset + roi.width, roi.y_offset + roi.height
         if right > msg.width or bottom > msg.height or item.area_px > roi.width * roi.height:
