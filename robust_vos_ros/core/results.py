@@ -16,7 +16,13 @@ import torch.nn.functional as F
 from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.network.model import ABSENT_LOGIT
 from robust_vos_ros.core.objects import LiveObject
-from robust_vos_ros.core.types import ObjectFlag, ObjectState, TrackedObject, TrackEvent, TrackResult
+from robust_vos_ros.core.types import (
+    ObjectFlag,
+    ObjectState,
+    TrackedObject,
+    TrackEvent,
+    TrackResult,
+)
 from robust_vos_ros.core.zoom.window import Record, Window, move
 
 # A connected component counts as large from this share of the mask's area.
