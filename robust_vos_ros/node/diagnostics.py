@@ -172,6 +172,7 @@ def _measures(snapshot: Snapshot, pipeline: Pipeline) -> dict[str, Any]:
         'frames ignored while disabled': counts.ignored,
         'frames invalid': counts.invalid,
         'frames failed': counts.failed,
+        'pictures left out': pipeline.pictures_dropped,
         'latency p50 (ms)': f'{p50:.1f}' if p50 != '' else '',
         'latency p95 (ms)': f'{p95:.1f}' if p95 != '' else '',
         'time since last frame (s)': '' if since is None else f'{since:.2f}',

@@ -112,14 +112,16 @@ class Pipeline:
             max_requests=self.settings.max_pending_requests,
             on_error=self._fail,
         )
+        self._publishers.start(self._note_picture_error)
         self.worker.start()
 
     def deactivate(self, timeout_s: float) -> bool:
-        """Stop the worker and save the objects; returns False if it does not end in time."""
+        """Stop worker and pictures, save the objects; returns False if the worker does not end."""
         worker, self.worker = self.worker, None
         if worker is None:
             return True
         ended = worker.stop(timeout_s)
+        self._publishers.stop()
         if ended:  # otherwise the worker still uses the tracker
             self._state.finish(self._tracker, timeout_s)
         return ended
@@ -144,6 +146,11 @@ class Pipeline:
     def notify_clock_jump(self) -> None:
         """Note that the ROS clock went backwards; the next frame counts as a time jump."""
         self._clock_jumped.set()
+
+    @property
+    def pictures_dropped(self) -> int:
+        """Number of pictures since activation that were left out to keep pace."""
+        return self._publishers.num_dropped
 
     def process(self, image: ReceivedImage) -> None:
         """Track all objects into an image and publish the result."""
@@ -208,6 +215,12 @@ class Pipeline:
             f'frame failed, continuing with the next: {type(error).__name__}: {error}',
             throttle_duration_sec=THROTTLE_S,
         )
+
+    def _note_picture_error(self, error: Exception) -> None:
+        """Log and report an unexpected error of a picture; its frame has been published."""
+        text = f'picture failed: {type(error).__name__}: {error}'
+        self.statistics.add_error(text)
+        self._logger.error(text, throttle_duration_sec=THROTTLE_S)
 
     def _is_stale(self, msg: Any, max_age_s: float) -> bool:
         age_ns = self._now_ns() - stamp_to_ns(msg.header.stamp)
