@@ -279,14 +279,14 @@ def test_a_flood_of_arrays_waits_nowhere(bench, helpers, set_mode):
     set_mode(mode='add')
     bench.show()
     topics, statistics = bench.robust_vos._activated.prompts, bench.pipeline.statistics.detector
-    left_out, worker = statistics.counts.left_out, bench.pipeline.worker
+    left_out, lane = statistics.counts.left_out, bench.pipeline.lane
     entered, leave = threading.Event(), threading.Event()
-    worker.submit(lambda: entered.set() or leave.wait(30), bench.server)
+    lane.submit(lambda: entered.set() or leave.wait(30), bench.server)
     bench.wait(entered.is_set)
     for _ in range(50):
         bench.server.create_task(topics.on_detections, helpers.make_detections)
     bench.wait(lambda: statistics.counts.left_out == left_out + 49, 'all but one to be left out')
-    assert len(worker._mailbox._requests) == 1
+    assert len(lane._mailbox._requests) == 1
     leave.set()
     bench.show()
 
