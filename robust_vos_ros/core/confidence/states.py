@@ -41,15 +41,7 @@ def update(
     track = item.track
     _limit_stamps(item, stamp_ns)
     covering = covers_image(item, seen, settings)
-    track.evidence = gather(item, seen, stamp_ns)
-    track.gate_activity = seen.gate_activity
-    estimated = Estimate(0.0, 0.0) if covering else estimate(track.evidence, calibration)
-    track.changed = has_changed(item, seen, settings.guard)
-    if track.changed:
-        estimated = Estimate(
-            min(estimated.p_correct, settings.guard.max_confidence), estimated.p_on_object
-        )
-    track.confidence = track.tracked_confidence = estimated.p_correct
+    estimated = _assess(item, seen, stamp_ns, settings, calibration, covering=covering)
     threshold = settings.visible_off if track.visible else settings.visible_on
     if track.state == ObjectState.INITIALIZING and track.visible:
         threshold = 0.0  # publish every prompted mask, so that its user sees it
@@ -63,11 +55,7 @@ def update(
         )
     if track.visible and track.state in UNSEEN_STATES:
         item.reid.reacquired_ns = stamp_ns
-    track.flags = ObjectFlag.COVERS_IMAGE if covering else ObjectFlag.NONE
-    if track.changed:
-        track.flags |= ObjectFlag.CHANGED
-    if is_misfit(item, settings.guard):
-        track.flags |= ObjectFlag.PROMPT_MISFIT
+    track.flags = _flags(item, settings, covering=covering)
     if track.visible:
         track.existence = track.seen_existence = estimated.p_on_object
         _update_visible(item, seen, stamp_ns)
@@ -102,6 +90,38 @@ def age(item: LiveObject, stamp_ns: int, settings: TrackerSettings) -> list[Even
     track.path_switched = item.memory.updated = False
     state = next_state(item, stamp_ns, settings)
     return [] if state == ObjectState.TRACKED else change_state(item, state)
+
+
+def _assess(
+    item: LiveObject,
+    seen: Observation,
+    stamp_ns: int,
+    settings: TrackerSettings,
+    calibration: Calibration | None,
+    *,
+    covering: bool,
+) -> Estimate:
+    """Update evidence, confidence and whether the object changed; returns the estimate."""
+    track = item.track
+    track.evidence = gather(item, seen, stamp_ns)
+    track.gate_activity = seen.gate_activity
+    estimated = Estimate(0.0, 0.0) if covering else estimate(track.evidence, calibration)
+    track.changed = has_changed(item, seen, settings.guard)
+    track.confidence = estimated.p_correct
+    if track.changed:
+        track.confidence = min(estimated.p_correct, settings.guard.max_confidence)
+    track.tracked_confidence = track.confidence
+    return estimated
+
+
+def _flags(item: LiveObject, settings: TrackerSettings, *, covering: bool) -> ObjectFlag:
+    """Return the flags that do not depend on whether the object is visible."""
+    flags = ObjectFlag.COVERS_IMAGE if covering else ObjectFlag.NONE
+    if item.track.changed:
+        flags |= ObjectFlag.CHANGED
+    if is_misfit(item, settings.guard):
+        flags |= ObjectFlag.PROMPT_MISFIT
+    return flags
 
 
 def _limit_stamps(item: LiveObject, stamp_ns: int) -> None:
