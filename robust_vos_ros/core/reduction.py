@@ -31,16 +31,19 @@ class Reduction:
         tree = settings.tree.model_copy(update={'max_hypotheses': 1})
         return settings.model_copy(update={'tree': tree})
 
-    def take_turns(self, items: Sequence[LiveObject]) -> tuple[list[LiveObject], list[LiveObject]]:
-        """Divide the objects into those to track into the next frame and those that rest.
+    def take_turns(
+        self, items: Sequence[LiveObject], frame_index: int
+    ) -> tuple[list[LiveObject], list[LiveObject]]:
+        """Divide the objects into those to track into a frame and those that rest.
 
-        Those that have waited longest are tracked. Both lists are in the order of `items`.
+        Those that have waited longest are tracked. Of those that have waited equally long, others
+        come first in each frame. Both lists are in the order of `items`.
         """
         if self.turns <= 1:
             return list(items), []
-        number = -(-len(items) // self.turns)
-        waited = sorted(items, key=lambda item: item.track.updated_ns)[:number]
-        slots = {item.slot for item in waited}
+        number, first = -(-len(items) // self.turns), frame_index % max(1, len(items))
+        waited = sorted([*items[first:], *items[:first]], key=lambda item: item.track.updated_ns)
+        slots = {item.slot for item in waited[:number]}
         return (
             [item for item in items if item.slot in slots],
             [item for item in items if item.slot not in slots],

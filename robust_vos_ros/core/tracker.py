@@ -107,7 +107,7 @@ class VideoTracker:
         with self.model.inference():
             record = self._frames.take(frame, items, self.settings.zoom)
             if items:
-                turn, resting = self.reduction.take_turns(items)
+                turn, resting = self.reduction.take_turns(items, record.frame_index)
                 events += self._track(turn, record, resting)
                 may_search = self.reduction.permits_search(items, record.stamp_ns)
                 if self.settings.reacquire.redetect and record.window.is_whole and may_search:
