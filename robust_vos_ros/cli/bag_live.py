@@ -11,7 +11,7 @@ from robust_vos_ros.cli.bag import bag_app
 from robust_vos_ros.cli.base import reports_errors
 
 
-def _check_ros() -> None:
+def check_ros() -> None:
     """Raise ConfigError without rclpy."""
     import importlib.util
 
@@ -47,7 +47,7 @@ def record(
     """Record images and results of the node as MCAP; Ctrl-C ends it."""
     import datetime as dt
 
-    _check_ros()
+    check_ros()
     from robust_vos_ros.live.recorder import RecordOptions, record
 
     if transport not in {'raw', 'compressed'}:
@@ -91,7 +91,7 @@ def play(
     ] = 1.0,
 ) -> None:
     """Publish the messages of a bag with their recorded headers."""
-    _check_ros()
+    check_ros()
     from robust_vos_ros.live.player import PlayOptions, play
 
     names = tuple(name.strip() for name in topics.split(',') if name.strip())
