@@ -80,7 +80,7 @@ def make_depth(metres, stamp_ns, encoding='16UC1', frame_id='camera'):
 
 
 def positions(bench):
-    return bench.robust_vos._activated.positions
+    return bench.robust_vos._activated.cameras[0].positions
 
 
 def refuse(bench, metres, *, encoding='16UC1', **options):
