@@ -38,9 +38,21 @@ ALLOWED = {
         'video',
     },
     'client': {'core', 'ros_types'},  # for the programs of others
-    'console': {'core', 'ros_types', 'visualization', 'client'},  # a page in the browser
+    # a page in the browser, for nodes and for bags
+    'console': {'core', 'ros_types', 'visualization', 'client', 'bags'},
     'node_program.py': {'node', 'data'},
-    'cli': {'core', 'ros_types', 'bags', 'data', 'eval', 'train', 'demo', 'live', 'files'},
+    'cli': {
+        'core',
+        'ros_types',
+        'bags',
+        'data',
+        'eval',
+        'train',
+        'demo',
+        'live',
+        'files',
+        'console',
+    },
     '__init__.py': set(),
 }
 ROS = {

@@ -13,7 +13,8 @@ aiohttp = pytest.importorskip('aiohttp', reason='the console needs aiohttp (the 
 pytest.importorskip('rclpy')
 from robust_vos_ros.console import mailbox, protocol, server, session
 from robust_vos_ros.console.camera import Camera
-from robust_vos_ros.console.program import describe_address, main
+from robust_vos_ros.console.program import main
+from robust_vos_ros.console.serving import describe_address
 from robust_vos_ros.console.settings import ConsoleSettings
 
 pytestmark = pytest.mark.ros
