@@ -17,7 +17,7 @@ from robust_vos_ros.console.pictures import make_picture
 from robust_vos_ros.console.preview import Previewer
 from robust_vos_ros.console.settings import PageSettings
 from robust_vos_ros.console.source import POLL_S, RefusalError, Stamp
-from robust_vos_ros.core.errors import ConfigError, RobustVosError
+from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.types import Prompt
 from robust_vos_ros.ros_types.images import FULL_RANGE, NS_PER_S, to_frame
@@ -77,16 +77,11 @@ class BagSource:
     async def close(self) -> None:
         """Do nothing: who opened the bag closes it."""
 
-    async def watch(self, mailbox: Mailbox, name: str) -> None:
-        """Send the time line and the prompts; the browser then asks for images.
-
-        Raises:
-            ConfigError: This is not the name of the bag.
-        """
-        if name not in {'', self._name}:
-            raise ConfigError(f'this console shows the bag {self._name}, not {name}')
+    async def watch(self, mailbox: Mailbox, name: str = '') -> None:
+        """Send the time line and the prompts, whatever the name; the browser asks for images."""
         self._shown.setdefault(mailbox, 0)
-        mailbox.put_state({'type': 'nodes', 'nodes': [self._name], 'node': self._name})
+        names = {'nodes': [self._name], 'node': self._name}
+        mailbox.put_state({'type': 'nodes', 'is_bag': True, **names})
         mailbox.put_state(self._status())
         mailbox.put_state(self._timeline)
         mailbox.put_state(self._prompts())
@@ -106,7 +101,7 @@ class BagSource:
             BagError, ConfigError, ImageError, PromptError: Bag, file or prompt cannot be used.
         """
         if isinstance(command, protocol.Watch):
-            await self.watch(mailbox, command.node)
+            await self.watch(mailbox)
             return {}
         if isinstance(command, protocol.Seek):
             mailbox.put_frame(await asyncio.to_thread(self._make_frame, command.index))

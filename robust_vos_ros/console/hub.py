@@ -244,7 +244,8 @@ class Hub:
 
     def _send_nodes(self, mailbox: Mailbox) -> None:
         node = self._watchers[mailbox]
-        mailbox.put_state({'type': 'nodes', 'nodes': self._names, 'node': node})
+        names = {'nodes': self._names, 'node': node}
+        mailbox.put_state({'type': 'nodes', 'is_bag': False, **names})
 
     def _status_of(self, camera: Camera) -> dict[str, Any]:
         """Return the status of a node from the graph and its diagnostics."""
