@@ -77,7 +77,7 @@ class BagSource:
     async def close(self) -> None:
         """Do nothing: who opened the bag closes it."""
 
-    async def watch(self, mailbox: Mailbox, name: str = '') -> None:
+    async def watch(self, mailbox: Mailbox, _name: str = '') -> None:
         """Send the time line and the prompts, whatever the name; the browser asks for images."""
         self._shown.setdefault(mailbox, 0)
         names = {'nodes': [self._name], 'node': self._name}
