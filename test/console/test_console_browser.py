@@ -10,14 +10,14 @@ import pytest
 
 pytest.importorskip('aiohttp', reason='the console needs aiohttp (the extra console)')
 pytest.importorskip('rclpy')
-playwright = pytest.importorskip('playwright.sync_api', reason='pip install playwright')
-CHROMIUM = shutil.which('chromium')
+playwright = pytest.importorskip('playwright.sync_api', reason='needs the extra browser')
+CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
 if CHROMIUM is None:
     pytest.skip('no chromium; apt install chromium', allow_module_level=True)
 from robust_vos_ros.bags.prompts import load_prompt_file
 
 expect = playwright.expect
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 TOKEN = 'not-a-secret-in-a-test'
 FLAGS = [
