@@ -15,6 +15,7 @@ CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
 if CHROMIUM is None:
     pytest.skip('no chromium; apt install chromium', allow_module_level=True)
 from robust_vos_ros.bags.prompts import load_prompt_file
+from robust_vos_ros.visualization import label_colors
 
 expect = playwright.expect
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
@@ -75,10 +76,27 @@ def rows(page):
     return page.locator('#objects li')
 
 
+def count_outline(page):
+    """Return the number of pixels of the picture with the colour of the first object."""
+    return page.evaluate(
+        """([red, green, blue]) => {
+          const canvas = document.getElementById('view');
+          const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+          let count = 0;
+          for (let i = 0; i < data.length; i += 4) {
+            count += data[i] === red && data[i + 1] === green && data[i + 2] === blue;
+          }
+          return count;
+        }""",
+        label_colors()[1].tolist(),
+    )
+
+
 def test_a_tap_on_a_phone(open_page, robot):
     """Nothing is too wide or too small for a finger; the object is named, tracked and removed."""
     page = wait_live(open_page(PHONE))
     assert page.evaluate('document.documentElement.scrollWidth') == 360
+    assert count_outline(page) == 0
     page.touchscreen.tap(*place(page, 80, 60))
     expect(page.locator('#frozen')).to_be_visible()
     expect(page.locator('#draft-text')).to_contain_text('Preview: 400 pixels')
@@ -93,6 +111,7 @@ def test_a_tap_on_a_phone(open_page, robot):
     expect(rows(page)).to_contain_text(['cup mug'])
     expect(page.locator('#frozen')).to_be_hidden()
     expect(rows(page).first).to_contain_text('TRACKED')
+    assert count_outline(page) > 100
     (request,) = [request for kind, request in robot.requests if kind == 'add_objects']
     (prompt,) = request.prompts
     (point,) = prompt.points
@@ -163,13 +182,16 @@ def test_what_is_refused_and_what_is_lost_is_told(open_page, robot):
 
 
 def test_all_is_removed_after_a_question(open_page, robot):
-    page = wait_live(open_page())
+    """And a second browser shows it."""
+    page, other = wait_live(open_page()), wait_live(open_page(PHONE))
     robot.objects['cup'] = (10, 10, 30, 30, 1, '')
+    expect(rows(other)).to_have_count(1)
     page.click('#reset')
     page.get_by_role('button', name='Keep them').click()
     page.click('#reset')
     page.get_by_role('dialog').get_by_role('button', name='Remove all').click()
     expect(rows(page)).to_have_count(0)
+    expect(rows(other)).to_have_count(0)
     assert robot.objects == {}
 
 
