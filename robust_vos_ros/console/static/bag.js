@@ -29,7 +29,8 @@ export class Bag extends EventTarget {
     connection.addEventListener('timeline', ({ detail }) => this.#showTimes(detail));
     connection.addEventListener('prompts', ({ detail }) => this.#showPrompts(detail));
     this.#timeline.addEventListener('seek', ({ detail }) => this.seekTime(detail));
-    element('seek').addEventListener('input', ({ target }) => this.seek(Number(target.value)));
+    element('seek').addEventListener('input', ({ target }) => this.seekTime(Number(target.value)));
+    element('seek').addEventListener('keydown', (event) => this.#slide(event));
     element('play').addEventListener('click', () => this.toggle());
     element('back').addEventListener('click', () => this.step(-1));
     element('next').addEventListener('click', () => this.step(1));
@@ -56,8 +57,8 @@ export class Bag extends EventTarget {
   #showTimes({ times_ms: times, objects }) {
     this.#times = times;
     this.#objects = objects;
-    element('seek').max = String(times.length - 1);
     this.#drawTimeline();
+    element('seek').max = String(this.#timeline.endMs);
     this.seek(Math.min(this.index, times.length - 1));
   }
 
@@ -73,7 +74,7 @@ export class Bag extends EventTarget {
     const seconds = (this.#times[index] / 1000).toFixed(2);
     const place = `image ${index} of ${this.#times.length}, ${seconds} s`;
     setText(element('place'), place);
-    element('seek').value = String(index);
+    element('seek').value = String(this.#times[index]);
     element('seek').setAttribute('aria-valuetext', place);
     this.#timeline.move(this.#times[index]);
     this.#tell('seek');
@@ -95,6 +96,14 @@ export class Bag extends EventTarget {
   seekTime(ms) {
     if (this.#playing) this.#start(ms);
     this.seek(this.#indexAt(ms));
+  }
+
+  /** Arrow keys move the slider by images, not by milliseconds. */
+  #slide(event) {
+    const count = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+    if (!count) return;
+    event.preventDefault();
+    this.step(count);
   }
 
   step(count) {

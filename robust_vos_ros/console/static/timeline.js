@@ -52,14 +52,14 @@ export class Timeline extends EventTarget {
     for (const { line } of this.#rows) line.style.left = `${this.#share(ms) * 100}%`;
   }
 
-  get #endMs() {
-    // The last image lasts as long as the images before it on average.
+  /** End of the last image, which lasts as long as the images before it on average. */
+  get endMs() {
     const last = this.#times.at(-1);
     return last + last / Math.max(1, this.#times.length - 1) || 1;
   }
 
   #share(ms) {
-    return ms / this.#endMs;
+    return ms / this.endMs;
   }
 
   #point(event, track) {
@@ -67,7 +67,7 @@ export class Timeline extends EventTarget {
     if (event.type === 'pointerdown') track.setPointerCapture(event.pointerId);
     const frame = track.getBoundingClientRect();
     const share = Math.min(Math.max((event.clientX - frame.left) / frame.width, 0), 1);
-    this.dispatchEvent(new CustomEvent('seek', { detail: share * this.#endMs }));
+    this.dispatchEvent(new CustomEvent('seek', { detail: share * this.endMs }));
   }
 
   #draw() {
@@ -81,7 +81,7 @@ export class Timeline extends EventTarget {
       canvas.height = Math.round(height * ratio);
       const context = canvas.getContext('2d');
       context.scale(ratio, ratio);
-      const place = (index) => this.#share(this.#times[index] ?? this.#endMs) * width;
+      const place = (index) => this.#share(this.#times[index] ?? this.endMs) * width;
       for (const [first, last, state] of item.spans) {
         const room = (height - MARK_PX - 2) * HEIGHTS[state];
         const x = place(first);
