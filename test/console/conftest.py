@@ -1,4 +1,4 @@
-"""A console, and over real DDS a robot without a network: cheap, and it does what it is told."""
+"""A console, and over real DDS a node without a network, which is cheap and predictable."""
 
 import array
 import asyncio

@@ -121,11 +121,11 @@ def test_a_tap_on_a_phone(open_page, robot):
     assert robot.objects == {}
 
 
-def test_a_box_with_the_mouse_and_points_that_are_not_on_it(open_page, robot):
+def test_a_box_and_points_that_are_not_on_the_object(open_page, robot):
     page = wait_live(open_page())
     page.mouse.move(*place(page, 105, 85))
     page.mouse.down()
-    page.wait_for_timeout(600)  # who hesitates before the drag still makes a box
+    page.wait_for_timeout(600)  # a pause before the drag still makes a box
     page.mouse.move(*place(page, 80, 60))
     page.mouse.move(*place(page, 55, 35), steps=2)  # from the lower right corner
     page.mouse.up()
@@ -171,7 +171,7 @@ def test_keys_alone(open_page, robot):
     expect(rows(page)).to_have_count(0)
 
 
-def test_what_is_refused_and_what_is_lost_is_told(open_page, robot):
+def test_refusals_and_lost_objects_are_shown(open_page, robot):
     page = wait_live(open_page())
     robot.refuse = 'BAD_PROMPT', 'the point is outside of the image'
     page.mouse.click(*place(page, 80, 60))
