@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from typer.testing import CliRunner
 
 aiohttp = pytest.importorskip('aiohttp', reason='the console needs aiohttp (the extra console)')
 from robust_vos_ros.bags.prompt_book import PromptBook
@@ -10,6 +11,7 @@ from robust_vos_ros.bags.prompts import load_prompt_file
 from robust_vos_ros.bags.reader import BagReader
 from robust_vos_ros.bags.results import ResultTopics
 from robust_vos_ros.bags.seeking import SeekableBag
+from robust_vos_ros.cli import app
 from robust_vos_ros.console.bag_source import BagSource
 from robust_vos_ros.console.preview import Previewer
 from robust_vos_ros.console.serving import serve
@@ -157,6 +159,24 @@ def test_what_cannot_be_done_is_refused(visit, tmp_path, kind, fields, words):
     assert not answer['ok']
     assert words in answer['message']
     assert not (tmp_path / 'prompts.yaml').exists()
+
+
+@pytest.mark.parametrize(
+    ('options', 'config', 'words'),
+    [
+        ([], 'node: robust_vos', 'node: '),  # a setting of the console for nodes
+        ([], 'host: 0.0.0.0', 'needs a token'),
+        (['--topic', '/other'], '', 'expected images on /other'),
+        (['--prompts', 'no/folder/prompts.yaml'], '', 'expected an existing folder'),
+    ],
+)
+def test_a_console_that_cannot_start_gives_the_reason(bag_path, tmp_path, options, config, words):
+    if config:
+        (tmp_path / 'console.yaml').write_text(config)
+        options = [*options, '--config', str(tmp_path / 'console.yaml')]
+    result = CliRunner().invoke(app, ['console', str(bag_path), '--port', '0', *options])
+    assert result.exit_code == 1
+    assert words in result.output
 
 
 def test_without_a_file_nothing_is_saved(visit, tmp_path):

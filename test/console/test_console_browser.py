@@ -213,6 +213,7 @@ def test_a_token_is_taken_out_of_the_address(console, open_page):
     port, _ = console.serve(token=TOKEN)
     page = open_page(at=port, fragment='#token=wrong-wrong-wrong-wrong')
     expect(page.get_by_role('alert')).to_contain_text('no token or a wrong one')
+    check_accessibility(page)
     assert page.url.endswith('/')
     page = wait_live(open_page(at=port, fragment=f'#token={TOKEN}'))
     assert page.url.endswith('/')
@@ -242,6 +243,7 @@ def test_each_state_of_the_page_is_accessible(console, open_page, robot, options
         robot.objects[name] = (10 * label, 10, 30, 30, label, 'mug')
     expect(rows(page)).to_have_count(2)
     robot.tell('LOST', 'cup')
+    page.get_by_text('Diagnostics').click()
     page.mouse.click(*place(page, 80, 60))
     expect(page.locator('#draft-text')).to_contain_text('Preview')
     page.fill('#class', 'toy')
@@ -303,6 +305,7 @@ def test_a_bag_is_played_and_gets_prompts(open_page, bag_port):
 
     page.mouse.click(*place(page, 83, 60))
     expect(page.locator('#draft-text')).to_contain_text('Preview')
+    check_accessibility(page)
     page.fill('#name', 'ball')
     page.click('#add')
     expect(page.locator('#prompt-list')).to_contain_text('image 3: add, 1 point')
