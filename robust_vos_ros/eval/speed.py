@@ -64,7 +64,7 @@ def measure(
     """
     process = psutil.Process()
     tracker = VideoTracker(model, TrackerSettings(max_objects=max(16, num_objects)))
-    scene = _Scene(size_hw, num_objects)
+    scene = Scene(size_hw, num_objects)
     tracker.step(scene.frame(0))
     tracker.add(scene.prompts())
     times_ms, rss_before = [], 0
@@ -92,7 +92,7 @@ def measure(
 def measure_corruption(name: str, *, size_hw: tuple[int, int], num_frames: int = 30) -> float:
     """Return the median CPU time of a corruption at severity 3, in milliseconds on one core."""
     cv2.setNumThreads(1)
-    scene = _Scene(size_hw, 4)
+    scene = Scene(size_hw, 4)
     corruption = Corruption(name, Profile('constant', 3.0, num_frames), 0)
     times_ms = []
     for index in range(num_frames):
@@ -114,7 +114,7 @@ def machine(model: Model) -> dict[str, Any]:
     }
 
 
-class _Scene:
+class Scene:
     """Seeded textured discs on a textured background that pans by one pixel per frame."""
 
     def __init__(self, size_hw: tuple[int, int], num_objects: int) -> None:
