@@ -388,8 +388,9 @@ class VideoTracker:
         features = self._segmenter.encode(record)
         self._propagator.start(items, features, segment.kept, segment.spatial, record)
         warnings, rule = [], self.settings.guard
+        zoomed = self.settings.zoom.enabled
         for item, misfit in zip(items, segment.misfit, strict=True):
-            warnings += warn_of_misfit(item, misfit, rule) + warn_of_size(item)
+            warnings += warn_of_misfit(item, misfit, rule) + warn_of_size(item, zoomed=zoomed)
         return warnings
 
     def _track(self, items: list[LiveObject], record: Record) -> list[TrackEvent]:
