@@ -35,7 +35,8 @@ def export(
     if file_format != 'onnx':
         raise typer.BadParameter(f'expected onnx, got {file_format!r}', param_hint='--format')
     settings = {'name': model, 'checkpoint': checkpoint, 'device': 'cpu', 'precision': 'fp32'}
-    network = load_model(parse_settings(ModelSettings, settings | {'adapter': 'none'}))
+    parsed = parse_settings(ModelSettings, settings | {'adapter': 'none'})
+    network = load_model(parsed, portable=True)
     folder = out or graph_files.graphs_folder(network.name, network.weights_hash)
     with progress_bar('files', graph_files.num_files(network)) as advance:
         graph_files.export(network, folder, prompts=prompts, on_file=advance)

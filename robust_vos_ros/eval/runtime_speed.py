@@ -1,9 +1,8 @@
-"""Time of each step of the network in the runtimes that are installed."""
+"""Time of each stage of a frame in the runtimes that are installed."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,59 +13,50 @@ from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.runtimes import STEPS
-from robust_vos_ros.core.settings import ModelSettings, parse_settings
+from robust_vos_ros.core.settings import ModelSettings
+from robust_vos_ros.core.stages import measure_stages
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
-from robust_vos_ros.eval.speed import Scene
-
-# Methods of `Model`, and the whole of `VideoTracker.step`.
-_METHODS = ('encode', 'attend', 'calibrate', 'decode', 'encode_memory')
-_FRAME = 'frame'
-_WARM_UP_FRAMES = 10
+from robust_vos_ros.core.types import Frame, Prompt
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class StepTime:
-    """Median time per frame that a step takes in a runtime.
+class RuntimeSpeed:
+    """Speed of one runtime.
 
     Attributes:
         runtime: Its name.
         precision: fp32 or bf16.
         objects: Number of tracked objects.
-        step: Method of the network, or `frame`, the whole work of the engine.
-        ms: Elapsed time.
-        cpu_ms: CPU time of all threads; other programs on the machine change it less.
+        median_ms: Median time of `VideoTracker.step`.
+        stages_ms: Median time of each stage per frame.
     """
 
     runtime: str
     precision: str
     objects: int
-    step: str
-    ms: float
-    cpu_ms: float
+    median_ms: float
+    stages_ms: dict[str, float]
 
 
-def load_runtimes(settings: dict[str, Any]) -> tuple[dict[tuple[str, str], Model], list[str]]:
+def load_runtimes(settings: ModelSettings) -> tuple[dict[tuple[str, str], Model], list[str]]:
     """Load a model in each runtime and precision.
 
     Args:
-        settings: Of the model, without runtime and precision.
+        settings: Of the model; runtime and precision are replaced.
 
     Returns:
-        Models by runtime and precision, and the reasons why others are missing.
+        Models by runtime and precision, and why others are missing.
 
     Raises:
-        ConfigError: A setting is wrong.
+        WeightsError: The weights or the graphs are missing or do not fit.
     """
     models, missing = {}, []
     for runtime in ('torch', *STEPS):
-        for precision in ('fp32', 'bf16'):
-            values = {**settings, 'runtime': runtime, 'precision': precision}
-            parsed = parse_settings(ModelSettings, values)
-            if (runtime, precision) == ('onnxruntime', 'bf16'):
-                continue  # it has fp32 alone
+        for precision in ('fp32',) if runtime == 'onnxruntime' else ('fp32', 'bf16'):
+            values = {'runtime': runtime, 'precision': precision}
             try:
-                models[runtime, precision] = load_model(parsed)
+                models[runtime, precision] = load_model(settings.model_copy(update=values))
             except ConfigError as error:
                 missing.append(str(error))
                 break
@@ -75,77 +65,45 @@ def load_runtimes(settings: dict[str, Any]) -> tuple[dict[tuple[str, str], Model
 
 def measure(
     models: dict[tuple[str, str], Model],
+    frames: Sequence[Frame],
+    prompts: Sequence[Prompt],
     *,
-    size_hw: tuple[int, int],
-    num_objects: int,
-    num_frames: int,
+    warm_up: int,
     on_frame: Callable[[], None] = lambda: None,
-) -> list[StepTime]:
-    """Track the same discs with all models in turn, frame by frame, and time every step.
+) -> list[RuntimeSpeed]:
+    """Track with all models in turn, frame by frame, and time every stage.
 
     Args:
         models: By runtime and precision.
-        size_hw: Height and width of the frames in pixels.
-        num_objects: Objects tracked at the same time.
-        num_frames: Measured frames.
+        frames: The first is prompted, the next `warm_up` fill the memories, the others are
+            measured.
+        prompts: Of the first frame.
+        warm_up: Number of frames that are not measured.
         on_frame: Called after every frame, for a progress bar.
     """
-    scene = Scene(size_hw, num_objects)
-    clocks = {key: _Clock(model) for key, model in models.items()}
-    settings = TrackerSettings(max_objects=max(16, num_objects))
+    settings = TrackerSettings(max_objects=max(16, len(prompts)))
     trackers = {key: VideoTracker(model, settings) for key, model in models.items()}
-    try:
-        for tracker in trackers.values():
-            tracker.step(scene.frame(0))
-            tracker.add(scene.prompts())
-        for index in range(1, _WARM_UP_FRAMES + num_frames + 1):
-            frame = scene.frame(index)
-            for key, tracker in trackers.items():
-                clocks[key].time(_FRAME, tracker.step, frame)
-                clocks[key].end_frame(measured=index > _WARM_UP_FRAMES)
-            on_frame()
-    finally:
-        for clock in clocks.values():
-            clock.remove()
+    for tracker in trackers.values():
+        tracker.step(frames[0])
+        tracker.add(list(prompts))
+    times: dict[tuple[str, str], list[dict[str, int]]] = {key: [] for key in models}
+    for index, frame in enumerate(frames[1:]):
+        for key, tracker in trackers.items():
+            with measure_stages() as stages_ns:
+                start_ns = time.perf_counter_ns()
+                tracker.step(frame)
+                passed_ns = time.perf_counter_ns() - start_ns
+            if index >= warm_up:
+                times[key].append({**stages_ns, '': passed_ns})
+        on_frame()
     return [
-        StepTime(*key, num_objects, step, *clock.median_ms(step))
-        for key, clock in clocks.items()
-        for step in (*_METHODS, _FRAME)
-    ]
+        RuntimeSpeed(*key, len(prompts), _median_ms(of_frames, ''), {
+            name: _median_ms(of_frames, name)
+            for name in dict.fromkeys(name for row in of_frames for name in row if name)
+        })
+        for key, of_frames in times.items()
+    ]  # fmt: skip
 
 
-class _Clock:
-    """Times the steps of a model until it is removed."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._now: dict[str, np.ndarray] = {}
-        self._frames: dict[str, list[np.ndarray]] = {}
-        for name in _METHODS:
-            method = getattr(model, name)
-            setattr(model, name, functools.partial(self.time, name, method))
-
-    def remove(self) -> None:
-        for name in _METHODS:
-            delattr(self._model, name)
-
-    def time(self, name: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        start = _now()
-        result = method(*args, **kwargs)
-        self._now[name] = self._now.get(name, np.zeros(2)) + _now() - start
-        return result
-
-    def end_frame(self, *, measured: bool) -> None:
-        """Keep the sums of a frame, or drop those of the warm-up."""
-        if measured:
-            for name in (*_METHODS, _FRAME):
-                self._frames.setdefault(name, []).append(self._now.get(name, np.zeros(2)))
-        self._now = {}
-
-    def median_ms(self, name: str) -> Sequence[float]:
-        return [round(float(ms), 2) for ms in np.median(self._frames[name], axis=0)]
-
-
-def _now() -> np.ndarray:
-    """Return elapsed and CPU time in milliseconds."""
-    return np.array([time.perf_counter(), time.process_time()]) * 1e3
+def _median_ms(rows: list[dict[str, Any]], name: str) -> float:
+    return round(float(np.median([row.get(name, 0) for row in rows])) / 1e6, 2)

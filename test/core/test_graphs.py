@@ -16,9 +16,11 @@ BUCKET = 3  # one more than the objects, so that one row is padding
 
 
 @pytest.fixture(scope='module')
-def folder(model, tmp_path_factory):
+def folder(tmp_path_factory):
     pytest.importorskip('onnxscript')
     folder = tmp_path_factory.mktemp('graphs')
+    settings = ModelSettings(device='cpu', precision='fp32')
+    model = checkpoints.load_model(settings, portable=True)
     graph_files.export(model, folder, buckets=[BUCKET])
     return folder
 

@@ -241,8 +241,12 @@ _POSTPROCESSING = {
 }
 
 
-def load_model(settings: ModelSettings) -> Model:
+def load_model(settings: ModelSettings, *, portable: bool = False) -> Model:
     """Build a network and load its weights.
+
+    Args:
+        settings: Of the model.
+        portable: See `optimize`.
 
     Raises:
         ConfigError: The model, device, precision or runtime is not available.
@@ -264,7 +268,7 @@ def load_model(settings: ModelSettings) -> Model:
     net = build_network(without_untrained(spec, state))
     check_keys(path, spec.name, state, net.state_dict())
     net.load_state_dict(state, strict=True)
-    optimize(net.eval().requires_grad_(False), device, precision)
+    optimize(net.eval().requires_grad_(False), device, precision, portable=portable)
     model = kind(
         net,
         name=spec.name,

@@ -72,7 +72,7 @@ def export(
     """Write all steps as ONNX files, and the manifest last.
 
     Args:
-        model: In fp32, on the CPU, without adapter.
+        model: `portable`, in fp32, on the CPU, without adapter.
         folder: Made if it does not exist.
         buckets: Numbers of objects.
         prompts: Prompted frames in the memory of an object.
@@ -162,13 +162,6 @@ def _translations() -> dict[Any, Any]:
     """Return ONNX for operators that the exporter does not know."""
     from onnxscript import opset18 as op  # noqa: PLC0415  only export needs it
 
-    def clamped_convolution(x: Any, weight: Any, bias: Any, *how: Any) -> Any:
-        """Translate `_ClampedConv` of optimize.py."""
-        padding, strides, dilations, group, _, (low, high), _ = how
-        pads = [*padding, *padding]
-        y = op.Conv(x, weight, bias, pads=pads, strides=strides, dilations=dilations, group=group)
-        return op.Clip(y, op.Constant(value_float=low), op.Constant(value_float=high))
-
     def kthvalue(x: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
         assert keepdim, 'as ConditioningLayer does'
         count: Any = op.Constant(value_ints=[k])
@@ -176,7 +169,4 @@ def _translations() -> dict[Any, Any]:
         values, indices = op.TopK(x, count, axis=dim, largest=0)
         return op.Gather(values, last, axis=dim), op.Gather(indices, last, axis=dim)
 
-    return {
-        torch.ops.mkldnn._convolution_pointwise.default: clamped_convolution,  # noqa: SLF001
-        torch.ops.aten.kthvalue.default: kthvalue,
-    }
+    return {torch.ops.aten.kthvalue.default: kthvalue}

@@ -27,6 +27,7 @@ from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.object_calibration import DensePrompt
 from robust_vos_ros.core.network.object_proxies import Proxies
 from robust_vos_ros.core.network.optimize import find_precision
+from robust_vos_ros.core.stages import stage
 from robust_vos_ros.core.types import Candidates, Clicks, Features, MemoryView, Tensors
 
 Runtime = Literal['onnxruntime', 'openvino']
@@ -150,6 +151,7 @@ class GraphModel(Model):
         with self.inference():
             self._pos = super().encode(torch.zeros(1, side, side, 3, dtype=torch.uint8)).pos
 
+    @stage('encode')
     def encode(self, images: torch.Tensor) -> Features:
         """As `Model.encode`."""
         adapted = self.adapter is not None and self.adapter.settings.layer_norms == 'image_encoder'
@@ -163,6 +165,7 @@ class GraphModel(Model):
         embedded = None if self.object_calibration is None else found[3]
         return Features(pix, self._pos, (fine, middle), embedded)
 
+    @stage('attend')
     def attend(
         self, features: Features, view: MemoryView | None, gates: Gates | None = None
     ) -> torch.Tensor:
@@ -174,6 +177,7 @@ class GraphModel(Model):
             return super().attend(features, view, gates)
         return graph.run(self._memory_inputs(view), pix=features.pix)[0]
 
+    @stage('calibrate')
     def calibrate(
         self,
         features: Features,
@@ -198,6 +202,7 @@ class GraphModel(Model):
             inputs |= named(name, reference)
         return DensePrompt(*graph.run(inputs, embedded=features.embedded))
 
+    @stage('decode')
     def decode(
         self,
         features: Features,
