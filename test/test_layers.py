@@ -63,7 +63,7 @@ SAM2_INTERNALS = {
     'multimask_output_in_sam', 'multimask_min_pt_num', 'multimask_max_pt_num',
     'binarize_mask_from_pts_for_mem_enc', 'sigmoid_scale_for_mem_enc', 'sigmoid_bias_for_mem_enc',
 }  # fmt: skip
-MAX_CORE_FILES = 37  # of which four are the window of `zoom`
+MAX_CORE_FILES = 39  # of which four are the window of `zoom`
 
 
 def imported_modules(path):
