@@ -40,6 +40,12 @@ def bench(
         str,
         typer.Option(help='sam2 = compare with SAM2VideoPredictor of the sam2 package, in turns.'),
     ] = '',
+    runtimes: Annotated[
+        bool, typer.Option('--runtimes', help='Compare the installed runtimes, in turns.')
+    ] = False,
+    graphs: Annotated[
+        str, typer.Option(help='Folder of `robust-vos export`; default: the one in the cache.')
+    ] = '',
     random_weights: Annotated[
         bool,
         typer.Option('--random-weights', help='Use random weights: speed needs no training.'),
@@ -62,11 +68,14 @@ def bench(
     counts = numbers(objects, ',', None, '--objects', 'numbers such as 1,4,8')
     plan = _Plan((height, width), counts, warm_up, frames)
     values = {'name': model, 'device': device, 'precision': precision, 'num_threads': threads}
+    if runtimes:
+        values |= {'device': 'cpu', 'graphs': graphs}
     with tempfile.TemporaryDirectory() as folder:
         if random_weights:
             values['checkpoint'] = str(speed.save_random_weights(model, Path(folder)))
         settings = parse_settings(ModelSettings, values)
-        network, rows = _bench_peer(settings, plan) if against else _bench_engine(settings, plan)
+        run = _bench_runtimes if runtimes else _bench_peer if against else _bench_engine
+        network, rows = run(settings, plan)
     about = {
         **speed.machine(network, precision),
         'weights': 'random' if random_weights else "the model's",
@@ -123,6 +132,24 @@ def _bench_peer(settings: ModelSettings, plan: _Plan) -> tuple[Model, list[dict[
                 frames, scene.prompts(), warm_up=plan.warm_up, on_frame=advance
             )
     return contest.model, [dataclasses.asdict(row) for row in rows]
+
+
+def _bench_runtimes(settings: ModelSettings, plan: _Plan) -> tuple[Model, list[dict[str, Any]]]:
+    from robust_vos_ros.eval import runtime_speed
+    from robust_vos_ros.eval.speed import Scene
+
+    models, missing = runtime_speed.load_runtimes(settings)
+    for reason in missing:
+        typer.echo(reason, err=True)
+    rows = []
+    for count in plan.counts:
+        scene = Scene(plan.size_hw, count)
+        frames = [scene.frame(index) for index in range(1 + plan.warm_up + plan.frames)]
+        with progress_bar(f'{count} objects', len(frames) - 1) as advance:
+            rows += runtime_speed.measure(
+                models, frames, scene.prompts(), warm_up=plan.warm_up, on_frame=advance
+            )
+    return models['torch', 'fp32'], [dataclasses.asdict(row) for row in rows]
 
 
 def _print_table(about: dict[str, Any], rows: list[dict[str, Any]]) -> None:

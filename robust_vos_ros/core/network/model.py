@@ -333,6 +333,18 @@ class Model:
         Returns:
             (B, h*w, memory_dim) bfloat16.
         """
+        memory = self.encode_memory(features, mask_logits, object_scores, prompted=prompted)
+        return memory.to(torch.bfloat16)
+
+    def encode_memory(
+        self,
+        features: Features,
+        mask_logits: torch.Tensor,
+        object_scores: torch.Tensor,
+        *,
+        prompted: bool,
+    ) -> torch.Tensor:
+        """Encode masks as `remember` does, without rounding the result to bfloat16."""
         net = self.net
         size = (self.image_size, self.image_size)
         masks = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False)
@@ -343,7 +355,7 @@ class Model:
         out = net.memory_encoder(features.pix, masks, skip_mask_sigmoid=True)['vision_features']
         absent = (object_scores <= 0).float()[:, None, None, None]
         out = out + absent * net.no_obj_embed_spatial[..., None, None]
-        return out.flatten(2).transpose(1, 2).to(torch.bfloat16)
+        return out.flatten(2).transpose(1, 2)
 
     def warm_up(self) -> None:
         """Run every step once, so that the first frame is not slower."""

@@ -20,13 +20,14 @@ from robust_vos_ros.core.network.two_way import TwoWayTransformer
 _FEW_CHANNELS = 16
 
 
-def optimize(net: Any, device: torch.device, precision: str) -> None:
+def optimize(net: Any, device: torch.device, precision: str, *, portable: bool = False) -> None:
     """Prepare a network in evaluation mode for inference.
 
     Args:
         net: A `SAM2Base`.
         device: Device of inference.
         precision: fp32 or bf16.
+        portable: Use no operators of one device, so that the network can be exported.
     """
     speed_up_norms(net)
     _fuse_batch_norms(net)
@@ -36,7 +37,7 @@ def optimize(net: Any, device: torch.device, precision: str) -> None:
             if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 module.to(torch.bfloat16)
     net.to(device, memory_format=torch.channels_last)
-    if device.type == 'cpu' and torch.backends.mkldnn.is_available():
+    if device.type == 'cpu' and torch.backends.mkldnn.is_available() and not portable:
         _fuse_clamps(net)
         _pack_convolutions(net.image_encoder)
         net.sam_mask_decoder.transformer = TwoWayTransformer(net.sam_mask_decoder.transformer)
