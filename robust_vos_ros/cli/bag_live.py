@@ -35,6 +35,9 @@ def record(
     ] = '/image',
     transport: Annotated[str, typer.Option(help='Images to record: raw or compressed.')] = 'raw',
     namespace: Annotated[str, typer.Option(help='Namespace of the node.')] = '',
+    camera: Annotated[
+        str, typer.Option(help='Camera to record, if the node has several (parameter cameras).')
+    ] = '',
     topic: Annotated[
         list[str] | None, typer.Option('--topic', help='A further topic; may be repeated.')
     ] = None,
@@ -50,13 +53,15 @@ def record(
     if transport not in {'raw', 'compressed'}:
         raise typer.BadParameter(f'expected raw or compressed, got {transport!r}')
     now = dt.datetime.now().astimezone()
-    folder = out or Path(f'bag_{now:%Y_%m_%d-%H_%M_%S}')
+    ending = f'_{camera}' if camera else ''
+    folder = out or Path(f'bag_{now:%Y_%m_%d-%H_%M_%S}{ending}')
     result = record(
         RecordOptions(
             out=folder,
             image_topic=image_topic,
             compressed=transport == 'compressed',
             namespace=namespace,
+            camera=camera,
             topics=tuple(topic or ()),
             use_sim_time=use_sim_time,
             duration_s=duration,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
-
-from robust_vos_ros.node.threads import make_condition
 
 Image = TypeVar('Image')
 Request = TypeVar('Request')
@@ -31,11 +30,12 @@ class MailboxCounts:
 class Mailbox(Generic[Image, Request]):
     """Any thread may offer, one takes. A newer image replaces the waiting one."""
 
-    def __init__(self, max_requests: int) -> None:
+    def __init__(self, max_requests: int, changed: threading.Condition) -> None:
         """Create an open, empty mailbox.
 
         Args:
             max_requests: Maximum number of waiting requests, and also of waiting urgent ones.
+            changed: Its lock guards the mailbox; notified when an image or request arrives.
         """
         self._max_requests = max_requests
         self._requests: collections.deque[Request] = collections.deque()
@@ -43,7 +43,7 @@ class Mailbox(Generic[Image, Request]):
         self._image: Image | None = None
         self._offered = self._taken = self._dropped = 0
         self._closed = False
-        self._changed = make_condition('mailbox')
+        self._changed = changed
 
     def offer_image(self, image: Image) -> None:
         """Offer an image; a closed mailbox counts it as dropped."""
@@ -66,13 +66,10 @@ class Mailbox(Generic[Image, Request]):
             self._changed.notify()
             return True
 
-    def wait(self) -> bool:
-        """Block until an image or request waits; returns False once the mailbox is closed."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._closed or self._urgent or self._requests or self._image is not None
-            )
-            return not self._closed
+    @property
+    def is_filled(self) -> bool:
+        """Whether an image or request waits."""
+        return bool(self._urgent or self._requests or self._image is not None)
 
     def take_image(self) -> Image | None:
         """Take the waiting image, if any, without blocking."""
@@ -128,7 +125,6 @@ class Mailbox(Generic[Image, Request]):
             requests = [*self._urgent, *self._requests]
             self._urgent.clear()
             self._requests.clear()
-            self._changed.notify_all()
             return requests
 
     @property

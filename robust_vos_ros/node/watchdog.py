@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from robust_vos_ros.node.settings import WatchdogSettings
-from robust_vos_ros.node.worker import Worker
+from robust_vos_ros.node.settings_sections import WatchdogSettings
+from robust_vos_ros.node.worker import Lane
 
 EXIT_CODE = 3  # of the process, with watchdog.action: exit
 
@@ -49,13 +49,13 @@ class Watchdog:
         }
         self._reported = ''  # identity of the item that was reported last
 
-    def check(self, worker: Worker | None, settings: WatchdogSettings) -> str:
+    def check(self, lane: Lane | None, settings: WatchdogSettings) -> str:
         """Return a sentence about a stuck item for /diagnostics, empty if there is none.
 
         The first time for each item, it also logs the sentence, writes the stacks of all threads
         to stderr and takes the action of the settings.
         """
-        busy = None if worker is None else worker.busy
+        busy = None if lane is None else lane.busy
         if busy is None or not settings.after_s or busy.since_s < settings.after_s:
             return ''
         text = (

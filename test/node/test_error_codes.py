@@ -70,7 +70,7 @@ def internal(bench, helpers):
 def behind(bench, send):
     """Hold the worker, and return the answers of requests that are sent meanwhile."""
     entered, leave = threading.Event(), threading.Event()
-    worker = bench.pipeline.worker
+    worker = bench.pipeline.lane
     worker.submit(lambda: entered.set() or leave.wait(30), bench.server)
     bench.wait(entered.is_set)
     try:

@@ -49,9 +49,15 @@ def test_locks_are_taken_in_order(debug):
 
 
 def test_a_reentrant_lock_and_a_condition_work_as_without_debugging(debug):
-    mailbox = Mailbox(2)
-    taken = []
-    taker = threading.Thread(target=lambda: mailbox.wait() and taken.append(mailbox.take_image()))
+    changed = threads.make_condition('mailbox')
+    mailbox, taken = Mailbox(2, changed), []
+
+    def take():
+        with changed:
+            changed.wait_for(lambda: mailbox.is_filled, 10)
+        taken.append(mailbox.take_image())
+
+    taker = threading.Thread(target=take)
     taker.start()
     mailbox.offer_image('image')
     taker.join(10)
