@@ -306,8 +306,7 @@ def test_a_full_disk_does_not_stop_the_tracking(debug, make_bench, helpers, tmp_
     assert bench.add(helpers.make_box_prompt()).success
     bench.wait(path.exists, 'the state file')
     beside = tmp_path / 'tracks.new'
-    bench.on_node(lambda: None)
-    writer = bench.robust_vos._configured.state._writer
+    writer = bench.robust_vos._configured.cameras[0].outputs.state._writer
     bench.wait(lambda: not writer.busy, 'the disk')
     beside.symlink_to('/dev/full')  # writing fails as on a full disk
     before = path.read_bytes()
