@@ -15,7 +15,7 @@ from robust_vos_ros.core.errors import RobustVosError, WeightsError
 from robust_vos_ros.node import parts
 
 pytestmark = pytest.mark.ros
-NUM_STEPS = int(os.environ.get('ROBUST_VOS_WALK', '100'))  # 2,000 were walked once
+NUM_STEPS = int(os.environ.get('ROBUST_VOS_WALK', '100'))
 # The model: state -> transition -> next state. Everything else is refused.
 MODEL = {
     'unconfigured': {'CONFIGURE': 'inactive'},
