@@ -26,7 +26,8 @@ from robust_vos_ros.core.memory.update_policy import update_memory
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.reid.appearance import feature_map
-from robust_vos_ros.core.reid.association import Reidentifier, suppress_duplicates
+from robust_vos_ros.core.reid.duplicates import suppress_duplicates
+from robust_vos_ros.core.reid.reidentifier import Reidentifier
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import (
     UNSEEN_STATES,

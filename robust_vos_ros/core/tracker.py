@@ -21,8 +21,9 @@ from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
 from robust_vos_ros.core.reference_pictures import ReferencePicture, segment_pictures, start_lost
 from robust_vos_ros.core.reid.appearance import feature_map
-from robust_vos_ros.core.reid.association import Reinitialization, Scene, associate
+from robust_vos_ros.core.reid.association import Reinitialization, associate
 from robust_vos_ros.core.reid.redetection import redetect
+from robust_vos_ros.core.reid.reidentifier import Scene
 from robust_vos_ros.core.results import make_result
 from robust_vos_ros.core.saved_tracks import read_tracks, save_tracks
 from robust_vos_ros.core.segmentation import Context, Segmenter, Segments

@@ -36,15 +36,7 @@ def update(
     track = item.track
     _limit_stamps(item, stamp_ns)
     covering = covers_image(item, seen, settings)
-    track.evidence = gather(item, seen, stamp_ns)
-    track.gate_activity = seen.gate_activity
-    estimated = Estimate(0.0, 0.0) if covering else estimate(track.evidence, calibration)
-    track.changed = has_changed(item, seen, settings.guard)
-    if track.changed:
-        estimated = Estimate(
-            min(estimated.p_correct, settings.guard.max_confidence), estimated.p_on_object
-        )
-    track.confidence = estimated.p_correct
+    estimated = _assess(item, seen, stamp_ns, settings, calibration, covering=covering)
     threshold = settings.visible_off if track.visible else settings.visible_on
     if track.state == ObjectState.INITIALIZING and track.visible:
         threshold = 0.0  # publish every prompted mask, so that its user sees it
@@ -58,11 +50,7 @@ def update(
         )
     if track.visible and track.state in UNSEEN_STATES:
         item.reid.reacquired_ns = stamp_ns
-    track.flags = ObjectFlag.COVERS_IMAGE if covering else ObjectFlag.NONE
-    if track.changed:
-        track.flags |= ObjectFlag.CHANGED
-    if is_misfit(item, settings.guard):
-        track.flags |= ObjectFlag.PROMPT_MISFIT
+    track.flags = _flags(item, settings, covering=covering)
     if track.visible:
         track.existence = track.seen_existence = estimated.p_on_object
         _update_visible(item, seen, stamp_ns)
@@ -77,6 +65,37 @@ def update(
         track.mask_quality, track.confidence = float('nan'), 0.0
         track.frames_since_seen += 1
     return change_state(item, next_state(item, stamp_ns, settings))
+
+
+def _assess(
+    item: LiveObject,
+    seen: Observation,
+    stamp_ns: int,
+    settings: TrackerSettings,
+    calibration: Calibration | None,
+    *,
+    covering: bool,
+) -> Estimate:
+    """Update evidence, confidence and whether the object changed; returns the estimate."""
+    track = item.track
+    track.evidence = gather(item, seen, stamp_ns)
+    track.gate_activity = seen.gate_activity
+    estimated = Estimate(0.0, 0.0) if covering else estimate(track.evidence, calibration)
+    track.changed = has_changed(item, seen, settings.guard)
+    track.confidence = estimated.p_correct
+    if track.changed:
+        track.confidence = min(estimated.p_correct, settings.guard.max_confidence)
+    return estimated
+
+
+def _flags(item: LiveObject, settings: TrackerSettings, *, covering: bool) -> ObjectFlag:
+    """Return the flags that do not depend on whether the object is visible."""
+    flags = ObjectFlag.COVERS_IMAGE if covering else ObjectFlag.NONE
+    if item.track.changed:
+        flags |= ObjectFlag.CHANGED
+    if is_misfit(item, settings.guard):
+        flags |= ObjectFlag.PROMPT_MISFIT
+    return flags
 
 
 def _limit_stamps(item: LiveObject, stamp_ns: int) -> None:
