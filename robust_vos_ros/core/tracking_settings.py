@@ -228,6 +228,26 @@ class ZoomSettings(Settings):
     )
 
 
+class WordSearchSettings(Settings):
+    """Searches for things by words."""
+
+    min_confidence: float = setting(
+        0.5,
+        'Minimum probability that a match is the thing and its mask has an IoU above 0.5.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    interval_s: float = setting(
+        0.25,
+        'A lasting search, and one for an unseen object that has words, looks at most this often.',
+        unit='s',
+        dynamic=True,
+        ge=0.0,
+        le=60.0,
+    )
+
+
 class TrackerSettings(Settings):
     """All settings of the tracker."""
 
@@ -348,6 +368,7 @@ class TrackerSettings(Settings):
     reacquire: ReacquireSettings = ReacquireSettings()
     guard: GuardSettings = GuardSettings()
     zoom: ZoomSettings = ZoomSettings()
+    words: WordSearchSettings = WordSearchSettings()
 
     @classmethod
     def plain(cls) -> TrackerSettings:

@@ -156,9 +156,7 @@ def _colour(mask: np.ndarray, rgb: np.ndarray) -> str:
     here = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
     if not here.any():
         return ''
-    hue, saturation, value = (
-        cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)[here].astype(float).T
-    )
+    hue, saturation, value = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)[here].astype(float).T
     if np.median(saturation) < 45:
         light = np.median(value)
         return 'white' if light > 190 else 'black' if light < 60 else 'grey'

@@ -33,6 +33,7 @@ from robust_vos_ros.core.settings import (
     load_yaml,
     parse_settings,
 )
+from robust_vos_ros.core.words.finder import WordFinder
 
 
 class ModelSpec(Settings):
@@ -112,6 +113,23 @@ def find_weights(spec: ModelSpec, checkpoint: str = '') -> Path:
         f'{_shipped(spec)} is missing; if {spec.name} is shipped, install the package again, '
         'otherwise train it (docs/training.md) and set model.checkpoint'
     )
+
+
+def find_words(settings: ModelSettings) -> Path | None:
+    """Return the words file that the settings name, or None.
+
+    Raises:
+        WeightsError: The file does not exist.
+    """
+    if settings.words == 'none':
+        return None
+    if settings.words == 'auto':
+        path = _SHIPPED / f'{settings.name}_words.safetensors'
+        return path if path.is_file() else None
+    path = Path(settings.words).expanduser()
+    if not path.is_file():
+        raise WeightsError(f'words {path} does not exist; correct model.words')
+    return path
 
 
 def find_adapter(settings: ModelSettings) -> Path | None:
@@ -270,6 +288,7 @@ def load_model(settings: ModelSettings) -> Model:
         previous_mask=spec.previous_mask,
     )
     adapters.use(model, find_adapter(settings))
+    model.finder = WordFinder(model, find_words(settings), settings.text_encoder)
     file = find_calibration(settings, path)
     if file is not None:
         model.calibration = read_calibration(

@@ -20,6 +20,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,9 @@ from robust_vos_ros.core.network.object_calibration import DensePrompt, ObjectCa
 from robust_vos_ros.core.network.object_proxies import Proxies
 from robust_vos_ros.core.reid.appearance import Projection
 from robust_vos_ros.core.types import Candidates, Clicks, Features, MemoryView
+
+if TYPE_CHECKING:  # it uses this module
+    from robust_vos_ros.core.words.finder import WordFinder
 
 # Mask logits of an absent object.
 ABSENT_LOGIT: float = NO_OBJ_SCORE
@@ -57,6 +61,7 @@ class Model:
             and keeps the parameters that they replace in `adapter_originals`.
         calibration: Maps evidence to probabilities; None = uncalibrated scores.
         projection: Of appearance embeddings; None = no projection.
+        finder: Finds things by words; None = `load_model` did not make this model.
         adapter_name: Of the file the adapter came from, `none` without one.
     """
 
@@ -82,6 +87,7 @@ class Model:
         self.adapter: Moga | None = None
         self.calibration: Calibration | None = None
         self.projection: Projection | None = None
+        self.finder: WordFinder | None = None
         self.adapter_originals: dict[str, torch.Tensor] = {}
         self.adapter_name = 'none'
         self._dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
@@ -95,6 +101,8 @@ class Model:
         self._mean = torch.tensor(_MEAN, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(_STD, device=device).view(1, 3, 1, 1)
         self._memory_pos = self._memory_position()
+        self._stages: tuple[torch.Tensor, ...] | None = None
+        net.image_encoder.trunk.register_forward_hook(self._keep_stages)
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
@@ -111,13 +119,30 @@ class Model:
         """
         x = images.to(self.device).permute(0, 3, 1, 2).float() / 255.0
         x = ((x - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+        self._stages = None
         out = self.net.forward_image(x)
         fine, middle, coarse = out['backbone_fpn'][-3:]
         pos = out['vision_pos_enc'][-1][:1].flatten(2).transpose(1, 2)
-        features = Features(coarse, pos, (fine, middle))
+        features = Features(coarse, pos, (fine, middle), stages=self._stages)
         if self.object_calibration is None:
             return features
         return dataclasses.replace(features, embedded=self.object_calibration.embed(features))
+
+    def condition(self, features: Features, updates: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the (E, C, h, w) features at stride 16 of an image that words condition.
+
+        Args:
+            features: The encoded image, with its stages.
+            updates: (E, c, h, w) added to the trunk's stages at strides 32 and 16.
+        """
+        assert features.stages is not None, 'the caller checks it'
+        stages = list(features.stages)
+        for level, update in enumerate(updates, 1):
+            stages[-level] = stages[-level] + update
+        encoder = self.net.image_encoder
+        maps, _ = encoder.neck(stages)
+        conditioned: torch.Tensor = maps[len(maps) - encoder.scalp - 1]
+        return conditioned
 
     def gates(
         self,
@@ -218,6 +243,7 @@ class Model:
         previous_logits: torch.Tensor | None = None,
         *,
         dense: DensePrompt | None = None,
+        words: torch.Tensor | None = None,
         multimask: bool | None = None,
     ) -> Candidates:
         """Predict candidate masks; those of absent objects are empty.
@@ -225,7 +251,7 @@ class Model:
         Arguments as in `predict`.
         """
         raw = self.predict(
-            features, pix, clicks, previous_logits, dense=dense, multimask=multimask
+            features, pix, clicks, previous_logits, dense=dense, words=words, multimask=multimask
         )
         return self.suppress_absent(raw, raw.object_scores > 0)
 
@@ -237,6 +263,7 @@ class Model:
         previous_logits: torch.Tensor | None = None,
         *,
         dense: DensePrompt | None = None,
+        words: torch.Tensor | None = None,
         multimask: bool | None = None,
     ) -> Candidates:
         """Predict candidate masks, also for absent objects, as training needs them.
@@ -248,6 +275,7 @@ class Model:
             previous_logits: (B, 1, 4h, 4w) mask prompt or None: the mask that clicks correct, a
                 coarse mask, or that of the previous frame. Clamped as in SAM 2.
             dense: From `calibrate`.
+            words: (B, P, C) sparse prompts made of expressions.
             multimask: Three candidates or one; None = three for at most one click, as SAM 2 does.
         """
         net = self.net
@@ -263,6 +291,8 @@ class Model:
         if previous_logits is not None:
             previous_logits = previous_logits.clamp(-_MAX_FEEDBACK_LOGIT, _MAX_FEEDBACK_LOGIT)
         sparse, mask_prompt = net.sam_prompt_encoder((coords, labels), None, previous_logits)
+        if words is not None:
+            sparse = torch.cat([sparse, words.to(sparse)], 1)
         high_res = list(features.high_res)
         if dense is not None:
             mask_prompt = mask_prompt + dense.coarse
@@ -350,6 +380,9 @@ class Model:
             age = torch.zeros(1, 1, dtype=torch.long, device=self.device)
             view = MemoryView(spatial[:, None], age, kept.pointers, age.float(), None)
             self.decode(features, self.attend(features, view)).best()
+
+    def _keep_stages(self, _trunk: object, _inputs: object, stages: list[torch.Tensor]) -> None:
+        self._stages = tuple(stages)
 
     def _memory_position(self) -> torch.Tensor:
         blank = torch.zeros(1, self.memory_dim, self.grid_size, self.grid_size, device=self.device)

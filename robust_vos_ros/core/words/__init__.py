@@ -1,6 +1,9 @@
-"""Words as prompts.
+"""Words as prompts, after SAMWISE.
 
-Modules: `text` (expressions to embeddings), `transformer` (its networks), `verbs`, `adapter`
-(features conditioned on words), `conditional_memory`, `module` (all that is trained), `files`,
-`finding` (things that match an expression), `looking` (searches that last).
+text         expressions to embeddings, with `transformer` (the networks) and `verbs`
+module       `Words`, all that is trained: `adapter`, prompts, `conditional_memory`, judgement
+files        its weights
+finding      things in an image that fit an expression
+finder       `WordFinder`, loaded when first asked
+searching    searches that last, and prompts that are words
 """

@@ -25,7 +25,8 @@ from robust_vos_ros.core.words.conditional_memory import ConditionalMemory
 from robust_vos_ros.core.words.text import Expression
 
 # Largest logit of the coarse mask that an expression gives the decoder, as that of a box.
-MAX_LOGIT = 10.0
+MAX_LOGIT = 6.0
+EVIDENCE = 7  # values that a candidate is judged by, see `finding.observe`
 
 
 class WordsSettings(Settings):
@@ -108,7 +109,10 @@ class Words(nn.Module):
             for side in settings.blocks
         )
         self.fuse = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Linear(4 * width, width),
         )
         self.look = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, settings.meaning))
         self.mean = nn.Parameter(torch.zeros(settings.text_width), requires_grad=False)
@@ -129,6 +133,11 @@ class Words(nn.Module):
             nn.Linear(width, 2 * hidden),
         )  # fmt: skip
         self.memory = ConditionalMemory(hidden)
+        # Fitted after training, on pictures that were not trained on.
+        self.rivals = nn.Parameter(torch.zeros(0, settings.meaning), requires_grad=False)
+        self.evidence_mean = nn.Parameter(torch.zeros(EVIDENCE), requires_grad=False)
+        self.evidence_scale = nn.Parameter(torch.ones(EVIDENCE), requires_grad=False)
+        self.verdict = nn.Linear(EVIDENCE, 1).requires_grad_(False)
 
     def glimpse(self, stages: Sequence[torch.Tensor]) -> Glimpse:
         """Narrow the trunk's stages at strides 32 and 16 of one or more frames."""
@@ -161,6 +170,11 @@ class Words(nn.Module):
     def compare(self, meaning: torch.Tensor, names: torch.Tensor) -> torch.Tensor:
         """Return the logit of each pair of last-but-one dimensions of meanings and names."""
         return self.scale.exp() * (meaning @ names.transpose(-1, -2)) + self.bias
+
+    def judge(self, evidence: torch.Tensor) -> torch.Tensor:
+        """Return (K,) calibrated probabilities for (K, EVIDENCE) of candidates."""
+        normal = (evidence - self.evidence_mean) / self.evidence_scale
+        return self.verdict(normal.clamp(-5.0, 5.0))[:, 0].sigmoid()
 
     def condition(self, scene: Scene, texts: Texts) -> Conditioned:
         """Condition a frame on E expressions.

@@ -84,7 +84,9 @@ class FolderEncoder:
         try:
             tensors = safetensors.torch.load_file(folder / 'model.safetensors')
         except Exception as error:  # safetensors raises its own and OSError
-            raise WeightsError(f'{folder / "model.safetensors"} cannot be read: {error}') from error
+            raise WeightsError(
+                f'{folder / "model.safetensors"} cannot be read: {error}'
+            ) from error
         self._tensors = transformer.select(tensors, self._shape)
         self._cache: collections.OrderedDict[str, Expression] = collections.OrderedDict()
 

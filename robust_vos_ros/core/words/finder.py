@@ -1,0 +1,100 @@
+"""The finder of a model: weights and text encoder, loaded when first asked."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+from pathlib import Path
+
+from robust_vos_ros.core.errors import ConfigError, PromptError, WeightsError
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.types import Features
+from robust_vos_ros.core.words.adapter import Glimpse
+from robust_vos_ros.core.words.files import load_words
+from robust_vos_ros.core.words.finding import Match, find
+from robust_vos_ros.core.words.module import Words
+from robust_vos_ros.core.words.text import FolderEncoder, check_text, load_text_encoder
+
+
+class WordFinder:
+    """Finds things by expressions; loads its weights and the text encoder when first asked.
+
+    Args:
+        model: The network.
+        path: Weights of words; None = this model has none.
+        text_encoder: Folder of a text network; empty = the packaged one.
+    """
+
+    def __init__(self, model: Model, path: Path | None, text_encoder: str = '') -> None:
+        self._model = model
+        self._path = path
+        self._text_encoder = text_encoder
+        self._loaded: tuple[Words, FolderEncoder] | None = None
+        self._recent: collections.deque[tuple[int, Glimpse]] = collections.deque()
+
+    def check(self, text: str) -> str:
+        """Return a normalized expression, after a check that it can be searched for.
+
+        Raises:
+            PromptError: The expression cannot be used, or words are not available; the message
+                says what to do.
+        """
+        text = check_text(text)
+        self._load()[1].encode(text)
+        return text
+
+    def find(self, features: Features, text: str, frame_index: int = 0) -> list[Match]:
+        """Return the things in an image that fit an expression, the most probable first.
+
+        Args:
+            features: Of the image.
+            text: The expression.
+            frame_index: Of the image in its stream; images looked at before are remembered.
+
+        Raises:
+            PromptError: As in `check`.
+        """
+        words, encoder = self._load()
+        expression = encoder.encode(text)
+        if features.stages is None:
+            raise PromptError(
+                'words need an image encoder whose stages are accessible, got a compiled one; '
+                'use the plain model'
+            )
+        glimpses = self._remember(words, features, frame_index)
+        return find(self._model, words, features, glimpses, expression)
+
+    def forget(self) -> None:
+        """Forget the images looked at."""
+        self._recent.clear()
+
+    def _remember(self, words: Words, features: Features, frame_index: int) -> Sequence[Glimpse]:
+        """Add an image to those looked at; returns them, the newest first."""
+        assert features.stages is not None, 'checked before'
+        if not self._recent or self._recent[0][0] != frame_index:
+            stages = (features.stages[-1], features.stages[-2])
+            self._recent.appendleft((frame_index, words.glimpse(stages)))
+        while len(self._recent) > words.settings.frames:
+            self._recent.pop()
+        return [glimpse for _, glimpse in self._recent]
+
+    def _load(self) -> tuple[Words, FolderEncoder]:
+        if self._loaded is None:
+            if self._path is None:
+                raise PromptError(
+                    f'the model {self._model.name} has no weights for words; set model.words to '
+                    'a file that `robust-vos train` wrote (docs/words.md), or use a detector'
+                )
+            try:
+                encoder = load_text_encoder(self._text_encoder)
+                words = load_words(self._path, self._model)
+            except (ConfigError, WeightsError) as error:
+                raise PromptError(str(error)) from error
+            if words.settings.text_width != encoder.width:
+                raise PromptError(
+                    f'{self._path} was trained with the text encoder '
+                    f'{words.settings.text_encoder}, got {encoder.name}; set model.text_encoder '
+                    'to that one'
+                )
+            self._loaded = words, encoder
+        return self._loaded
