@@ -65,7 +65,9 @@ def load_words(path: Path, model: Model) -> Words:
         )
     try:
         words = make_words(model, parse_settings(WordsSettings, header['settings']))
-        words.rivals = torch.nn.Parameter(torch.zeros_like(tensors['rivals']), requires_grad=False)
+        words.rivals = torch.nn.Parameter(
+            torch.zeros(tensors['rivals'].shape), requires_grad=False
+        )
         words.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except (KeyError, RuntimeError, TypeError, ConfigError) as error:
         raise WeightsError(f'{path}: expected the weights of words, got {error}') from error

@@ -62,11 +62,7 @@ def find(
         glimpses: Of the image and of those before it, the newest first.
         expression: What to find.
     """
-    scene = words.scene(glimpses)
-    said = words.condition(scene, Texts.of([expression]))
-    peaks = find_peaks(said.match[0])
-    kept = decode_peaks(model, features, said, peaks)
-    evidence = observe(words, scene, said, expression=expression, kept=kept, peaks=peaks)
+    kept, evidence = propose(model, words, features, glimpses, expression)
     with torch.autocast(evidence.device.type, enabled=False):
         confidence = words.judge(evidence)
     order = confidence.argsort(descending=True).tolist()
@@ -81,6 +77,21 @@ def find(
         Match(kept.mask_logits[row, 0], float(confidence[row]), kept.pointers[row, 0])
         for row in found
     ]
+
+
+def propose(
+    model: Model,
+    words: Words,
+    features: Features,
+    glimpses: Sequence[Glimpse],
+    expression: Expression,
+) -> tuple[Candidates, torch.Tensor]:
+    """Return candidates for an expression and the evidence of each; arguments as in `find`."""
+    scene = words.scene(glimpses)
+    said = words.condition(scene, Texts.of([expression]))
+    peaks = find_peaks(said.coarse[0])
+    kept = decode_peaks(model, features, said, peaks)
+    return kept, observe(words, scene, said, expression=expression, kept=kept, peaks=peaks)
 
 
 def find_peaks(match: torch.Tensor) -> list[tuple[int, int]]:
