@@ -2,8 +2,8 @@
 
 Cells are compared with the expression; the mask decoder segments a candidate at each of the best
 ones, prompted by that point, by the coarse mask of fitting cells and by the prompts made of the
-expression. What a candidate is then judged by is calibrated to the probability that it is the
-thing.
+expression, and by a box around those cells. What a candidate is judged by is calibrated to the
+probability that it is the thing.
 
 Shape legend: as in `adapter`; K candidates.
 """
@@ -14,17 +14,22 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from robust_vos_ros.core.masks import mask_iou
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.prompts import BOX_CORNERS, to_coarse_masks
 from robust_vos_ros.core.types import Candidates, Clicks, Features
 from robust_vos_ros.core.words.adapter import Glimpse, Scene
 from robust_vos_ros.core.words.module import MAX_LOGIT, Conditioned, Texts, Words
 from robust_vos_ros.core.words.text import Expression
 
-_PEAKS = 4  # candidates per expression
+_PEAKS = 4  # places per expression
+_LEVEL = 2.5  # logits below its peak that still are of the same thing
+_CELL = 0.3  # share of a cell from which a mask lies on it
 _APART = 2  # cells between two peaks
 _SAME_IOU = 0.6  # two candidates that overlap this much are one
 _MAX_AREA = 0.95  # share of the image; more is no thing
@@ -65,13 +70,12 @@ def find(
     kept, evidence = propose(model, words, features, glimpses, expression)
     with torch.autocast(evidence.device.type, enabled=False):
         confidence = words.judge(evidence)
-    order = confidence.argsort(descending=True).tolist()
-    found: list[int] = []
     masks = kept.mask_logits[:, 0] > 0
     area = masks.float().mean(dim=(1, 2)).tolist()
-    for row in order:
+    found: list[int] = []
+    for row in confidence.argsort(descending=True).tolist():
         apart = all(float(mask_iou(masks[row], masks[other])) < _SAME_IOU for other in found)
-        if apart and 0.0 < area[row] < _MAX_AREA:
+        if apart and 0.0 < area[row] < _MAX_AREA and len(found) < _PEAKS:
             found.append(row)
     return [
         Match(kept.mask_logits[row, 0], float(confidence[row]), kept.pointers[row, 0])
@@ -86,17 +90,17 @@ def propose(
     glimpses: Sequence[Glimpse],
     expression: Expression,
 ) -> tuple[Candidates, torch.Tensor]:
-    """Return candidates for an expression and the evidence of each; arguments as in `find`."""
+    """Return K candidates for an expression and the evidence of each; arguments as in `find`."""
     scene = words.scene(glimpses)
     said = words.condition(scene, Texts.of([expression]))
     peaks = find_peaks(said.coarse[0])
     kept = decode_peaks(model, features, said, peaks)
-    return kept, observe(words, scene, said, expression=expression, kept=kept, peaks=peaks)
+    return kept, observe(words, scene, said, expression, kept)
 
 
-def find_peaks(match: torch.Tensor) -> list[tuple[int, int]]:
+def find_peaks(coarse: torch.Tensor) -> list[tuple[int, int]]:
     """Return (row, column) of the best cells of an (h, w) map that are not near each other."""
-    rest = match.float().clone()
+    rest = coarse.float().clone()
     peaks = []
     for _ in range(_PEAKS):
         row, column = divmod(int(rest.argmax()), rest.shape[1])
@@ -109,7 +113,7 @@ def find_peaks(match: torch.Tensor) -> list[tuple[int, int]]:
 def decode_peaks(
     model: Model, features: Features, said: Conditioned, peaks: Sequence[tuple[int, int]]
 ) -> Candidates:
-    """Segment a candidate at each of K peaks of one expression.
+    """Segment candidates at the peaks of one expression: three by the point, three by a box.
 
     Args:
         model: The network.
@@ -118,20 +122,55 @@ def decode_peaks(
         peaks: From `find_peaks`.
     """
     count, device = len(peaks), model.device
-    cell = model.image_size / said.match.shape[-1]
+    cell = model.image_size / said.coarse.shape[-1]
     at = torch.tensor([[(x + 0.5) * cell, (y + 0.5) * cell] for y, x in peaks], device=device)
     clicks = Clicks(at[:, None], torch.ones(count, 1, dtype=torch.int32, device=device))
-    coarse = to_mask_prompt(said.coarse, model.mask_size).expand(count, -1, -1, -1)
-    coarse = coarse + around(clicks, model.image_size, model.mask_size)
+    coarse = to_mask_prompt(said.coarse, model.mask_size)
+    drawn = coarse + around(clicks, model.image_size, model.mask_size)
     pix = model.condition(features, said.updates) + model.net.no_mem_embed.view(1, -1, 1, 1)
-    return model.predict(
-        features,
-        pix.expand(count, -1, -1, -1),
-        clicks,
-        coarse,
-        words=said.prompts.expand(count, -1, -1),
-        multimask=True,
-    ).best()
+    pix, prompts = pix.expand(count, -1, -1, -1), said.prompts.expand(count, -1, -1)
+    by_point = model.predict(features, pix, clicks, drawn, words=prompts, multimask=True)
+    boxes = around_parts(coarse[0, 0], peaks, model.image_size).to(device)
+    drawn = to_coarse_masks(boxes, model.image_size, model.mask_size)
+    by_box = model.predict(features, pix, boxes, drawn, words=prompts, multimask=True)
+    parts = [
+        Candidates(
+            one.mask_logits.flatten(0, 1)[:, None],
+            one.ious.flatten()[:, None],
+            one.object_scores.repeat_interleave(one.ious.shape[1]),
+            one.pointers.flatten(0, 1)[:, None],
+        )
+        for one in (by_point, by_box)
+    ]
+    return Candidates(
+        torch.cat([one.mask_logits for one in parts]),
+        torch.cat([one.ious for one in parts]),
+        torch.cat([one.object_scores for one in parts]),
+        torch.cat([one.pointers for one in parts]),
+    )
+
+
+def around_parts(
+    coarse: torch.Tensor, peaks: Sequence[tuple[int, int]], image_size: int
+) -> Clicks:
+    """Return a box around the connected part of a coarse mask in which each peak lies.
+
+    Args:
+        coarse: (4h, 4w) logits; a part is what lies less than `_LEVEL` below its peak.
+        peaks: (row, column) at stride 16.
+        image_size: Side of the network's input.
+    """
+    values = coarse.float().numpy(force=True)
+    scale = image_size / len(values)
+    boxes = []
+    for row, column in peaks:
+        y, x = 4 * row + 2, 4 * column + 2
+        above = (values > values[y, x] - _LEVEL).astype(np.uint8)
+        _, labels = cv2.connectedComponents(above)
+        ys, xs = np.nonzero(labels == labels[y, x])
+        boxes.append([[xs.min(), ys.min()], [xs.max() + 1, ys.max() + 1]])
+    corners = torch.tensor([BOX_CORNERS] * len(boxes), dtype=torch.int32)
+    return Clicks(torch.tensor(np.array(boxes) * scale, dtype=torch.float32), corners)
 
 
 def to_mask_prompt(coarse: torch.Tensor, mask_size: int) -> torch.Tensor:
@@ -151,31 +190,27 @@ def around(clicks: Clicks, image_size: int, mask_size: int) -> torch.Tensor:
 
 
 def observe(
-    words: Words,
-    scene: Scene,
-    said: Conditioned,
-    *,
-    expression: Expression,
-    kept: Candidates,
-    peaks: Sequence[tuple[int, int]],
+    words: Words, scene: Scene, said: Conditioned, expression: Expression, kept: Candidates
 ) -> torch.Tensor:
     """Return (K, EVIDENCE) float32 that K candidates are judged by.
 
-    Logit of the peak; mean logit in the mask; logit of the mask's mean meaning; its lead over
-    other names; predicted IoU; object score; logarithm of the area.
+    Largest and mean logit in the mask; overlap with the coarse mask; logit of the mask's mean
+    meaning; its lead over other names; predicted IoU; object score; logarithm of the area.
     """
     side = said.match.shape[-1]
     masks = (kept.mask_logits[:, 0] > 0).float()
     share = F.adaptive_avg_pool2d(masks[:, None], side)[:, 0] + 1e-6
     total = share.sum(dim=(1, 2))
-    match = said.match[0].float()
-    inside = (share * match).sum(dim=(1, 2)) / total
+    coarse = said.coarse[0].float()
+    peak = torch.where(share > _CELL, coarse, coarse.min()).amax(dim=(1, 2))
+    inside = (share * coarse).sum(dim=(1, 2)) / total
+    likely = (coarse - coarse.max() + _LEVEL).sigmoid()
+    overlap = torch.minimum(share, likely).sum((1, 2)) / torch.maximum(share, likely).sum((1, 2))
     meaning = scene.meaning[0].float()
     region = F.normalize(torch.einsum('khw,chw->kc', share, meaning), dim=1)
     name = words.names(expression.sentence[None]).float()
     alike = words.compare(region, name)[:, 0]
     others = words.rivals[(words.rivals @ name[0]) < _KIN]
     lead = alike - words.compare(region, others).logsumexp(dim=1)
-    peak = torch.stack([match[y, x] for y, x in peaks])
-    parts = [peak, inside, alike, lead, kept.ious[:, 0], kept.object_scores]
+    parts = [peak, inside, overlap, alike, lead, kept.ious[:, 0], kept.object_scores]
     return torch.stack([*parts, masks.mean(dim=(1, 2)).add(1e-4).log()], 1).float()

@@ -26,7 +26,7 @@ from robust_vos_ros.core.words.text import Expression
 
 # Largest logit of the coarse mask that an expression gives the decoder, as that of a box.
 MAX_LOGIT = 6.0
-EVIDENCE = 7  # values that a candidate is judged by, see `finding.observe`
+EVIDENCE = 8  # values that a candidate is judged by, see `finding.observe`
 
 
 class WordsSettings(Settings):
