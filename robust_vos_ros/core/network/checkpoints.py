@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,7 @@ def load_model(settings: ModelSettings) -> Model:
         previous_mask=spec.previous_mask,
     )
     adapters.use(model, find_adapter(settings))
+    model.encoder_hash = hash_encoder(state)
     model.finder = WordFinder(model, find_words(settings), settings.text_encoder)
     file = find_calibration(settings, path)
     if file is not None:
@@ -296,6 +298,16 @@ def load_model(settings: ModelSettings) -> Model:
         )
         model.projection = model.calibration.projection
     return model
+
+
+def hash_encoder(state: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of the image encoder in a state dict, which words are trained on."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        if name.startswith('image_encoder.'):
+            digest.update(name.encode())
+            digest.update(state[name].float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def without_untrained(spec: ModelSpec, state: dict[str, torch.Tensor]) -> ModelSpec:

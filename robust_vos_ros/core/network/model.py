@@ -61,6 +61,7 @@ class Model:
             and keeps the parameters that they replace in `adapter_originals`.
         calibration: Maps evidence to probabilities; None = uncalibrated scores.
         projection: Of appearance embeddings; None = no projection.
+        encoder_hash: SHA-256 of the image encoder's weights; empty = `load_model` did not make it.
         finder: Finds things by words; None = `load_model` did not make this model.
         adapter_name: Of the file the adapter came from, `none` without one.
     """
@@ -87,6 +88,7 @@ class Model:
         self.adapter: Moga | None = None
         self.calibration: Calibration | None = None
         self.projection: Projection | None = None
+        self.encoder_hash = ''
         self.finder: WordFinder | None = None
         self.adapter_originals: dict[str, torch.Tensor] = {}
         self.adapter_name = 'none'

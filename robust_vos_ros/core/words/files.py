@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -29,21 +28,12 @@ def make_words(model: Model, settings: WordsSettings) -> Words:
     return Words(settings, (channels[0], channels[1]), model.hidden_dim).to(model.device)
 
 
-def hash_encoder(model: Model) -> str:
-    """Return the SHA-256 of the image encoder's weights, which words are trained on."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.net.image_encoder.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def save_words(path: Path, words: Words, model: Model) -> None:
     """Write the weights of words, in half precision, for one image encoder."""
     header = {
         'format': _FORMAT,
         'model': model.name,
-        'encoder_sha256': hash_encoder(model),
+        'encoder_sha256': model.encoder_hash,
         'settings': words.settings.model_dump(mode='json'),
     }
     tensors = {k: v.detach().half().cpu().contiguous() for k, v in words.state_dict().items()}
@@ -58,7 +48,7 @@ def load_words(path: Path, model: Model) -> Words:
         WeightsError: The file is damaged, or belongs to another model or image encoder.
     """
     header, tensors = _read(path)
-    if header.get('model') != model.name or header.get('encoder_sha256') != hash_encoder(model):
+    if header.get('model') != model.name or header.get('encoder_sha256') != model.encoder_hash:
         raise WeightsError(
             f'{path} was trained for the image encoder of {header.get("model")}, here is '
             f'{model.name} with other weights; use the words of this model, or model.words=none'
