@@ -478,11 +478,37 @@ class VideoTracker:
                 ]
             self._searches.note(search, len(new))
         for item in items:
-            if self._searches.is_due(item, record.stamp_ns, rule.interval_s):
+            if item.object_id not in self.ids or not self._searches.is_due(
+                item, record.stamp_ns, rule.interval_s
+            ):
+                continue
+            if item.track.state in UNSEEN_STATES and not item.track.visible:
                 candidates = self._searches.candidates(item, record, rule.min_confidence)
                 events += self.reinitialize(candidates).result.events if candidates else ()
                 break
+            if rule.correct_memory and item.track.visible:
+                self._correct_memory(item, record)
+                break
         return events
+
+    def _correct_memory(self, item: LiveObject, record: Record) -> None:
+        """Blend a better match of its words into what memory stores of a visible object."""
+        newest = self._frames.newest()
+        if not newest.window.is_whole:
+            return
+        with self.model.inference():
+            followed = self._propagator.masks([item])[0]
+            least = self.settings.words.min_confidence
+            mask = self._searches.better_mask(item, newest, followed, least)
+            if mask is None:
+                return
+            score = torch.ones(1, device=mask.device)
+            features = self._segmenter.encode(newest)
+            spatial = self.model.remember(features, mask, score, prompted=False)
+            slots = slots_of([item])
+            self._propagator.memory.write_recent_spatial(
+                slots, slots * 0, record.frame_index, spatial, score.numpy(force=True)
+            )
 
     def _context(self, item: LiveObject, record: Record) -> Context:
         """Return the decoder inputs for clicks on a live object."""

@@ -231,6 +231,14 @@ class ZoomSettings(Settings):
 class WordSearchSettings(Settings):
     """Searches for things by words."""
 
+    correct_memory: bool = setting(
+        False,
+        'Whether words correct the memory of visible objects that have words: where they see a '
+        'better match, its mask is blended into what memory stores (conditional memory encoder of '
+        'SAMWISE). Costs a search per interval_s and object.',
+        dynamic=True,
+    )
+
     min_confidence: float = setting(
         0.5,
         'Minimum probability that a match is the thing and its mask has an IoU above 0.5.',

@@ -85,8 +85,8 @@ def ask(
         for word in chosen:
             expression = encoder.encode(f'the {word}')
             kept, evidence = propose(model, words, features, glimpses, expression)
-            overlap = _overlap(kept.mask_logits[:, 0] > 0, picture, word)
-            asked.append(Asked(picture, word, word in present, evidence, overlap))
+            iou = overlap(kept.mask_logits[:, 0] > 0, picture, word)
+            asked.append(Asked(picture, word, word in present, evidence, iou))
     return asked
 
 
@@ -164,7 +164,7 @@ def score(words: Words, asked: Sequence[Asked], least: float) -> dict[str, dict[
     }
 
 
-def _overlap(masks: torch.Tensor, picture: Picture, word: str) -> torch.Tensor:
+def overlap(masks: torch.Tensor, picture: Picture, word: str) -> torch.Tensor:
     """Return (K,) the IoU of masks with the nearest thing of a word, or all of them together."""
     ids = [number for number, other in picture.found.items() if other == word]
     if not ids:

@@ -25,12 +25,14 @@ from robust_vos_ros.train.words_masks import TRAINED as MASK_PARTS
 from robust_vos_ros.train.words_masks import MaskPart
 from robust_vos_ros.train.words_meaning import TRAINED as MEANING_PARTS
 from robust_vos_ros.train.words_meaning import MeaningPart, rate_at, total_norm_is_finite
+from robust_vos_ros.train.words_memory import fit_memory, make_pairs
 from robust_vos_ros.train.words_pictures import read_pictures
 from robust_vos_ros.train.words_teacher import Teacher
 
 WORDS_FILE = 'words.safetensors'
 _MAX_GRAD_NORM = 1.0
 _WARM_UP = 50
+_PAIRED = 600  # pictures on which the conditional memory is trained
 _LEAST = 0.3  # confidence at which scores are logged
 
 
@@ -120,6 +122,11 @@ class WordsTrainer:
         words.rivals = nn.Parameter(rivals, requires_grad=False)
         judged = ask(self._pictures.judge, model, words, encoder, absent=names)
         fit_judgement(words, judged, rivals)
+        seed = self.settings.seed
+        pairs = make_pairs(
+            self._pictures.train[:_PAIRED], model, words, encoder, names=names, seed=seed
+        )
+        fit_memory(words, pairs, seed)
         path = self.out / WORDS_FILE
         replace_file(path, lambda temporary: save_words(temporary, words, model))
         tested = ask(self._pictures.test, model, words, encoder, absent=names, only=names)

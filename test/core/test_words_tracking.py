@@ -115,6 +115,22 @@ def test_words_without_a_question_change_no_bit(model, scene, finder):
         assert repr(one.objects) == repr(two.objects)  # NaN equals nothing
 
 
+def test_words_correct_the_memory_of_a_visible_object(model, scene, finder, monkeypatch):
+    """What is stored changes, and nothing else in that frame."""
+    rule = WordSearchSettings(interval_s=0.0, min_confidence=0.4, correct_memory=True)
+    monkeypatch.setattr(finder, 'compare', lambda *_: 0.9)
+    trackers = []
+    for settings in (SETTINGS, SETTINGS.model_copy(update={'words': rule})):
+        tracker = VideoTracker(model, settings)
+        tracker.step(scene.frame(0))
+        tracker.add([Prompt('it', mask=scene.masks(0)[0], text='the disc')])
+        trackers.append(tracker)
+    first, second = (tracker.step(scene.frame(1)) for tracker in trackers)
+    assert torch.equal(first.mask_logits, second.mask_logits)
+    first, second = (tracker.step(scene.frame(2)) for tracker in trackers)
+    assert not torch.equal(first.mask_logits, second.mask_logits)
+
+
 @pytest.mark.parametrize(
     ('text', 'why'),
     [('', 'empty'), ('x' * 10_000, 'too long'), ('собака', 'no Latin letter')],

@@ -28,7 +28,7 @@ def words_bench(make_bench, tmp_path_factory):
     torch.nn.init.zeros_(words.verdict.weight)
     torch.nn.init.zeros_(words.verdict.bias)
     save_words(path, words, model)
-    return make_bench({'model.words': str(path)})
+    return make_bench({'model.words': str(path), 'tracking.words.min_confidence': 0.9})
 
 
 @pytest.fixture
@@ -65,13 +65,14 @@ def test_nothing_like_it_and_searches(bench):
     assert find(bench, 'a giraffe', mode='stop').message == "not searching for 'a giraffe'"
 
 
-def test_words_alone_are_a_prompt(bench):
+def test_words_alone_wait_until_they_are_found(bench):
     bench.show()
     answer = bench.add(ObjectPrompt(object_id='it', text='disc'))
     assert answer.success, answer.message
-    assert [item.object_id for item in answer.objects] == ['it']
+    assert answer.message == "nothing like 'disc' in view; 'it' is added when it is found"
+    assert answer.objects == []
     removed = bench.call(RemoveObjects, '/robust_vos/remove_objects', object_ids=['it'])
-    assert removed.removed == ['it']
+    assert removed.success, removed.message
 
 
 @pytest.mark.parametrize(
@@ -100,18 +101,6 @@ def test_the_client_finds(bench):
         assert vos.find('a giraffe', min_confidence=0.9) == {}
         with pytest.raises(RefusedError, match='expected'):
             vos.find('')
+        with pytest.raises(NotFoundError, match='is added when it is found'):
+            vos.add('later', text='disc')
         assert vos.add('it', text='disc', box=(25, 33, 55, 63)).object_id == 'it'
-
-
-def test_the_client_says_that_it_waits(bench):
-    bench.show()
-    with RobustVos(domain_id=bench.domain) as vos:
-        bench.add(ObjectPrompt(object_id='first', text='disc'))
-        for _ in range(4):  # until all candidates are tracked, none is left for another id
-            try:
-                vos.add(text='disc')
-            except NotFoundError as error:
-                assert 'is added when it is found' in str(error)
-                break
-        else:
-            pytest.skip('there are more candidates than expected')

@@ -6,6 +6,9 @@ import collections
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+import torch.nn.functional as F
+
 from robust_vos_ros.core.errors import ConfigError, PromptError, WeightsError
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.types import Features
@@ -63,6 +66,20 @@ class WordFinder:
             )
         glimpses = self._remember(words, features, frame_index)
         return find(self._model, words, features, glimpses, expression)
+
+    def compare(self, features: Features, match: Match, logits: torch.Tensor) -> float:
+        """Return the probability that a match is a better one than the mask that memory follows.
+
+        Args:
+            features: Of the image.
+            match: The best one of `find`.
+            logits: (4h, 4w) mask decoded with memory.
+        """
+        words, _ = self._load()
+        size = (self._model.image_size,) * 2
+        mask = F.interpolate(logits[None, None].float(), size, mode='bilinear') > 0
+        followed = self._model.from_masks(features, mask.float()).pointers[:, 0]
+        return float(words.memory(followed, match.pointer[None]).float().sigmoid())
 
     def forget(self) -> None:
         """Forget the images looked at."""

@@ -15,7 +15,8 @@ from robust_vos_ros.core.masks import mask_iou
 from robust_vos_ros.core.objects import Count, LiveObject, TimeNs
 from robust_vos_ros.core.prompts import MAX_NAME
 from robust_vos_ros.core.segmentation import Segmenter
-from robust_vos_ros.core.types import UNSEEN_STATES, Prompt, TrackResult
+from robust_vos_ros.core.types import Prompt, TrackResult
+from robust_vos_ros.core.words.conditional_memory import blend
 from robust_vos_ros.core.words.finder import WordFinder
 from robust_vos_ros.core.words.finding import Match
 from robust_vos_ros.core.words.text import MAX_TEXT
@@ -24,6 +25,8 @@ from robust_vos_ros.core.zoom.window import Record
 Mode = Literal['once', 'until_found', 'keep_looking', 'stop']
 # A match that overlaps a live object this much is that object.
 _LIVE_IOU = 0.5
+# Probability from which words correct a memory.
+_BETTER = 0.5
 
 
 @dataclasses.dataclass(slots=True)
@@ -184,13 +187,9 @@ class Searches:
         return found
 
     def is_due(self, item: LiveObject, stamp_ns: int, interval_s: float) -> bool:
-        """Whether an unseen object that has words should be looked for by them."""
-        unseen = item.track.state in UNSEEN_STATES and not item.track.visible
-        return (
-            bool(item.text)
-            and unseen
-            and (abs(stamp_ns - item.reid.worded_ns) >= interval_s * 1e9)
-        )
+        """Whether an object has words that did not look at it for an interval."""
+        waited = abs(stamp_ns - item.reid.worded_ns) >= interval_s * 1e9
+        return bool(item.text) and waited
 
     def candidates(self, item: LiveObject, record: Record, least: float) -> list[Prompt]:
         """Return masks in a whole frame that may show an unseen object, by its words."""
@@ -205,6 +204,31 @@ class Searches:
             for match in matches
             if match.confidence >= least
         ]
+
+    def better_mask(
+        self, item: LiveObject, record: Record, followed: torch.Tensor, least: float
+    ) -> torch.Tensor | None:
+        """Return the (1, 1, 4h, 4w) mask that memory should store of a visible object.
+
+        Args:
+            item: The object, which has words.
+            record: The frame.
+            followed: (4h, 4w) logits of its mask.
+            least: Minimum confidence of a match.
+
+        Returns:
+            The mask blended with a better match; None if words see no better one.
+        """
+        item.reid.worded_ns = record.stamp_ns
+        finder, features = self._finder(), self._segmenter.encode(record)
+        matches = finder.find(features, item.text, record.frame_index)[:1]
+        if not matches or matches[0].confidence < least:
+            return None
+        probability = finder.compare(features, matches[0], followed)
+        if probability < _BETTER:
+            return None
+        masks = followed[None, None], matches[0].logits[None, None]
+        return blend(*masks, torch.tensor([probability], device=followed.device))
 
     def _finder(self) -> WordFinder:
         finder = self._segmenter.model.finder
