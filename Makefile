@@ -23,7 +23,7 @@ help:  ## list the targets
 	@echo 'variables:'
 	@echo '  PYTHON    Python 3.10-3.14 to set up with (python3)'
 	@echo '  DISTRO    ROS 2 wheels to use: jazzy or kilted (a sourced ROS 2, else jazzy)'
-	@echo '  EXTRAS    optional extras to install as well: ray'
+	@echo '  EXTRAS    optional extras to install as well: ray, browser'
 	@echo '  ARGS      more options for the command of demo, console, test and bench'
 
 setup:  ## only set up: virtual environment, ROS 2, messages

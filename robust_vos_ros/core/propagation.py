@@ -191,8 +191,19 @@ class Propagator:
         features: Features,
         record: Record,
         settings: TrackerSettings,
+        *,
+        resting: Sequence[LiveObject] = (),
     ) -> list[tuple[LiveObject, EventType]]:
-        """Track some objects into one frame; returns their events."""
+        """Track some objects into one frame; returns their events.
+
+        Args:
+            items: The objects.
+            features: Of the frame.
+            record: The frame.
+            settings: Of tracking.
+            resting: Objects that are not tracked into this frame. Their last masks still compete
+                with those of `items`.
+        """
         slots = slots_of(items)
         owners, ranks = self.tree.rows(slots)
         view = self.memory.view(
@@ -205,11 +216,14 @@ class Propagator:
         alive = prune(self.tree, slots, owners, candidates, settings.tree, unseen=unseen)
         embeddings = self.reidentifier.embedder.embed_masks(planes, alive.kept.mask_logits[:, 0])
         compared = self.reidentifier.compare_embeddings(
-            slots[alive.owners], embeddings, alive.kept.mask_logits[:, 0], items
+            slots[alive.owners], embeddings, alive.kept.mask_logits[:, 0], [*items, *resting]
         )
         seen = observe_hypotheses(alive, candidates, gates, compared)
-        in_view = [item.track.visible for item in items]
-        seen = suppress_duplicates(self.model, alive, seen, settings.duplicate_iou, in_view)
+        shown = [item for item in resting if item.track.visible]
+        seen = suppress_duplicates(
+            self.model, alive, seen, settings.duplicate_iou, items,
+            resting=shown, resting_logits=self.masks(shown),
+        )  # fmt: skip
         self._branch(items, alive)
         best = alive.kept.mask_logits[torch.from_numpy(alive.ranks == 0), 0]
         self.raw_masks = dict(zip(slots.tolist(), best, strict=True))
@@ -224,7 +238,7 @@ class Propagator:
         self._update_references(items, features, best)
         update_memory(
             self.memory, self.model, items, alive, seen,
-            features=features, record=record, settings=settings,
+            features=features, record=record, settings=settings, others=self.masks(shown),
         )  # fmt: skip
         self.reidentifier.learn(
             items,

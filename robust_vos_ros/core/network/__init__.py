@@ -6,5 +6,8 @@ backbone            `MobileNetTrunk`, an image encoder for a CPU
 object_calibration  `ObjectCalibration`: separates objects from each other
 object_proxies      `Proxies` of objects in reference frames, the layers of the calibration
 optimize            device, precision and speed
+graphs              the steps as static graphs
+graph_files         ONNX files of them
+runtimes            `GraphModel`: a model that runs them in onnxruntime or openvino
 checkpoints         `load_model`, model files and weights
 """

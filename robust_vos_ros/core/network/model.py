@@ -32,6 +32,7 @@ from robust_vos_ros.core.network import memory_attention
 from robust_vos_ros.core.network.object_calibration import DensePrompt, ObjectCalibration
 from robust_vos_ros.core.network.object_proxies import Proxies
 from robust_vos_ros.core.reid.appearance import Projection
+from robust_vos_ros.core.stages import stage
 from robust_vos_ros.core.types import Candidates, Clicks, Features, MemoryView
 
 if TYPE_CHECKING:  # it uses this module
@@ -113,6 +114,7 @@ class Model:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, bf16):
             yield
 
+    @stage('encode')
     def encode(self, images: torch.Tensor) -> Features:
         """Encode images.
 
@@ -170,6 +172,7 @@ class Model:
             view.pointers, valid, features.pix, sampling=sampling, groups=groups, shares=shares
         )
 
+    @stage('attend')
     def attend(
         self, features: Features, view: MemoryView | None, gates: Gates | None = None
     ) -> torch.Tensor:
@@ -196,6 +199,7 @@ class Model:
         )
         return out.transpose(1, 2).unflatten(2, (self.grid_size, self.grid_size))
 
+    @stage('calibrate')
     def proxies(self, features: Features, mask_logits: torch.Tensor) -> Proxies | None:
         """Compute proxies of objects in a reference frame; None without object calibration.
 
@@ -208,6 +212,7 @@ class Model:
         assert features.embedded is not None, '`encode` made it'
         return self.object_calibration.proxies(features.embedded, mask_logits)
 
+    @stage('calibrate')
     def calibrate(
         self,
         features: Features,
@@ -237,6 +242,7 @@ class Model:
         )
         return result
 
+    @stage('decode')
     def decode(
         self,
         features: Features,
@@ -245,7 +251,6 @@ class Model:
         previous_logits: torch.Tensor | None = None,
         *,
         dense: DensePrompt | None = None,
-        words: torch.Tensor | None = None,
         multimask: bool | None = None,
     ) -> Candidates:
         """Predict candidate masks; those of absent objects are empty.
@@ -253,7 +258,7 @@ class Model:
         Arguments as in `predict`.
         """
         raw = self.predict(
-            features, pix, clicks, previous_logits, dense=dense, words=words, multimask=multimask
+            features, pix, clicks, previous_logits, dense=dense, multimask=multimask
         )
         return self.suppress_absent(raw, raw.object_scores > 0)
 
@@ -339,6 +344,7 @@ class Model:
         scores = torch.where(present, 10.0, -10.0)
         return Candidates(logits, torch.ones_like(scores)[:, None], scores, pointers)
 
+    @stage('remember')
     def remember(
         self,
         features: Features,
@@ -358,6 +364,18 @@ class Model:
         Returns:
             (B, h*w, memory_dim) bfloat16.
         """
+        memory = self.encode_memory(features, mask_logits, object_scores, prompted=prompted)
+        return memory.to(torch.bfloat16)
+
+    def encode_memory(
+        self,
+        features: Features,
+        mask_logits: torch.Tensor,
+        object_scores: torch.Tensor,
+        *,
+        prompted: bool,
+    ) -> torch.Tensor:
+        """Encode masks as `remember` does, without rounding the result to bfloat16."""
         net = self.net
         size = (self.image_size, self.image_size)
         masks = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False)
@@ -368,7 +386,7 @@ class Model:
         out = net.memory_encoder(features.pix, masks, skip_mask_sigmoid=True)['vision_features']
         absent = (object_scores <= 0).float()[:, None, None, None]
         out = out + absent * net.no_obj_embed_spatial[..., None, None]
-        return out.flatten(2).transpose(1, 2).to(torch.bfloat16)
+        return out.flatten(2).transpose(1, 2)
 
     def warm_up(self) -> None:
         """Run every step once, so that the first frame is not slower."""

@@ -19,13 +19,14 @@ from robust_vos_ros.core.errors import ConfigError
 _FEW_CHANNELS = 16
 
 
-def optimize(net: Any, device: torch.device, precision: str) -> None:
+def optimize(net: Any, device: torch.device, precision: str, *, portable: bool = False) -> None:
     """Prepare a network in evaluation mode for inference.
 
     Args:
         net: A `SAM2Base`.
         device: Device of inference.
         precision: fp32 or bf16.
+        portable: Use no operators of one device, so that the network can be exported.
     """
     speed_up_norms(net)
     _fuse_batch_norms(net)
@@ -35,7 +36,7 @@ def optimize(net: Any, device: torch.device, precision: str) -> None:
             if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 module.to(torch.bfloat16)
     net.to(device, memory_format=torch.channels_last)
-    if device.type == 'cpu' and torch.backends.mkldnn.is_available():
+    if device.type == 'cpu' and torch.backends.mkldnn.is_available() and not portable:
         _fuse_clamps(net)
     neck = net.image_encoder.neck
     neck.position_encoding = _KeptPosition(neck.position_encoding)
@@ -180,6 +181,15 @@ def find_precision(name: str, device: torch.device) -> str:
     return 'bf16' if native else 'fp32'
 
 
+def explain_precision(name: str, device: torch.device) -> str:
+    """Return why `find_precision` chose its result, for reports."""
+    if name != 'auto':
+        return 'as requested'
+    where = 'GPU' if device.type == 'cuda' else 'processor'
+    found = find_precision(name, device) == 'bf16'
+    return f'auto: the {where} has {"" if found else "no "}bf16 instructions'
+
+
 def device_name(device: torch.device) -> str:
     """Return the name of a GPU, or of the processor."""
     return torch.cuda.get_device_name(device) if device.type == 'cuda' else cpu_name()
@@ -187,9 +197,24 @@ def device_name(device: torch.device) -> str:
 
 def cpu_name() -> str:
     """Return the processor's name as the system reports it."""
+    return _cpu_info('model name') or platform.processor() or platform.machine()
+
+
+# The instructions that decide how fast matrices are multiplied.
+_MATRIX_FLAGS = ('avx2', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_bf16', 'amx_int8', 'bf16')
+
+
+def cpu_flags() -> tuple[str, ...]:
+    """Return those instruction sets of the processor that matter for the speed."""
+    flags = f'{_cpu_info("flags")} {_cpu_info("Features")}'.split()  # of x86 and of Arm
+    return tuple(flag for flag in _MATRIX_FLAGS if flag in flags)
+
+
+def _cpu_info(key: str) -> str:
+    """Return the first value of a key of /proc/cpuinfo; empty = none."""
     try:
         with open('/proc/cpuinfo', encoding='utf-8') as file:  # noqa: PTH123 (not a path of ours)
-            names = [line.split(':')[1].strip() for line in file if line.startswith('model name')]
-        return names[0]
-    except (OSError, IndexError):
-        return platform.processor() or platform.machine()
+            pairs = (line.partition(':') for line in file)
+            return next((value.strip() for name, _, value in pairs if name.strip() == key), '')
+    except OSError:
+        return ''

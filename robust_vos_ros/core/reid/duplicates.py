@@ -9,10 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.confidence.evidence import Observation
 from robust_vos_ros.core.masks import mask_iou
 from robust_vos_ros.core.memory.hypotheses import KeptHypotheses
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.objects import LiveObject
 
 _VISIBLE_BONUS = 0.2  # added to the similarity of an object that was visible in the previous frame
 _HIDDEN_SCORE = -1.0  # object score of a mask that belongs to another object
@@ -23,7 +25,10 @@ def suppress_duplicates(
     alive: KeptHypotheses,
     seen: list[Observation],
     duplicate_iou: float,
-    visible: Sequence[bool],
+    items: Sequence[LiveObject],
+    *,
+    resting: Sequence[LiveObject],
+    resting_logits: torch.Tensor,
 ) -> list[Observation]:
     """Suppress the masks of objects that duplicate another object.
 
@@ -31,14 +36,22 @@ def suppress_duplicates(
         model: Provides mask and pointer of an absent object.
         alive: All hypotheses; the masks of suppressed objects are replaced.
         seen: Observation of each.
-        duplicate_iou: As in `find_duplicates`; `visible` as well.
+        duplicate_iou: As in `find_duplicates`.
+        items: N objects, with their state in the previous frame.
+        resting: M visible objects that were not tracked into this frame; they keep their masks.
+        resting_logits: (M, h, w) their last masks.
 
     Returns:
         The observations after suppression.
     """
     first = np.flatnonzero(alive.ranks == 0)
-    masks = alive.kept.mask_logits[torch.from_numpy(first), 0] > 0
-    lost = find_duplicates(masks, [seen[row] for row in first], duplicate_iou, visible)
+    masks = torch.cat([alive.kept.mask_logits[torch.from_numpy(first), 0], resting_logits]) > 0
+    lost = find_duplicates(
+        masks,
+        [*(seen[row] for row in first), *(item.track.evidence for item in resting)],
+        duplicate_iou,
+        [item.track.visible for item in (*items, *resting)],
+    )[: len(items)]
     if not lost.any():
         return seen
     stays = np.ones(len(seen), bool)
@@ -55,7 +68,7 @@ def suppress_duplicates(
 
 def find_duplicates(
     masks: torch.Tensor,
-    seen: Sequence[Observation],
+    seen: Sequence[Observation | Evidence | None],
     duplicate_iou: float,
     visible: Sequence[bool],
 ) -> np.ndarray:
@@ -63,7 +76,7 @@ def find_duplicates(
 
     Args:
         masks: (N, h, w) bool, one per object.
-        seen: Observation of each.
+        seen: Observation or evidence of each; None = unknown.
         duplicate_iou: Minimum IoU of two masks that show the same object; 1 = off.
         visible: Whether each was visible in the previous frame, which raises its score slightly.
 
@@ -86,6 +99,8 @@ def find_duplicates(
     return lost
 
 
-def _duplicate_score(seen: Observation) -> float:
+def _duplicate_score(seen: Observation | Evidence | None) -> float:
+    if seen is None:
+        return 1.0
     similarity = 1.0 if math.isnan(seen.similarity) else seen.similarity
     return similarity + 0.1 * seen.iou  # similarity decides; predicted IoU breaks ties

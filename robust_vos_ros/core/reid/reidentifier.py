@@ -13,6 +13,7 @@ from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.reid.appearance import AppearanceEmbedder, Gallery, Similarities
+from robust_vos_ros.core.stages import stage
 from robust_vos_ros.core.types import ObjectState
 
 _LEARN_EVERY_S = 0.5  # minimum time between frames that enter a gallery
@@ -52,6 +53,7 @@ class Reidentifier:
         self.gallery.learn(item.slot, embedding, verified=True)
         item.reid.learned_ns = item.reid.verified_ns = stamp_ns
 
+    @stage('re-identification')
     def learn(
         self,
         items: Sequence[LiveObject],
@@ -86,6 +88,7 @@ class Reidentifier:
         embeddings = self.embedder.embed_masks(scene.planes, mask_logits)
         return self.compare_embeddings(slots_of(items), embeddings, mask_logits, scene.live)
 
+    @stage('re-identification')
     def compare_embeddings(
         self,
         slots: np.ndarray,

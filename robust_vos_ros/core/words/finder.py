@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -17,6 +16,8 @@ from robust_vos_ros.core.words.files import load_words
 from robust_vos_ros.core.words.finding import Match, find
 from robust_vos_ros.core.words.module import Words
 from robust_vos_ros.core.words.text import FolderEncoder, check_text, load_text_encoder
+
+Recent = collections.deque[tuple[int, Glimpse]]
 
 
 class WordFinder:
@@ -33,7 +34,6 @@ class WordFinder:
         self._path = path
         self._text_encoder = text_encoder
         self._loaded: tuple[Words, FolderEncoder] | None = None
-        self._recent: collections.deque[tuple[int, Glimpse]] = collections.deque()
 
     def check(self, text: str) -> str:
         """Return a normalized expression, after a check that it can be searched for.
@@ -46,13 +46,16 @@ class WordFinder:
         self._load()[1].encode(text)
         return text
 
-    def find(self, features: Features, text: str, frame_index: int = 0) -> list[Match]:
+    def find(
+        self, features: Features, text: str, recent: Recent | None = None, frame_index: int = 0
+    ) -> list[Match]:
         """Return the things in an image that fit an expression, the most probable first.
 
         Args:
             features: Of the image.
             text: The expression.
-            frame_index: Of the image in its stream; images looked at before are remembered.
+            recent: The images of a stream that were looked at, to which this one is added.
+            frame_index: Of the image in that stream.
 
         Raises:
             PromptError: As in `check`.
@@ -64,7 +67,8 @@ class WordFinder:
                 'words need an image encoder whose stages are accessible, got a compiled one; '
                 'use the plain model'
             )
-        glimpses = self._remember(words, features, frame_index)
+        kept = Recent() if recent is None else recent
+        glimpses = _remember(words, features, kept, frame_index)
         return find(self._model, words, features, glimpses, expression)
 
     def compare(self, features: Features, match: Match, logits: torch.Tensor) -> float:
@@ -80,20 +84,6 @@ class WordFinder:
         mask = F.interpolate(logits[None, None].float(), size, mode='bilinear') > 0
         followed = self._model.from_masks(features, mask.float()).pointers[:, 0]
         return float(words.memory(followed, match.pointer[None]).float().sigmoid())
-
-    def forget(self) -> None:
-        """Forget the images looked at."""
-        self._recent.clear()
-
-    def _remember(self, words: Words, features: Features, frame_index: int) -> Sequence[Glimpse]:
-        """Add an image to those looked at; returns them, the newest first."""
-        assert features.stages is not None, 'checked before'
-        if not self._recent or self._recent[0][0] != frame_index:
-            stages = (features.stages[-1], features.stages[-2])
-            self._recent.appendleft((frame_index, words.glimpse(stages)))
-        while len(self._recent) > words.settings.frames:
-            self._recent.pop()
-        return [glimpse for _, glimpse in self._recent]
 
     def _load(self) -> tuple[Words, FolderEncoder]:
         if self._loaded is None:
@@ -115,3 +105,14 @@ class WordFinder:
                 )
             self._loaded = words, encoder
         return self._loaded
+
+
+def _remember(words: Words, features: Features, recent: Recent, frame_index: int) -> list[Glimpse]:
+    """Add an image to those looked at; returns them, the newest first."""
+    assert features.stages is not None, 'checked before'
+    if not recent or recent[0][0] != frame_index:
+        stages = (features.stages[-1], features.stages[-2])
+        recent.appendleft((frame_index, words.glimpse(stages)))
+    while len(recent) > words.settings.frames:
+        recent.pop()
+    return [glimpse for _, glimpse in recent]

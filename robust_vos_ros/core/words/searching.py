@@ -17,7 +17,7 @@ from robust_vos_ros.core.prompts import MAX_NAME
 from robust_vos_ros.core.segmentation import Segmenter
 from robust_vos_ros.core.types import Prompt, TrackResult
 from robust_vos_ros.core.words.conditional_memory import blend
-from robust_vos_ros.core.words.finder import WordFinder
+from robust_vos_ros.core.words.finder import Recent, WordFinder
 from robust_vos_ros.core.words.finding import Match
 from robust_vos_ros.core.words.text import MAX_TEXT
 from robust_vos_ros.core.zoom.window import Record
@@ -94,6 +94,7 @@ class Searches:
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
         self._lasting: dict[str, Search] = {}
+        self._recent = Recent()
 
     def __len__(self) -> int:
         return len(self._lasting)
@@ -139,9 +140,7 @@ class Searches:
     def clear(self) -> None:
         """End all searches, and forget the images looked at."""
         self._lasting.clear()
-        finder = self._segmenter.model.finder
-        if finder is not None:
-            finder.forget()
+        self._recent.clear()
 
     def due(self, stamp_ns: int, interval_s: float) -> list[Search]:
         """Return the lasting searches that did not look for an interval, longest ago first."""
@@ -171,7 +170,7 @@ class Searches:
         """
         search.looked_ns = record.stamp_ns
         features = self._segmenter.encode(record)
-        matches = self._finder().find(features, search.text, record.frame_index)
+        matches = self._finder().find(features, search.text, self._recent, record.frame_index)
         good = [match for match in matches if match.confidence >= search.min_confidence]
         found: list[Sighting] = []
         used = set(taken)
@@ -198,7 +197,7 @@ class Searches:
         model = self._segmenter.model
         with model.inference():
             features = self._segmenter.encode(record)
-            matches = self._finder().find(features, item.text, record.frame_index)
+            matches = self._finder().find(features, item.text, self._recent, record.frame_index)
         return [
             to_prompt(match, item.object_id, search, record)
             for match in matches
@@ -221,7 +220,7 @@ class Searches:
         """
         item.reid.worded_ns = record.stamp_ns
         finder, features = self._finder(), self._segmenter.encode(record)
-        matches = finder.find(features, item.text, record.frame_index)[:1]
+        matches = finder.find(features, item.text, self._recent, record.frame_index)[:1]
         if not matches or matches[0].confidence < least:
             return None
         probability = finder.compare(features, matches[0], followed)
