@@ -18,7 +18,7 @@ from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.frames import Frames
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
-from robust_vos_ros.core.prompts import check_names, check_prompt
+from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
 from robust_vos_ros.core.reduction import Reduction
 from robust_vos_ros.core.reference_pictures import ReferencePicture, segment_pictures, start_lost
@@ -39,7 +39,7 @@ from robust_vos_ros.core.types import (
     TrackEvent,
     TrackResult,
 )
-from robust_vos_ros.core.words.searching import Found, Mode, Search, Searches, Sighting, describe
+from robust_vos_ros.core.words.searching import Found, Mode, Search, Searches, describe
 from robust_vos_ros.core.zoom.window import Record
 from robust_vos_ros.core.zoom.zoom import Zoom
 
@@ -75,7 +75,7 @@ class VideoTracker:
         self._propagator = Propagator(model, settings)
         self._frames = Frames(self._propagator, settings)
         self._segmenter = Segmenter(model)
-        self._searches = Searches(self._segmenter)
+        self._searches = Searches(self._segmenter, self._propagator, self._frames, self._objects)
         self._restored_ns: int | None = None  # first frame, or first one after `restore`
 
     @property
@@ -154,7 +154,8 @@ class VideoTracker:
         record, newer = self._frames.history.locate(frame)
         ids = [prompt.object_id for prompt in prompts]
         self._objects.check_room(ids, replace_existing=replace_existing)
-        prompts, waiting = self._find_prompts(prompts, record)
+        least = self.settings.words.min_confidence
+        prompts, waiting = self._searches.resolve(prompts, record, least)
         checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
         warnings = [self._searches.keep(search) for search in waiting]
         if waiting and not checked:
@@ -204,7 +205,7 @@ class VideoTracker:
             return Found(self._finish([], start_ns), (), lasts=False)
         least = self.settings.words.min_confidence if min_confidence is None else min_confidence
         search = Search(text, max_objects, least, mode == 'keep_looking', record.stamp_ns)
-        seen = self._look(search, record)
+        seen = self._searches.look(search, record)
         prompts = [sighting.prompt for sighting in seen if sighting.prompt is not None]
         self._objects.check_room([prompt.object_id for prompt in prompts], replace_existing=False)
         result = self.add(prompts) if prompts else self._finish([], start_ns)
@@ -337,7 +338,7 @@ class VideoTracker:
             UnknownIdError: An id is not live; no object is removed.
         """
         ids = list(dict.fromkeys(object_ids)) or [item.object_id for item in self._objects]
-        ids = self._searches.stop_all(ids if object_ids else None, self.ids)
+        ids = self._searches.stop_all(ids if object_ids else None)
         for object_id in ids:
             self._objects.get(object_id)
         items = [self._objects.remove(object_id) for object_id in ids]
@@ -438,85 +439,24 @@ class VideoTracker:
             for item in items:
                 states.lose(item)
 
-    def _look(self, search: Search, record: Record) -> list[Sighting]:
-        """Look for things in a whole frame by words."""
-        visible = [item for item in self._objects if item.track.visible]
-        with self.model.inference():
-            shown = self._frames.to_whole(self._propagator.masks(visible))
-            names = [item.object_id for item in visible]
-            return self._searches.look(search, record, names, shown, self.ids)
-
-    def _find_prompts(
-        self, prompts: Sequence[Prompt], record: Record
-    ) -> tuple[list[Prompt], list[Search]]:
-        """Replace prompts of words alone by masks; returns searches for those not found."""
-        ready, waiting = [], []
-        for given in prompts:
-            check_names(given.object_id, given.class_id)
-            text = self._searches.check(given.text) if given.text else ''
-            prompt = dataclasses.replace(given, text=text)
-            if not prompt.is_text_alone:
-                ready.append(prompt)
-                continue
-            least = self.settings.words.min_confidence
-            search = Search(
-                text, 1, least, False, record.stamp_ns, prompt.object_id, prompt.class_id
-            )
-            found = [sighting.prompt for sighting in self._look(search, record)]
-            ready += [one for one in found if one is not None]
-            if not found:
-                waiting.append(search)
-        return ready, waiting
-
     def _search(self, items: Sequence[LiveObject]) -> list[TrackEvent]:
         """Look for what the most urgent search wants, and for unseen objects that have words."""
         record, rule = self._frames.history.newest(), self.settings.words
         interval_s = max(rule.interval_s, self.reduction.search_interval_s)
         events: list[TrackEvent] = []
-        for search in self._searches.due(record.stamp_ns, interval_s)[:1]:
-            seen = self._look(search, record)
+        for search, new in self._searches.look_again(record, interval_s):
             free = self.settings.max_objects - len(self._objects)
-            new = [sighting for sighting in seen if sighting.prompt is not None][:free]
-            if new:
-                added = self.add([one.prompt for one in new if one.prompt is not None])
-                details = {one.object_id: describe(search.text, one.confidence) for one in new}
+            for sighting in new[:free]:
+                added = self.add([sighting.prompt]) if sighting.prompt else None
+                detail = describe(search.text, sighting.confidence)
                 events += [
-                    dataclasses.replace(event, detail=details.get(event.object_id, event.detail))
-                    for event in added.events
+                    dataclasses.replace(event, detail=detail)
+                    for event in (added.events if added else ())
                 ]
-            self._searches.note(search, len(new))
-        for item in items:
-            if item.object_id not in self.ids or not self._searches.is_due(
-                item, record.stamp_ns, interval_s
-            ):
-                continue
-            if item.track.state in UNSEEN_STATES and not item.track.visible:
-                candidates = self._searches.candidates(item, record, rule.min_confidence)
-                events += self.reinitialize(candidates).result.events if candidates else ()
-                break
-            if rule.correct_memory and item.track.visible:
-                self._correct_memory(item, record)
-                break
+            self._searches.note(search, len(new[:free]))
+        for candidates in self._searches.attend(items, record, rule, interval_s):
+            events += self.reinitialize(candidates).result.events
         return events
-
-    def _correct_memory(self, item: LiveObject, record: Record) -> None:
-        """Blend a better match of its words into what memory stores of a visible object."""
-        newest = self._frames.newest()
-        if not newest.window.is_whole:
-            return
-        with self.model.inference():
-            followed = self._propagator.masks([item])[0]
-            least = self.settings.words.min_confidence
-            mask = self._searches.better_mask(item, newest, followed, least)
-            if mask is None:
-                return
-            score = torch.ones(1, device=mask.device)
-            features = self._segmenter.encode(newest)
-            spatial = self.model.remember(features, mask, score, prompted=False)
-            slots = slots_of([item])
-            self._propagator.memory.write_recent_spatial(
-                slots, slots * 0, record.frame_index, spatial, score.numpy(force=True)
-            )
 
     def _context(self, item: LiveObject, record: Record) -> Context:
         """Return the decoder inputs for clicks on a live object."""

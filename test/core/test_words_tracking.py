@@ -5,7 +5,7 @@ import torch
 
 from robust_vos_ros.core.errors import PromptError
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import TrackerSettings, WordSearchSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings, WordSearchSettings, ZoomSettings
 from robust_vos_ros.core.types import EventType, Prompt
 from robust_vos_ros.core.words.files import make_words, save_words
 from robust_vos_ros.core.words.finder import WordFinder
@@ -120,7 +120,8 @@ def test_words_correct_the_memory_of_a_visible_object(model, scene, finder, monk
     rule = WordSearchSettings(interval_s=0.0, min_confidence=0.4, correct_memory=True)
     monkeypatch.setattr(finder, 'compare', lambda *_: 0.9)
     trackers = []
-    for settings in (SETTINGS, SETTINGS.model_copy(update={'words': rule})):
+    plain = SETTINGS.model_copy(update={'zoom': ZoomSettings(enabled=False)})
+    for settings in (plain, plain.model_copy(update={'words': rule})):
         tracker = VideoTracker(model, settings)
         tracker.step(scene.frame(0))
         tracker.add([Prompt('it', mask=scene.masks(0)[0], text='the disc')])
@@ -129,6 +130,15 @@ def test_words_correct_the_memory_of_a_visible_object(model, scene, finder, monk
     assert torch.equal(first.mask_logits, second.mask_logits)
     first, second = (tracker.step(scene.frame(2)) for tracker in trackers)
     assert not torch.equal(first.mask_logits, second.mask_logits)
+
+
+def test_a_stream_goes_on_when_words_are_no_longer_there(model, scene, finder, monkeypatch):
+    tracker = start(model, scene)
+    tracker.find('disc', min_confidence=0.9, mode='keep_looking')
+    monkeypatch.setattr(model, 'finder', WordFinder(model, None))
+    for index in range(1, 5):
+        tracker.step(scene.frame(index))
+    assert tracker._searches.lasting
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from robust_vos_ros.core.errors import PromptError
+from robust_vos_ros.core.frames import Frames
 from robust_vos_ros.core.masks import mask_iou
-from robust_vos_ros.core.objects import Count, LiveObject, TimeNs
-from robust_vos_ros.core.prompts import MAX_NAME
+from robust_vos_ros.core.objects import Count, LiveObject, ObjectTable, TimeNs, slots_of
+from robust_vos_ros.core.prompts import MAX_NAME, check_names
+from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.segmentation import Segmenter
-from robust_vos_ros.core.types import Prompt, TrackResult
+from robust_vos_ros.core.tracking_settings import WordSearchSettings
+from robust_vos_ros.core.types import UNSEEN_STATES, Prompt, TrackResult
 from robust_vos_ros.core.words.conditional_memory import blend
 from robust_vos_ros.core.words.finder import Recent, WordFinder
 from robust_vos_ros.core.words.finding import Match
@@ -85,19 +88,23 @@ class Found:
 
 
 class Searches:
-    """Searches in a stream; those that last are kept by object id, or else by expression.
+    """Searches in the stream of a tracker; those that last are kept by object id or expression.
 
     Args:
         segmenter: Encodes frames; its model has the finder.
+        propagator: Holds masks and memory of the objects.
+        frames: The frames of the stream.
+        objects: The live objects.
     """
 
-    def __init__(self, segmenter: Segmenter) -> None:
-        self._segmenter = segmenter
+    def __init__(
+        self, segmenter: Segmenter, propagator: Propagator, frames: Frames, objects: ObjectTable
+    ) -> None:
+        self._segmenter, self._propagator = segmenter, propagator
+        self._frames, self._objects = frames, objects
         self._lasting: dict[str, Search] = {}
         self._recent = Recent()
-
-    def __len__(self) -> int:
-        return len(self._lasting)
+        self._disabled = False  # words cannot be used, so frames go on without them
 
     @property
     def lasting(self) -> tuple[Search, ...]:
@@ -106,7 +113,9 @@ class Searches:
 
     def check(self, text: str) -> str:
         """Return a normalized expression; raises PromptError if it cannot be searched for."""
-        return self._finder().check(text)
+        text = self._finder().check(text)
+        self._disabled = False
+        return text
 
     def keep(self, search: Search) -> str:
         """Keep a search, in place of one for the same object or expression; returns a sentence."""
@@ -120,62 +129,68 @@ class Searches:
         for search in searches:
             self.keep(search)
 
-    def stop(self, name: str) -> bool:
-        """End the search for an object id or an expression; tells whether there was one."""
-        ended = [self._lasting.pop(key, None) for key in (name, f'"{name}"')]
-        return any(search is not None for search in ended)
+    def stop(self, name: str) -> None:
+        """End the search for an object id or an expression, if there is one."""
+        for key in (name, f'"{name}"'):
+            self._lasting.pop(key, None)
 
-    def stop_all(self, names: Sequence[str] | None, live: Collection[str]) -> list[str]:
+    def stop_all(self, names: Sequence[str] | None) -> list[str]:
         """End the searches of some ids, or all; returns the ids that are those of objects."""
+        live = {item.object_id: None for item in self._objects}
         if names is None:
             self._lasting.clear()
             return list(live)
         searched = {name for name in names if name in self._lasting and name not in live}
-        if all(name in live or name in searched for name in names):
-            for name in searched:
-                del self._lasting[name]
-            return [name for name in names if name in live]
-        return list(names)
+        if any(name not in live and name not in searched for name in names):
+            return list(names)  # the caller refuses all of them
+        for name in searched:
+            del self._lasting[name]
+        return [name for name in names if name in live]
 
     def clear(self) -> None:
         """End all searches, and forget the images looked at."""
         self._lasting.clear()
         self._recent.clear()
 
-    def due(self, stamp_ns: int, interval_s: float) -> list[Search]:
-        """Return the lasting searches that did not look for an interval, longest ago first."""
-        waiting = [
-            search
-            for search in self._lasting.values()
-            if abs(stamp_ns - search.looked_ns) >= interval_s * 1e9
-        ]
-        return sorted(waiting, key=lambda search: search.looked_ns)
-
-    def look(
-        self,
-        search: Search,
-        record: Record,
-        live: Sequence[str],
-        shown: torch.Tensor,
-        taken: Collection[str],
-    ) -> list[Sighting]:
-        """Look for things in a whole frame; notes what was found.
+    def resolve(
+        self, prompts: Sequence[Prompt], record: Record, least: float
+    ) -> tuple[list[Prompt], list[Search]]:
+        """Replace prompts of words alone by masks.
 
         Args:
-            search: What for.
-            record: The frame.
-            live: Ids of N visible objects.
-            shown: (N, h, w) their mask logits in the whole image.
-            taken: Ids that new objects may not get.
+            prompts: The prompts.
+            record: Their whole frame.
+            least: Minimum confidence of a match.
+
+        Returns:
+            The prompts that say where their object is, and searches for the others.
         """
+        ready, waiting = [], []
+        for given in prompts:
+            check_names(given.object_id, given.class_id)
+            text = self.check(given.text) if given.text else ''
+            prompt = dataclasses.replace(given, text=text)
+            if not prompt.is_text_alone:
+                ready.append(prompt)
+                continue
+            named = prompt.object_id, prompt.class_id
+            search = Search(text, 1, least, False, record.stamp_ns, *named)
+            found = [sighting.prompt for sighting in self.look(search, record)]
+            ready += [one for one in found if one is not None]
+            if not found:
+                waiting.append(search)
+        return ready, waiting
+
+    def look(self, search: Search, record: Record) -> list[Sighting]:
+        """Look for things in a whole frame; the most probable ones first."""
         search.looked_ns = record.stamp_ns
-        features = self._segmenter.encode(record)
-        matches = self._finder().find(features, search.text, self._recent, record.frame_index)
-        good = [match for match in matches if match.confidence >= search.min_confidence]
+        visible = [item for item in self._objects if item.track.visible]
+        with self._segmenter.model.inference():
+            shown = self._frames.to_whole(self._propagator.masks(visible))
+        used = {item.object_id for item in self._objects}
         found: list[Sighting] = []
-        used = set(taken)
-        for match in good[: search.room]:
-            mine = _overlapping(match, live, shown)
+        for match in self._matches(search.text, record, search.min_confidence)[: search.room]:
+            mine = _overlapping(match, [item.object_id for item in visible], shown)
             if mine is None:
                 name = search.object_id or _new_id(search.text, used)
                 used.add(name)
@@ -185,49 +200,96 @@ class Searches:
                 found.append(Sighting(mine, match.confidence, None))
         return found
 
-    def is_due(self, item: LiveObject, stamp_ns: int, interval_s: float) -> bool:
-        """Whether an object has words that did not look at it for an interval."""
-        waited = abs(stamp_ns - item.reid.worded_ns) >= interval_s * 1e9
-        return bool(item.text) and waited
-
-    def candidates(self, item: LiveObject, record: Record, least: float) -> list[Prompt]:
-        """Return masks in a whole frame that may show an unseen object, by its words."""
-        item.reid.worded_ns = record.stamp_ns
-        search = Search(item.text, 1, least, False, record.stamp_ns, class_id=item.class_id)
-        model = self._segmenter.model
-        with model.inference():
-            features = self._segmenter.encode(record)
-            matches = self._finder().find(features, item.text, self._recent, record.frame_index)
-        return [
-            to_prompt(match, item.object_id, search, record)
-            for match in matches
-            if match.confidence >= least
-        ]
-
-    def better_mask(
-        self, item: LiveObject, record: Record, followed: torch.Tensor, least: float
-    ) -> torch.Tensor | None:
-        """Return the (1, 1, 4h, 4w) mask that memory should store of a visible object.
-
-        Args:
-            item: The object, which has words.
-            record: The frame.
-            followed: (4h, 4w) logits of its mask.
-            least: Minimum confidence of a match.
+    def look_again(self, record: Record, interval_s: float) -> list[tuple[Search, list[Sighting]]]:
+        """Let the lasting search that waited longest look at a frame, if it waited long enough.
 
         Returns:
-            The mask blended with a better match; None if words see no better one.
+            The search and what is new of what it found; empty if none looked.
         """
-        item.reid.worded_ns = record.stamp_ns
-        finder, features = self._finder(), self._segmenter.encode(record)
-        matches = finder.find(features, item.text, self._recent, record.frame_index)[:1]
-        if not matches or matches[0].confidence < least:
-            return None
-        probability = finder.compare(features, matches[0], followed)
-        if probability < _BETTER:
-            return None
-        masks = followed[None, None], matches[0].logits[None, None]
-        return blend(*masks, torch.tensor([probability], device=followed.device))
+        due = [
+            search
+            for search in self._lasting.values()
+            if abs(record.stamp_ns - search.looked_ns) >= interval_s * 1e9
+        ]
+        if not due or self._disabled:
+            return []
+        search = min(due, key=lambda one: one.looked_ns)
+        try:
+            seen = self.look(search, record)
+        except PromptError:  # without its weights a stream goes on
+            self._disabled = True
+            return []
+        return [(search, [sighting for sighting in seen if sighting.prompt is not None])]
+
+    def note(self, search: Search, num_added: int) -> None:
+        """Note the number of objects that a search added; it ends when it wants no more."""
+        search.room -= num_added
+        if search.room <= 0 or (num_added and not search.keep):
+            self.stop(search.object_id or search.text)
+
+    def attend(
+        self,
+        items: Sequence[LiveObject],
+        record: Record,
+        rule: WordSearchSettings,
+        interval_s: float,
+    ) -> list[list[Prompt]]:
+        """Let the words of one object look at a frame: where it is, or what memory should store.
+
+        Args:
+            items: Objects tracked into the frame.
+            record: The whole frame.
+            rule: Minimum confidence, and whether memory is corrected.
+            interval_s: Minimum time between two looks for an object.
+
+        Returns:
+            Candidates for an unseen object; empty if there are none.
+        """
+        for item in () if self._disabled else items:
+            waited = abs(record.stamp_ns - item.reid.worded_ns) >= interval_s * 1e9
+            unseen = item.track.state in UNSEEN_STATES and not item.track.visible
+            corrects = rule.correct_memory and item.track.visible
+            if not item.text or not waited or not (unseen or corrects):
+                continue
+            item.reid.worded_ns = record.stamp_ns
+            try:
+                matches = self._matches(item.text, record, rule.min_confidence)
+            except PromptError:  # without its weights a stream goes on
+                self._disabled = True
+                return []
+            if corrects:
+                self._correct_memory(item, record, matches[:1])
+                return []
+            search = Search(item.text, 1, 0.0, False, 0, class_id=item.class_id)
+            found = [to_prompt(match, item.object_id, search, record) for match in matches]
+            return [found] if found else []
+        return []
+
+    def _correct_memory(self, item: LiveObject, record: Record, matches: list[Match]) -> None:
+        """Blend a better match into what memory stores of a visible object."""
+        if not matches or not self._frames.newest().window.is_whole:
+            return
+        model, features = self._segmenter.model, self._segmenter.encode(record)
+        with model.inference():
+            followed = self._propagator.masks([item])
+            probability = self._finder().compare(features, matches[0], followed[0])
+            if probability < _BETTER:
+                return
+            share = torch.tensor([probability], device=followed.device)
+            mask = blend(followed[:, None], matches[0].logits[None, None], share)
+            score = torch.ones_like(share)
+            spatial = model.remember(features, mask, score, prompted=False)
+        slots = slots_of([item])
+        self._propagator.memory.write_recent_spatial(
+            slots, slots * 0, record.frame_index, spatial, score.numpy(force=True)
+        )
+
+    def _matches(self, text: str, record: Record, least: float) -> list[Match]:
+        """Return the matches of an expression in a whole frame, the most probable first."""
+        with self._segmenter.model.inference():
+            features = self._segmenter.encode(record)
+            found = self._finder().find(features, text, self._recent, record.frame_index)
+        return [match for match in found if match.confidence >= least]
 
     def _finder(self) -> WordFinder:
         finder = self._segmenter.model.finder
@@ -236,12 +298,6 @@ class Searches:
                 'words need a model with a finder, got one without; make it with load_model'
             )
         return finder
-
-    def note(self, search: Search, num_added: int) -> None:
-        """Note the number of objects that a search added; it ends when it wants no more."""
-        search.room -= num_added
-        if search.room <= 0 or (num_added and not search.keep):
-            self.stop(search.object_id or search.text)
 
 
 def nothing_like(text: str) -> str:
