@@ -240,7 +240,7 @@ class WordSearchSettings(Settings):
     )
 
     min_confidence: float = setting(
-        0.5,
+        0.3,
         'Minimum probability that a match is the thing and its mask has an IoU above 0.5.',
         dynamic=True,
         ge=0.0,
