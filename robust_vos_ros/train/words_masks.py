@@ -8,6 +8,7 @@ there is what was asked for.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import random
 
 import numpy as np
@@ -79,7 +80,8 @@ class MaskPart(nn.Module):
         coarse, clicks, truth = self._prompts(said, picked, labels, [ids for _, ids in asked])
         drawn = to_mask_prompt(said.coarse, model.mask_size)
         drawn = drawn + around(clicks, model.image_size, model.mask_size)
-        pix = model.condition(features, said.updates) + model.net.no_mem_embed.view(1, -1, 1, 1)
+        conditioned = dataclasses.replace(features, pix=model.condition(features, said.updates))
+        pix = model.attend(conditioned, None)
         raw = model.predict(features, pix, clicks, drawn, words=said.prompts, multimask=True)
         loss = frame_loss(raw, truth)
         there = (truth > 0).flatten(1).any(dim=1)

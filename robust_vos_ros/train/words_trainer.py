@@ -14,7 +14,7 @@ from robust_vos_ros.core.errors import ConfigError, WeightsError
 from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.network.optimize import device_name
 from robust_vos_ros.core.settings import ModelSettings
-from robust_vos_ros.core.words.files import make_words, save_words
+from robust_vos_ros.core.words.finder import make_words, save_words
 from robust_vos_ros.core.words.text import load_text_encoder
 from robust_vos_ros.files import replace_file
 from robust_vos_ros.train.checkpoint import STATE_FILE

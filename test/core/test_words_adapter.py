@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from robust_vos_ros.core.errors import WeightsError
-from robust_vos_ros.core.words.adapter import BlockAttention, Glimpse
-from robust_vos_ros.core.words.conditional_memory import ConditionalMemory, blend
-from robust_vos_ros.core.words.files import load_words, make_words, save_words
+from robust_vos_ros.core.words.adapter import BlockAttention, ConditionalMemory, Glimpse, blend
+from robust_vos_ros.core.words.finder import load_words, make_words, save_words
 from robust_vos_ros.core.words.module import Texts, WordsSettings
 from robust_vos_ros.core.words.text import Expression
 

@@ -8,8 +8,7 @@ import torch
 
 from robust_vos_ros.core.errors import ConfigError, PromptError, WeightsError
 from robust_vos_ros.core.words import text as words_text
-from robust_vos_ros.core.words.text import FolderEncoder, check_text, load_text_encoder
-from robust_vos_ros.core.words.verbs import find_verbs
+from robust_vos_ros.core.words.text import FolderEncoder, check_text, find_verbs, load_text_encoder
 
 WIDTH, WORDS = 8, ('[PAD]', '[UNK]', '[CLS]', '[SEP]', 'red', 'mug', 'a')
 

@@ -7,8 +7,7 @@ from robust_vos_ros.core.errors import PromptError
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings, WordSearchSettings, ZoomSettings
 from robust_vos_ros.core.types import EventType, Prompt
-from robust_vos_ros.core.words.files import make_words, save_words
-from robust_vos_ros.core.words.finder import WordFinder
+from robust_vos_ros.core.words.finder import WordFinder, make_words, save_words
 from robust_vos_ros.core.words.module import WordsSettings
 
 SETTINGS = TrackerSettings(max_objects=4, words=WordSearchSettings(interval_s=0.1))

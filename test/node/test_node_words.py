@@ -12,7 +12,7 @@ from robust_vos.srv import Find, RemoveObjects
 from robust_vos_ros.client import NotFoundError, RefusedError, RobustVos
 from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.settings import ModelSettings
-from robust_vos_ros.core.words.files import make_words, save_words
+from robust_vos_ros.core.words.finder import make_words, save_words
 from robust_vos_ros.core.words.module import WordsSettings
 
 pytestmark = pytest.mark.ros

@@ -20,6 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+_MEMORY_WIDTH = 64
+_MEMORY_HEADS = 4
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Glimpse:
@@ -171,3 +174,41 @@ def sine_places(side: int, width: int) -> torch.Tensor:
     rows = wave[:, None].expand(-1, side, -1)
     columns = wave[None].expand(side, -1, -1)
     return torch.cat([rows, columns], 2).flatten(0, 1)
+
+
+class ConditionalMemory(nn.Module):
+    """Whether words see another thing than the memory follows; `blend` blends the masks.
+
+    The conditional memory encoder of SAMWISE: a token with memory, a memory-free one and a learned
+    decision token attend to each other; a linear layer decides.
+
+    Args:
+        hidden: Channels of object pointers.
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(hidden, _MEMORY_WIDTH)
+        self.kinds = nn.Parameter(torch.randn(3, _MEMORY_WIDTH) * 0.02)
+        self.layer = nn.TransformerEncoderLayer(
+            _MEMORY_WIDTH, _MEMORY_HEADS, 2 * _MEMORY_WIDTH, 0.0, batch_first=True, norm_first=True
+        )
+        self.decide = nn.Linear(_MEMORY_WIDTH, 1)
+
+    def forward(self, followed: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        """Return (B,) logits that the memory-free mask is a better match.
+
+        Args:
+            followed: (B, C) pointers of masks decoded with memory.
+            seen: (B, C) pointers of masks decoded from words alone.
+        """
+        pair = self.read(torch.stack([followed, seen], 1))
+        decision = torch.zeros_like(pair[:, :1])
+        mixed = self.layer(torch.cat([decision, pair], 1) + self.kinds)
+        return self.decide(mixed[:, 0])[:, 0]
+
+
+def blend(followed: torch.Tensor, seen: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
+    """Blend (B, 1, h, w) mask logits by (B,) probabilities that `seen` is the better match."""
+    share = probability[:, None, None, None]
+    return (1.0 - share) * followed + share * seen

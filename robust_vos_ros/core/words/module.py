@@ -16,12 +16,12 @@ from torch import nn
 from robust_vos_ros.core.settings import Settings, setting
 from robust_vos_ros.core.words.adapter import (
     BlockAttention,
+    ConditionalMemory,
     CrossModalBlock,
     Glimpse,
     Scene,
     sine_places,
 )
-from robust_vos_ros.core.words.conditional_memory import ConditionalMemory
 from robust_vos_ros.core.words.text import Expression
 
 # Largest logit of the coarse mask that an expression gives the decoder, as that of a box.

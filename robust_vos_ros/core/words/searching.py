@@ -19,7 +19,7 @@ from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.segmentation import Segmenter
 from robust_vos_ros.core.tracking_settings import WordSearchSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Prompt, TrackResult
-from robust_vos_ros.core.words.conditional_memory import blend
+from robust_vos_ros.core.words.adapter import blend
 from robust_vos_ros.core.words.finder import Recent, WordFinder
 from robust_vos_ros.core.words.finding import Match
 from robust_vos_ros.core.words.text import MAX_TEXT
