@@ -55,8 +55,9 @@ docs: .venv-docs/made  ## build the site of the documentation into out/site
 	  -r requirements/docs.txt
 	@touch $@
 
-bench: setup  ## measure the speed of the shipped model as JSON
-	@$(in_env) robust-vos bench --model nano --size 640x480 --objects 1,4,8 --json $(ARGS)
+bench: setup  ## measure the speed of the shipped model, alone and against SAM2VideoPredictor
+	@$(in_env) robust-vos bench --model nano --size 640x480 --objects 1,4,8 $(ARGS)
+	@$(in_env) robust-vos bench --model nano --size 640x480 --objects 1,4,8 --against sam2 $(ARGS)
 
 format: setup  ## format the code and fix what the linter can fix
 	@$(in_env) ruff check --fix-only .

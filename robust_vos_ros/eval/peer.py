@@ -45,14 +45,19 @@ class Comparison:
             with the default settings; `shipped`, with the model's own additions as well.
         median_ms: Median time of a frame.
         fastest_ms: Shortest time of a frame.
-        ratio: Median over the frames of this time divided by that of the predictor for the frame.
+        cpu_ms: Median time that the threads of the process spent on a frame; with one thread, it
+            does not depend on other load.
+        ratio: Median over the frames of the time divided by that of the predictor for the frame.
+        cpu_ratio: The same for `cpu_ms`.
     """
 
     objects: int
     runner: str
     median_ms: float
     fastest_ms: float
+    cpu_ms: float
     ratio: float
+    cpu_ratio: float
 
 
 class Peer:
@@ -158,21 +163,31 @@ class Contest:
             for name, (model, settings) in self._engines.items():
                 sized = settings.model_copy(update={'max_objects': max(16, len(prompts))})
                 runners[name] = self._start_engine(model, sized, frames[0], prompts)
-            times_ms: dict[str, list[float]] = {name: [] for name in runners}
+            times: dict[str, list[tuple[float, float]]] = {name: [] for name in runners}
             for frame in frames[1:]:
                 for name, run in runners.items():
-                    start_ns = time.perf_counter_ns()
+                    start_s, start_cpu_s = time.perf_counter(), time.process_time()
                     run(frame)
-                    times_ms[name].append((time.perf_counter_ns() - start_ns) / 1e6)
+                    passed = time.perf_counter() - start_s, time.process_time() - start_cpu_s
+                    times[name].append(passed)
                 on_frame()
-        measured = {name: np.array(times[warm_up:]) for name, times in times_ms.items()}
+        measured = {name: 1e3 * np.array(pairs[warm_up:]) for name, pairs in times.items()}
         return [
-            Comparison(
-                len(prompts),
-                name,
-                round(float(np.median(times)), 2),
-                round(float(times.min()), 2),
-                round(float(np.median(times / measured[PEER])), 3),
-            )
-            for name, times in measured.items()
+            _compare(len(prompts), name, times_ms, measured[PEER])
+            for name, times_ms in measured.items()
         ]
+
+
+def _compare(count: int, name: str, times_ms: np.ndarray, peer_ms: np.ndarray) -> Comparison:
+    """Summarize (frames, 2) times of a runner, by the clock and of the processor."""
+    median_ms, cpu_ms = np.median(times_ms, axis=0)
+    ratio, cpu_ratio = np.median(times_ms / peer_ms, axis=0)
+    return Comparison(
+        objects=count,
+        runner=name,
+        median_ms=round(float(median_ms), 2),
+        fastest_ms=round(float(times_ms[:, 0].min()), 2),
+        cpu_ms=round(float(cpu_ms), 2),
+        ratio=round(float(ratio), 3),
+        cpu_ratio=round(float(cpu_ratio), 3),
+    )

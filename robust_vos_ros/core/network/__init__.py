@@ -2,6 +2,7 @@
 
 model               `Model`: encode, attend, calibrate, decode, remember; the only user of sam2
 memory_attention    its memory attention for memories of unequal length in one batch
+two_way             the transformer of its mask decoder, faster on a CPU
 backbone            `MobileNetTrunk`, an image encoder for a CPU
 object_calibration  `ObjectCalibration`: separates objects from each other
 object_proxies      `Proxies` of objects in reference frames, the layers of the calibration

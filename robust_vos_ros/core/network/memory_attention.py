@@ -176,7 +176,7 @@ def _rotate(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
 
 
 # Attention weights that one block of queries may have; blocks of them stay in the cache.
-_BLOCK = 2**20
+_BLOCK = 2**22
 
 
 def _attention(
@@ -192,7 +192,7 @@ def _attention(
     # and needs values as wide as the keys.
     query, key = query * query.shape[-1] ** -0.5, key.transpose(-1, -2)
     size = max(1, _BLOCK // key.shape[-1])
-    if query.shape[1] <= size:
+    if query.shape[1] <= size or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return _average(query, key, value, mask_B1K)
     rows = []
     for row in range(len(query)):

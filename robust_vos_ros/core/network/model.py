@@ -104,6 +104,7 @@ class Model:
         self._mean = torch.tensor(_MEAN, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(_STD, device=device).view(1, 3, 1, 1)
         self._memory_pos = self._memory_position()
+        self._dense_pos = net.sam_prompt_encoder.get_dense_pe().to(device)
         self._stages: tuple[torch.Tensor, ...] | None = None
         net.image_encoder.trunk.register_forward_hook(self._keep_stages)
 
@@ -286,18 +287,17 @@ class Model:
             multimask: Three candidates or one; None = three for at most one click, as SAM 2 does.
         """
         net = self.net
-        if clicks is None:
-            coords = torch.zeros(len(pix), 1, 2, device=self.device)
-            labels = -torch.ones(len(pix), 1, dtype=torch.int32, device=self.device)
-            num_clicks = 0
-        else:
-            coords, labels, num_clicks = clicks.coords, clicks.labels, clicks.labels.shape[1]
+        num_clicks = 0 if clicks is None else clicks.labels.shape[1]
         if multimask is None:
             low, high = net.multimask_min_pt_num, net.multimask_max_pt_num
             multimask = net.multimask_output_in_sam and low <= num_clicks <= high
         if previous_logits is not None:
             previous_logits = previous_logits.clamp(-_MAX_FEEDBACK_LOGIT, _MAX_FEEDBACK_LOGIT)
-        sparse, mask_prompt = net.sam_prompt_encoder((coords, labels), None, previous_logits)
+        encoder = net.sam_prompt_encoder
+        points = None if clicks is None else (clicks.coords, clicks.labels)
+        sparse, mask_prompt = encoder(points, None, previous_logits)
+        if clicks is None:  # what SAM 2 makes of a click that is none, and its padding
+            sparse = encoder.not_a_point_embed.weight.expand(len(pix), 2, -1)
         if words is not None:
             sparse = torch.cat([sparse, words.to(sparse)], 1)
         high_res = list(features.high_res)
@@ -306,7 +306,7 @@ class Model:
             high_res[1] = high_res[1] + dense.fine
         logits, ious, tokens, scores = net.sam_mask_decoder(
             image_embeddings=pix,
-            image_pe=net.sam_prompt_encoder.get_dense_pe(),
+            image_pe=self._dense_pos,
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=mask_prompt,
             multimask_output=multimask,

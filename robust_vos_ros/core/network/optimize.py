@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.network.two_way import TwoWayTransformer
 
 _FEW_CHANNELS = 16
 
@@ -38,6 +39,8 @@ def optimize(net: Any, device: torch.device, precision: str, *, portable: bool =
     net.to(device, memory_format=torch.channels_last)
     if device.type == 'cpu' and torch.backends.mkldnn.is_available() and not portable:
         _fuse_clamps(net)
+        _pack_convolutions(net.image_encoder)
+        net.sam_mask_decoder.transformer = TwoWayTransformer(net.sam_mask_decoder.transformer)
     neck = net.image_encoder.neck
     neck.position_encoding = _KeptPosition(neck.position_encoding)
 
@@ -58,7 +61,8 @@ def _fuse_batch_norms(net: nn.Module) -> None:
 
 def _fuse_clamps(net: nn.Module) -> None:
     for module, index in _pairs(net, nn.Conv2d, nn.ReLU6):
-        module[index], module[index + 1] = _ClampedConv(module[index]), nn.Identity()
+        module[index] = _PackedConv(module[index], clamped=True)
+        module[index + 1] = nn.Identity()
 
 
 def _pairs(net: nn.Module, first: type, second: type) -> list[tuple[Any, int]]:
@@ -72,27 +76,51 @@ def _pairs(net: nn.Module, first: type, second: type) -> list[tuple[Any, int]]:
     ]
 
 
-class _ClampedConv(nn.Module):
-    """A convolution fused with ReLU6."""
+def _pack_convolutions(net: nn.Module) -> None:
+    for module in list(net.modules()):
+        if isinstance(module, _PackedConv):
+            continue
+        for name, child in module.named_children():
+            if isinstance(child, nn.Conv2d):
+                setattr(module, name, _PackedConv(child, clamped=False))
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+
+class _PackedConv(nn.Module):
+    """A convolution with weights in oneDNN's order, which are otherwise reordered every time.
+
+    The order is that for the shape of the first input; other shapes use the weights as they are.
+
+    Args:
+        conv: The convolution.
+        clamped: Whether it is fused with ReLU6.
+    """
+
+    def __init__(self, conv: nn.Conv2d, *, clamped: bool) -> None:
         super().__init__()
         self.conv = conv
+        self._fused = ('hardtanh', [0.0, 6.0], '') if clamped else ('none', [], '')
+        self._shape: torch.Size | None = None
+        self._packed: torch.Tensor | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         conv = self.conv
+        x = x.to(conv.weight.dtype, memory_format=torch.channels_last)
+        if self._packed is None:
+            self._shape = x.shape
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(  # noqa: SLF001
+                conv.weight, *_geometry(conv), list(x.shape)
+            )
         return torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001  torch.compile's own
-            x.to(conv.weight.dtype),
-            conv.weight,
+            x,
+            self._packed if x.shape == self._shape else conv.weight,
             conv.bias,
-            list(conv.padding),
-            list(conv.stride),
-            list(conv.dilation),
-            conv.groups,
-            'hardtanh',
-            [0.0, 6.0],
-            '',
+            *_geometry(conv),
+            *self._fused,
         )
+
+
+def _geometry(conv: nn.Conv2d) -> tuple[Any, ...]:
+    return list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups
 
 
 class _KeptPosition(nn.Module):

@@ -31,9 +31,9 @@ from robust_vos_ros.core.stages import stage
 from robust_vos_ros.core.types import Candidates, Clicks, Features, MemoryView, Tensors
 
 Runtime = Literal['onnxruntime', 'openvino']
-# Steps that are faster than in torch; OpenVINO's attention and memory encoder are not.
+# The steps that measured faster than in torch (docs/speed.md); the others stay in torch.
 STEPS: dict[str, tuple[str, ...]] = {
-    'onnxruntime': ('encode', 'attend', 'calibrate', 'decode', 'remember'),
+    'onnxruntime': ('encode', 'calibrate', 'decode', 'remember'),
     'openvino': ('encode', 'calibrate', 'decode'),
 }
 
