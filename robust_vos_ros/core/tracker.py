@@ -154,7 +154,7 @@ class VideoTracker:
         record, newer = self._frames.history.locate(frame)
         ids = [prompt.object_id for prompt in prompts]
         self._objects.check_room(ids, replace_existing=replace_existing)
-        least = self.settings.words.min_confidence
+        least = self.settings.word_search.min_confidence
         prompts, waiting = self._searches.resolve(prompts, record, least)
         checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
         warnings = [self._searches.keep(search) for search in waiting]
@@ -187,7 +187,7 @@ class VideoTracker:
         Args:
             text: The expression, such as "the red mug".
             max_objects: Maximum number of things.
-            min_confidence: Minimum confidence of a match; None = `words.min_confidence`.
+            min_confidence: Minimum confidence of a match; None = `word_search.min_confidence`.
             mode: once = in this frame alone; until_found = also in later ones until something is
                 found; keep_looking = also in later ones until `max_objects` were added; stop = end
                 the search for this expression.
@@ -203,7 +203,9 @@ class VideoTracker:
         if mode == 'stop':
             self._searches.stop(text)
             return Found(self._finish([], start_ns), (), lasts=False)
-        least = self.settings.words.min_confidence if min_confidence is None else min_confidence
+        least = (
+            self.settings.word_search.min_confidence if min_confidence is None else min_confidence
+        )
         search = Search(text, max_objects, least, mode == 'keep_looking', record.stamp_ns)
         seen = self._searches.look(search, record)
         prompts = [sighting.prompt for sighting in seen if sighting.prompt is not None]
@@ -441,7 +443,7 @@ class VideoTracker:
 
     def _search(self, items: Sequence[LiveObject]) -> list[TrackEvent]:
         """Look for what the most urgent search wants, and for unseen objects that have words."""
-        record, rule = self._frames.history.newest(), self.settings.words
+        record, rule = self._frames.history.newest(), self.settings.word_search
         interval_s = max(rule.interval_s, self.reduction.search_interval_s)
         events: list[TrackEvent] = []
         for search, new in self._searches.look_again(record, interval_s):

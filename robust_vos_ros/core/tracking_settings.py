@@ -376,7 +376,7 @@ class TrackerSettings(Settings):
     reacquire: ReacquireSettings = ReacquireSettings()
     guard: GuardSettings = GuardSettings()
     zoom: ZoomSettings = ZoomSettings()
-    words: WordSearchSettings = WordSearchSettings()
+    word_search: WordSearchSettings = WordSearchSettings()
 
     @classmethod
     def plain(cls) -> TrackerSettings:

@@ -11,13 +11,20 @@ import torch
 from torch import nn
 
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.network.checkpoints import (
+    find_weights,
+    hash_encoder,
+    load_spec,
+    read_state_dict,
+)
+from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.optimize import device_name
-from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.words.finder import make_words, save_words
 from robust_vos_ros.core.words.text import load_text_encoder
 from robust_vos_ros.files import replace_file
 from robust_vos_ros.train.checkpoint import STATE_FILE
+from robust_vos_ros.train.config import TrainSettings
+from robust_vos_ros.train.network import build_model
 from robust_vos_ros.train.training_log import LOG_FILE, PLOT_FILE, TrainingLog, plot_log
 from robust_vos_ros.train.words_config import WordsTrainSettings
 from robust_vos_ros.train.words_judgement import ask, fit_judgement, score
@@ -58,12 +65,7 @@ class WordsTrainer:
                 f'{out} has a training already; continue it with --resume, or choose another --out'
             )
         torch.manual_seed(settings.seed)
-        self.model = load_model(
-            ModelSettings(
-                name=settings.model, checkpoint=settings.weights, device='cpu', precision='fp32',
-                words='none',
-            )
-        )  # fmt: skip
+        self.model = frozen_model(settings)
         self._encoder = load_text_encoder()
         self.words = make_words(self.model, settings.words)
         teacher = Teacher() if settings.teacher else None
@@ -197,3 +199,20 @@ class WordsTrainer:
                 f'{path}: expected the same settings as before; change them back, or choose '
                 'another --out'
             )
+
+
+def frozen_model(settings: WordsTrainSettings) -> Model:
+    """Return the network without the fusions of inference, through which no gradient flows.
+
+    Raises:
+        ConfigError, WeightsError: There is no such model, or its weights do not fit.
+    """
+    path = find_weights(load_spec(settings.model), settings.weights)
+    model = build_model(
+        TrainSettings(
+            model=settings.model, weights=str(path), frozen=[''], device='cpu', precision='fp32'
+        )
+    )
+    model.net.eval()
+    model.encoder_hash = hash_encoder(read_state_dict(path))
+    return model

@@ -10,7 +10,7 @@ from robust_vos_ros.core.types import EventType, Prompt
 from robust_vos_ros.core.words.finder import WordFinder, make_words, save_words
 from robust_vos_ros.core.words.module import WordsSettings
 
-SETTINGS = TrackerSettings(max_objects=4, words=WordSearchSettings(interval_s=0.1))
+SETTINGS = TrackerSettings(max_objects=4, word_search=WordSearchSettings(interval_s=0.1))
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_search_can_be_stopped(model, scene, finder):
 
 def test_words_alone_are_a_prompt(model, scene, finder):
     tracker = start(model, scene)
-    settings = SETTINGS.model_copy(update={'words': WordSearchSettings(min_confidence=0.9)})
+    settings = SETTINGS.model_copy(update={'word_search': WordSearchSettings(min_confidence=0.9)})
     tracker.settings = settings
     result = tracker.add([Prompt('it', text='A disc', class_id='toy')])
     assert not result.objects
@@ -97,7 +97,7 @@ def test_words_alone_are_a_prompt(model, scene, finder):
     assert again.remove(['it']) == ()
     assert not again._searches.lasting
     tracker.settings = SETTINGS.model_copy(
-        update={'words': WordSearchSettings(min_confidence=0.4)}
+        update={'word_search': WordSearchSettings(min_confidence=0.4)}
     )
     result = tracker.add([Prompt('other', text='disc')])
     assert [item.object_id for item in result.objects] == ['other']
@@ -120,7 +120,7 @@ def test_words_correct_the_memory_of_a_visible_object(model, scene, finder, monk
     monkeypatch.setattr(finder, 'compare', lambda *_: 0.9)
     trackers = []
     plain = SETTINGS.model_copy(update={'zoom': ZoomSettings(enabled=False)})
-    for settings in (plain, plain.model_copy(update={'words': rule})):
+    for settings in (plain, plain.model_copy(update={'word_search': rule})):
         tracker = VideoTracker(model, settings)
         tracker.step(scene.frame(0))
         tracker.add([Prompt('it', mask=scene.masks(0)[0], text='the disc')])

@@ -28,7 +28,7 @@ def words_bench(make_bench, tmp_path_factory):
     torch.nn.init.zeros_(words.verdict.weight)
     torch.nn.init.zeros_(words.verdict.bias)
     save_words(path, words, model)
-    return make_bench({'model.words': str(path), 'tracking.words.min_confidence': 0.9})
+    return make_bench({'model.words': str(path), 'tracking.word_search.min_confidence': 0.9})
 
 
 @pytest.fixture
