@@ -227,12 +227,8 @@ class Propagator:
         self._branch(items, alive)
         best = alive.kept.mask_logits[torch.from_numpy(alive.ranks == 0), 0]
         self.raw_masks = dict(zip(slots.tolist(), best, strict=True))
-        events = []
-        for item, observation in zip(items, _best_of_objects(alive.owners, seen), strict=True):
-            kinds = states.update(
-                item, observation, record.stamp_ns, settings, self.model.calibration
-            )
-            events += [(item, kind) for kind in kinds]
+        best_seen = _best_of_objects(alive.owners, seen)
+        events = self._update_states(items, best_seen, record.stamp_ns, settings)
         if settings.memory.reset_mask_prior:
             self._reset_mask_priors(items)
         self._update_references(items, features, best)
@@ -246,6 +242,20 @@ class Propagator:
             record.stamp_ns,
             settings.reacquire.learn_similarity,
         )
+        return events
+
+    def _update_states(
+        self,
+        items: Sequence[LiveObject],
+        seen: Sequence[Observation],
+        stamp_ns: int,
+        settings: TrackerSettings,
+    ) -> list[tuple[LiveObject, EventType]]:
+        """Update the state of each object from its observation; returns the events."""
+        events = []
+        for item, one in zip(items, seen, strict=True):
+            kinds = states.update(item, one, stamp_ns, settings, self.model.calibration)
+            events += [(item, kind) for kind in kinds]
         return events
 
     def _predict(

@@ -9,7 +9,7 @@ from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.objects import LiveObject, TrackState
 from robust_vos_ros.core.reduction import Reduction
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import TrackerSettings, TreeSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings, TreeSettings, ZoomSettings
 from robust_vos_ros.core.types import EventType, ObjectFlag, ObjectState, Prompt
 
 SECOND = 10**9
@@ -103,7 +103,9 @@ def test_one_hypothesis_per_object(model, scene):
     assert numbers == [3, 1, 3]
 
 
-def test_searches_are_rarer(tracker, scene, monkeypatch):
+def test_searches_are_rarer(model, scene, monkeypatch):
+    whole = ZoomSettings(enabled=False)  # searches need the whole image
+    tracker = VideoTracker(model, TrackerSettings(max_objects=2, zoom=whole))
     searched = []
     monkeypatch.setattr(
         'robust_vos_ros.core.tracker.redetect',

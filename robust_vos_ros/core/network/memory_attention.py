@@ -192,7 +192,7 @@ def _attention(
     # and needs values as wide as the keys.
     query, key = query * query.shape[-1] ** -0.5, key.transpose(-1, -2)
     size = max(1, _BLOCK // key.shape[-1])
-    if query.shape[1] <= size or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if query.shape[1] <= size or torch.compiler.is_compiling():
         return _average(query, key, value, mask_B1K)
     rows = []
     for row in range(len(query)):
