@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from robust_vos_ros.cli import app
 from robust_vos_ros.core.adapters import files as adapters
-from robust_vos_ros.core.adapters.moga import AdapterSettings
+from robust_vos_ros.core.adapters.settings import AdapterSettings
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.settings import ModelSettings

@@ -1,7 +1,8 @@
 """Attach, detach, save and load adapters.
 
-An adapter file holds low-rank parts, gates and offsets of LayerNorm parameters, and names the
-model it was trained for. The weights of the model are not changed.
+An adapter file holds low-rank parts, gates, offsets of LayerNorm parameters and changes of the
+image encoder, and names the model it was trained for. The file of the model is not changed;
+offsets and changes are folded into its parameters while the adapter is attached.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from robust_vos_ros.core.adapters.moga import AdapterSettings, Moga
+from robust_vos_ros.core.adapters.encoder import EncoderAdapter, find_modules
+from robust_vos_ros.core.adapters.moga import Moga
+from robust_vos_ros.core.adapters.settings import AdapterSettings
 from robust_vos_ros.core.errors import ConfigError, WeightsError
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.settings import parse_settings
@@ -26,12 +29,14 @@ _NORM_PREFIX = 'layer_norm.'
 
 def make_adapter(model: Model, settings: AdapterSettings) -> Moga:
     """Return an untrained adapter, with which the model's outputs do not change."""
+    modules = find_modules(model.net.image_encoder, settings.places)
     return Moga(
         settings,
         dim=model.hidden_dim,
         pointer_dim=model.hidden_dim,
         memory_dim=model.memory_dim,
         num_layers=len(model.net.memory_attention.layers),
+        encoder=EncoderAdapter(settings, modules) if modules else None,
     ).to(model.device)
 
 
@@ -50,6 +55,9 @@ def attach(model: Model, adapter: Moga, norms: dict[str, torch.Tensor] | None = 
         for name, change in (norms or {}).items():
             originals[name] = parameters[name].detach().clone()
             parameters[name].add_(change.to(parameters[name]))
+        for name, weight in _encoder_weights(model, adapter).items():
+            originals[name] = parameters[name].detach().clone()
+            parameters[name].copy_(weight)
     model.adapter = adapter
     model.adapter_originals = originals
 
@@ -67,6 +75,19 @@ def use(model: Model, path: Path | None) -> None:
     model.adapter_name = path.stem
 
 
+def _encoder_weights(model: Model, adapter: Moga) -> dict[str, torch.Tensor]:
+    """Return the changed parameters of the image encoder by their names in the network."""
+    if adapter.encoder is None:
+        return {}
+    modules = find_modules(model.net.image_encoder, adapter.settings.places)
+    names = {id(parameter): name for name, parameter in model.net.named_parameters()}
+    return {
+        names[id(module.get_parameter(which))]: weight
+        for name, module in modules.items()
+        for which, weight in adapter.encoder.fold(name, module).items()
+    }
+
+
 def detach(model: Model) -> None:
     """Remove the adapter, if any, and restore the model's parameters."""
     parameters = dict(model.net.named_parameters())
@@ -79,26 +100,15 @@ def detach(model: Model) -> None:
 
 
 def norm_names(model: Model, settings: AdapterSettings) -> list[str]:
-    """Return the names of the LayerNorm parameters that an adapter trains, in order.
-
-    Raises:
-        ConfigError: The model has no LayerNorm there.
-    """
-    if settings.layer_norms == 'none':
+    """Return the names of the LayerNorm parameters whose offsets an adapter has, in order."""
+    if settings.layer_norms == 'none' or 'attention' not in settings.places:
         return []
-    part = 'memory_attention' if settings.layer_norms == 'memory_attention' else 'image_encoder'
-    names = [
-        f'{module_name}.{name}'
-        for module_name, module in model.net.named_modules()
-        if isinstance(module, nn.LayerNorm) and module_name.split('.')[0] == part
+    return [
+        f'memory_attention.{module_name}.{name}'
+        for module_name, module in model.net.memory_attention.named_modules()
+        if isinstance(module, nn.LayerNorm)
         for name, _ in module.named_parameters(recurse=False)
     ]
-    if not names:
-        raise ConfigError(
-            f'layer_norms: expected LayerNorms in the {part} of {model.name}, got none; '
-            'choose memory_attention or none'
-        )
-    return names
 
 
 def count_parameters(model: Model, adapter: Moga) -> int:

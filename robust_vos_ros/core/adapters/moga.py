@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from robust_vos_ros.core.settings import Settings, setting
+from robust_vos_ros.core.adapters.encoder import EncoderAdapter
+from robust_vos_ros.core.adapters.settings import AdapterSettings
 
-Mode = Literal['paper', 'per_object', 'released']
-Condition = Literal['pointers', 'aggregated', 'features', 'none']
 # Projections of one layer of the memory attention, and the adapter of each, by mode.
 _PLACES: dict[str, dict[str, int]] = {
     'paper': {'self_q': 0, 'self_k': 1, 'self_v': 2, 'cross_q': 3},
@@ -30,42 +28,6 @@ _PLACES: dict[str, dict[str, int]] = {
 }
 _GATE_WIDTHS = (64, 32)
 _RELEASED_WIDTHS = (256, 128)
-
-
-class AdapterSettings(Settings):
-    """Structure of an adapter."""
-
-    mode: Mode = setting(
-        'paper',
-        'paper = Q, K, V of self-attention and Q of cross-attention, parallel to their weights, '
-        'gates averaged over objects; per_object = the same, each object its own gates; released '
-        '= as in the published code: on the inputs, Q and K sharing one, no V.',
-    )
-    condition: Condition = setting(
-        'pointers',
-        'What gates depend on: pointers = MoGA; aggregated = the mean of all pointers, so that '
-        'objects do not differ; features = the image, as in GaRA; none = always open, LoRA.',
-    )
-    rank: int = setting(128, 'Rank-1 parts per adapted projection; 0 = none.', ge=0, le=1024)
-    layer_norms: Literal['none', 'memory_attention', 'image_encoder'] = setting(
-        'memory_attention', 'LayerNorms that are trained and stored with the adapter.'
-    )
-    gate_bias: float = setting(
-        1.0,
-        'Bias of the logits of untrained gates: above 0 they begin open, as in LoRA, and may '
-        'learn to close.',
-        ge=-5.0,
-        le=5.0,
-    )
-    noise: Literal['gumbel', 'logistic'] = setting(
-        'gumbel', 'Noise on the gates in training; logistic has no shift against inference.'
-    )
-    temperature: float = setting(
-        1.0, 'Temperature of the gates at the start of the training.', gt=0.0, le=10.0
-    )
-    final_temperature: float = setting(
-        0.3, 'Temperature at its end; falls linearly.', gt=0.0, le=10.0
-    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,6 +70,7 @@ class Moga(nn.Module):
         pointer_dim: Width of an object pointer.
         memory_dim: Width of a pointer token, into which the published code splits pointers.
         num_layers: L.
+        encoder: Of the image encoder; None = not adapted.
     """
 
     def __init__(
@@ -118,13 +81,15 @@ class Moga(nn.Module):
         pointer_dim: int,
         memory_dim: int,
         num_layers: int,
+        encoder: EncoderAdapter | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
+        self.encoder = encoder
         self._released = settings.mode == 'released'
         self._places = _PLACES['released' if self._released else 'paper']
         self._chunk = memory_dim if self._released else pointer_dim
-        places, rank = len(set(self._places.values())), settings.rank
+        places, rank = len(set(self._places.values())), settings.attention_rank
         self._shape = (num_layers, places, rank)
         self.down = nn.Parameter(torch.empty(num_layers, places, rank, dim))
         self.up = nn.Parameter(torch.zeros(num_layers, places, dim, rank))
@@ -200,7 +165,7 @@ class Moga(nn.Module):
             (B or 1, N, C).
         """
         place = self._places.get(name)
-        if place is None or not self.settings.rank:
+        if place is None or not self.settings.attention_rank:
             return linear(x)
         if not torch.is_grad_enabled() and self._is_untrained():
             return linear(x)  # identical result, computed once for all objects

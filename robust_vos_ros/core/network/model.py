@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 
+from robust_vos_ros.core.adapters.encoder import find_modules
 from robust_vos_ros.core.adapters.moga import Gates, Moga, Sampling
 from robust_vos_ros.core.confidence.calibration import Calibration
 from robust_vos_ros.core.network import memory_attention
@@ -53,8 +54,8 @@ class Model:
         previous_mask: Whether the decoder gets the mask of the previous frame.
         object_calibration: Module that separates objects by their proxies; None = not in this
             model.
-        adapter: Low-rank adapters of the memory attention; `core/adapters/files.py` attaches them
-            and keeps the parameters that they replace in `adapter_originals`.
+        adapter: Of memory attention and image encoder; `core/adapters/files.py` attaches it and
+            keeps the parameters that it replaces in `adapter_originals`.
         calibration: Maps evidence to probabilities; None = uncalibrated scores.
         projection: Of appearance embeddings; None = no projection.
         adapter_name: Of the file the adapter came from, `none` without one.
@@ -111,13 +112,26 @@ class Model:
         """
         x = images.to(self.device).permute(0, 3, 1, 2).float() / 255.0
         x = ((x - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
-        out = self.net.forward_image(x)
+        with self._adapted_encoder():
+            out = self.net.forward_image(x)
         fine, middle, coarse = out['backbone_fpn'][-3:]
         pos = out['vision_pos_enc'][-1][:1].flatten(2).transpose(1, 2)
         features = Features(coarse, pos, (fine, middle))
         if self.object_calibration is None:
             return features
         return dataclasses.replace(features, embedded=self.object_calibration.embed(features))
+
+    def _adapted_encoder(self) -> contextlib.AbstractContextManager[None]:
+        """Return the context in which gradients reach an adapter of the image encoder.
+
+        Without gradients its changes are in the weights already; in training they are not, and
+        images encoded without gradients are those of the model without adapter.
+        """
+        adapter = self.adapter
+        if adapter is None or adapter.encoder is None or not torch.is_grad_enabled():
+            return contextlib.nullcontext()
+        modules = find_modules(self.net.image_encoder, adapter.settings.places)
+        return adapter.encoder.folded(modules)
 
     def gates(
         self,
@@ -128,7 +142,7 @@ class Model:
         groups: torch.Tensor | None = None,
         shares: torch.Tensor | None = None,
     ) -> Gates | None:
-        """Compute the adapter's gates for this frame; None without adapter or memory.
+        """Compute the adapter's gates; None without memory, or adapter of the attention.
 
         Args:
             features: The encoded image.
@@ -136,7 +150,7 @@ class Model:
             sampling: In training, see `Moga.gates`; `groups` as well.
             shares: Where objects have several hypotheses, see `Moga.gates`.
         """
-        if self.adapter is None or view is None:
+        if self.adapter is None or not self.adapter.settings.attention_rank or view is None:
             return None
         valid = None if view.valid is None else view.valid[1]
         return self.adapter.gates(

@@ -57,7 +57,7 @@ def _fuse_batch_norms(net: nn.Module) -> None:
 
 def _fuse_clamps(net: nn.Module) -> None:
     for module, index in _pairs(net, nn.Conv2d, nn.ReLU6):
-        module[index], module[index + 1] = _ClampedConv(module[index]), nn.Identity()
+        module[index], module[index + 1] = ClampedConv(module[index]), nn.Identity()
 
 
 def _pairs(net: nn.Module, first: type, second: type) -> list[tuple[Any, int]]:
@@ -71,7 +71,7 @@ def _pairs(net: nn.Module, first: type, second: type) -> list[tuple[Any, int]]:
     ]
 
 
-class _ClampedConv(nn.Module):
+class ClampedConv(nn.Module):
     """A convolution fused with ReLU6."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
