@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from robust_vos_ros.core.adapters.moga import Gates
+from robust_vos_ros.core.adapters.gates import Gates
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.confidence.evidence import warn_of_misfit, warn_of_size
@@ -393,6 +393,7 @@ class VideoTracker:
 
     def _track(self, items: list[LiveObject], record: Record) -> list[TrackEvent]:
         """Track some objects into one frame, in one batch."""
+        self._segmenter.gates = self._propagator.encoder_gates(items, record)
         happened = self._propagator.follow(
             items, self._segmenter.encode(record), record, self.settings
         )

@@ -75,6 +75,15 @@ class DistillSettings(Settings):
     fine: float = setting(0.5, 'Weight of the features at stride 4.', ge=0.0, le=100.0)
 
 
+class GateSettings(Settings):
+    """Penalties of the gates of an adapter, see `train/gating.py`."""
+
+    entropy: float = setting(0.0, 'Weight of the entropy of gates.', ge=0.0, le=100.0)
+    balance: float = setting(
+        0.0, 'Weight of the imbalance of each gate over a batch.', ge=0.0, le=100.0
+    )
+
+
 class OptimizerSettings(Settings):
     """AdamW with warm-up and cosine decay, and the moving average of the weights."""
 
@@ -160,6 +169,7 @@ class TrainSettings(Settings):
     data: DataSettings = DataSettings()
     rollout: RolloutSettings = RolloutSettings()
     distill: DistillSettings = DistillSettings()
+    gates: GateSettings = GateSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     validation: ValidationSettings | None = setting(
         None,

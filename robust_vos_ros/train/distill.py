@@ -13,22 +13,25 @@ import torch
 from torch import nn
 from torch.utils.data import IterableDataset
 
+from robust_vos_ros.core.adapters.gates import Gates
 from robust_vos_ros.core.errors import ConfigError, DatasetError
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.types import Features
 from robust_vos_ros.data.mixture import DataSettings
 from robust_vos_ros.data.pictures import draw_pair
 from robust_vos_ros.data.sources import Sources
-from robust_vos_ros.train.config import DistillSettings
+from robust_vos_ros.train.config import DistillSettings, GateSettings
+from robust_vos_ros.train.gating import gate_penalty, make_sampling
 from robust_vos_ros.train.loader import own_steps, step_rng
 from robust_vos_ros.train.teacher import imitation
 from robust_vos_ros.train.unroll import Batch
 
 
 class PictureBatches(IterableDataset):
-    """Pairs of pictures of the steps from `first_step` to `num_steps`, in order.
+    """Pictures of the steps from `first_step` to `num_steps`, in order.
 
-    Each is a `Batch` of clips of one frame without objects. Arguments as for `loader.Batches`.
+    Each is a `Batch` of clips of two frames, a picture that does not move, with one object.
+    Arguments as for `loader.Batches`.
 
     Raises:
         DatasetError: A data set cannot be used, or there is none.
@@ -66,9 +69,12 @@ class PictureBatches(IterableDataset):
             draw_pair(rng, self._sources, settings.augmentation, size)
             for _ in range(settings.batch_size)
         ]
-        clean, images = (torch.from_numpy(np.stack(p)).unsqueeze(1) for p in zip(*pairs, strict=True))
-        nothing = torch.zeros(0, 1, size, size, dtype=torch.uint8)
-        return Batch(images, nothing, torch.zeros(0, dtype=torch.int64), clean)
+        return Batch(
+            torch.from_numpy(np.stack([pair.corrupted for pair in pairs])),
+            torch.from_numpy(np.stack([[pair.mask] * 2 for pair in pairs])),
+            torch.arange(len(pairs)),
+            torch.from_numpy(np.stack([[pair.clean] * 2 for pair in pairs])),
+        )
 
 
 class Distillation(nn.Module):
@@ -77,12 +83,13 @@ class Distillation(nn.Module):
     Args:
         model: The network in training form, with an adapter of its image encoder.
         settings: Weights of the features.
+        penalties: Of gates.
 
     Raises:
         ConfigError: The image encoder has no adapter.
     """
 
-    def __init__(self, model: Model, settings: DistillSettings) -> None:
+    def __init__(self, model: Model, settings: DistillSettings, penalties: GateSettings) -> None:
         super().__init__()
         if model.adapter is None or model.adapter.encoder is None:
             raise ConfigError(
@@ -91,6 +98,8 @@ class Distillation(nn.Module):
             )
         self.model = model
         self.settings = settings
+        self._penalties = penalties
+        self._encoder = model.adapter.encoder
         self.net = model.net
         self.adapter = model.adapter  # a submodule, so that it is saved and synchronized
 
@@ -98,13 +107,37 @@ class Distillation(nn.Module):
         self, batch: Batch, rng: np.random.Generator, progress: float
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """Return the scalar loss and statistics; arguments as for `Rollout`."""
-        del rng, progress
         with torch.no_grad():
-            wanted = self.model.encode(batch.clean[:, 0])
-        distances = feature_distances(self.model.encode(batch.images[:, 0]), wanted)
+            wanted = self.model.encode(batch.clean[:, 1])
+        stats: dict[str, float] = {}
+        penalty = torch.zeros((), device=wanted.pix.device)
+        if self._encoder.gate is None:
+            have = self.model.encode(batch.images[:, 1])
+        else:
+            gates = self._gates(batch, rng, progress)
+            pairs = zip(batch.images[:, 1], gates.values, strict=True)
+            have = _join([self.model.encode(image[None], g) for image, g in pairs])
+            penalty, stats = gate_penalty(gates, self._penalties)
+        distances = feature_distances(have, wanted)
         weights = self.settings.model_dump()
         total = torch.stack([weights[name] * d for name, d in distances.items()]).sum()
-        return total, {name: float(d.detach()) for name, d in distances.items()}
+        stats |= {name: float(d.detach()) for name, d in distances.items()}
+        return total + penalty, stats
+
+    def _gates(self, batch: Batch, rng: np.random.Generator, progress: float) -> Gates:
+        """Return gates from the pointers of the objects in the frame before, one per picture."""
+        assert self.model.encoder_fold is not None, 'there is an adapter of the image encoder'
+        with torch.no_grad(), self.model.encoder_fold.for_training():
+            before = self.model.encode(batch.images[:, 0])
+            pointers = self.model.from_masks(before, batch.truth[:, :1].float()).pointers
+        sampling = make_sampling(self._encoder.settings, pointers.device, rng, progress)
+        return self._encoder.gates(pointers, None, sampling=sampling, groups=batch.clip)
+
+
+def _join(parts: list[Features]) -> Features:
+    """Stack the features of single images."""
+    fine, middle = (torch.cat([p.high_res[level] for p in parts]) for level in (0, 1))
+    return Features(torch.cat([p.pix for p in parts]), parts[0].pos, (fine, middle))
 
 
 def feature_distances(have: Features, want: Features) -> dict[str, torch.Tensor]:

@@ -92,10 +92,9 @@ def speed_up_strides(net: nn.Module) -> None:
 
     On a CPU in bf16, torch's gradient of their input takes 20 times as long as that of stride 1.
     """
-    for module in list(net.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.Conv2d) and child.groups > 1 and child.stride == (2, 2):
-                child.__class__ = _StridedConv
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1 and module.stride == (2, 2):
+            module.__class__ = _StridedConv
 
 
 class _StridedConv(nn.Conv2d):

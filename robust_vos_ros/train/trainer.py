@@ -232,8 +232,8 @@ class Trainer:
 def make_task(model: Model, settings: TrainSettings) -> Rollout | Distillation:
     """Return the module that computes the loss of the stage that is trained."""
     if settings.stage == 'distill':
-        return Distillation(model, settings.distill)
-    return Rollout(model, settings.rollout)
+        return Distillation(model, settings.distill, settings.gates)
+    return Rollout(model, settings.rollout, settings.gates)
 
 
 def make_optimizer(task: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
@@ -241,6 +241,7 @@ def make_optimizer(task: nn.Module, settings: OptimizerSettings) -> torch.optim.
     factors = {
         'net.image_encoder.trunk.': settings.trunk_factor,
         'adapter.gate.': settings.gate_factor,
+        'adapter.encoder.gate.': settings.gate_factor,
     }
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in task.named_parameters():

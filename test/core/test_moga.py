@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from robust_vos_ros.core.adapters import files as adapters
-from robust_vos_ros.core.adapters.moga import Moga, Sampling
+from robust_vos_ros.core.adapters.gates import Sampling
+from robust_vos_ros.core.adapters.moga import Moga
 from robust_vos_ros.core.adapters.settings import AdapterSettings
 from robust_vos_ros.core.errors import ConfigError, WeightsError
 from robust_vos_ros.core.network.checkpoints import build_network, load_model, load_spec

@@ -5,18 +5,29 @@ becomes (1 + s) c + t. Scale s and shift t are per output channel; for a convolu
 norm was folded into it they are the norm's own gain and offset. The rank-1 parts a_i, b_i belong
 to 1x1 convolutions, and D is a whole change of the weight. Encoding costs what it costs without
 adapter.
+
+The gates z of the rank-1 parts come from object pointers in memory, averaged over objects. While
+there is no memory, all are open.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 
+from robust_vos_ros.core.adapters.gates import (
+    GateNetwork,
+    Gates,
+    Sampling,
+    make_inputs,
+    open_gates,
+)
 from robust_vos_ros.core.adapters.settings import AdapterSettings
+from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.optimize import ClampedConv
 
 # A convolution or LayerNorm, by its name in the image encoder before modules are fused.
@@ -24,7 +35,7 @@ Modules = dict[str, nn.Module]
 _PLACES = ('neck', 'trunk')
 
 
-def find_modules(encoder: nn.Module, places: list[str]) -> Modules:
+def find_modules(encoder: nn.Module, places: Sequence[str]) -> Modules:
     """Return the modules of an image encoder that an adapter changes.
 
     Args:
@@ -46,12 +57,18 @@ class EncoderAdapter(nn.Module):
     """Changes of the weights of an image encoder; untrained ones change nothing.
 
     Args:
-        settings: Places, parts and rank.
+        settings: Places, parts, rank and gates.
         modules: From `find_modules`.
+        pointer_dim: Width of an object pointer.
+
+    Raises:
+        ConfigError: Gates cannot depend on what the settings say, or there is nothing to gate.
     """
 
-    def __init__(self, settings: AdapterSettings, modules: Modules) -> None:
+    def __init__(self, settings: AdapterSettings, modules: Modules, pointer_dim: int) -> None:
         super().__init__()
+        self.settings = settings
+        self._pointer_dim = pointer_dim
         parts = settings.encoder
         self.scale, self.shift = nn.ParameterDict(), nn.ParameterDict()
         self.down, self.up = nn.ParameterDict(), nn.ParameterDict()
@@ -75,20 +92,50 @@ class EncoderAdapter(nn.Module):
                 self.whole[key] = nn.Parameter(torch.zeros(shape))
                 if key not in self.shift:
                     self.shift[key] = nn.Parameter(torch.zeros(shape[0]))
+        self._gated = list(self.down)  # M modules
+        self.gate: GateNetwork | None = None
+        if settings.encoder_gates:
+            self.gate = _make_gate(settings, pointer_dim, len(self._gated))
 
-    def fold(self, name: str, module: nn.Module) -> dict[str, torch.Tensor]:
+    def gates(
+        self,
+        pointers_BKD: torch.Tensor,
+        valid_BK: torch.Tensor | None,
+        *,
+        sampling: Sampling | None = None,
+        groups: torch.Tensor | None = None,
+        shares: torch.Tensor | None = None,
+    ) -> Gates:
+        """Compute the gates of a frame, (G, M, R) for M modules; arguments as for `Moga.gates`."""
+        assert self.gate is not None, 'only an adapter with gates'
+        inputs = make_inputs(
+            pointers_BKD, valid_BK, width=self._pointer_dim, groups=groups, shares=shares
+        )
+        return open_gates(self.gate, inputs, self.settings, sampling, shared=True)
+
+    def is_gated(self, name: str) -> bool:
+        """Tell whether gates change a module of this name."""
+        return self.gate is not None and _key(name) in self.down
+
+    def fold(
+        self, name: str, module: nn.Module, gates_MR: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
         """Return the changed weight and bias of a module, float32, by `weight` and `bias`.
 
         Args:
             name: Of the module, from `find_modules`.
             module: With its original parameters.
+            gates_MR: Of all modules; None = all open.
         """
         key = _key(name)
         weight = module.get_parameter('weight').float()
         bias = module.get_parameter('bias').float()
         column = (-1, *[1] * (weight.ndim - 1))
         if key in self.down:
-            weight = weight + (self.up[key] @ self.down[key]).reshape(weight.shape)
+            up, down = self.up[key], self.down[key]
+            if gates_MR is not None:
+                up = up * gates_MR[self._gated.index(key), : up.shape[1]]
+            weight = weight + (up @ down).reshape(weight.shape)
         if key in self.whole:
             weight = weight + self.whole[key]
         if key in self.scale:
@@ -98,27 +145,88 @@ class EncoderAdapter(nn.Module):
             bias = bias + self.shift[key]
         return {'weight': weight, 'bias': bias}
 
+
+class EncoderFold:
+    """An adapter folded into the weights of an image encoder, and the weights before.
+
+    Args:
+        encoder: The image encoder.
+        adapter: Of this image encoder; its gates are open at first.
+    """
+
+    def __init__(self, encoder: nn.Module, adapter: EncoderAdapter) -> None:
+        self.adapter = adapter
+        self._modules = find_modules(encoder, adapter.settings.places)
+        self._originals = {name: _Original(module) for name, module in self._modules.items()}
+        self._gates: torch.Tensor | None = None
+        self._write(list(self._modules))
+
+    def open(self, gates_MR: torch.Tensor | None) -> None:
+        """Fold other gates in, unless they are those already; None = all open."""
+        old, self._gates = self._gates, gates_MR
+        same = (old is None) == (gates_MR is None)
+        if old is not None and gates_MR is not None:
+            same = torch.equal(old, gates_MR)
+        if not same:
+            self._write([name for name in self._modules if self.adapter.is_gated(name)])
+
+    @torch.no_grad()
+    def undo(self) -> None:
+        """Restore the weights."""
+        for name, module in self._modules.items():
+            original = self._originals[name]
+            module.get_parameter('weight').copy_(original.get_parameter('weight'))
+            module.get_parameter('bias').copy_(original.get_parameter('bias'))
+
+    @torch.no_grad()
+    def _write(self, names: list[str]) -> None:
+        for name in names:
+            changed = self.adapter.fold(name, self._originals[name], self._gates)
+            for which, tensor in changed.items():
+                self._modules[name].get_parameter(which).copy_(tensor)
+
     @contextlib.contextmanager
-    def folded(self, modules: Modules) -> Iterator[None]:
-        """Use the changed weights inside of the context; gradients reach the adapter.
+    def for_training(self, gates_MR: torch.Tensor | None = None) -> Iterator[None]:
+        """Use weights inside of the context through which gradients reach the adapter.
 
         Args:
-            modules: From `find_modules` for this model.
+            gates_MR: Of the frame; None = all open.
         """
-        kept = {name: dict(module.named_parameters()) for name, module in modules.items()}
-        changed = {name: self.fold(name, module) for name, module in modules.items()}
+        kept = {name: dict(m.named_parameters()) for name, m in self._modules.items()}
+        changed = {name: self.adapter.fold(name, self._originals[name], gates_MR) for name in kept}
         try:
-            for name, module in modules.items():
+            for name, module in self._modules.items():
                 for which, tensor in changed[name].items():
                     delattr(module, which)
                     setattr(module, which, tensor)
             yield
         finally:
-            for name, module in modules.items():
+            for name, module in self._modules.items():
                 for which, parameter in kept[name].items():
                     if which in module.__dict__:
                         delattr(module, which)
                     module.register_parameter(which, parameter)
+
+
+class _Original(nn.Module):
+    """Copies of weight and bias of a module."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        for name in ('weight', 'bias'):
+            copy = module.get_parameter(name).detach().clone()
+            self.register_parameter(name, nn.Parameter(copy, requires_grad=False))
+
+
+def _make_gate(settings: AdapterSettings, pointer_dim: int, num_modules: int) -> GateNetwork:
+    if settings.condition in {'features', 'none'}:
+        raise ConfigError(
+            'encoder_gates: expected the condition pointers, objects or aggregated, as the frame '
+            f'is not encoded yet, got {settings.condition}'
+        )
+    if not num_modules:
+        raise ConfigError('encoder_gates: expected "rank" in encoder, got nothing to gate')
+    return GateNetwork(pointer_dim, (num_modules, settings.encoder_rank), settings)
 
 
 def _key(name: str) -> str:

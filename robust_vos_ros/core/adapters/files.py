@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from robust_vos_ros.core.adapters.encoder import EncoderAdapter, find_modules
+from robust_vos_ros.core.adapters.encoder import EncoderAdapter, EncoderFold, find_modules
 from robust_vos_ros.core.adapters.moga import Moga
 from robust_vos_ros.core.adapters.settings import AdapterSettings
 from robust_vos_ros.core.errors import ConfigError, WeightsError
@@ -36,7 +36,7 @@ def make_adapter(model: Model, settings: AdapterSettings) -> Moga:
         pointer_dim=model.hidden_dim,
         memory_dim=model.memory_dim,
         num_layers=len(model.net.memory_attention.layers),
-        encoder=EncoderAdapter(settings, modules) if modules else None,
+        encoder=EncoderAdapter(settings, modules, model.hidden_dim) if modules else None,
     ).to(model.device)
 
 
@@ -55,10 +55,9 @@ def attach(model: Model, adapter: Moga, norms: dict[str, torch.Tensor] | None = 
         for name, change in (norms or {}).items():
             originals[name] = parameters[name].detach().clone()
             parameters[name].add_(change.to(parameters[name]))
-        for name, weight in _encoder_weights(model, adapter).items():
-            originals[name] = parameters[name].detach().clone()
-            parameters[name].copy_(weight)
     model.adapter = adapter
+    if adapter.encoder is not None:
+        model.encoder_fold = EncoderFold(model.net.image_encoder, adapter.encoder)
     model.adapter_originals = originals
 
 
@@ -75,25 +74,15 @@ def use(model: Model, path: Path | None) -> None:
     model.adapter_name = path.stem
 
 
-def _encoder_weights(model: Model, adapter: Moga) -> dict[str, torch.Tensor]:
-    """Return the changed parameters of the image encoder by their names in the network."""
-    if adapter.encoder is None:
-        return {}
-    modules = find_modules(model.net.image_encoder, adapter.settings.places)
-    names = {id(parameter): name for name, parameter in model.net.named_parameters()}
-    return {
-        names[id(module.get_parameter(which))]: weight
-        for name, module in modules.items()
-        for which, weight in adapter.encoder.fold(name, module).items()
-    }
-
-
 def detach(model: Model) -> None:
     """Remove the adapter, if any, and restore the model's parameters."""
     parameters = dict(model.net.named_parameters())
     with torch.no_grad():
         for name, original in model.adapter_originals.items():
             parameters[name].copy_(original)
+    if model.encoder_fold is not None:
+        model.encoder_fold.undo()
+    model.encoder_fold = None
     model.adapter = None
     model.adapter_originals = {}
     model.adapter_name = 'none'

@@ -7,7 +7,7 @@ from typing import Literal
 from robust_vos_ros.core.settings import Settings, setting
 
 Mode = Literal['paper', 'per_object', 'released']
-Condition = Literal['pointers', 'aggregated', 'features', 'none']
+Condition = Literal['pointers', 'objects', 'aggregated', 'features', 'none']
 Place = Literal['attention', 'neck', 'trunk']
 EncoderPart = Literal['affine', 'rank', 'whole']
 
@@ -27,6 +27,10 @@ class AdapterSettings(Settings):
         'parts of the 1x1 convolutions; whole = all weights of the convolutions.',
         min_length=1,
     )
+    encoder_gates: bool = setting(
+        False,
+        'Gates on the rank-1 parts of neck and trunk, averaged over objects; false = always open.',
+    )
     encoder_rank: int = setting(16, 'Rank-1 parts per 1x1 convolution.', ge=1, le=256)
     mode: Mode = setting(
         'paper',
@@ -36,8 +40,9 @@ class AdapterSettings(Settings):
     )
     condition: Condition = setting(
         'pointers',
-        'What gates depend on: pointers = MoGA; aggregated = the mean of all pointers, so that '
-        'objects do not differ; features = the image, as in GaRA; none = always open, LoRA.',
+        'What gates depend on: pointers = MoGA, a gate per pointer; objects = the mean of the '
+        'pointers of each object; aggregated = the mean of all pointers, so that objects do not '
+        'differ; features = the image, as in GaRA; none = always open, LoRA.',
     )
     rank: int = setting(128, 'Rank-1 parts per adapted projection; 0 = none.', ge=0, le=1024)
     layer_norms: Literal['none', 'memory_attention'] = setting(
@@ -49,6 +54,12 @@ class AdapterSettings(Settings):
         'learn to close.',
         ge=-5.0,
         le=5.0,
+    )
+    gate_spread: float = setting(
+        0.0, 'Standard deviation of the logits of untrained gates.', ge=0.0, le=10.0
+    )
+    standardize: bool = setting(
+        False, 'Standardize pointers by their mean and deviation over the training.'
     )
     noise: Literal['gumbel', 'logistic'] = setting(
         'gumbel', 'Noise on the gates in training; logistic has no shift against inference.'

@@ -25,8 +25,9 @@ import torch
 import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 
-from robust_vos_ros.core.adapters.encoder import find_modules
-from robust_vos_ros.core.adapters.moga import Gates, Moga, Sampling
+from robust_vos_ros.core.adapters.encoder import EncoderFold
+from robust_vos_ros.core.adapters.gates import Gates, Sampling
+from robust_vos_ros.core.adapters.moga import Moga
 from robust_vos_ros.core.confidence.calibration import Calibration
 from robust_vos_ros.core.network import memory_attention
 from robust_vos_ros.core.network.object_calibration import DensePrompt, ObjectCalibration
@@ -55,7 +56,7 @@ class Model:
         object_calibration: Module that separates objects by their proxies; None = not in this
             model.
         adapter: Of memory attention and image encoder; `core/adapters/files.py` attaches it and
-            keeps the parameters that it replaces in `adapter_originals`.
+            keeps the parameters that it replaces in `adapter_originals` and `encoder_fold`.
         calibration: Maps evidence to probabilities; None = uncalibrated scores.
         projection: Of appearance embeddings; None = no projection.
         adapter_name: Of the file the adapter came from, `none` without one.
@@ -84,6 +85,7 @@ class Model:
         self.calibration: Calibration | None = None
         self.projection: Projection | None = None
         self.adapter_originals: dict[str, torch.Tensor] = {}
+        self.encoder_fold: EncoderFold | None = None
         self.adapter_name = 'none'
         self._dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         self.image_size: int = net.image_size
@@ -104,15 +106,17 @@ class Model:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, bf16):
             yield
 
-    def encode(self, images: torch.Tensor) -> Features:
+    def encode(self, images: torch.Tensor, gates: torch.Tensor | None = None) -> Features:
         """Encode images.
 
         Args:
             images: (B, image_size, image_size, 3) uint8, RGB.
+            gates: (M, R) of an adapter of the image encoder, in training; at inference see
+                `open_encoder`.
         """
         x = images.to(self.device).permute(0, 3, 1, 2).float() / 255.0
         x = ((x - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
-        with self._adapted_encoder():
+        with self._encoder_context(gates):
             out = self.net.forward_image(x)
         fine, middle, coarse = out['backbone_fpn'][-3:]
         pos = out['vision_pos_enc'][-1][:1].flatten(2).transpose(1, 2)
@@ -121,17 +125,42 @@ class Model:
             return features
         return dataclasses.replace(features, embedded=self.object_calibration.embed(features))
 
-    def _adapted_encoder(self) -> contextlib.AbstractContextManager[None]:
+    @property
+    def has_encoder_gates(self) -> bool:
+        """Whether an adapter of the image encoder has gates."""
+        return self.encoder_fold is not None and self.encoder_fold.adapter.gate is not None
+
+    def encoder_gates(
+        self, view: MemoryView | None, *, shares: torch.Tensor | None = None
+    ) -> torch.Tensor | None:
+        """Compute the gates of the image encoder for the next frame, (M, R), from the memory.
+
+        None without memory: all rank-1 parts are open. Only for a model with such gates; arguments
+        as for `gates`.
+        """
+        fold = self.encoder_fold
+        assert fold is not None, 'has_encoder_gates'
+        if view is None:
+            return None
+        valid = None if view.valid is None else view.valid[1]
+        return fold.adapter.gates(view.pointers, valid, shares=shares).values[0]
+
+    def open_encoder(self, gates: torch.Tensor | None) -> None:
+        """Fold gates from `encoder_gates` into the image encoder; None = all are open."""
+        if self.encoder_fold is not None:
+            self.encoder_fold.open(gates)
+
+    def _encoder_context(
+        self, gates: torch.Tensor | None
+    ) -> contextlib.AbstractContextManager[None]:
         """Return the context in which gradients reach an adapter of the image encoder.
 
-        Without gradients its changes are in the weights already; in training they are not, and
+        Without gradients its changes are in the weights already. In training they are not, and
         images encoded without gradients are those of the model without adapter.
         """
-        adapter = self.adapter
-        if adapter is None or adapter.encoder is None or not torch.is_grad_enabled():
+        if self.encoder_fold is None or not torch.is_grad_enabled():
             return contextlib.nullcontext()
-        modules = find_modules(self.net.image_encoder, adapter.settings.places)
-        return adapter.encoder.folded(modules)
+        return self.encoder_fold.for_training(gates)
 
     def gates(
         self,

@@ -79,6 +79,7 @@ class ClampedConv(nn.Module):
         self.conv = conv
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (B, C, H, W) to values from 0 to 6."""
         conv = self.conv
         return torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001  torch.compile's own
             x.to(conv.weight.dtype),
