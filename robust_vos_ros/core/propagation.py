@@ -53,6 +53,7 @@ class Propagator:
     def __init__(self, model: Model, settings: TrackerSettings) -> None:
         self.model = model
         self.last_gates: Gates | None = None
+        self.last_encoder_gates: Gates | None = None
         # Best mask of each slot in the newest frame, before visibility was decided.
         self.raw_masks: dict[int, torch.Tensor] = {}
         capacity, num_hypotheses = settings.max_objects, settings.tree.max_hypotheses
@@ -184,14 +185,16 @@ class Propagator:
         self.references.see(slots, self.model.proxies(features, kept.mask_logits))
         self.logits[item.slot, 0] = kept.mask_logits[0, 0]
 
-    def encoder_gates(self, items: Sequence[LiveObject], record: Record) -> torch.Tensor | None:
+    def encoder_gates(self, items: Sequence[LiveObject], record: Record) -> Gates | None:
         """Return the gates of the image encoder for one frame, see `Model.encoder_gates`."""
+        self.last_encoder_gates = None
         if not self.model.has_encoder_gates:
             return None
         slots = slots_of(items)
         owners, ranks = self.tree.rows(slots)
         view = self.memory.view(slots[owners], ranks, record.frame_index)
-        return self.model.encoder_gates(view, shares=self._shares(owners))
+        self.last_encoder_gates = self.model.encoder_gates(view, shares=self._shares(owners))
+        return self.last_encoder_gates
 
     def follow(
         self,

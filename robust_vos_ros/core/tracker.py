@@ -75,6 +75,11 @@ class VideoTracker:
         return self._propagator.last_gates
 
     @property
+    def last_encoder_gates(self) -> Gates | None:
+        """Gates of the image encoder in the newest tracked frame; None without any."""
+        return self._propagator.last_encoder_gates
+
+    @property
     def uuids(self) -> frozenset[uuid.UUID]:
         """The uuids of the live objects."""
         return frozenset(item.uuid for item in self._objects)
@@ -393,7 +398,8 @@ class VideoTracker:
 
     def _track(self, items: list[LiveObject], record: Record) -> list[TrackEvent]:
         """Track some objects into one frame, in one batch."""
-        self._segmenter.gates = self._propagator.encoder_gates(items, record)
+        gates = self._propagator.encoder_gates(items, record)
+        self._segmenter.gates = None if gates is None else gates.values[0]
         happened = self._propagator.follow(
             items, self._segmenter.encode(record), record, self.settings
         )

@@ -132,21 +132,21 @@ class Model:
 
     def encoder_gates(
         self, view: MemoryView | None, *, shares: torch.Tensor | None = None
-    ) -> torch.Tensor | None:
-        """Compute the gates of the image encoder for the next frame, (M, R), from the memory.
+    ) -> Gates | None:
+        """Compute the gates of the image encoder for the next frame from the memory.
 
-        None without memory: all rank-1 parts are open. Only for a model with such gates; arguments
-        as for `gates`.
+        Their values are (1, M, R); None without memory. Only for a model with such gates;
+        arguments as for `gates`.
         """
         fold = self.encoder_fold
         assert fold is not None, 'has_encoder_gates'
         if view is None:
             return None
         valid = None if view.valid is None else view.valid[1]
-        return fold.adapter.gates(view.pointers, valid, shares=shares).values[0]
+        return fold.adapter.gates(view.pointers, valid, shares=shares)
 
     def open_encoder(self, gates: torch.Tensor | None) -> None:
-        """Fold gates from `encoder_gates` into the image encoder; None = all are open."""
+        """Fold (M, R) gates into the weights of the image encoder; None = all are open."""
         if self.encoder_fold is not None:
             self.encoder_fold.open(gates)
 
