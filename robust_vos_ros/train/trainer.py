@@ -98,18 +98,9 @@ class Trainer:
             on_step: Called after every step with its number and the newest line of the log.
         """
         settings, began = self.settings, time.monotonic()
-        kind = PictureBatches if settings.stage == 'distill' else Batches
-        batches = kind(
-            settings.data,
-            self.task.model.image_size,
-            seed=settings.seed,
-            rank=self.process.rank,
-            first_step=self.step,
-            num_steps=settings.steps,
-        )
         log = self._open_log() if self.process.rank == 0 else None
         saved, line = began, {}
-        for batch in load_batches(batches, settings.num_workers):
+        for batch in load_batches(self.batches(), settings.num_workers):
             stats = self.train_step(batch)
             now = time.monotonic()
             if log is not None:
@@ -135,6 +126,18 @@ class Trainer:
             if timeout:
                 break
         self.process.leave()
+
+    def batches(self) -> Batches | PictureBatches:
+        """Return the batches of the steps that are left."""
+        kind = PictureBatches if self.settings.stage == 'distill' else Batches
+        return kind(
+            self.settings.data,
+            self.task.model.image_size,
+            seed=self.settings.seed,
+            rank=self.process.rank,
+            first_step=self.step,
+            num_steps=self.settings.steps,
+        )
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """Make one step, and return its statistics."""
