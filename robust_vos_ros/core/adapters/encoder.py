@@ -13,6 +13,7 @@ there is no memory, all are open.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
@@ -51,6 +52,28 @@ def find_modules(encoder: nn.Module, places: Sequence[str]) -> Modules:
             elif isinstance(module, nn.Conv2d | nn.LayerNorm) and module not in found.values():
                 found[name] = module
     return found
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GatedWeight:
+    """The weight of a 1x1 convolution as a function of its gates.
+
+    Attributes:
+        row: Index of its gates.
+        closed: (C', C) weight with all gates closed.
+        up: (C', R) what is added if they are open, with `down`.
+        down: (R, C).
+    """
+
+    row: int
+    closed: torch.Tensor
+    up: torch.Tensor
+    down: torch.Tensor
+
+    def open(self, gates_MR: torch.Tensor) -> torch.Tensor:
+        """Return the (C', C) weight."""
+        gates = gates_MR[self.row, : self.up.shape[1]]
+        return torch.addmm(self.closed, self.up * gates, self.down)
 
 
 class EncoderAdapter(nn.Module):
@@ -113,9 +136,26 @@ class EncoderAdapter(nn.Module):
         )
         return open_gates(self.gate, inputs, self.settings, sampling, shared=True)
 
-    def is_gated(self, name: str) -> bool:
-        """Tell whether gates change a module of this name."""
-        return self.gate is not None and _key(name) in self.down
+    def gated(self, modules: Modules) -> dict[str, GatedWeight]:
+        """Return the weights that gates change, by the names of their modules.
+
+        Args:
+            modules: With the original parameters, by all names.
+        """
+        if self.gate is None:
+            return {}
+        closed = torch.zeros(len(self._gated), self.settings.encoder_rank)
+        found = {}
+        for name, module in modules.items():
+            key = _key(name)
+            if key not in self.down:
+                continue
+            up, down = self.up[key], self.down[key]
+            if key in self.scale:
+                up = up * (1.0 + self.scale[key])[:, None]
+            weight = self.fold(name, module, closed.to(up.device))['weight']
+            found[name] = GatedWeight(self._gated.index(key), weight.flatten(1), up, down)
+        return found
 
     def fold(
         self, name: str, module: nn.Module, gates_MR: torch.Tensor | None = None
@@ -157,18 +197,30 @@ class EncoderFold:
     def __init__(self, encoder: nn.Module, adapter: EncoderAdapter) -> None:
         self.adapter = adapter
         self._modules = find_modules(encoder, adapter.settings.places)
-        self._originals = {name: _Original(module) for name, module in self._modules.items()}
-        self._gates: torch.Tensor | None = None
-        self._write(list(self._modules))
+        self._originals: Modules = {
+            name: _Original(module) for name, module in self._modules.items()
+        }
+        with torch.no_grad():
+            for name, module in self._modules.items():
+                for which, tensor in adapter.fold(name, self._originals[name]).items():
+                    module.get_parameter(which).copy_(tensor)
+            self._gated = adapter.gated(self._originals)
+        # Nothing is known to be open yet: `open` writes all, with the same rounding as later.
+        self._opened = torch.full((len(self._gated), adapter.settings.encoder_rank), torch.nan)
+        self.open(None)
 
+    @torch.no_grad()
     def open(self, gates_MR: torch.Tensor | None) -> None:
-        """Fold other gates in, unless they are those already; None = all open."""
-        old, self._gates = self._gates, gates_MR
-        same = (old is None) == (gates_MR is None)
-        if old is not None and gates_MR is not None:
-            same = torch.equal(old, gates_MR)
-        if not same:
-            self._write([name for name in self._modules if self.adapter.is_gated(name)])
+        """Fold other gates in where they differ from the present ones; None = all open."""
+        if not self._gated:
+            return
+        new = torch.ones_like(self._opened) if gates_MR is None else gates_MR.cpu()
+        changed = (new != self._opened).any(dim=1).tolist()
+        self._opened = new
+        for name, weight in self._gated.items():
+            if changed[weight.row]:
+                parameter = self._modules[name].get_parameter('weight')
+                parameter.copy_(weight.open(new.to(weight.up.device)).view_as(parameter))
 
     @torch.no_grad()
     def undo(self) -> None:
@@ -177,13 +229,6 @@ class EncoderFold:
             original = self._originals[name]
             module.get_parameter('weight').copy_(original.get_parameter('weight'))
             module.get_parameter('bias').copy_(original.get_parameter('bias'))
-
-    @torch.no_grad()
-    def _write(self, names: list[str]) -> None:
-        for name in names:
-            changed = self.adapter.fold(name, self._originals[name], self._gates)
-            for which, tensor in changed.items():
-                self._modules[name].get_parameter(which).copy_(tensor)
 
     @contextlib.contextmanager
     def for_training(self, gates_MR: torch.Tensor | None = None) -> Iterator[None]:
