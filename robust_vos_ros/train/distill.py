@@ -26,6 +26,8 @@ from robust_vos_ros.train.loader import own_steps, step_rng
 from robust_vos_ros.train.teacher import imitation
 from robust_vos_ros.train.unroll import Batch
 
+_LEAST_CHANGE = 3.0  # mean change of a corrupted picture, in grey levels
+
 
 class PictureBatches(IterableDataset):
     """Pictures of the steps from `first_step` to `num_steps`, in order.
@@ -107,22 +109,35 @@ class Distillation(nn.Module):
         self, batch: Batch, rng: np.random.Generator, progress: float
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """Return the scalar loss and statistics; arguments as for `Rollout`."""
+        penalty, stats = self._switch_loss(batch)
+        if not any(self.settings.model_dump().values()):
+            return penalty, stats
         with torch.no_grad():
             wanted = self.model.encode(batch.clean[:, 1])
-        stats: dict[str, float] = {}
-        penalty = torch.zeros((), device=wanted.pix.device)
         if self._encoder.gate is None:
             have = self.model.encode(batch.images[:, 1])
         else:
             gates = self._gates(batch, rng, progress)
             pairs = zip(batch.images[:, 1], gates.values, strict=True)
             have = _join([self.model.encode(image[None], g) for image, g in pairs])
-            penalty, stats = gate_penalty(gates, self._penalties)
+            loss, more = gate_penalty(gates, self._penalties)
+            penalty, stats = penalty + loss, stats | more
         distances = feature_distances(have, wanted)
         weights = self.settings.model_dump()
         total = torch.stack([weights[name] * d for name, d in distances.items()]).sum()
         stats |= {name: float(d.detach()) for name, d in distances.items()}
         return total + penalty, stats
+
+    def _switch_loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+        """Return the loss of telling corrupted pictures from clean ones, and its statistics."""
+        if self._encoder.switch is None:
+            return torch.zeros((), device=batch.images.device), {}
+        change = (batch.images[:, 1].float() - batch.clean[:, 1].float()).abs().mean(dim=(1, 2, 3))
+        label = (change > _LEAST_CHANGE).float()
+        logits = self._encoder.switch(batch.images[:, 1])
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, label)
+        right = ((logits.detach() > 0) == (label > 0)).float().mean()
+        return loss, {'switch': float(loss.detach()), 'switch_right': float(right)}
 
     def _gates(self, batch: Batch, rng: np.random.Generator, progress: float) -> Gates:
         """Return gates from the pointers of the objects in the frame before, one per picture."""

@@ -245,6 +245,7 @@ def make_optimizer(task: nn.Module, settings: OptimizerSettings) -> torch.optim.
         'net.image_encoder.trunk.': settings.trunk_factor,
         'adapter.gate.': settings.gate_factor,
         'adapter.encoder.gate.': settings.gate_factor,
+        'adapter.encoder.switch.': settings.gate_factor,
     }
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in task.named_parameters():

@@ -6,6 +6,8 @@ norm was folded into it they are the norm's own gain and offset. The rank-1 part
 to 1x1 convolutions, and D is a whole change of the weight. Encoding costs what it costs without
 adapter.
 
+With a switch (`weather.py`), all this is left out on images that look clean.
+
 The gates z of the rank-1 parts come from object pointers in memory, averaged over objects. While
 there is no memory, all are open.
 """
@@ -28,11 +30,14 @@ from robust_vos_ros.core.adapters.gates import (
     open_gates,
 )
 from robust_vos_ros.core.adapters.settings import AdapterSettings
+from robust_vos_ros.core.adapters.weather import WeatherSwitch
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.optimize import ClampedConv
 
 # A convolution or LayerNorm, by its name in the image encoder before modules are fused.
 Modules = dict[str, nn.Module]
+# Weight and bias, by these names, of such modules.
+Tensors = dict[str, dict[str, torch.Tensor]]
 _PLACES = ('neck', 'trunk')
 
 
@@ -69,6 +74,11 @@ class GatedWeight:
     closed: torch.Tensor
     up: torch.Tensor
     down: torch.Tensor
+
+    def detach(self) -> GatedWeight:
+        """Return the same without gradients."""
+        parts = (self.closed.detach(), self.up.detach(), self.down.detach())
+        return GatedWeight(self.row, *parts)
 
     def open(self, gates_MR: torch.Tensor) -> torch.Tensor:
         """Return the (C', C) weight."""
@@ -115,6 +125,7 @@ class EncoderAdapter(nn.Module):
                 self.whole[key] = nn.Parameter(torch.zeros(shape))
                 if key not in self.shift:
                     self.shift[key] = nn.Parameter(torch.zeros(shape[0]))
+        self.switch = WeatherSwitch() if settings.encoder_switch else None
         self._gated = list(self.down)  # M modules
         self.gate: GateNetwork | None = None
         if settings.encoder_gates:
@@ -200,14 +211,31 @@ class EncoderFold:
         self._originals: Modules = {
             name: _Original(module) for name, module in self._modules.items()
         }
-        with torch.no_grad():
-            for name, module in self._modules.items():
-                for which, tensor in adapter.fold(name, self._originals[name]).items():
-                    module.get_parameter(which).copy_(tensor)
-            self._gated = adapter.gated(self._originals)
-        # Nothing is known to be open yet: `open` writes all, with the same rounding as later.
+        # What is written while the adapter is on; `open` changes it.
+        self._changed = {
+            name: {which: t.detach() for which, t in adapter.fold(name, original).items()}
+            for name, original in self._originals.items()
+        }
+        self._gated = {name: w.detach() for name, w in adapter.gated(self._originals).items()}
+        # Nothing is known to be open yet: `open` computes all, with the same rounding as later.
         self._opened = torch.full((len(self._gated), adapter.settings.encoder_rank), torch.nan)
+        self._is_on = True
         self.open(None)
+        self._write(self._changed)
+
+    @torch.no_grad()
+    def see(self, images: torch.Tensor) -> None:
+        """Take the changes out, or fold them in again, as the images look; not in training.
+
+        Args:
+            images: (B, S, S, 3) uint8, RGB, that are encoded next.
+        """
+        if self.adapter.switch is None or self.adapter.switch.training:
+            return
+        is_on = bool((self.adapter.switch(images) > 0).any())
+        if is_on != self._is_on:
+            self._is_on = is_on
+            self._write(self._changed if is_on else self._before())
 
     @torch.no_grad()
     def open(self, gates_MR: torch.Tensor | None) -> None:
@@ -217,18 +245,26 @@ class EncoderFold:
         new = torch.ones_like(self._opened) if gates_MR is None else gates_MR.cpu()
         changed = (new != self._opened).any(dim=1).tolist()
         self._opened = new
-        for name, weight in self._gated.items():
-            if changed[weight.row]:
-                parameter = self._modules[name].get_parameter('weight')
-                parameter.copy_(weight.open(new.to(weight.up.device)).view_as(parameter))
+        names = [name for name, weight in self._gated.items() if changed[weight.row]]
+        for name in names:
+            weight = self._gated[name]
+            shape = self._changed[name]['weight'].shape
+            self._changed[name]['weight'] = weight.open(new.to(weight.up.device)).reshape(shape)
+        if self._is_on:
+            self._write({name: {'weight': self._changed[name]['weight']} for name in names})
 
-    @torch.no_grad()
     def undo(self) -> None:
         """Restore the weights."""
-        for name, module in self._modules.items():
-            original = self._originals[name]
-            module.get_parameter('weight').copy_(original.get_parameter('weight'))
-            module.get_parameter('bias').copy_(original.get_parameter('bias'))
+        self._write(self._before())
+
+    def _before(self) -> Tensors:
+        return {name: dict(item.named_parameters()) for name, item in self._originals.items()}
+
+    @torch.no_grad()
+    def _write(self, tensors: Tensors) -> None:
+        for name, values in tensors.items():
+            for which, tensor in values.items():
+                self._modules[name].get_parameter(which).copy_(tensor)
 
     @contextlib.contextmanager
     def for_training(self, gates_MR: torch.Tensor | None = None) -> Iterator[None]:

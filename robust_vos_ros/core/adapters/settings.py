@@ -31,6 +31,10 @@ class AdapterSettings(Settings):
         False,
         'Gates on the rank-1 parts of neck and trunk, averaged over objects; false = always open.',
     )
+    encoder_switch: bool = setting(
+        False,
+        'Use the changes of neck and trunk only on images that look corrupted; false = always.',
+    )
     encoder_rank: int = setting(16, 'Rank-1 parts per 1x1 convolution.', ge=1, le=256)
     mode: Mode = setting(
         'paper',

@@ -114,7 +114,10 @@ class Model:
             gates: (M, R) of an adapter of the image encoder, in training; at inference see
                 `open_encoder`.
         """
-        x = images.to(self.device).permute(0, 3, 1, 2).float() / 255.0
+        images = images.to(self.device)
+        if self.encoder_fold is not None and not torch.is_grad_enabled():
+            self.encoder_fold.see(images)
+        x = images.permute(0, 3, 1, 2).float() / 255.0
         x = ((x - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
         with self._encoder_context(gates):
             out = self.net.forward_image(x)
