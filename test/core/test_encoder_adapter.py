@@ -183,3 +183,24 @@ def test_only_convolutions_and_norms_of_the_places_are_found(model):
     assert list(find_modules(model.net.image_encoder, places)) == list(
         find_modules(training.net.image_encoder, places)
     )
+
+
+def test_a_switch_takes_the_adapter_out_on_clean_images_bit_by_bit(model):
+    """Noise is told from a smooth image by statistics; there is nothing in between here."""
+    smooth = torch.full((1, 256, 256, 3), 90, dtype=torch.uint8)
+    before = [encode(model, images) for images in (smooth, image())]
+    adapter = trained(model, encoder_switch=True).eval()
+    _, first, *_, last = adapter.encoder.switch.layers
+    with torch.no_grad():
+        for parameter in adapter.encoder.switch.parameters():
+            parameter.zero_()
+        # The size of details is the eleventh statistic: on above 20 grey levels.
+        first.weight[0, 10], first.bias[0] = 1.0, -3.0
+        adapter.encoder.switch.layers[3].weight[0, 0] = 1.0
+        last.weight[0, 0], last.bias[0] = 1.0, -0.01
+    adapters.attach(model, adapter)
+    for _ in range(2):
+        assert torch.equal(encode(model, smooth), before[0])
+        assert (encode(model) - before[1]).abs().max() > 1e-2
+    adapters.detach(model)
+    assert torch.equal(encode(model), before[1])

@@ -42,6 +42,16 @@ def test_distilled_features_come_nearer_to_those_of_the_clean_picture(settings, 
         assert torch.equal(tensor, net[name]), name
 
 
+def test_a_switch_learns_to_tell_corrupted_pictures_alone(settings, tmp_path):
+    nothing = {'coarse': 0.0, 'middle': 0.0, 'fine': 0.0}
+    adapter = ADAPTER | {'encoder_switch': True}
+    trainer = Trainer(settings(adapter=adapter, steps=40, distill=nothing), tmp_path, resume=False)
+    batch = next(iter(trainer.batches()))
+    first, *_, last = [trainer.train_step(batch)['loss'] for _ in range(40)]
+    assert last < 0.8 * first
+    assert all(p.grad is None for p in trainer.task.adapter.encoder.down.values())
+
+
 def test_a_resumed_distillation_is_the_same_and_its_file_fits_the_engine(settings, tmp_path):
     adapter = ADAPTER | {'encoder_gates': True, 'condition': 'objects', 'standardize': True}
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
