@@ -23,7 +23,7 @@ help:  ## list the targets
 	@echo 'variables:'
 	@echo '  PYTHON    Python 3.10-3.14 to set up with (python3)'
 	@echo '  DISTRO    ROS 2 wheels to use: jazzy or kilted (a sourced ROS 2, else jazzy)'
-	@echo '  EXTRAS    optional extras to install as well: ray'
+	@echo '  EXTRAS    optional extras to install as well: ray, browser'
 	@echo '  ARGS      more options for the command of demo, console, test and bench'
 
 setup:  ## only set up: virtual environment, ROS 2, messages
@@ -55,8 +55,9 @@ docs: .venv-docs/made  ## build the site of the documentation into out/site
 	  -r requirements/docs.txt
 	@touch $@
 
-bench: setup  ## measure the speed of the shipped model as JSON
-	@$(in_env) robust-vos bench --model nano --size 640x480 --objects 1,4,8 --json $(ARGS)
+bench: setup  ## measure the speed of the shipped model, alone and against SAM2VideoPredictor
+	@$(in_env) robust-vos bench --model nano --size 640x480 --objects 1,4,8 $(ARGS)
+	@$(in_env) robust-vos bench --model nano --size 640x480 --objects 1,4,8 --against sam2 $(ARGS)
 
 format: setup  ## format the code and fix what the linter can fix
 	@$(in_env) ruff check --fix-only .

@@ -56,6 +56,11 @@ ARGUMENTS = (
         'Lowest severity of the messages that the node logs.',
     ),
     ('state_file', '', None, 'File that keeps the objects; empty = as in params_file.'),
+    (
+        'cameras', '', None,
+        ('Names of several cameras in one node, separated by commas: front,left. The topics below '
+         'then contain {camera}: image_topic:=/{camera}/image_raw. Empty = one camera.'),
+    ),
     ('image_topic', 'image', None, 'Image topic, without /compressed.'),
     (
         'depth_topic', '', None,
@@ -102,24 +107,76 @@ def declare_arguments() -> list[DeclareLaunchArgument]:
     ]
 
 
+def list_cameras(values: dict[str, str]) -> list[str]:
+    """Return the names of several cameras; [''] = one camera without a name."""
+    return [name.strip() for name in values['cameras'].split(',') if name.strip()] or ['']
+
+
+def topic_of(values: dict[str, str], argument: str, camera: str) -> str:
+    """Return the topic of a camera, which an argument gives.
+
+    Raises:
+        RuntimeError: One topic is given for several cameras.
+    """
+    topic = values[argument]
+    if not camera or not topic:
+        return topic
+    if argument == 'image_topic' and topic == 'image':  # the default
+        return f'{camera}/image'
+    if '{camera}' not in topic:
+        raise RuntimeError(
+            f'{argument}: expected {{camera}} in it, such as /{{camera}}/image_raw, because '
+            f'cameras names several; got {topic}'
+        )
+    return topic.replace('{camera}', camera)
+
+
 def make_recorder(context: LaunchContext) -> list[ExecuteProcess]:
-    """Return the process that records images and results."""
+    """Return the processes that record images and results, one per camera."""
     values = context.launch_configurations
-    command = [ExecutableInPackage('robust-vos', 'robust_vos'), 'bag', 'record']
-    for option in ('image_topic', 'transport', 'namespace'):
-        command += [f'--{option.replace("_", "-")}', values[option]]
-    if values['bag_path']:
-        command += ['--out', values['bag_path']]
-    if values['use_sim_time'] == 'true':
-        command.append('--use-sim-time')
-    # SIGINT lets the recorder close its file; give it time before SIGTERM.
-    return [ExecuteProcess(cmd=command, name='recorder', output='screen', sigterm_timeout='20')]
+    actions = []
+    for camera in list_cameras(values):
+        command = [ExecutableInPackage('robust-vos', 'robust_vos'), 'bag', 'record']
+        command += ['--image-topic', topic_of(values, 'image_topic', camera)]
+        for option in ('transport', 'namespace'):
+            command += [f'--{option}', values[option]]
+        ending = f'_{camera}' if camera else ''
+        if camera:
+            command += ['--camera', camera]
+        if values['bag_path']:
+            command += ['--out', f'{values["bag_path"]}{ending}']
+        if values['use_sim_time'] == 'true':
+            command.append('--use-sim-time')
+        # SIGINT lets the recorder close its file; give it time before SIGTERM.
+        actions.append(
+            ExecuteProcess(
+                cmd=command, name=f'recorder{ending}', output='screen', sigterm_timeout='20'
+            )
+        )
+    return actions
+
+
+def make_remappings(values: dict[str, str], camera: str) -> list[tuple[str, str]]:
+    """Return the remappings of one camera; '' = the only one."""
+    below = f'{camera}/' if camera else ''
+    image = topic_of(values, 'image_topic', camera)
+    pairs = [(f'{below}image', image), (f'{below}image/compressed', f'{image}/compressed')]
+    points, depth = (topic_of(values, name, camera) for name in ('points_topic', 'depth_topic'))
+    if points:
+        pairs.append((f'{below}depth/points', points))
+    elif depth:
+        folder, slash, _ = depth.rpartition('/')
+        pairs.append((f'{below}depth', depth))
+        pairs.append((f'{below}depth/camera_info', f'{folder}{slash}camera_info'))
+    if detector := topic_of(values, 'detector_topic', camera):
+        pairs.append((f'~/{below}detector_boxes', detector))
+    return pairs
 
 
 def make_node(context: LaunchContext) -> list[LifecycleNode]:
     """Return the node robust_vos."""
     values = context.launch_configurations
-    image_topic = LaunchConfiguration('image_topic')
+    cameras = list_cameras(values)
     overrides = {
         'use_sim_time': ParameterValue(LaunchConfiguration('use_sim_time'), value_type=bool),
         'autostart': ParameterValue(LaunchConfiguration('autostart'), value_type=bool),
@@ -129,20 +186,14 @@ def make_node(context: LaunchContext) -> list[LifecycleNode]:
         overrides['bond'] = True
     if values['state_file']:
         overrides['state_file'] = ParameterValue(LaunchConfiguration('state_file'), value_type=str)
-    depth = []
     if values['console'] == 'true':
         overrides['tracking.prompt_buffer_s'] = CONSOLE_BUFFER_S
     if values['depth_topic']:
         overrides['spatial.enabled'] = True
-        folder, slash, _ = values['depth_topic'].rpartition('/')
-        depth = [('depth', values['depth_topic'])]
-        depth += [('depth/camera_info', f'{folder}{slash}camera_info')]
     if values['points_topic']:
         overrides |= {'spatial.enabled': True, 'spatial.source': 'cloud'}
-        depth = [('depth/points', values['points_topic'])]
-    detector = []
-    if values['detector_topic']:
-        detector = [('~/detector_boxes', values['detector_topic'])]
+    if cameras != ['']:
+        overrides['cameras'] = cameras
     node = LifecycleNode(
         package='robust_vos',
         executable='robust_vos_node',
@@ -157,12 +208,7 @@ def make_node(context: LaunchContext) -> list[LifecycleNode]:
             ParameterFile(LaunchConfiguration('params_file'), allow_substs=True),
             overrides,
         ],
-        remappings=[
-            ('image', image_topic),
-            ('image/compressed', [image_topic, '/compressed']),
-            *depth,
-            *detector,
-        ],
+        remappings=[pair for camera in cameras for pair in make_remappings(values, camera)],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
     )
     return [node]
@@ -171,7 +217,8 @@ def make_node(context: LaunchContext) -> list[LifecycleNode]:
 def make_console(context: LaunchContext) -> list[Node]:
     """Return the console, which shows this node first."""
     values = context.launch_configurations
-    name = '/'.join(part for part in (values['namespace'].strip('/'), 'robust_vos') if part)
+    parts = (values['namespace'].strip('/'), 'robust_vos', list_cameras(values)[0])
+    name = '/'.join(part for part in parts if part)
     given = values['console_params_file']
     console = Node(
         package='robust_vos',

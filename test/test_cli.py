@@ -37,6 +37,21 @@ def test_bench_prints_json():
     report = json.loads(result.stdout)
     assert [run['objects'] for run in report['runs']] == [1, 2]
     assert all(run['median_ms'] > 0 for run in report['runs'])
+    assert report['cpu']
+    assert report['precision_reason'].startswith('auto: ')
+    stages = report['runs'][1]['stages_ms']
+    assert {'encode', 'attend', 'decode', 'remember', 'compose'} <= set(stages)
+    assert sum(stages.values()) < 2 * report['runs'][1]['p95_ms'], 'a stage counts once'
+
+
+def test_bench_compares_with_the_predictor_of_sam2():
+    arguments = ['--size', '160x120', '--objects', '2', '--frames', '2', '--warm-up', '2']
+    result = runner.invoke(app, ['bench', '--against', 'sam2', '--json', *arguments])
+    assert result.exit_code == 0, result.output
+    runs = {run['runner']: run for run in json.loads(result.stdout)['runs']}
+    assert set(runs) == {'SAM2VideoPredictor', 'plain', 'default', 'shipped'}
+    assert all(run['median_ms'] > 0 and run['ratio'] > 0 for run in runs.values())
+    assert runs['SAM2VideoPredictor']['ratio'] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -45,6 +60,7 @@ def test_bench_prints_json():
         (['bench', '--size', '640'], 'WIDTHxHEIGHT'),
         (['bench', '--objects', '1,none'], 'numbers such as'),
         (['bench', '--model', 'sam9'], 'unknown model'),
+        (['bench', '--against', 'sam9'], 'expected sam2'),
         (['weights', 'fetch', 'sam9'], 'unknown model'),
     ],
 )

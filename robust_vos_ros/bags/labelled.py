@@ -117,10 +117,7 @@ def _check_topics(bag: BagReader, results: ResultTopics) -> None:
 def _join(bag: BagReader, stamp_ns: int, parts: _Parts, min_confidence: float) -> LabelledFrame:
     assert parts.objects is not None
     assert parts.png is not None
-    data = np.frombuffer(bag.decode(parts.png).data, np.uint8)
-    labels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if labels is None or labels.ndim != 2:
-        raise BagError(f'{bag.path}: the label mask at {stamp_ns} ns is not a grey PNG')
+    labels = decode_labels(bag, parts.png)
     try:
         objects = tuple(map(_to_object, bag.decode(parts.objects).objects))
     except ValueError as error:
@@ -129,6 +126,20 @@ def _join(bag: BagReader, stamp_ns: int, parts: _Parts, min_confidence: float) -
     if len(kept) < len(objects):
         labels = np.where(np.isin(labels, [item.label for item in kept]), labels, 0)
     return LabelledFrame(parts.index, stamp_ns, parts.image, labels, kept)
+
+
+def decode_labels(bag: BagReader, message: RawMessage) -> np.ndarray:
+    """Return the label mask of a message as (H, W) uint8 or uint16.
+
+    Raises:
+        BagError: It is not a grey PNG.
+    """
+    data = np.frombuffer(bag.decode(message).data, np.uint8)
+    labels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if labels is None or labels.ndim != 2:
+        stamp_ns = header_stamp_ns(message.cdr)
+        raise BagError(f'{bag.path}: the label mask at {stamp_ns} ns is not a grey PNG')
+    return labels
 
 
 def _to_object(msg: Any) -> LabelledObject:

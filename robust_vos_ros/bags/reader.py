@@ -119,8 +119,19 @@ class BagReader:
         """Seconds from the first to the last message."""
         return (self.end_ns - self.start_ns) / NS_PER_S
 
-    def messages(self, topics: Collection[str] = ()) -> Iterator[RawMessage]:
-        """Yield the messages of some topics, by default of all, in the order of their times.
+    def messages(
+        self,
+        topics: Collection[str] = (),
+        *,
+        start_ns: int | None = None,
+        stop_ns: int | None = None,
+    ) -> Iterator[RawMessage]:
+        """Yield messages in the order of their times.
+
+        Args:
+            topics: Of these topics; empty = of all.
+            start_ns: From this time of recording on, in nanoseconds; None = from the first one.
+            stop_ns: Before this time; None = up to the last one.
 
         Raises:
             BagError: The next message is damaged.
@@ -128,7 +139,7 @@ class BagReader:
         wanted = [c for c in self._reader.connections if not topics or c.topic in topics]
         if not wanted:  # for rosbags an empty list means all
             return
-        messages = iter(self._reader.messages(wanted))
+        messages = iter(self._reader.messages(wanted, start_ns, stop_ns))
         while True:
             try:
                 connection, stamp_ns, data = next(messages)

@@ -11,7 +11,7 @@ from robust_vos_ros.cli.bag import bag_app
 from robust_vos_ros.cli.base import reports_errors
 
 
-def _check_ros() -> None:
+def check_ros() -> None:
     """Raise ConfigError without rclpy."""
     import importlib.util
 
@@ -35,6 +35,9 @@ def record(
     ] = '/image',
     transport: Annotated[str, typer.Option(help='Images to record: raw or compressed.')] = 'raw',
     namespace: Annotated[str, typer.Option(help='Namespace of the node.')] = '',
+    camera: Annotated[
+        str, typer.Option(help='Camera to record, if the node has several (parameter cameras).')
+    ] = '',
     topic: Annotated[
         list[str] | None, typer.Option('--topic', help='A further topic; may be repeated.')
     ] = None,
@@ -44,19 +47,21 @@ def record(
     """Record images and results of the node as MCAP; Ctrl-C ends it."""
     import datetime as dt
 
-    _check_ros()
+    check_ros()
     from robust_vos_ros.live.recorder import RecordOptions, record
 
     if transport not in {'raw', 'compressed'}:
         raise typer.BadParameter(f'expected raw or compressed, got {transport!r}')
     now = dt.datetime.now().astimezone()
-    folder = out or Path(f'bag_{now:%Y_%m_%d-%H_%M_%S}')
+    ending = f'_{camera}' if camera else ''
+    folder = out or Path(f'bag_{now:%Y_%m_%d-%H_%M_%S}{ending}')
     result = record(
         RecordOptions(
             out=folder,
             image_topic=image_topic,
             compressed=transport == 'compressed',
             namespace=namespace,
+            camera=camera,
             topics=tuple(topic or ()),
             use_sim_time=use_sim_time,
             duration_s=duration,
@@ -86,7 +91,7 @@ def play(
     ] = 1.0,
 ) -> None:
     """Publish the messages of a bag with their recorded headers."""
-    _check_ros()
+    check_ros()
     from robust_vos_ros.live.player import PlayOptions, play
 
     names = tuple(name.strip() for name in topics.split(',') if name.strip())

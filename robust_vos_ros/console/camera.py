@@ -24,8 +24,9 @@ from robust_vos_ros.client.connection import Connection
 from robust_vos_ros.client.frames import FrameJoiner, decode
 from robust_vos_ros.console import views
 from robust_vos_ros.console.graph import ImageTopic
-from robust_vos_ros.console.pictures import RecentImages, Stamp, make_picture, stamp_of
+from robust_vos_ros.console.pictures import RecentImages, make_picture, stamp_of
 from robust_vos_ros.console.settings import ConsoleSettings
+from robust_vos_ros.console.source import Stamp
 from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.ros_types.images import read_values, to_frame
 

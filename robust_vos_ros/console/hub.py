@@ -14,19 +14,23 @@ from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.validate_full_topic_name import validate_full_topic_name
 
+from robust_vos_ros.client.asking import RefusedError
 from robust_vos_ros.client.connection import ClientError
+from robust_vos_ros.client.prompts import to_prompt_message
+from robust_vos_ros.console import protocol
 from robust_vos_ros.console.camera import SILENT_S, Camera
 from robust_vos_ros.console.graph import Graph
 from robust_vos_ros.console.mailbox import Mailbox
 from robust_vos_ros.console.settings import ConsoleSettings
+from robust_vos_ros.console.source import POLL_S, RefusalError, Stamp
 from robust_vos_ros.core.errors import ConfigError
 
-POLL_S = 0.5  # the graph is polled
 KEEP_S = 10.0  # an unwatched camera is kept for this time, since pages are reloaded
 _LOG_S = 10.0
 _HEALTH_S = 3.0  # diagnostics arrive each second
 _MAX_UNWATCHED = 4
 _NUM_THREADS = 16
+_PREVIEW_ID = 'preview'
 
 T = TypeVar('T')
 
@@ -52,6 +56,7 @@ class Hub:
         self._names: list[str] = []
         self._cameras: dict[str, Camera] = {}
         self._watchers: dict[Mailbox, str] = {}
+        self._frozen: dict[Mailbox, tuple[Stamp, Any]] = {}  # images for previews
         self._unwatched_s: dict[str, float] = {}
         self._poll_now = asyncio.Event()  # requests an immediate poll
         self._lock = asyncio.Lock()  # held while a camera is opened or closed
@@ -90,12 +95,12 @@ class Hub:
 
         Args:
             mailbox: Of the browser.
-            name: Of the node, which need not exist.
+            name: Of the node, which need not exist; empty = the one of the settings.
 
         Raises:
             ConfigError: The name is not a valid node name.
         """
-        name = full_name(name)
+        name = full_name(name or self._settings.node)
         self.leave(mailbox)
         mailbox.drop_frame()
         self._watchers[mailbox] = name
@@ -107,20 +112,61 @@ class Hub:
 
     def leave(self, mailbox: Mailbox) -> None:
         """Stop watching."""
+        self._frozen.pop(mailbox, None)
         name = self._watchers.pop(mailbox, None)
         if name is not None:
             self._unwatched_s[name] = time.monotonic()
 
-    def camera_of(self, mailbox: Mailbox) -> Camera:
-        """Return the camera that a browser watches.
+    def freeze(self, mailbox: Mailbox, stamp: Stamp) -> None:
+        """Keep the image of this stamp until another one is used."""
+        if mailbox in self._frozen and self._frozen[mailbox][0] == stamp:
+            return
+        self._frozen.pop(mailbox, None)
+        camera = self._cameras.get(self._watchers.get(mailbox, ''))
+        image = None if camera is None else camera.image_at(stamp)
+        if image is not None:
+            self._frozen[mailbox] = stamp, image
+
+    async def do(self, mailbox: Mailbox, command: Any) -> dict[str, Any]:
+        """Execute a command; returns its result.
 
         Raises:
-            ClientError: The camera is still being opened.
+            RefusalError: The node refuses, or does not answer.
+            ConfigError, PromptError: Something in the command cannot be used.
         """
+        try:
+            return await self._do(mailbox, command)
+        except RefusedError as error:
+            raise RefusalError(error.code, error.sentence) from error
+        except ClientError as error:
+            raise RefusalError('NO_ANSWER', str(error)) from error
+
+    async def _do(self, mailbox: Mailbox, command: Any) -> dict[str, Any]:
+        if isinstance(command, protocol.Watch):
+            await self.watch(mailbox, command.node)
+            return {}
+        if isinstance(command, protocol.Seek | protocol.Delete):
+            raise RefusalError('BAD_MESSAGE', 'this console shows nodes; only bags can do that')
         camera = self._cameras.get(self._watchers.get(mailbox, ''))
         if camera is None:
             raise ClientError('the console is connecting to the node; try again')
-        return camera
+        if isinstance(command, protocol.Remove):
+            return await self.in_thread(camera.remove, command.object_ids)
+        if isinstance(command, protocol.Reset):
+            return await self.in_thread(camera.reset)
+        self.freeze(mailbox, command.stamp)
+        prompt = to_prompt_message(
+            getattr(command, 'object_id', _PREVIEW_ID),
+            class_id=getattr(command, 'class_id', ''),
+            box=command.box,
+            points=[(x, y) for x, y, _ in command.points],
+            labels=[label for _, _, label in command.points],
+        )
+        if isinstance(command, protocol.Preview):
+            image = self._frozen.get(mailbox, (None, None))[1]
+            return await self.in_thread(camera.preview, command.stamp, prompt, image)
+        change = camera.add if isinstance(command, protocol.Add) else camera.refine
+        return await self.in_thread(change, command.stamp, prompt)
 
     async def _open(self, name: str) -> Camera:
         loop = asyncio.get_running_loop()
@@ -198,7 +244,8 @@ class Hub:
 
     def _send_nodes(self, mailbox: Mailbox) -> None:
         node = self._watchers[mailbox]
-        mailbox.put_state({'type': 'nodes', 'nodes': self._names, 'node': node})
+        names = {'nodes': self._names, 'node': node}
+        mailbox.put_state({'type': 'nodes', 'is_bag': False, **names})
 
     def _status_of(self, camera: Camera) -> dict[str, Any]:
         """Return the status of a node from the graph and its diagnostics."""

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import PIL.Image
 
+from robust_vos_ros.console.source import Stamp
 from robust_vos_ros.core.errors import ImageError
 from robust_vos_ros.ros_types.images import is_compressed, to_frame
 
@@ -17,8 +18,6 @@ from robust_vos_ros.ros_types.images import is_compressed, to_frame
 _SHOWN_AS_IT_IS = (b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n')
 _ORIENTATION = 0x0112
 MAX_KEPT, MAX_KEPT_BYTES = 45, 128_000_000
-
-Stamp = tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

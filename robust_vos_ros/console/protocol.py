@@ -51,7 +51,7 @@ Name = Annotated[Text, pydantic.Field(min_length=1)]
 
 
 class Hello(Message):
-    """The first message: protocol version, token, and node to show (empty = default)."""
+    """The first message: protocol version, token, and node to show (empty = the default one)."""
 
     type: Literal['hello']
     protocol: Annotated[int, pydantic.Field(ge=0, lt=2**31)]
@@ -118,21 +118,40 @@ class Refine(Pointing):
 
 
 class Remove(Message):
-    """Stop tracking objects."""
+    """Stop tracking objects: those of a bag after the image of the stamp, else now."""
 
     type: Literal['remove']
     id: Id
     object_ids: Annotated[list[Name], pydantic.Field(min_length=1, max_length=MAX_IDS)]
+    stamp: Stamp | None = None
 
 
 class Reset(Message):
-    """Remove all objects."""
+    """Remove all objects; of a bag, delete all prompts."""
 
     type: Literal['reset']
     id: Id
 
 
-Command = Hello | Watch | Seen | Freeze | Preview | Add | Refine | Remove | Reset
+class Seek(Message):
+    """Show an image of a bag by its index."""
+
+    type: Literal['seek']
+    id: Id
+    index: Annotated[int, pydantic.Field(ge=0, lt=2**31)]
+
+
+class Delete(Message):
+    """Delete a prompt for a bag."""
+
+    type: Literal['delete']
+    id: Id
+    number: Annotated[int, pydantic.Field(ge=0, lt=2**31)]
+
+
+Command = (
+    Hello | Watch | Seen | Freeze | Preview | Add | Refine | Remove | Reset | Seek | Delete
+)  # fmt: skip
 _PARSER: pydantic.TypeAdapter[Command] = pydantic.TypeAdapter(
     Annotated[Command, pydantic.Field(discriminator='type')]
 )

@@ -9,12 +9,13 @@ import urllib.parse
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
-from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from robust_vos_ros.console import protocol, views
-from robust_vos_ros.console.hub import Hub
+from robust_vos_ros.console.mailbox import RateLimit
+from robust_vos_ros.console.serving import Log
 from robust_vos_ros.console.session import Session
-from robust_vos_ros.console.settings import ConsoleSettings, is_loopback
+from robust_vos_ros.console.settings import PageSettings, is_loopback
+from robust_vos_ros.console.source import Source
 from robust_vos_ros.core.errors import ConfigError
 
 TYPES = {'.html': 'text/html', '.css': 'text/css', '.js': 'text/javascript'}
@@ -50,13 +51,14 @@ class Server:
     """Serves the page and its WebSocket.
 
     Args:
-        settings: Of the console.
-        hub: Manages the nodes.
-        logger: Gets messages for operators; never a token.
+        settings: Of page and server.
+        source: What is shown.
+        log: Gets messages for operators; never a token.
     """
 
-    def __init__(self, settings: ConsoleSettings, hub: Hub, logger: RcutilsLogger) -> None:
-        self._settings, self._hub, self._logger = settings, hub, logger
+    def __init__(self, settings: PageSettings, source: Source, log: Log) -> None:
+        self._settings, self._source, self._log = settings, source, log
+        self._warnings = RateLimit(1 / _LOG_S, 1)
         self._pages = load_pages()
         self._sockets: set[web.WebSocketResponse] = set()
         self._num_sessions = 0
@@ -134,9 +136,9 @@ class Server:
             self._num_sessions -= 1
 
     async def _serve_session(self, socket: web.WebSocketResponse, hello: protocol.Hello) -> None:
-        session = Session(self._hub, self._logger)
+        session = Session(self._source, self._log)
         try:
-            await session.start(hello.node or self._settings.node)
+            await session.start(hello.node)
         except ConfigError as error:
             await _end(socket, 'BAD_MESSAGE', str(error), WRONG_HELLO)
             return
@@ -172,8 +174,8 @@ class Server:
             return None
         if not is_allowed(self._settings.token, hello.token, request.headers):
             await asyncio.sleep(WRONG_TOKEN_S)
-            text = f'a browser at {request.remote} sent no token or a wrong one'
-            self._logger.warning(text, throttle_duration_sec=_LOG_S)
+            if self._warnings.take():
+                self._log.warning(f'a browser at {request.remote} sent no token or a wrong one')
             text = 'no token or a wrong one; open the address that ends in #token=... again'
             await _end(socket, 'WRONG_TOKEN', text, WRONG_TOKEN)
             return None

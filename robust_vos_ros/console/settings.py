@@ -1,4 +1,4 @@
-"""All settings of the console, from which its ROS parameters are made."""
+"""All settings of the console, from which its ROS parameters and the file of a bag are made."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ MIN_TOKEN_LENGTH, MAX_TOKEN_LENGTH = 16, 256
 _TOKEN_CHARACTERS = frozenset(string.ascii_letters + string.digits + '-._~')
 
 
-class ConsoleSettings(Settings):
-    """Settings of `robust_vos_console`."""
+class PageSettings(Settings):
+    """Settings of the page and its server, whatever it shows."""
 
     host: str = setting(
         '127.0.0.1', 'Address to listen on; 0.0.0.0 = all. Addresses other than loopback '
@@ -26,14 +26,7 @@ class ConsoleSettings(Settings):
         '', f'Secret that browsers must send, of at least {MIN_TOKEN_LENGTH} letters, digits or '
         '-._~; empty = none. Set it in a parameter file: other users can see command lines.'
     )  # fmt: skip
-    node: str = setting(
-        'robust_vos', 'The robust_vos node that is shown first, with its namespace.',
-        min_length=1,
-    )  # fmt: skip
     max_clients: int = setting(8, 'Maximum number of connected browsers.', ge=1, le=64)
-    picture_rate_hz: float = setting(
-        10.0, 'Maximum number of images per second and camera.', unit='Hz', ge=0.2, le=60.0
-    )
     picture_width: int = setting(
         960, 'Wider images are reduced to this width.', unit='px', ge=160, le=4096
     )
@@ -68,6 +61,18 @@ class ConsoleSettings(Settings):
     def is_loopback(self) -> bool:
         """Whether the server only accepts connections of this machine."""
         return is_loopback(self.host)
+
+
+class ConsoleSettings(PageSettings):
+    """Settings of `robust_vos_console`."""
+
+    node: str = setting(
+        'robust_vos', 'The robust_vos node that is shown first, with its namespace.',
+        min_length=1,
+    )  # fmt: skip
+    picture_rate_hz: float = setting(
+        10.0, 'Maximum number of images per second and camera.', unit='Hz', ge=0.2, le=60.0
+    )
 
 
 def is_loopback(host: str) -> bool:

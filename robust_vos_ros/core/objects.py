@@ -52,6 +52,7 @@ class TrackState:
         confidence: P(IoU > 0.5) of the mask; 0 without one.
         existence: P(the mask is on the object); decays exponentially while unseen.
         seen_existence: `existence` when the object was last visible.
+        tracked_confidence: `confidence` in the newest frame it was tracked into.
         mask_quality: Predicted IoU of the mask.
         gate_activity: Share of open gates of the adapter.
         coverage: Share of the image that the mask covered when it was last visible.
@@ -72,6 +73,7 @@ class TrackState:
     confidence: Share = 0.0
     existence: Share = 1.0
     seen_existence: Share = 1.0
+    tracked_confidence: Share = 0.0
     mask_quality: ShareOrNan = math.nan
     gate_activity: ShareOrNan = math.nan
     coverage: Share = 0.0

@@ -26,7 +26,8 @@ from robust_vos_ros.core.memory.update_policy import update_memory
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.reid.appearance import feature_map
-from robust_vos_ros.core.reid.association import Reidentifier, suppress_duplicates
+from robust_vos_ros.core.reid.duplicates import suppress_duplicates
+from robust_vos_ros.core.reid.reidentifier import Reidentifier
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import (
     UNSEEN_STATES,
@@ -202,8 +203,19 @@ class Propagator:
         features: Features,
         record: Record,
         settings: TrackerSettings,
+        *,
+        resting: Sequence[LiveObject] = (),
     ) -> list[tuple[LiveObject, EventType]]:
-        """Track some objects into one frame; returns their events."""
+        """Track some objects into one frame; returns their events.
+
+        Args:
+            items: The objects.
+            features: Of the frame.
+            record: The frame.
+            settings: Of tracking.
+            resting: Objects that are not tracked into this frame. Their last masks still compete
+                with those of `items`.
+        """
         slots = slots_of(items)
         owners, ranks = self.tree.rows(slots)
         view = self.memory.view(
@@ -216,26 +228,25 @@ class Propagator:
         alive = prune(self.tree, slots, owners, candidates, settings.tree, unseen=unseen)
         embeddings = self.reidentifier.embedder.embed_masks(planes, alive.kept.mask_logits[:, 0])
         compared = self.reidentifier.compare_embeddings(
-            slots[alive.owners], embeddings, alive.kept.mask_logits[:, 0], items
+            slots[alive.owners], embeddings, alive.kept.mask_logits[:, 0], [*items, *resting]
         )
         seen = observe_hypotheses(alive, candidates, gates, compared)
-        in_view = [item.track.visible for item in items]
-        seen = suppress_duplicates(self.model, alive, seen, settings.duplicate_iou, in_view)
+        shown = [item for item in resting if item.track.visible]
+        seen = suppress_duplicates(
+            self.model, alive, seen, settings.duplicate_iou, items,
+            resting=shown, resting_logits=self.masks(shown),
+        )  # fmt: skip
         self._branch(items, alive)
         best = alive.kept.mask_logits[torch.from_numpy(alive.ranks == 0), 0]
         self.raw_masks = dict(zip(slots.tolist(), best, strict=True))
-        events = []
-        for item, observation in zip(items, _best_of_objects(alive.owners, seen), strict=True):
-            kinds = states.update(
-                item, observation, record.stamp_ns, settings, self.model.calibration
-            )
-            events += [(item, kind) for kind in kinds]
+        best_seen = _best_of_objects(alive.owners, seen)
+        events = self._update_states(items, best_seen, record.stamp_ns, settings)
         if settings.memory.reset_mask_prior:
             self._reset_mask_priors(items)
         self._update_references(items, features, best)
         update_memory(
             self.memory, self.model, items, alive, seen,
-            features=features, record=record, settings=settings,
+            features=features, record=record, settings=settings, others=self.masks(shown),
         )  # fmt: skip
         self.reidentifier.learn(
             items,
@@ -243,6 +254,20 @@ class Propagator:
             record.stamp_ns,
             settings.reacquire.learn_similarity,
         )
+        return events
+
+    def _update_states(
+        self,
+        items: Sequence[LiveObject],
+        seen: Sequence[Observation],
+        stamp_ns: int,
+        settings: TrackerSettings,
+    ) -> list[tuple[LiveObject, EventType]]:
+        """Update the state of each object from its observation; returns the events."""
+        events = []
+        for item, one in zip(items, seen, strict=True):
+            kinds = states.update(item, one, stamp_ns, settings, self.model.calibration)
+            events += [(item, kind) for kind in kinds]
         return events
 
     def _predict(

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.network.model import ABSENT_LOGIT
 from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.stages import stage
 from robust_vos_ros.core.types import ObjectFlag, TrackedObject, TrackEvent, TrackResult
 from robust_vos_ros.core.zoom.window import Record, Window, move
 
@@ -147,6 +148,7 @@ def place(shape: Shape, x0: int, y0: int, size_hw: tuple[int, int]) -> Shape:
     )
 
 
+@stage('compose')
 def make_result(
     items: list[LiveObject],
     logits: torch.Tensor,

@@ -59,6 +59,16 @@ class ModelSettings(Settings):
     num_threads: int = setting(
         0, "Number of CPU threads of torch; 0 = torch's default.", ge=0, le=256
     )
+    runtime: Literal['torch', 'onnxruntime', 'openvino'] = setting(
+        'torch',
+        'What computes the network on a CPU: torch, or the graphs of `robust-vos export` in '
+        'onnxruntime (fp32) or openvino (fp32 or bf16). docs/speed.md compares them.',
+    )
+    graphs: str = setting(
+        '',
+        'Folder written by `robust-vos export`, for a runtime other than torch. Empty = its '
+        'folder in the cache.',
+    )
     adapter: str = setting(
         'auto',
         'Adapter for adverse weather. auto = the one shipped with the model, if any; '

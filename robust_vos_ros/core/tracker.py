@@ -19,10 +19,12 @@ from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
+from robust_vos_ros.core.reduction import Reduction
 from robust_vos_ros.core.reference_pictures import ReferencePicture, segment_pictures, start_lost
 from robust_vos_ros.core.reid.appearance import feature_map
-from robust_vos_ros.core.reid.association import Reinitialization, Scene, associate
+from robust_vos_ros.core.reid.association import Reinitialization, associate
 from robust_vos_ros.core.reid.redetection import redetect
+from robust_vos_ros.core.reid.reidentifier import Scene
 from robust_vos_ros.core.results import make_result
 from robust_vos_ros.core.saved_tracks import read_tracks, save_tracks
 from robust_vos_ros.core.segmentation import Context, Segmenter, Segments
@@ -51,6 +53,9 @@ class VideoTracker:
         model: The network; may be shared by trackers of one thread.
         settings: May be replaced at run time by one that differs in dynamic fields only.
         session: Namespace of the objects' uuids; pass a new one per run for unique uuids.
+
+    Attributes:
+        reduction: Work that `step` leaves out; may be replaced between frames.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class VideoTracker:
     ) -> None:
         self.model = model
         self.settings = settings
+        self.reduction = Reduction()
         self.last_result: TrackResult | None = None
         self._objects = ObjectTable(settings.max_objects, session or _DEFAULT_SESSION)
         self._propagator = Propagator(model, settings)
@@ -106,8 +112,10 @@ class VideoTracker:
         with self.model.inference():
             record = self._frames.take(frame, items, self.settings.zoom)
             if items:
-                events += self._track(items, record)
-                if self.settings.reacquire.redetect and record.window.is_whole:
+                turn, resting = self.reduction.take_turns(items, record.frame_index)
+                events += self._track(turn, record, resting)
+                may_search = self.reduction.permits_search(items, record.stamp_ns)
+                if self.settings.reacquire.redetect and record.window.is_whole and may_search:
                     redetect(items, self._segmenter, self._propagator, record, self.settings)
         self._frames.note_tracked(items)
         for item in items:
@@ -392,17 +400,23 @@ class VideoTracker:
         features = self._segmenter.encode(record)
         self._propagator.start(items, features, segment.kept, segment.spatial, record)
         warnings, rule = [], self.settings.guard
+        zoomed = self.settings.zoom.enabled
         for item, misfit in zip(items, segment.misfit, strict=True):
-            warnings += warn_of_misfit(item, misfit, rule) + warn_of_size(item)
+            warnings += warn_of_misfit(item, misfit, rule) + warn_of_size(item, zoomed=zoomed)
         return warnings
 
-    def _track(self, items: list[LiveObject], record: Record) -> list[TrackEvent]:
-        """Track some objects into one frame, in one batch."""
+    def _track(
+        self, items: list[LiveObject], record: Record, resting: Sequence[LiveObject] = ()
+    ) -> list[TrackEvent]:
+        """Track some objects into one frame, in one batch; those that rest only age."""
+        settings = self.reduction.limit(self.settings)
         gates = self._propagator.encoder_gates(items, record)
         self._segmenter.gates = None if gates is None else gates.values[0]
         happened = self._propagator.follow(
-            items, self._segmenter.encode(record), record, self.settings
+            items, self._segmenter.encode(record), record, settings, resting=resting
         )
+        for item in resting:
+            happened += [(item, kind) for kind in states.age(item, record.stamp_ns, settings)]
         return [_event(kind, item, _detail(item)) for item, kind in happened]
 
     def _remove_long_lost(self, item: LiveObject, stamp_ns: int) -> list[TrackEvent]:

@@ -193,7 +193,7 @@ class ZoomSettings(Settings):
     """A window around small objects that the network gets instead of the whole image."""
 
     enabled: bool = setting(
-        False,
+        True,
         'While all objects are visible, small and near each other, give the network a '
         'window around them instead of the whole image.',
     )
@@ -212,7 +212,7 @@ class ZoomSettings(Settings):
         le=4096,
     )
     context: float = setting(
-        3.0,
+        2.0,
         'Side of the window divided by side of the box around all objects.',
         dynamic=True,
         ge=1.5,

@@ -38,6 +38,7 @@ class ObjectFlag(enum.IntFlag):
     FRAGMENTED = 8
     PROMPT_MISFIT = 16
     CHANGED = 32
+    AGED = 64
 
 
 class EventType(enum.IntEnum):

@@ -58,6 +58,7 @@ class RecordOptions:
         image_topic: Input of the node, as in the launch file.
         compressed: Record `image_topic`/compressed.
         namespace: Of the node.
+        camera: Name of the camera, of several in one node; empty = the node has only one.
         topics: Further topics.
         use_sim_time: Take the times of recording from /clock.
         duration_s: Stop after so many seconds; 0 = never.
@@ -67,14 +68,16 @@ class RecordOptions:
     image_topic: str = '/image'
     compressed: bool = False
     namespace: str = ''
+    camera: str = ''
     topics: tuple[str, ...] = ()
     use_sim_time: bool = False
     duration_s: float = 0.0
 
     @property
     def node_name(self) -> str:
-        """Full name of the node."""
-        return resolve(self.namespace, 'robust_vos')
+        """Full name of the node, and of the camera in it."""
+        name = resolve(self.namespace, 'robust_vos')
+        return f'{name}/{self.camera}' if self.camera else name
 
     def all_topics(self) -> list[str]:
         """Return the full names of all topics to record."""

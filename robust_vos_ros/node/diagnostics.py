@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.types import ObjectState
 from robust_vos_ros.node.camera_info import CameraInfos
 from robust_vos_ros.node.class_ids import ClassIds
+from robust_vos_ros.node.overload import Overload, OverloadReport
 from robust_vos_ros.node.pipeline import Pipeline
 from robust_vos_ros.node.settings import NodeSettings
 from robust_vos_ros.node.statistics import Counts, Snapshot
@@ -29,7 +31,11 @@ class Health:
 
 
 def judge(
-    lifecycle_state: str, problem: str, snapshot: Snapshot | None, settings: NodeSettings
+    lifecycle_state: str,
+    problem: str,
+    snapshot: Snapshot | None,
+    settings: NodeSettings,
+    overload: OverloadReport | None = None,
 ) -> Health:
     """Return level and message of the node.
 
@@ -38,6 +44,7 @@ def judge(
         problem: Why the last transition failed; empty if it did not.
         snapshot: Statistics of the activation; None if not active.
         settings: Limits.
+        overload: Of the activation; None if not active.
     """
     if problem:
         return Health(DiagnosticStatus.ERROR, problem)
@@ -64,6 +71,10 @@ def judge(
         (
             settings.debug.corruption != 'none',
             Health(DiagnosticStatus.WARN, f'images are corrupted: {settings.debug.corruption}'),
+        ),
+        (
+            overload is not None and overload.level > 0,
+            Health(DiagnosticStatus.WARN, '' if overload is None else overload.text),
         ),
         (
             not settings.enabled,
@@ -94,6 +105,7 @@ class Reporter:
         model: Model | None,
         pipeline: Pipeline | None,
         settings: NodeSettings,
+        overload: Overload | None,
     ) -> DiagnosticStatus:
         """Return the present status of the node.
 
@@ -104,10 +116,12 @@ class Reporter:
             model: The loaded model; None if unconfigured.
             pipeline: None if unconfigured.
             settings: Of the node.
+            overload: Of the worker; None before the first activation.
         """
-        active = pipeline is not None and pipeline.worker is not None
+        active = pipeline is not None and pipeline.lane is not None
         snapshot = pipeline.statistics.snapshot() if pipeline is not None and active else None
-        health = judge(lifecycle_state, problem, snapshot, settings)
+        shed = overload.report() if overload is not None and active else None
+        health = judge(lifecycle_state, problem, snapshot, settings, shed)
         values: dict[str, Any] = {'lifecycle state': lifecycle_state}
         if model is not None:
             values |= {
@@ -121,6 +135,11 @@ class Reporter:
         if snapshot is not None and pipeline is not None:
             values |= self._rates(snapshot.counts)
             values |= _measures(snapshot, pipeline)
+        if shed is not None:
+            values |= {
+                'load': '' if math.isnan(shed.load) else f'{shed.load:.2f}',
+                'overload': shed.text,
+            }
         return DiagnosticStatus(
             level=health.level,
             name=f'{name}: tracker',
@@ -157,7 +176,7 @@ def describe_outputs(classes: ClassIds, cameras: CameraInfos) -> list[KeyValue]:
 
 
 def _measures(snapshot: Snapshot, pipeline: Pipeline) -> dict[str, Any]:
-    counts, worker = snapshot.counts, pipeline.worker
+    counts, lane = snapshot.counts, pipeline.lane
     p50, p95 = (
         np.percentile(snapshot.latencies_ms, (50, 95)) if snapshot.latencies_ms.size else ('', '')
     )
@@ -168,10 +187,11 @@ def _measures(snapshot: Snapshot, pipeline: Pipeline) -> dict[str, Any]:
         'frames received': counts.received,
         'frames processed': counts.processed,
         'frames dropped': pipeline.num_dropped,
-        'frames waiting': worker.counts.pending if worker else 0,
+        'frames waiting': lane.counts.pending if lane else 0,
         'frames ignored while disabled': counts.ignored,
         'frames invalid': counts.invalid,
         'frames failed': counts.failed,
+        'pictures left out': pipeline.pictures_dropped,
         'latency p50 (ms)': f'{p50:.1f}' if p50 != '' else '',
         'latency p95 (ms)': f'{p95:.1f}' if p95 != '' else '',
         'time since last frame (s)': '' if since is None else f'{since:.2f}',

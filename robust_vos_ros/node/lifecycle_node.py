@@ -17,11 +17,12 @@ from robust_vos_ros.core.adapters.files import load_adapter
 from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.core.network.checkpoints import find_adapter
 from robust_vos_ros.node import parts
-from robust_vos_ros.node.diagnostics import Reporter, describe_outputs
+from robust_vos_ros.node.camera_settings import SWITCH
+from robust_vos_ros.node.diagnostics import Reporter
 from robust_vos_ros.node.parameters import NodeParameters
 from robust_vos_ros.node.parts import Activated, Configured
 from robust_vos_ros.node.pipeline import Corrupt, Pipeline
-from robust_vos_ros.node.position_diagnostics import describe_positions
+from robust_vos_ros.node.reports import Report
 from robust_vos_ros.node.services import Services
 from robust_vos_ros.node.settings import NodeSettings
 
@@ -64,11 +65,10 @@ class RobustVosNode(LifecycleNode):
         self._guard_transitions()
         self._problem = ''
         self._lifecycle = 'unconfigured'
+        cameras = self.settings.camera_names or ['']
         # Not `_services`, which rclpy's Node uses.
-        self._our_services = Services(
-            self, explain_inactive=self._explain_inactive, set_enabled=self._set_enabled
-        )
-        self._reporter = Reporter()
+        self._our_services = [self._create_services(camera) for camera in cameras]
+        self._reporters = {camera: Reporter() for camera in cameras}
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(
             DIAGNOSTICS_PERIOD_S,
@@ -87,8 +87,8 @@ class RobustVosNode(LifecycleNode):
 
     @property
     def pipeline(self) -> Pipeline | None:
-        """The pipeline; None while unconfigured."""
-        return None if self._configured is None else self._configured.pipeline
+        """The pipeline of the first camera; None while unconfigured."""
+        return None if self._configured is None else self._configured.cameras[0].pipeline
 
     def start(self) -> None:
         """Configure and activate, as far as that succeeds, unless `autostart` is off."""
@@ -178,20 +178,22 @@ class RobustVosNode(LifecycleNode):
 
     def _activate(self) -> None:
         assert self._configured is not None
-        self._configured.pipeline.activate()
+        self._configured.pipelines.activate()
         self._activated = parts.activate(self, self._configured)
-        self._our_services.serving = self._activated.serving
-        self.get_logger().info(f'waiting for images on {self._activated.receiver.topic}')
+        for services, camera in zip(self._our_services, self._activated.cameras, strict=True):
+            services.serving = camera.serving
+            self.get_logger().info(f'waiting for images on {camera.receiver.topic}')
 
     def _deactivate(self, timeout_s: float = DEACTIVATE_TIMEOUT_S) -> bool:
         """Stop worker and subscriptions; returns False if the worker does not end in time."""
-        self._our_services.serving = None
+        for services in self._our_services:
+            services.serving = None
         activated, self._activated = self._activated, None
         if activated is not None:
             activated.destroy()
         if self._configured is None:
             return True
-        ended = self._configured.pipeline.deactivate(timeout_s)
+        ended = self._configured.pipelines.deactivate(timeout_s)
         if not ended:
             self.get_logger().error(
                 f'the worker is busy for more than {timeout_s:g} s; it ends after this frame'
@@ -225,35 +227,37 @@ class RobustVosNode(LifecycleNode):
         if path is not None:
             load_adapter(path, configured.model)
 
-    def _set_enabled(self, enabled: bool) -> None:
-        self.set_parameters([Parameter('enabled', value=enabled)])
+    def _create_services(self, camera: str) -> Services:
+        name = f'{camera}.{SWITCH}' if camera else SWITCH
+        return Services(
+            parts.name_node(self, camera),
+            explain_inactive=self._explain_inactive,
+            set_enabled=lambda on: self.set_parameters([Parameter(name, value=on)]),
+        )
 
     def _on_clock_jump(self, _jump: Any) -> None:
         if self._configured is not None and self._activated is not None:
-            self._activated.notify_clock_jump()
-            self._configured.pipeline.notify_clock_jump()
+            for camera in self._activated.cameras:
+                camera.notify_clock_jump()
+            for configured in self._configured.cameras:
+                configured.pipeline.notify_clock_jump()
 
     def _publish_diagnostics(self) -> None:
-        name = self.get_fully_qualified_name().lstrip('/')
-        status = self._reporter.report(
-            name,
-            lifecycle_state=self._lifecycle,
-            problem=self._problem,
-            model=None if self._configured is None else self._configured.model,
-            pipeline=self.pipeline,
-            settings=self.settings,
-        )
-        if self._configured is not None:
-            status.values += describe_outputs(self._configured.classes, self._configured.cameras)
-        msg = DiagnosticArray(status=[status])
-        positions = None if self._activated is None else self._activated.positions
-        if positions is not None:
-            msg.status.append(describe_positions(name, positions.report(), settings=self.settings))
-        if self._activated is not None and self.pipeline is not None:
-            detector, settings = self.pipeline.statistics.detector, self.settings
-            if detector.counts.received:
-                hold_s = settings.diagnostics.error_hold_s
-                msg.status.append(detector.describe(name, settings.detector.mode, hold_s))
+        name, configured = self.get_fully_qualified_name().lstrip('/'), self._configured
+        activated = None if self._activated is None else self._activated.cameras
+        msg = DiagnosticArray()
+        for number, (camera, reporter) in enumerate(self._reporters.items()):
+            report = Report(
+                f'{name}/{camera}' if camera else name,
+                lifecycle_state=self._lifecycle,
+                problem=self._problem,
+                settings=self._ros_settings.all.of(camera),
+                model=None if configured is None else configured.model,
+                overload=None if configured is None else configured.pipelines.overload,
+                camera=None if configured is None else configured.cameras[number],
+                positions=None if activated is None else activated[number].positions,
+            )
+            msg.status += report.make(reporter)
         msg.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(msg)
 

@@ -30,11 +30,12 @@ class MailboxCounts:
 class Mailbox(Generic[Image, Request]):
     """Any thread may offer, one takes. A newer image replaces the waiting one."""
 
-    def __init__(self, max_requests: int) -> None:
+    def __init__(self, max_requests: int, changed: threading.Condition) -> None:
         """Create an open, empty mailbox.
 
         Args:
             max_requests: Maximum number of waiting requests, and also of waiting urgent ones.
+            changed: Its lock guards the mailbox; notified when an image or request arrives.
         """
         self._max_requests = max_requests
         self._requests: collections.deque[Request] = collections.deque()
@@ -42,7 +43,7 @@ class Mailbox(Generic[Image, Request]):
         self._image: Image | None = None
         self._offered = self._taken = self._dropped = 0
         self._closed = False
-        self._changed = threading.Condition()
+        self._changed = changed
 
     def offer_image(self, image: Image) -> None:
         """Offer an image; a closed mailbox counts it as dropped."""
@@ -65,13 +66,10 @@ class Mailbox(Generic[Image, Request]):
             self._changed.notify()
             return True
 
-    def wait(self) -> bool:
-        """Block until an image or request waits; returns False once the mailbox is closed."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._closed or self._urgent or self._requests or self._image is not None
-            )
-            return not self._closed
+    @property
+    def is_filled(self) -> bool:
+        """Whether an image or request waits."""
+        return bool(self._urgent or self._requests or self._image is not None)
 
     def take_image(self) -> Image | None:
         """Take the waiting image, if any, without blocking."""
@@ -127,7 +125,6 @@ class Mailbox(Generic[Image, Request]):
             requests = [*self._urgent, *self._requests]
             self._urgent.clear()
             self._requests.clear()
-            self._changed.notify_all()
             return requests
 
     @property

@@ -17,6 +17,7 @@ from rclpy.parameter import Parameter
 
 from robust_vos_ros.core.errors import ConfigError, RobustVosError
 from robust_vos_ros.core.settings import parse_settings
+from robust_vos_ros.node.camera_settings import SWITCH, leaves_of_cameras, parse_all
 from robust_vos_ros.node.settings import Leaf, NodeSettings, flatten, leaves, nest
 
 # Declared by rclpy, for the node or for a subscription.
@@ -26,11 +27,12 @@ FOREIGN = ('use_sim_time', 'start_type_description_service', 'qos_overrides')
 class NodeParameters:
     """The settings of a node, synchronized with its ROS parameters.
 
+    A parameter of one of several cameras exists if it is given at the start, besides `enabled`.
     Create the node with `automatically_declare_parameters_from_overrides=True`: only then are
     unknown keys found.
 
     Attributes:
-        settings: The present settings; replaced as a whole, so any thread may read them.
+        all: The present settings; replaced as a whole, so any thread may read them.
     """
 
     def __init__(
@@ -54,14 +56,14 @@ class NodeParameters:
         self._is_unconfigured = is_unconfigured
         self._fits = check
         self._leaves = {leaf.name: leaf for leaf in leaves()}
+        common = parse_settings(NodeSettings, nest(self._given()))
+        self._cameras = common.camera_names
+        self._leaves |= leaves_of_cameras(self._cameras)
         self._check_names()
-        given = {
-            name: _coerce(node.get_parameter(name).value, leaf)
-            for name, leaf in self._leaves.items()
-            if node.has_parameter(name)
-        }
-        self.settings = parse_settings(NodeSettings, nest(given))
-        for name, value in flatten(self.settings).items():
+        switches = {f'{camera}.{SWITCH}': True for camera in self._cameras}
+        self._values = flatten(common) | switches | self._given()
+        self.all = parse_all(self._values, self._cameras)
+        for name, value in self._values.items():
             if node.has_parameter(name):  # declared from an override, without a descriptor
                 node.undeclare_parameter(name)
             node.declare_parameter(
@@ -70,6 +72,19 @@ class NodeParameters:
         node.add_pre_set_parameters_callback(self._integers_to_floats)
         node.add_on_set_parameters_callback(self._check)
         node.add_post_set_parameters_callback(self._apply)
+
+    @property
+    def settings(self) -> NodeSettings:
+        """The present settings that hold for all cameras."""
+        return self.all.common
+
+    def _given(self) -> dict[str, Any]:
+        """Return the values of known names that were given at the start."""
+        return {
+            name: _coerce(self._node.get_parameter(name).value, leaf)
+            for name, leaf in self._leaves.items()
+            if self._node.has_parameter(name)
+        }
 
     def _check_names(self) -> None:
         groups = {name.split('.')[0] for name in self._leaves if '.' in name}
@@ -96,7 +111,7 @@ class NodeParameters:
         ]
 
     def _changed(self, parameters: Sequence[Parameter]) -> dict[str, Any]:
-        old = flatten(self.settings)
+        old = self._values
         return {
             parameter.name: parameter.value
             for parameter in parameters
@@ -112,8 +127,11 @@ class NodeParameters:
                 'deactivate and clean up first (ros2 lifecycle set)'
             )
             return SetParametersResult(successful=False, reason=reason)
+        if 'cameras' in changed:
+            reason = 'cameras can only be set when the node starts: start it again with them'
+            return SetParametersResult(successful=False, reason=reason)
         try:
-            self._fits(parse_settings(NodeSettings, nest(flatten(self.settings) | changed)))
+            self._fits(parse_all(self._values | changed, self._cameras).common)
         except RobustVosError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
@@ -121,7 +139,8 @@ class NodeParameters:
     def _apply(self, parameters: Sequence[Parameter]) -> None:
         changed = self._changed(parameters)
         if changed:
-            self.settings = parse_settings(NodeSettings, nest(flatten(self.settings) | changed))
+            self._values = self._values | changed
+            self.all = parse_all(self._values, self._cameras)
 
 
 def descriptor(leaf: Leaf) -> ParameterDescriptor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,17 +13,17 @@ import torch
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Header
 
-from robust_vos_ros.core.adapters import files as adapters
-from robust_vos_ros.core.errors import ImageError, RobustVosError
-from robust_vos_ros.core.network.checkpoints import find_adapter
+from robust_vos_ros.core.errors import ImageError
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import Frame, TrackResult
+from robust_vos_ros.node.overload import Overload
 from robust_vos_ros.node.publishers import Publishers
 from robust_vos_ros.node.settings import NodeSettings
 from robust_vos_ros.node.state_file import StateFile
 from robust_vos_ros.node.statistics import Statistics
 from robust_vos_ros.node.views import Views
-from robust_vos_ros.node.worker import Worker
+from robust_vos_ros.node.worker import Lane, Worker
 from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_discontinuities
 from robust_vos_ros.ros_types.images import NS_PER_S, Convert, stamp_to_ns, to_frame
 
@@ -50,7 +51,8 @@ class Pipeline:
         newest: The newest processed image message; None before the first of this activation.
         on_result: Called with every published result, its header and its image, (H, W, 3) uint8;
             must return quickly.
-        worker: The running worker; None while inactive. For the executor's thread only.
+        camera: Name of the camera; empty if the node has only one.
+        lane: Queue to the running worker; None while inactive. For the executor's thread only.
         statistics: Of this activation, or of the last one.
         views: Tracked objects of the last seconds. For the worker thread only.
     """
@@ -63,7 +65,9 @@ class Pipeline:
         state: StateFile,
         corrupt: Corrupt,
         convert: Convert | None,
+        follow_model: Callable[[ModelSettings], None],
         settings: Callable[[], NodeSettings],
+        camera: str = '',
         now_ns: Callable[[], int],
         logger: RcutilsLogger,
     ) -> None:
@@ -75,12 +79,16 @@ class Pipeline:
             state: Saves the objects.
             corrupt: Corrupts images if debug.corruption is set.
             convert: Converter of raw images that is tried first (input.cv_bridge), or None.
+            follow_model: Applies changed settings of the model.
             settings: Returns the present settings.
+            camera: Name of the camera; empty if the node has only one.
             now_ns: Returns the time of the node's clock.
             logger: Of the node.
         """
-        self.worker: Worker | None = None
-        self._last_worker: Worker | None = None
+        self.camera = camera
+        self.lane: Lane | None = None
+        self._last_lane: Lane | None = None
+        self._overload: Overload | None = None
         self.statistics = Statistics()
         self.views = Views()
         self._tracker = tracker
@@ -91,38 +99,39 @@ class Pipeline:
         self._settings = settings
         self._now_ns = now_ns
         self._logger = logger
-        self._adapter = settings().model.adapter
+        self._follow_model = follow_model
         self._previous: Previous | None = None
         self.newest: Any | None = None
         self.on_result: Callable[[TrackResult, Header, np.ndarray], None] | None = None
         self._clock_jumped = threading.Event()
 
-    def activate(self) -> None:
-        """Start the worker, with statistics from zero.
+    def activate(self, worker: Worker, overload: Overload) -> None:
+        """Add a lane to a worker that does not run yet; statistics start from zero.
 
-        Raises:
-            RobustVosError: The worker of the last activation has not ended.
+        Args:
+            worker: Of all cameras.
+            overload: Measures the load of that worker.
         """
-        if self._last_worker is not None and not self._last_worker.stop(0.0):
-            raise RobustVosError('the last frame is still being processed; activate again later')
         self.statistics = Statistics()
         self.newest = None
-        self._last_worker = self.worker = Worker(
+        self._overload = overload
+        self._last_lane = self.lane = worker.add_lane(
             self.process,
             max_requests=self.settings.max_pending_requests,
             on_error=self._fail,
         )
-        self.worker.start()
+        self._publishers.start(self._note_picture_error)
 
-    def deactivate(self, timeout_s: float) -> bool:
-        """Stop the worker and save the objects; returns False if it does not end in time."""
-        worker, self.worker = self.worker, None
-        if worker is None:
-            return True
-        ended = worker.stop(timeout_s)
-        if ended:  # otherwise the worker still uses the tracker
+    def deactivate(self, timeout_s: float, *, may_save: bool) -> None:
+        """Stop the pictures and save the objects, after the worker was stopped.
+
+        Args:
+            timeout_s: Maximum time for writing.
+            may_save: Whether the worker has ended; otherwise it still uses the tracker.
+        """
+        self._publishers.stop()
+        if may_save:
             self._state.finish(self._tracker, timeout_s)
-        return ended
 
     @property
     def settings(self) -> NodeSettings:
@@ -137,17 +146,22 @@ class Pipeline:
     @property
     def num_dropped(self) -> int:
         """Number of frames since activation that were replaced by newer ones or stale."""
-        worker = self._last_worker  # also while it is being stopped
-        replaced = 0 if worker is None else worker.counts.dropped
+        lane = self._last_lane  # also while it is being stopped
+        replaced = 0 if lane is None else lane.counts.dropped
         return replaced + self.statistics.counts.stale
 
     def notify_clock_jump(self) -> None:
         """Note that the ROS clock went backwards; the next frame counts as a time jump."""
         self._clock_jumped.set()
 
+    @property
+    def pictures_dropped(self) -> int:
+        """Number of pictures since activation that were left out to keep pace."""
+        return self._publishers.num_dropped
+
     def process(self, image: ReceivedImage) -> None:
         """Track all objects into an image and publish the result."""
-        settings = self.settings
+        start_s, settings = time.monotonic(), self.settings
         msg = image.msg
         if not settings.enabled:
             self.statistics.add(ignored=1)
@@ -161,7 +175,9 @@ class Pipeline:
             self.reject(error)
             return
         self._tracker.settings = settings.tracking
-        self._switch_adapter(settings)
+        if self._overload is not None:
+            self._tracker.reduction = self._overload.reduction
+        self._follow_model(settings.model)
         self._handle_changes(frame, msg.header, settings)
         result = self._tracker.step(frame)
         self.views.append(result, settings.tracking.prompt_buffer_s)
@@ -181,18 +197,15 @@ class Pipeline:
         if (on_result := self.on_result) is not None:  # the executor may set it to None meanwhile
             on_result(result, msg.header, frame.rgb)
         self.save()
+        if self._overload is not None:
+            self._overload.note_frame(self.camera, time.monotonic() - start_s)
 
-    def _switch_adapter(self, settings: NodeSettings) -> None:
-        """Switch to the adapter of the settings, or keep the old one on an error; tracks stay."""
-        if settings.model.adapter == self._adapter:
-            return
-        self._adapter = settings.model.adapter
-        try:
-            adapters.use(self._tracker.model, find_adapter(settings.model))
-            self._logger.info(f'adapter: {self._adapter}')
-        except RobustVosError as error:
-            text = f'adapter {self._adapter} not used: {error}'
-            self._logger.error(text)  # noqa: TRY400  the logger of ROS knows no exception()
+    def offer(self, image: ReceivedImage) -> None:
+        """Offer an image to the worker; for the executor's thread, while active."""
+        assert self.lane is not None
+        assert self._overload is not None
+        self._overload.note_arrival(self.camera)
+        self.lane.offer(image)
 
     def reject(self, error: ImageError) -> None:
         """Count and log an invalid image; thread-safe."""
@@ -208,6 +221,12 @@ class Pipeline:
             f'frame failed, continuing with the next: {type(error).__name__}: {error}',
             throttle_duration_sec=THROTTLE_S,
         )
+
+    def _note_picture_error(self, error: Exception) -> None:
+        """Log and report an unexpected error of a picture; its frame has been published."""
+        text = f'picture failed: {type(error).__name__}: {error}'
+        self.statistics.add_error(text)
+        self._logger.error(text, throttle_duration_sec=THROTTLE_S)
 
     def _is_stale(self, msg: Any, max_age_s: float) -> bool:
         age_ns = self._now_ns() - stamp_to_ns(msg.header.stamp)
@@ -258,5 +277,5 @@ class Pipeline:
 
     def process_waiting_image(self) -> None:
         """Process the waiting image, if any."""
-        if self._last_worker is not None:
-            self._last_worker.process_waiting_image()
+        if self._last_lane is not None:
+            self._last_lane.process_waiting_image()

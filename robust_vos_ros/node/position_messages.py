@@ -130,12 +130,20 @@ def to_markers(placed: Iterable[Placed], header: Header, rigid: Rigid) -> Any:
     return MarkerArray(markers=markers)
 
 
-def to_transforms(placed: Iterable[Placed], header: Header, rigid: Rigid) -> Any:
+def to_transforms(
+    placed: Iterable[Placed], header: Header, rigid: Rigid, *, camera: str = ''
+) -> Any:
     """Return a tf2_msgs/TFMessage with the frame object/<object_id> of each object.
 
-    Its origin is the position, its axes are those of the camera. Arguments as in `to_detections`;
-    needs tf2_msgs.
+    Its origin is the position, its axes are those of the camera. Needs tf2_msgs.
+
+    Args:
+        placed: As in `to_detections`; `header` and `rigid` as well.
+        header: Stamp and frame.
+        rigid: From the camera to that frame.
+        camera: Name of one of several cameras, for object/<camera>/<object_id>.
     """
+    parent = f'object/{camera}' if camera else 'object'
     transforms = []
     for item, located in placed:
         pose = to_pose(located.position, rigid)
@@ -143,7 +151,7 @@ def to_transforms(placed: Iterable[Placed], header: Header, rigid: Rigid) -> Any
         transforms.append(
             TransformStamped(
                 header=header,
-                child_frame_id=f'object/{item.object_id}',
+                child_frame_id=f'{parent}/{item.object_id}',
                 transform=Transform(translation=at, rotation=pose.orientation),
             )
         )

@@ -34,10 +34,14 @@ class PositionPublishers:
     Args:
         node: Gets the publishers.
         settings: Topics to publish.
+        camera: Name of one of several cameras, for the frames of objects.
     """
 
-    def __init__(self, node: LifecycleNode, settings: SpatialSettings) -> None:
+    def __init__(
+        self, node: LifecycleNode, settings: SpatialSettings, *, camera: str = ''
+    ) -> None:
         self._node = node
+        self._camera = camera
         without_array = messages.Detection3DArray is None
         self._wants_poses = settings.poses == 'always' or (
             settings.poses == 'auto' and without_array
@@ -111,7 +115,7 @@ class PositionPublishers:
         # Only for TRACKED objects: to a follower, silence means that the object is lost.
         tracked = [pair for pair in placed if pair[0].state == ObjectState.TRACKED]
         if tracked and self._tf is not None and self._tf.get_subscription_count():
-            self._tf.publish(messages.to_transforms(tracked, header, rigid))
+            self._tf.publish(messages.to_transforms(tracked, header, rigid, camera=self._camera))
         for item, located in tracked:
             publisher = self._poses.get(item.object_id)
             if publisher is not None and publisher.get_subscription_count():

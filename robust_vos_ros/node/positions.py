@@ -22,7 +22,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
 from robust_vos_ros.core.errors import RobustVosError
-from robust_vos_ros.core.types import UNSEEN_STATES, TrackedObject, TrackResult
+from robust_vos_ros.core.types import UNSEEN_STATES, ObjectFlag, TrackedObject, TrackResult
 from robust_vos_ros.node import transforms
 from robust_vos_ros.node.camera_info import CameraInfoCounts, CameraInfos
 from robust_vos_ros.node.depth_matcher import DepthMatcher, MatchCounts
@@ -88,6 +88,7 @@ class Positions:
         node: Gets subscriptions and publishers.
         cameras: Of the images.
         settings: Returns the present settings.
+        camera: Name of one of several cameras, for the frames of objects.
     """
 
     def __init__(
@@ -95,6 +96,8 @@ class Positions:
         node: LifecycleNode,
         cameras: CameraInfos,
         settings: Callable[[], NodeSettings],
+        *,
+        camera: str = '',
     ) -> None:
         self._node = node
         self._cameras = cameras
@@ -109,7 +112,7 @@ class Positions:
         self._problem = ''
         self._depth_s: float | None = None
         self._times: collections.deque[float] = collections.deque(maxlen=_TIMES)
-        self._publishers = PositionPublishers(node, now)
+        self._publishers = PositionPublishers(node, now, camera=camera)
         # Only if needed: /tf has a high rate.
         self._transforms = transforms.listen(node) if now.target_frame else None
         self._depth_cameras = CameraInfos()
@@ -265,8 +268,8 @@ def _locate(
     size_hw = result.label_mask.shape[0], result.label_mask.shape[1]
     found = []
     for item in result.objects:
-        if item.area_px == 0 or item.state in UNSEEN_STATES:
-            continue
+        if item.area_px == 0 or item.state in UNSEEN_STATES or item.flags & ObjectFlag.AGED:
+            continue  # without a mask, or with one of an earlier image
         x, y, width, height = item.box_xywh
         mask = result.label_mask[y : y + height, x : x + width] == item.label
         located = locate(depth, mask, camera, settings, origin_xy=(x, y), size_hw=size_hw)

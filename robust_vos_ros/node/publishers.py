@@ -1,8 +1,11 @@
-"""The publishers of the node, in order of importance and cost."""
+"""The publishers of the node, in order of importance and cost.
+
+What a planner uses is published at once, by the worker thread. Pictures for people and recorders
+follow from a thread of their own (`pictures.py`).
+"""
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,6 +23,7 @@ from robust_vos_ros.core.types import TrackEvent, TrackResult
 from robust_vos_ros.node import class_ids, messages
 from robust_vos_ros.node.camera_info import CameraInfos, with_header
 from robust_vos_ros.node.class_ids import ClassIds
+from robust_vos_ros.node.pictures import Picture, PictureThread
 from robust_vos_ros.node.settings import ClassInfoSettings, PublishSettings
 from robust_vos_ros.ros_types.annotations import label_names, make_annotations, make_label_info
 
@@ -29,7 +33,7 @@ _DEPTH = 30
 
 
 class Publishers:
-    """Publishes results; used by the worker thread only."""
+    """Publishes results; used by the worker thread, except for `start` and `stop`."""
 
     def __init__(self, node: LifecycleNode, classes: ClassIds, cameras: CameraInfos) -> None:
         """Create the publishers; they are reliable, which matches every subscriber.
@@ -43,6 +47,7 @@ class Publishers:
         self._classes = classes
         self._cameras = cameras
         self._all: list[Any] = []
+        self._pictures: PictureThread | None = None
         # The last published LabelInfo of label mask and class mask.
         self._names: dict[int, str] | None = None
         self._class_names: dict[int, str] | None = None
@@ -86,8 +91,26 @@ class Publishers:
         self._all.append(publisher)
         return publisher
 
+    def start(self, on_error: Callable[[Exception], None]) -> None:
+        """Start to publish pictures.
+
+        Args:
+            on_error: Called with exceptions of pictures, on the thread of the pictures.
+        """
+        self._pictures = PictureThread(on_error)
+
+    def stop(self) -> bool:
+        """Stop to publish pictures and drop those that wait; returns False if it takes long."""
+        return self._pictures is None or self._pictures.close()
+
+    @property
+    def num_dropped(self) -> int:
+        """Number of pictures since `start` that were left out to keep pace."""
+        return 0 if self._pictures is None else self._pictures.num_dropped
+
     def destroy(self) -> None:
         """Destroy the publishers."""
+        self.stop()
         for publisher in self._all:
             self._node.destroy_lifecycle_publisher(publisher)
         self._all.clear()
@@ -109,6 +132,8 @@ class Publishers:
         frames_dropped: int,
     ) -> int:
         """Publish a result: objects and events always, images if enabled and subscribed to.
+
+        Pictures follow from another thread.
 
         Args:
             result: Of the engine.
@@ -136,7 +161,9 @@ class Publishers:
         self.publish_events(result.events, header)
         self._classes.observe(result.objects)
         self._publish_names(result, header, class_settings)
-        self._publish_extras(result, header, rgb, settings)
+        self._publish_now(result, header, settings)
+        if self._pictures is not None:
+            self._pictures.offer(self._pictures_of(result, header, rgb, settings))
         return latency_ns
 
     def _publish_names(
@@ -158,11 +185,8 @@ class Publishers:
             self._class_names = names
             self._class_info.publish(make_label_info(messages.MARK_CLASSES, names, header))
 
-    def _publish_extras(
-        self, result: TrackResult, header: Header, rgb: np.ndarray, settings: PublishSettings
-    ) -> None:
-        """Publish enabled topics that have subscribers, cheap messages first."""
-        draw_classes = functools.cache(lambda: self._classes.draw(result))
+    def _publish_now(self, result: TrackResult, header: Header, settings: PublishSettings) -> None:
+        """Publish what a planner uses, if enabled and subscribed to, cheap messages first."""
         camera = self._cameras.find(result.label_mask.shape)
         extras: tuple[tuple[bool, Any, Callable[[], Any]], ...] = (
             (
@@ -186,41 +210,64 @@ class Publishers:
                 lambda: messages.to_label_mask(result, header),
             ),
             (
-                settings.label_mask_compressed,
-                self._label_png,
-                lambda: messages.to_label_png(result, header, level=settings.png_level),
-            ),
-            (
                 settings.class_mask,
                 self._class_mask,
-                lambda: messages.to_image(draw_classes(), 'mono8', header),
-            ),
-            (
-                settings.class_mask_compressed,
-                self._class_png,
-                lambda: messages.to_png(draw_classes(), header, level=settings.png_level),
+                lambda: messages.to_image(self._classes.draw(result), 'mono8', header),
             ),
             (
                 settings.confidence_mask,
                 self._confidence_mask,
                 lambda: messages.to_confidence_mask(result, header),
             ),
+        )
+        for enabled, publisher, make in extras:
+            if enabled and _is_wanted(publisher):
+                publisher.publish(make())
+
+    def _pictures_of(
+        self, result: TrackResult, header: Header, rgb: np.ndarray, settings: PublishSettings
+    ) -> list[Picture]:
+        """Return the costly messages, as far as enabled and subscribed to."""
+        level = settings.png_level
+        pictures = (
+            (
+                settings.label_mask_compressed,
+                Picture(
+                    self._label_png,
+                    lambda: messages.to_label_png(result, header, level=level),
+                    for_viewers=False,
+                ),
+            ),
+            (
+                settings.class_mask_compressed,
+                Picture(
+                    self._class_png,
+                    lambda: messages.to_png(self._classes.draw(result), header, level=level),
+                    for_viewers=False,
+                ),
+            ),
             (
                 settings.annotations,
-                self._annotations,
-                lambda: make_annotations(
-                    messages.MARK_CLASSES, result.objects, result.label_mask, header
+                Picture(
+                    self._annotations,
+                    lambda: make_annotations(
+                        messages.MARK_CLASSES, result.objects, result.label_mask, header
+                    ),
+                    for_viewers=True,
                 ),
             ),
             (
                 settings.overlay,
-                self._overlay,
-                lambda: messages.to_overlay(result, rgb, header),
+                Picture(
+                    self._overlay,
+                    lambda: messages.to_overlay(result, rgb, header),
+                    for_viewers=True,
+                ),
             ),
         )
-        for wanted, publisher, make in extras:
-            if wanted and publisher is not None and publisher.get_subscription_count():
-                publisher.publish(make())
+        return [
+            picture for enabled, picture in pictures if enabled and _is_wanted(picture.publisher)
+        ]
 
     def _make_deprecated_boxes(self, result: TrackResult, header: Header) -> Any:
         """Return the boxes for subscribers of the deprecated topic; logs a warning once."""
@@ -230,3 +277,8 @@ class Publishers:
             once=True,
         )
         return messages.to_tracked_boxes(result, header)
+
+
+def _is_wanted(publisher: Any) -> bool:
+    """Whether a publisher exists and has subscribers."""
+    return publisher is not None and publisher.get_subscription_count() > 0

@@ -70,7 +70,7 @@ class Receiver:
         received_ns = time.monotonic_ns()
         pipeline, settings = self._pipeline, self._pipeline.settings
         pipeline.statistics.add_received(received_ns)
-        if not settings.enabled or pipeline.worker is None:
+        if not settings.enabled or pipeline.lane is None:
             pipeline.statistics.add(ignored=1)
             return
         try:
@@ -85,4 +85,4 @@ class Receiver:
             self.frames.clear()  # after a time jump, stamps would be ambiguous
         self._newest_ns = stamp_ns
         self.frames.append(msg)
-        pipeline.worker.offer(ReceivedImage(msg, received_ns))
+        pipeline.offer(ReceivedImage(msg, received_ns))

@@ -19,6 +19,7 @@ from robust_vos_ros.node.conversions import to_prompt
 from robust_vos_ros.node.error_codes import error_code, error_name
 from robust_vos_ros.node.requests import Applied
 from robust_vos_ros.node.serving import Serving
+from robust_vos_ros.node.sub_node import SubNode
 from robust_vos_ros.node.worker import NotActiveError
 
 # With the default depth of 10, DDS silently drops requests of a burst, and their callers wait
@@ -27,7 +28,7 @@ REQUEST_DEPTH = 1000
 
 
 class Services:
-    """All services, which exist as long as the node, so that a call always gets a response.
+    """All services of a camera. They exist as long as the node: a call always gets a response.
 
     The handlers are coroutines in a reentrant callback group: while one awaits the worker, the
     executor handles images and other requests. They never raise.
@@ -38,7 +39,7 @@ class Services:
 
     def __init__(
         self,
-        node: Node,
+        node: Node | SubNode,
         *,
         explain_inactive: Callable[[], str],
         set_enabled: Callable[[bool], None],
@@ -46,7 +47,7 @@ class Services:
         """Create the services.
 
         Args:
-            node: Gets the services.
+            node: Gets the services; a SubNode for one of several cameras.
             explain_inactive: Returns why the node is not active and what to do.
             set_enabled: Enables and disables the processing of images.
         """

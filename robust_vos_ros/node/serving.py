@@ -25,7 +25,7 @@ class Serving:
     """Runs calls on the worker thread; created for each activation.
 
     Attributes:
-        pipeline: Has worker and counters.
+        pipeline: Has the lane of the worker, and counters.
         requests: The operations.
         frames: Received images for prompts with a past stamp.
     """
@@ -52,19 +52,19 @@ class Serving:
 
         Args:
             function: What to run.
-            object_ids: As in `Worker.submit`.
-            urgent: As in `Worker.submit`.
-            cancel_waiting: As in `Worker.submit`.
+            object_ids: As in `Lane.submit`.
+            urgent: As in `Lane.submit`.
+            cancel_waiting: As in `Lane.submit`.
 
         Raises:
             NotActiveError, QueueFullError, RequestTimeoutError, CancelledError: The function did
                 not run, or did not end in time.
             Exception: Of the function.
         """
-        worker = self.pipeline.worker
-        if worker is None:
+        lane = self.pipeline.lane
+        if lane is None:
             raise NotActiveError('the node was deactivated')
-        request = worker.submit(
+        request = lane.submit(
             function,
             self._node.executor,
             object_ids=object_ids,
@@ -74,7 +74,7 @@ class Serving:
         timeout_s = self.pipeline.settings.prompt_timeout_s
 
         def give_up() -> None:
-            worker.discard(request)
+            lane.discard(request)
             request.settle(
                 error=RequestTimeoutError(
                     f'no answer within {timeout_s:g} s; if it is being processed it may still '

@@ -1,4 +1,4 @@
-"""The worker thread, which owns the tracker and the device."""
+"""The worker thread, which owns the trackers and the device, and its lanes, one per camera."""
 
 from __future__ import annotations
 
@@ -66,12 +66,8 @@ class Request:
         self._executor.wake()
 
 
-class Worker:
-    """Runs urgent requests, other requests and the newest image, one after the other.
-
-    After every request the newest image is processed, so requests cannot starve images. Exceptions
-    are reported and do not end the thread.
-    """
+class Lane:
+    """The waiting requests and the waiting image of one camera, for the worker's thread."""
 
     def __init__(
         self,
@@ -79,35 +75,19 @@ class Worker:
         *,
         max_requests: int,
         on_error: Callable[[Exception], None],
+        changed: threading.Condition,
     ) -> None:
-        """Create a stopped worker.
+        """Create an open, empty lane; use `Worker.add_lane`.
 
         Args:
             process: Called with each image.
             max_requests: Maximum number of waiting requests.
             on_error: Called with exceptions of `process`.
+            changed: Notified when an item waits.
         """
         self._process = process
         self._on_error = on_error
-        self._mailbox: Mailbox[Any, Request] = Mailbox(max_requests)
-        # A daemon thread: the process must be able to end while the device hangs.
-        self._thread = threading.Thread(target=self._run, name='robust_vos worker', daemon=True)
-
-    def start(self) -> None:
-        """Start the thread; call once."""
-        self._thread.start()
-
-    def stop(self, timeout_s: float) -> bool:
-        """Finish the current item, answer waiting requests with NotActiveError, end the thread.
-
-        Returns:
-            False if the current item did not end within `timeout_s`.
-        """
-        for request in self._mailbox.close():
-            request.settle(error=NotActiveError('the node was deactivated'))
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        self._mailbox: Mailbox[Any, Request] = Mailbox(max_requests, changed)
 
     def offer(self, image: Any) -> None:
         """Offer an image; it replaces a waiting one."""
@@ -178,12 +158,22 @@ class Worker:
         """Counts of images since the start."""
         return self._mailbox.counts
 
-    def _run(self) -> None:
-        while self._mailbox.wait():
-            request = self._mailbox.take_request()
-            if request is not None:
-                self._serve(request)
-            self.process_waiting_image()
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an image or request waits."""
+        return self._mailbox.is_filled
+
+    def work(self) -> None:
+        """Run the next request and process the waiting image; for the worker's thread."""
+        request = self._mailbox.take_request()
+        if request is not None:
+            self._serve(request)
+        self.process_waiting_image()
+
+    def close(self) -> None:
+        """Refuse everything from now on; waiting requests get a NotActiveError."""
+        for request in self._mailbox.close():
+            request.settle(error=NotActiveError('the node was deactivated'))
 
     def _serve(self, request: Request) -> None:
         if request.settled:  # timed out while waiting
@@ -198,3 +188,63 @@ class Worker:
             call()
         except Exception as error:  # a bad frame must not end the thread
             self._on_error(error)
+
+
+class Worker:
+    """The thread that owns the trackers and the device. It serves the lanes in turn.
+
+    A lane's turn is one request, urgent ones first, and then its newest image. So requests do not
+    starve images, nor images requests, and no camera starves another one: an image waits for what
+    runs when it arrives, for one turn of each other lane, and for one request of its own.
+    Exceptions are reported and do not end the thread.
+    """
+
+    def __init__(self) -> None:
+        """Create a stopped worker without lanes."""
+        self._lanes: list[Lane] = []
+        self._changed = threading.Condition()
+        self._closed = False
+        # A daemon thread: the process must be able to end while the device hangs.
+        self._thread = threading.Thread(target=self._run, name='robust_vos worker', daemon=True)
+
+    def add_lane(
+        self,
+        process: Callable[[Any], None],
+        *,
+        max_requests: int,
+        on_error: Callable[[Exception], None],
+    ) -> Lane:
+        """Add a lane, see `Lane`; only before `start`."""
+        lane = Lane(process, max_requests=max_requests, on_error=on_error, changed=self._changed)
+        self._lanes.append(lane)
+        return lane
+
+    def start(self) -> None:
+        """Start the thread; call once."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Finish the current item, answer waiting requests with NotActiveError, end the thread.
+
+        Returns:
+            False if the current item did not end within `timeout_s`.
+        """
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for lane in self._lanes:
+            lane.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            for lane in self._lanes:
+                if self._closed:
+                    return
+                lane.work()
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._closed or any(lane.is_waiting for lane in self._lanes)
+                )

@@ -99,6 +99,21 @@ def locate(
     low, high = _band(inner, settings)
     with np.errstate(invalid='ignore'):
         near = known & (z >= low) & (z <= high)
+    points = _points(z, near, rows, columns, camera)
+    return _measure(points, inside[near], camera, settings, share=share, range_m=(low, high))
+
+
+def _points(
+    z: np.ndarray, near: np.ndarray, rows: np.ndarray, columns: np.ndarray, camera: Camera
+) -> np.ndarray:
+    """Return (3, N) float32 points in m of the samples that are `near`, row by row.
+
+    Args:
+        z: (h, w) depths in m.
+        near: (h, w) bool, the samples to use.
+        rows: (h,) rows of the samples in the image; `columns` (w,) likewise.
+        camera: Of the image.
+    """
     at_row, at_column = np.nonzero(near)
     depths = z[at_row, at_column]
     pixels = np.empty((len(depths), 2))
@@ -106,8 +121,7 @@ def locate(
     points = np.empty((3, len(depths)), np.float32)  # contiguous axes sort twice as fast
     points[:2] = camera.rays(pixels).T * depths
     points[2] = depths
-    inner_points = inside[at_row, at_column]
-    return _measure(points, inner_points, camera, settings, share=share, range_m=(low, high))
+    return points
 
 
 def _spread(size: int, stride: float) -> np.ndarray:

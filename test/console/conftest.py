@@ -1,4 +1,4 @@
-"""A console, and over real DDS a robot without a network: cheap, and it does what it is told."""
+"""A console, and over real DDS a node without a network, which is cheap and predictable."""
 
 import array
 import asyncio
@@ -413,3 +413,61 @@ def helpers():
     import types
 
     return types.SimpleNamespace(open_page=open_page, center=CENTER, timeout_s=TIMEOUT_S)
+
+
+IMAGE_STEP_NS = 100_000_000
+# Of the disc in each image; None = no result.
+STATES = [None, 0, 1, 1, 1, 2, 3, 4, 4, 1, 1, 1]
+
+
+@pytest.fixture(scope='session')
+def bag_path(tmp_path_factory):
+    """A bag without ROS: images of the disc, and results as the node records them."""
+    from robust_vos_ros.bags.definitions import message_typestore
+    from robust_vos_ros.bags.results import ResultSerializer, ResultTopics
+    from robust_vos_ros.bags.writer import BagWriter
+    from robust_vos_ros.ros_types.messages import MessageMaker
+
+    store, topics = message_typestore(), ResultTopics('/robust_vos')
+    maker = MessageMaker(store.types, lambda values: np.frombuffer(values, np.uint8))
+    serializer, path = ResultSerializer(topics), tmp_path_factory.mktemp('bag') / 'drive'
+    with BagWriter(path) as bag:
+        image_type, topic = 'sensor_msgs/msg/Image', '/camera/image_raw'
+        for index, state in enumerate(STATES):
+            stamp_ns = 1_700_000_000 * 10**9 + index * IMAGE_STEP_NS
+            rgb = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+            cv2.circle(rgb, (CENTER[0] + index, CENTER[1]), RADIUS, (230, 200, 40), -1)
+            result = make_result(index, state or 0, stamp_ns)
+            image = maker.to_image(rgb, 'rgb8', maker.to_header(result))
+            bag.write(topic, image_type, store.serialize_cdr(image, image_type), stamp_ns)
+            # Results are recorded after the image, with its stamp.
+            recorded = [] if state is None else serializer.serialize(result, stamp_ns + 30_000_000)
+            for item in recorded:
+                bag.write(item.topic, item.msgtype, item.cdr, item.stamp_ns)
+    return path
+
+
+def make_result(index, state, stamp_ns):
+    """Return the engine's result for an image: the box of the disc, where it is seen."""
+    import uuid
+
+    import torch
+
+    from robust_vos_ros.core.types import ObjectFlag, ObjectState, TrackedObject, TrackResult
+
+    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    box = (CENTER[0] + index - RADIUS, CENTER[1] - RADIUS, 2 * RADIUS, 2 * RADIUS)
+    seen = state in {1, 2}
+    if seen:
+        labels[box[1] : box[1] + box[3], box[0] : box[0] + box[2]] = 1
+    item = TrackedObject(
+        object_id='disc', uuid=uuid.UUID(int=1), label=1, class_id='toy', state=ObjectState(state),
+        confidence=0.9, existence_probability=0.9, mask_quality=0.8, gate_activity=0.0,
+        memory_updated=True, path_switched=False, last_seen_ns=stamp_ns, age_ns=0,
+        frames_since_seen=0, flags=ObjectFlag(0), box_xywh=box if seen else (0, 0, 0, 0),
+        centroid_xy=CENTER, area_px=4 * RADIUS * RADIUS if seen else 0,
+    )  # fmt: skip
+    return TrackResult(
+        stamp_ns=stamp_ns, frame_id='camera', frame_index=index, label_mask=labels,
+        mask_logits=torch.zeros(1, 4, 4), objects=(item,), events=(), engine_ns=0,
+    )  # fmt: skip

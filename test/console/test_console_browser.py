@@ -2,17 +2,23 @@
 
 import re
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 
 pytest.importorskip('aiohttp', reason='the console needs aiohttp (the extra console)')
 pytest.importorskip('rclpy')
-playwright = pytest.importorskip('playwright.sync_api', reason='pip install playwright')
-CHROMIUM = shutil.which('chromium')
+playwright = pytest.importorskip('playwright.sync_api', reason='needs the extra browser')
+CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
 if CHROMIUM is None:
     pytest.skip('no chromium; apt install chromium', allow_module_level=True)
+from robust_vos_ros.bags.prompts import load_prompt_file
+from robust_vos_ros.visualization import label_colors
+
 expect = playwright.expect
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 TOKEN = 'not-a-secret-in-a-test'
 FLAGS = [
@@ -20,6 +26,7 @@ FLAGS = [
     '--disable-background-networking', '--disable-component-update', '--disable-sync',
 ]  # fmt: skip
 TIMEOUT_MS = 30_000
+SERIOUS = {'serious', 'critical'}
 PHONE = {'viewport': {'width': 360, 'height': 740}, 'has_touch': True, 'is_mobile': True}
 LAPTOP = {'viewport': {'width': 1920, 'height': 1080}}
 
@@ -69,10 +76,27 @@ def rows(page):
     return page.locator('#objects li')
 
 
+def count_outline(page):
+    """Return the number of pixels of the picture with the colour of the first object."""
+    return page.evaluate(
+        """([red, green, blue]) => {
+          const canvas = document.getElementById('view');
+          const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+          let count = 0;
+          for (let i = 0; i < data.length; i += 4) {
+            count += data[i] === red && data[i + 1] === green && data[i + 2] === blue;
+          }
+          return count;
+        }""",
+        label_colors()[1].tolist(),
+    )
+
+
 def test_a_tap_on_a_phone(open_page, robot):
     """Nothing is too wide or too small for a finger; the object is named, tracked and removed."""
     page = wait_live(open_page(PHONE))
     assert page.evaluate('document.documentElement.scrollWidth') == 360
+    assert count_outline(page) == 0
     page.touchscreen.tap(*place(page, 80, 60))
     expect(page.locator('#frozen')).to_be_visible()
     expect(page.locator('#draft-text')).to_contain_text('Preview: 400 pixels')
@@ -87,6 +111,7 @@ def test_a_tap_on_a_phone(open_page, robot):
     expect(rows(page)).to_contain_text(['cup mug'])
     expect(page.locator('#frozen')).to_be_hidden()
     expect(rows(page).first).to_contain_text('TRACKED')
+    assert count_outline(page) > 100
     (request,) = [request for kind, request in robot.requests if kind == 'add_objects']
     (prompt,) = request.prompts
     (point,) = prompt.points
@@ -96,11 +121,11 @@ def test_a_tap_on_a_phone(open_page, robot):
     assert robot.objects == {}
 
 
-def test_a_box_with_the_mouse_and_points_that_are_not_on_it(open_page, robot):
+def test_a_box_and_points_that_are_not_on_the_object(open_page, robot):
     page = wait_live(open_page())
     page.mouse.move(*place(page, 105, 85))
     page.mouse.down()
-    page.wait_for_timeout(600)  # who hesitates before the drag still makes a box
+    page.wait_for_timeout(600)  # a pause before the drag still makes a box
     page.mouse.move(*place(page, 80, 60))
     page.mouse.move(*place(page, 55, 35), steps=2)  # from the lower right corner
     page.mouse.up()
@@ -146,7 +171,7 @@ def test_keys_alone(open_page, robot):
     expect(rows(page)).to_have_count(0)
 
 
-def test_what_is_refused_and_what_is_lost_is_told(open_page, robot):
+def test_refusals_and_lost_objects_are_shown(open_page, robot):
     page = wait_live(open_page())
     robot.refuse = 'BAD_PROMPT', 'the point is outside of the image'
     page.mouse.click(*place(page, 80, 60))
@@ -157,13 +182,16 @@ def test_what_is_refused_and_what_is_lost_is_told(open_page, robot):
 
 
 def test_all_is_removed_after_a_question(open_page, robot):
-    page = wait_live(open_page())
+    """And a second browser shows it."""
+    page, other = wait_live(open_page()), wait_live(open_page(PHONE))
     robot.objects['cup'] = (10, 10, 30, 30, 1, '')
+    expect(rows(other)).to_have_count(1)
     page.click('#reset')
     page.get_by_role('button', name='Keep them').click()
     page.click('#reset')
     page.get_by_role('dialog').get_by_role('button', name='Remove all').click()
     expect(rows(page)).to_have_count(0)
+    expect(rows(other)).to_have_count(0)
     assert robot.objects == {}
 
 
@@ -174,7 +202,7 @@ def test_the_page_comes_back_by_itself(console, open_page, robot):
     page.reload()
     wait_live(page)
     stop()
-    expect(page.locator('#link')).to_have_text('console not reached')
+    expect(page.locator('#link')).to_have_text('console not reachable')
     console.serve(port=port)
     wait_live(page)
     robot.objects['cup'] = (10, 10, 30, 30, 1, '')
@@ -185,6 +213,7 @@ def test_a_token_is_taken_out_of_the_address(console, open_page):
     port, _ = console.serve(token=TOKEN)
     page = open_page(at=port, fragment='#token=wrong-wrong-wrong-wrong')
     expect(page.get_by_role('alert')).to_contain_text('no token or a wrong one')
+    check_accessibility(page)
     assert page.url.endswith('/')
     page = wait_live(open_page(at=port, fragment=f'#token={TOKEN}'))
     assert page.url.endswith('/')
@@ -192,35 +221,121 @@ def test_a_token_is_taken_out_of_the_address(console, open_page):
     wait_live(page)
 
 
-@pytest.mark.parametrize('scheme', ['light', 'dark'])
-def test_texts_can_be_read(open_page, robot, scheme):
-    """The contrast of texts is at least 4.5 (WCAG AA)."""
-    robot.objects['cup'] = (10, 10, 30, 30, 1, 'mug')
-    page = wait_live(open_page({**PHONE, 'color_scheme': scheme}))
-    expect(rows(page)).to_have_count(1)
-    page.touchscreen.tap(*place(page, 80, 60))
+def check_accessibility(page):
+    """Fail if axe-core finds a serious problem, such as too little contrast or a missing label."""
+    axe = pytest.importorskip('axe_playwright_python.sync_playwright', reason='no axe-core')
+    # Without frames, and only what decides.
+    found = axe.Axe().run(page, options={'iframes': False, 'resultTypes': ['violations']})
+    serious = [item for item in found.response['violations'] if item['impact'] in SERIOUS]
+    assert not serious, [(item['id'], item['nodes'][0]['html']) for item in serious]
+
+
+@pytest.mark.parametrize(
+    'options',
+    [{**PHONE, 'color_scheme': 'dark'}, {**LAPTOP, 'color_scheme': 'light'}],
+    ids=['dark phone', 'light laptop'],
+)
+def test_each_state_of_the_page_is_accessible(console, open_page, robot, options):
+    port, stop = console.serve()
+    page = wait_live(open_page(options, at=port))
+    check_accessibility(page)
+    for label, name in enumerate(('cup', 'dog'), 1):
+        robot.objects[name] = (10 * label, 10, 30, 30, label, 'mug')
+    expect(rows(page)).to_have_count(2)
+    robot.tell('LOST', 'cup')
+    page.mouse.click(*place(page, 80, 60))
     expect(page.locator('#draft-text')).to_contain_text('Preview')
-    for name in ('h1', '.who', '.who small', '.what', '.note', '#left', '#add', '#cancel', 'dd'):
-        element = page.locator(name).locator('visible=true').first
-        front, back = element.evaluate(
-            """(element) => {
-              const front = getComputedStyle(element).color;
-              for (let e = element; ; e = e.parentElement) {
-                const back = getComputedStyle(e).backgroundColor;
-                if (!back.endsWith(', 0)')) return [front, back];
-              }
-            }"""
-        )
-        assert contrast(front, back) >= 4.5, (name, front, back)
+    page.fill('#class', 'toy')
+    check_accessibility(page)
+    robot.refuse = 'DUPLICATE_ID', 'there is one'
+    page.click('#add')
+    expect(page.get_by_role('alert')).to_have_text('there is one')
+    check_accessibility(page)
+    page.click('#cancel')
+    page.click('#reset')
+    check_accessibility(page)
+    page.get_by_role('button', name='Keep them').click()
+    page.get_by_text('Diagnostics').click()
+    stop()
+    expect(page.locator('#link')).to_have_text('console not reachable')
+    check_accessibility(page)
 
 
-def contrast(*colors):
-    """Return the contrast of two colours, as WCAG 2 has it."""
+@pytest.fixture(scope='module')
+def bag_port(bag_path, tmp_path_factory):
+    """Port of `robust-vos console`, and the file of its prompts."""
+    prompts = tmp_path_factory.mktemp('prompts') / 'prompts.yaml'
+    command = [sys.executable, '-m', 'robust_vos_ros.cli', 'console', bag_path, '--port', '0']
+    command += ['--threads', '1', '--prompts', prompts]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            address = next(line for line in process.stdout if 'open http://' in line)
+            yield int(re.search(r'http://127.0.0.1:(\d+)/', address)[1]), prompts
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
 
-    def luminance(color):
-        values = [int(value) / 255 for value in re.findall(r'\d+', color)[:3]]
-        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    low, high = sorted(map(luminance, colors))
-    return (high + 0.05) / (low + 0.05)
+def test_a_bag_is_played_and_gets_prompts(open_page, bag_port):
+    """With fingers and keys: seek, step, play, then add, correct, end and undo."""
+    port, file = bag_port
+    page = open_page(at=port)
+    expect(page.locator('#link')).to_have_text('recorded')
+    expect(page.locator('#place')).to_have_text('image 0 of 12, 0.00 s')
+    expect(page.locator('#none')).to_have_text('The bag has no results for this image.')
+    page.keyboard.press('.')
+    expect(rows(page)).to_contain_text('INITIALIZING')
+    for state in ('TRACKED', 'UNCERTAIN', 'OCCLUDED', 'LOST'):
+        page.keyboard.press(']')
+        expect(rows(page)).to_contain_text(state)
+    expect(page.locator('#place')).to_contain_text('image 7')
+    page.keyboard.press('[')
+    page.keyboard.press(',')
+    expect(page.locator('#place')).to_contain_text('image 5')
+    page.keyboard.press('j')
+    expect(page.locator('#place')).to_contain_text('image 0')
+    page.keyboard.press('Space')
+    expect(page.locator('#place')).to_contain_text('image 11')  # it has played to the end
+    expect(page.locator('#play')).to_have_text('Play')
+    expect(page.get_by_role('log')).to_contain_text('disc: LOST')
+    states = page.get_by_role('img', name='disc: INITIALIZING 8 %, TRACKED 50 %')
+    box = states.bounding_box()
+    page.mouse.click(box['x'] + box['width'] * 3.5 / 12, box['y'] + 10)
+    expect(page.locator('#place')).to_contain_text('image 3')
+
+    page.mouse.click(*place(page, 83, 60))
+    expect(page.locator('#draft-text')).to_contain_text('Preview')
+    check_accessibility(page)
+    page.fill('#name', 'ball')
+    page.click('#add')
+    expect(page.locator('#prompt-list')).to_contain_text('image 3: add, 1 point')
+    check_accessibility(page)
+    page.keyboard.press('.')
+    page.get_by_role('button', name='Correct ball on this image').click()
+    page.mouse.click(*place(page, 84, 60))
+    page.keyboard.press('Enter')
+    expect(page.locator('#prompt-list')).to_contain_text('image 4: correct, 1 point')
+    page.locator('#seek').press('End')
+    expect(page.locator('#place')).to_contain_text('image 11')
+    page.get_by_role('button', name='Stop tracking ball').click()
+    expect(page.locator('#prompt-list')).to_contain_text('image 11: end')
+    page.keyboard.press('u')
+    expect(page.locator('#prompt-list')).not_to_contain_text('image 11: end')
+    entries = [
+        (item.frame, item.action, item.object_id) for item in load_prompt_file(file).prompts
+    ]
+    assert entries == [(3, 'add', 'ball'), (4, 'refine', 'ball')]
+
+
+def test_a_bag_on_a_phone(open_page, bag_port):
+    page = open_page({**PHONE, 'color_scheme': 'dark'}, at=bag_port[0])
+    expect(page.locator('#place')).to_contain_text('image 0')
+    assert page.evaluate('document.documentElement.scrollWidth') == 360
+    for name in ('back', 'play', 'next', 'speed', 'seek'):
+        box = page.locator(f'#{name}').bounding_box()
+        assert box['height'] >= 44, name
+        assert box['x'] + box['width'] <= 360
+    check_accessibility(page)
+    page.reload()
+    page.tap('#next')
+    expect(page.locator('#place')).to_contain_text('image 1')

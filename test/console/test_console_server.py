@@ -1,4 +1,4 @@
-"""The console over HTTP, with a robot over DDS: who may come in, and what the page gets."""
+"""The console over HTTP, with a robot over DDS: access, and the messages to the page."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,8 @@ aiohttp = pytest.importorskip('aiohttp', reason='the console needs aiohttp (the 
 pytest.importorskip('rclpy')
 from robust_vos_ros.console import mailbox, protocol, server, session
 from robust_vos_ros.console.camera import Camera
-from robust_vos_ros.console.program import describe_address, main
+from robust_vos_ros.console.program import main
+from robust_vos_ros.console.serving import describe_address
 from robust_vos_ros.console.settings import ConsoleSettings
 
 pytestmark = pytest.mark.ros
@@ -114,7 +115,7 @@ def test_a_token_lets_in(guarded, helpers, robot):
     assert asyncio.run(enter(headers={'Authorization': f'Bearer {TOKEN}'}))
 
 
-def test_nobody_else_comes_in(guarded, helpers, monkeypatch, capfd):
+def test_without_the_token_a_browser_is_refused(guarded, helpers, monkeypatch, capfd):
     monkeypatch.setattr(server, 'WRONG_TOKEN_S', 0.01)
 
     async def enter(fields):
@@ -134,7 +135,7 @@ def test_nobody_else_comes_in(guarded, helpers, monkeypatch, capfd):
 @pytest.mark.parametrize(
     ('first', 'code'),
     [
-        ({'type': 'seen'}, 'BAD_MESSAGE'),  # who are you?
+        ({'type': 'seen'}, 'BAD_MESSAGE'),  # not a hello
         ({'type': 'hello', 'protocol': 99}, 'WRONG_VERSION'),
         ({'type': 'hello', 'protocol': 1, 'node': 'no name!'}, 'BAD_MESSAGE'),
         ('nonsense', 'BAD_MESSAGE'),
@@ -151,8 +152,8 @@ def test_a_hello_comes_first(port, helpers, first, code):
     assert asyncio.run(enter()) == (code, server.WRONG_HELLO)
 
 
-def test_there_is_room_for_so_many(guarded, helpers, robot):
-    """And those who say nothing take no place of theirs."""
+def test_the_number_of_browsers_is_limited(guarded, helpers, robot):
+    """Sockets without a hello do not count."""
 
     async def enter():
         async with contextlib.AsyncExitStack() as stack:
@@ -170,8 +171,8 @@ def test_there_is_room_for_so_many(guarded, helpers, robot):
     assert asyncio.run(enter()) == 'FULL'
 
 
-def test_pointing(port, helpers, robot):
-    """From the first picture to a removed object, on the very picture that was tapped."""
+def test_prompts_apply_to_the_image_that_was_shown(port, helpers, robot):
+    """From the first picture to a removed object."""
 
     async def tell():
         async with helpers.open_page(port) as page:
@@ -224,7 +225,7 @@ def test_pointing(port, helpers, robot):
     assert {(item.header.stamp.sec, item.header.stamp.nanosec) for item in named} == {tuple(stamp)}
 
 
-def test_a_preview_works_when_the_node_has_forgotten_the_picture(port, helpers, robot):
+def test_a_preview_works_on_an_image_that_the_node_no_longer_has(port, helpers, robot):
     async def tell():
         async with helpers.open_page(port) as page:
             stamp = (await page.frame())['head']['stamp']
@@ -247,7 +248,7 @@ def test_a_preview_works_when_the_node_has_forgotten_the_picture(port, helpers, 
     assert list(image.data[3 * (60 * 160 + 80) :][:3]) == [230, 200, 40]
 
 
-def test_two_see_the_same_and_lost_objects_are_told(port, helpers, robot):
+def test_two_browsers_get_the_same_objects_and_events(port, helpers, robot):
     async def tell():
         async with helpers.open_page(port) as one, helpers.open_page(port) as other:
             stamp = (await one.frame())['head']['stamp']
@@ -262,7 +263,7 @@ def test_two_see_the_same_and_lost_objects_are_told(port, helpers, robot):
     asyncio.run(tell())
 
 
-def test_who_is_slow_gets_fewer_frames(port, helpers, robot):
+def test_a_slow_browser_gets_fewer_frames(port, helpers, robot):
     async def count():
         async with helpers.open_page(port) as slow, helpers.open_page(port) as quick:
             slow.thanks = False
@@ -277,7 +278,7 @@ def test_who_is_slow_gets_fewer_frames(port, helpers, robot):
     assert asyncio.run(count()) == (8, mailbox.MAX_UNSEEN)
 
 
-def test_floods_and_giants_are_ended(port, helpers, robot):
+def test_too_many_or_too_long_messages_end_the_socket(port, helpers, robot):
     async def flood():
         async with helpers.open_page(port) as page:
             await page.frame()
@@ -299,7 +300,7 @@ def test_floods_and_giants_are_ended(port, helpers, robot):
     asyncio.run(send_giant())
 
 
-def test_nonsense_is_answered_and_the_page_goes_on(port, helpers, robot):
+def test_invalid_messages_are_answered_and_the_socket_stays_open(port, helpers, robot):
     rng = random.Random(2)
 
     async def tell():
@@ -317,8 +318,8 @@ def test_nonsense_is_answered_and_the_page_goes_on(port, helpers, robot):
     assert len(codes) >= mailbox.MAX_ANSWERS
 
 
-def test_a_menu_of_cameras(port, helpers, robot, make_robot):
-    """Of which one has a compressed topic, which is sent as it is."""
+def test_several_nodes_can_be_watched(port, helpers, robot, make_robot):
+    """The images of a compressed topic are sent unchanged."""
     other = make_robot('eyes', '/left', compressed=True)
 
     async def tell():
@@ -341,8 +342,8 @@ def test_a_menu_of_cameras(port, helpers, robot, make_robot):
     assert (set(other.objects), robot.objects) == ({'disc'}, {})
 
 
-def test_a_node_that_goes_and_comes_back(port, helpers, make_robot):
-    """The page says so, and goes on by itself."""
+def test_a_node_that_restarts_is_shown_again(port, helpers, make_robot):
+    """The page shows that it is silent in between."""
     robots = [make_robot('brief')]
 
     async def tell():
@@ -358,7 +359,7 @@ def test_a_node_that_goes_and_comes_back(port, helpers, make_robot):
     asyncio.run(tell())
 
 
-def test_a_connection_that_ended_is_made_again(console, port, helpers, robot):
+def test_a_closed_connection_is_opened_again(console, port, helpers, robot):
     async def tell():
         async with helpers.open_page(port) as page:
             await page.frame()
@@ -373,7 +374,7 @@ def test_a_connection_that_ended_is_made_again(console, port, helpers, robot):
 
 
 @pytest.mark.parametrize(
-    ('rate', 'told_s', 'heard_s', 'deaf'),
+    ('rate', 'told_s', 'heard_s', 'is_disconnected'),
     [
         ('10.00', 0.5, 20.0, True),  # it works, and nothing arrives
         ('10.00', 0.5, 3.0, False),  # not for long
@@ -383,11 +384,13 @@ def test_a_connection_that_ended_is_made_again(console, port, helpers, robot):
         ('10.00', 30.0, 20.0, False),  # it is gone
     ],
 )
-def test_who_hears_nothing_of_a_node_that_works_is_deaf(rate, told_s, heard_s, deaf):
+def test_a_connection_without_results_of_a_working_node_is_found(
+    rate, told_s, heard_s, is_disconnected
+):
     now_s = time.monotonic()
     health = {'values': {'processed rate (Hz)': rate}}
     state = types.SimpleNamespace(health=(health, now_s - told_s), _heard_s=now_s - heard_s)
-    assert Camera.is_disconnected.fget(state) == deaf
+    assert Camera.is_disconnected.fget(state) == is_disconnected
 
 
 @pytest.mark.parametrize(
@@ -398,7 +401,7 @@ def test_who_hears_nothing_of_a_node_that_works_is_deaf(rate, told_s, heard_s, d
         ({'host': '0.0.0.0', 'token': TOKEN}, 'http://0.0.0.0:81/#token=<the token> '),
     ],
 )
-def test_the_address_is_told_without_the_token(settings, text):
+def test_the_printed_address_has_no_token(settings, text):
     assert text in describe_address(ConsoleSettings(**settings), 81)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from robust_vos_ros.core.confidence.evidence import Observation
-from robust_vos_ros.core.reid.association import find_duplicates
+from robust_vos_ros.core.reid.duplicates import find_duplicates
 
 
 def masks(*spans):

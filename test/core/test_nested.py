@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings, ZoomSettings
 from robust_vos_ros.core.types import Frame, Prompt
 from robust_vos_ros.eval.datasets import FolderSet
 from robust_vos_ros.eval.prompting import tight_box
@@ -33,7 +33,7 @@ def frames():
 
 def run(model, frames, prompted, *, removed_at=None):
     """Return the IoU of the small object in each frame."""
-    tracker = VideoTracker(model, TrackerSettings())
+    tracker = VideoTracker(model, TrackerSettings(zoom=ZoomSettings(enabled=False)))
     scores = []
     for index, frame in enumerate(frames):
         result = tracker.step(Frame(frame.image, index * 33_333_333))

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from robust_vos_ros.core.reid.appearance import feature_map
-from robust_vos_ros.core.reid.association import Scene
 from robust_vos_ros.core.reid.redetection import propose_boxes, redetect
+from robust_vos_ros.core.reid.reidentifier import Scene
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, ObjectState, Prompt

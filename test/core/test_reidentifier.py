@@ -8,7 +8,7 @@ import torch
 
 from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.objects import LiveObject, TrackState
-from robust_vos_ros.core.reid.association import Reidentifier
+from robust_vos_ros.core.reid.reidentifier import Reidentifier
 from robust_vos_ros.core.types import ObjectState
 
 FIRST_NS, LATER_NS = 10**9, 4 * 10**9  # just after the prompt, and not

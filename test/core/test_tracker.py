@@ -17,7 +17,7 @@ from robust_vos_ros.core.errors import (
 )
 from robust_vos_ros.core.segmentation import segment_once
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import TrackerSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings, ZoomSettings
 from robust_vos_ros.core.types import EventType, Frame, ObjectFlag, ObjectState, Prompt
 
 
@@ -101,14 +101,18 @@ def test_objects_do_not_overlap(tracker, scene):
     assert not (result.mask('a') & result.mask('b')).any()
 
 
+# The window of the zoom depends on all objects and on whether the frame is the newest one.
+WHOLE = TrackerSettings(zoom=ZoomSettings(enabled=False))
+
+
 def test_other_objects_are_not_disturbed(model, make_scene):
     """Adding, refining and removing objects leaves the others' masks nearly as they would be.
 
     Nearly, as object calibration sets an object apart from those that are there.
     """
     scene = make_scene(3)
-    alone = started(VideoTracker(model, TrackerSettings()), scene, 0)
-    shared = started(VideoTracker(model, TrackerSettings()), scene, 0)
+    alone = started(VideoTracker(model, WHOLE), scene, 0)
+    shared = started(VideoTracker(model, WHOLE), scene, 0)
     actions = {
         3: lambda: shared.add([prompt_mask(scene, 1, 3), prompt_mask(scene, 2, 3)]),
         6: lambda: shared.refine(prompt_mask(scene, 1, 6)),
@@ -181,7 +185,7 @@ def test_a_mask_that_goes_beyond_its_box_is_told_and_cut(model, make_scene):
 
 
 def test_a_prompt_for_a_very_small_thing_is_told(model, scene):
-    tracker = VideoTracker(model, TrackerSettings())
+    tracker = VideoTracker(model, WHOLE)
     tracker.step(scene.frame(0))
     mask = np.zeros(scene.size_hw, bool)
     mask[100:110, 100:110] = True
@@ -244,8 +248,8 @@ def test_refining_with_clicks_starts_from_the_present_mask(tracker, scene):
 
 
 def test_a_prompt_on_a_past_frame_is_tracked_forward(model, scene):
-    direct = VideoTracker(model, TrackerSettings())
-    late = VideoTracker(model, TrackerSettings())
+    direct = VideoTracker(model, WHOLE)
+    late = VideoTracker(model, WHOLE)
     for index in range(10):
         direct.step(scene.frame(index))
         late.step(scene.frame(index))

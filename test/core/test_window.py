@@ -120,6 +120,8 @@ def test_a_prompted_frame_is_shown_around_its_object():
     larger = window_around(mask, MIDDLE)
     assert larger.size_hw == (250, 333), 'the object was larger when it was pointed at'
     assert larger.cut(mask).sum() == mask.sum()
+    corner = Window(400, 300, 240, 180, IMAGE_HW)
+    assert window_around(mask, corner) == larger, 'wherever the window was'
 
 
 def test_the_model_sees_a_copy():

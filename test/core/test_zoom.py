@@ -16,7 +16,7 @@ STEP_NS = 66_666_667
 SIZE_HW = (480, 640)
 RADIUS = 15
 ON = TrackerSettings(max_objects=4, zoom=ZoomSettings(enabled=True))
-OFF = TrackerSettings(max_objects=4)
+OFF = TrackerSettings(max_objects=4, zoom=ZoomSettings(enabled=False))
 
 
 class Discs:

@@ -194,7 +194,7 @@ def test_arrays_come_with_their_masks_in_order(vos):
 
 def test_a_prompt_hits_the_image_that_was_pointed_at(watched, vos, monkeypatch):
     """Also one that reaches the node only later, as its camera is far."""
-    requests, camera = watched.robust_vos._configured.requests, watched.camera
+    requests, camera = watched.robust_vos._configured.cameras[0].requests, watched.camera
     applied, add = [], requests.add
     monkeypatch.setattr(
         requests, 'add', lambda *args, **kw: applied.append(add(*args, **kw)) or applied[-1]

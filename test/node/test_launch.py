@@ -66,6 +66,10 @@ def test_wrong_values_are_refused(module):
         ({'depth_topic': '/camera/depth'}, {'spatial.enabled': True}),
         ({'console': 'true'}, {'tracking.prompt_buffer_s': 20.0}),
         (
+            {'cameras': 'front, left', 'image_topic': '/{camera}/image_raw'},
+            {'cameras': ['front', 'left']},
+        ),
+        (
             {'points_topic': '/camera/depth/points'},
             {'spatial.enabled': True, 'spatial.source': 'cloud'},
         ),
@@ -76,6 +80,7 @@ def test_arguments_that_may_leave_a_parameter_as_it_is(module, given, expected):
     values = {'use_sim_time': 'false', 'autostart': 'true', 'use_respawn': 'false'}
     values |= {'transport': 'raw', 'params_file': str(FILE), 'state_file': '', 'bond': 'false'}
     values |= {'depth_topic': '', 'points_topic': '', 'detector_topic': '', 'console': 'false'}
+    values |= {'cameras': '', 'image_topic': 'image'}
     context.launch_configurations.update(values | given)
     (node,) = module.make_node(context)
     assert isinstance(node, LifecycleNode)
@@ -103,6 +108,7 @@ def test_the_recorder_gets_the_arguments(module, monkeypatch, given, expected):
         monkeypatch.delattr(f'subprocess.{name}')
     context = LaunchContext()
     values = {'namespace': '', 'image_topic': 'image', 'transport': 'raw', 'bag_path': ''}
+    values['cameras'] = ''
     context.launch_configurations.update({**values, 'use_sim_time': 'false', **given})
     (action,) = module.make_recorder(context)
     command = [perform_substitutions(context, part) for part in action.cmd]
@@ -117,11 +123,25 @@ def test_the_recorder_gets_the_arguments(module, monkeypatch, given, expected):
 )
 def test_the_console_shows_this_node(module, namespace, file, expected):
     context = LaunchContext()
-    context.launch_configurations.update({'namespace': namespace, 'console_params_file': file})
+    values = {'namespace': namespace, 'console_params_file': file, 'cameras': ''}
+    context.launch_configurations.update(values)
     (console,) = module.make_console(context)
     parameters = console._Node__parameters
     (values,) = evaluate_parameters(context, parameters[:1])
     assert (values['node'], len(parameters)) == expected
+
+
+def test_each_camera_gets_its_topics(module):
+    values = {'cameras': 'front,left', 'image_topic': '/{camera}/image_raw', 'points_topic': ''}
+    values |= {'depth_topic': '', 'detector_topic': '/{camera}/boxes'}
+    assert module.list_cameras(values) == ['front', 'left']
+    assert module.make_remappings(values, 'left') == [
+        ('left/image', '/left/image_raw'),
+        ('left/image/compressed', '/left/image_raw/compressed'),
+        ('~/left/detector_boxes', '/left/boxes'),
+    ]
+    with pytest.raises(RuntimeError, match='depth_topic: expected'):
+        module.make_remappings(values | {'depth_topic': '/depth'}, 'left')
 
 
 def test_a_node_that_cannot_start_fails_the_launch(helpers, monkeypatch, tmp_path):

@@ -144,7 +144,7 @@ def test_camera_info_has_the_header_of_every_result(bench, helpers):
     infos = bench.listen(CameraInfo, '/robust_vos/camera_info')
     publish = bench.talk(CameraInfo, '/camera_info')
     reports = bench.listen(DiagnosticArray, '/diagnostics')
-    before = bench.robust_vos._configured.cameras.counts
+    before = bench.robust_vos._configured.cameras[0].outputs.infos.counts
     publish(make_info(focal=111.0))
     bench.wait(lambda: cameras(bench).counts.received > before.received, 'the message')
     shown = bench.show(frame_id='head')
@@ -155,7 +155,7 @@ def test_camera_info_has_the_header_of_every_result(bench, helpers):
 
 
 def cameras(bench):
-    return bench.robust_vos._configured.cameras
+    return bench.robust_vos._configured.cameras[0].outputs.infos
 
 
 @pytest.mark.parametrize(

@@ -182,13 +182,13 @@ def test_deactivation_answers_waiting_requests(managed, helpers):
     assert change(bench, 'CONFIGURE')
     assert change(bench, 'ACTIVATE')
     entered, leave = threading.Event(), threading.Event()
-    worker = bench.pipeline.worker
-    worker.submit(lambda: entered.set() or leave.wait(30), bench.server)
+    lane = bench.pipeline.lane
+    lane.submit(lambda: entered.set() or leave.wait(30), bench.server)
     bench.wait(entered.is_set)
     waiting = bench.send(RemoveObjects, '/robust_vos/remove_objects')
-    bench.wait(lambda: len(worker._mailbox._urgent) == 1, 'the request to wait')
+    bench.wait(lambda: len(lane._mailbox._urgent) == 1, 'the request to wait')
     for image in range(3):
-        worker.offer(image)
+        lane.offer(image)
     threading.Timer(0.2, leave.set).start()  # the worker ends while deactivation waits for it
     assert change(bench, 'DEACTIVATE')
     bench.wait(waiting.done, 'the answer')
@@ -200,7 +200,7 @@ def test_deactivation_answers_waiting_requests(managed, helpers):
 def test_a_failed_activation_leaves_no_publisher_active(managed, monkeypatch):
     bench, node = managed, managed.robust_vos
     assert change(bench, 'CONFIGURE')
-    publishers = node._configured.publishers._all
+    publishers = node._configured.cameras[0].outputs.publishers._all
 
     def fail():
         raise RobustVosError('no image topic')
@@ -228,13 +228,14 @@ def test_a_busy_worker_is_never_doubled(make_bench):
     """Two threads must not own one tracker."""
     bench = make_bench()
     entered, leave = threading.Event(), threading.Event()
-    bench.pipeline.worker.submit(lambda: entered.set() or leave.wait(30), bench.server)
+    bench.pipeline.lane.submit(lambda: entered.set() or leave.wait(30), bench.server)
     bench.wait(entered.is_set)
     try:
         assert bench.on_node(lambda: bench.robust_vos._deactivate(0.05)) is False
         with pytest.raises(RobustVosError, match='activate again later'):
-            bench.pipeline.activate()
+            bench.robust_vos._configured.pipelines.activate()
     finally:
         leave.set()
-    bench.wait(lambda: bench.pipeline._last_worker.stop(0.0), 'the worker to end')
-    bench.pipeline.activate()
+    cameras = bench.robust_vos._configured.pipelines
+    bench.wait(lambda: cameras._worker.stop(0.0), 'the worker to end')
+    cameras.activate()

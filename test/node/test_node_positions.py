@@ -51,7 +51,7 @@ def connect(bench, kind=Image, topic='/depth'):
 def bench(spatial_bench):
     spatial_bench.fresh()
     spatial_bench.send_info(make_info())
-    cameras = spatial_bench.robust_vos._configured.cameras
+    cameras = spatial_bench.robust_vos._configured.cameras[0].outputs.infos
     spatial_bench.wait(lambda: cameras.newest is not None, 'camera_info')
     yield spatial_bench
     assert spatial_bench.failures == []
@@ -80,7 +80,7 @@ def make_depth(metres, stamp_ns, encoding='16UC1', frame_id='camera'):
 
 
 def positions(bench):
-    return bench.robust_vos._activated.positions
+    return bench.robust_vos._activated.cameras[0].positions
 
 
 def refuse(bench, metres, *, encoding='16UC1', **options):
@@ -323,7 +323,7 @@ def test_organised_clouds_in_place_of_depth(make_bench, helpers):
     bench = make_bench({**SPATIAL, 'spatial.source': 'cloud'})
     connect(bench, PointCloud2, '/depth/points')
     bench.send_info(make_info())
-    bench.wait(lambda: bench.robust_vos._configured.cameras.newest, 'camera_info')
+    bench.wait(lambda: bench.robust_vos._configured.cameras[0].outputs.infos.newest, 'camera_info')
     poses = track(bench, helpers, make=make_cloud)
     shown = show(bench, make_metres(), make=make_cloud)
     bench.wait(lambda: any(pose.header == shown.header for pose in poses), 'the pose')
@@ -336,7 +336,7 @@ def test_target_frame_through_tf2(make_bench, helpers):
     bench = make_bench({**SPATIAL, 'spatial.target_frame': 'map'})
     connect(bench)
     bench.send_info(make_info())
-    bench.wait(lambda: bench.robust_vos._configured.cameras.newest, 'camera_info')
+    bench.wait(lambda: bench.robust_vos._configured.cameras[0].outputs.infos.newest, 'camera_info')
     bench.show()
     assert bench.add(helpers.make_box_prompt('disc')).success
     assert "to 'map'" in refuse(bench, make_metres())  # nobody has published it
@@ -366,7 +366,7 @@ def test_target_frame_without_tf2_is_told_and_positions_are_in_the_frame_of_the_
     bench = make_bench({**SPATIAL, 'spatial.target_frame': 'map'})
     connect(bench)
     bench.send_info(make_info())
-    bench.wait(lambda: bench.robust_vos._configured.cameras.newest, 'camera_info')
+    bench.wait(lambda: bench.robust_vos._configured.cameras[0].outputs.infos.newest, 'camera_info')
     poses = track(bench, helpers)
     shown = show(bench, make_metres())
     bench.wait(lambda: any(pose.header == shown.header for pose in poses), 'the pose')
@@ -397,7 +397,7 @@ def test_a_node_without_depth_says_so_and_tracks(make_bench, helpers):
     none = 'no camera_info for an image of 128 x 96'
     assert none in refuse(bench, make_metres())
     bench.send_info(make_info(focal=0.0))
-    cameras = bench.robust_vos._configured.cameras
+    cameras = bench.robust_vos._configured.cameras[0].outputs.infos
     bench.wait(lambda: cameras.counts.refused, 'camera_info with K = 0')
     assert 'refused: camera_info without calibration' in refuse(bench, make_metres())
     bench.send_info(make_info((48, 64)))

@@ -161,7 +161,7 @@ def test_prompt_on_a_frame_not_processed(bench, helpers, monkeypatch, on):
         header=make_header(helpers.stamp_ns(meant.header)),
         prompts=[helpers.make_box_prompt()],
     )
-    bench.wait(lambda: len(bench.pipeline.worker._mailbox._requests) == 1, 'the request to wait')
+    bench.wait(lambda: len(bench.pipeline.lane._mailbox._requests) == 1, 'the request to wait')
     busy.leave.set()
     bench.wait(future.done, 'the answer')
     answer = future.result()
@@ -462,10 +462,10 @@ class Held:
 
     def __enter__(self):
         entered, leave = threading.Event(), self._leave
-        worker = self._bench.pipeline.worker
-        worker.submit(lambda: entered.set() or leave.wait(30), self._bench.server)
+        lane = self._bench.pipeline.lane
+        lane.submit(lambda: entered.set() or leave.wait(30), self._bench.server)
         self._bench.wait(entered.is_set)
-        return worker._mailbox
+        return lane._mailbox
 
     def __exit__(self, *_):
         self._leave.set()

@@ -20,7 +20,7 @@ def settle(bench):
     """Wait until every published image has met its fate."""
 
     def idle():
-        counts = bench.pipeline.worker.counts
+        counts = bench.pipeline.lane.counts
         done = bench.counts
         ended = done.processed + done.stale + done.ignored + done.invalid + done.failed
         return counts.pending == 0 and ended + counts.dropped == done.received
@@ -45,7 +45,7 @@ def test_fast_camera(make_bench, helpers):
             bench.executor.spin_once(timeout_sec=0.001)
     bench.wait(lambda: bench.objects[-1].header == images[-1].header, 'the newest image')
     settle(bench)
-    counts, mailbox = bench.counts, bench.pipeline.worker.counts
+    counts, mailbox = bench.counts, bench.pipeline.lane.counts
     # Reliable, but of a small depth: what the node could not take in time was replaced in DDS.
     assert received < counts.received <= received + num_images
     assert counts.received == counts.processed + mailbox.dropped

@@ -162,3 +162,25 @@ def test_structural_settings_change_while_unconfigured(make):
 def test_setting_a_frozen_value_to_itself_is_no_change(make):
     node, parameters = make(unconfigured=False)
     assert set_values(node, model__name=parameters.settings.model.name).successful
+
+
+def test_parameters_of_one_camera(make):
+    node, parameters = make(
+        {
+            'cameras': ['front', 'left'],
+            'left.tracking.visible_on': 0.9,
+            'left.input.rectified': True,
+        }
+    )
+    assert parameters.all.of('left').tracking.visible_on == 0.9
+    assert parameters.all.of('front').tracking.visible_on == 0.8
+    assert node.has_parameter('front.enabled')
+    assert not node.has_parameter('front.tracking.visible_on')
+    (result,) = node.set_parameters([Parameter('left.tracking.visible_on', value=0.7)])
+    assert result.successful
+    assert parameters.all.of('left').tracking.visible_on == 0.7
+    (result,) = node.set_parameters([Parameter('cameras', value=['front'])])
+    assert 'only be set when the node starts' in result.reason
+    for name in ('left.tracking.visibel_on', 'left.model.name', 'left.nonsense'):
+        with pytest.raises(ConfigError, match=f'there is no parameter {name}'):
+            make({'cameras': ['left'], name: 0.9})

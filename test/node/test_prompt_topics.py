@@ -49,7 +49,7 @@ def detect(bench, helpers, *boxes, header=None):
 
 
 def hand_over(bench, msg):
-    topics = bench.robust_vos._activated.prompts
+    topics = bench.robust_vos._activated.cameras[0].prompts
 
     async def call():
         await topics.on_detections(lambda: msg)
@@ -278,15 +278,18 @@ def test_a_flood_of_arrays_waits_nowhere(bench, helpers, set_mode):
     """While one is worked on, all others are left out."""
     set_mode(mode='add')
     bench.show()
-    topics, statistics = bench.robust_vos._activated.prompts, bench.pipeline.statistics.detector
-    left_out, worker = statistics.counts.left_out, bench.pipeline.worker
+    topics, statistics = (
+        bench.robust_vos._activated.cameras[0].prompts,
+        bench.pipeline.statistics.detector,
+    )
+    left_out, lane = statistics.counts.left_out, bench.pipeline.lane
     entered, leave = threading.Event(), threading.Event()
-    worker.submit(lambda: entered.set() or leave.wait(30), bench.server)
+    lane.submit(lambda: entered.set() or leave.wait(30), bench.server)
     bench.wait(entered.is_set)
     for _ in range(50):
         bench.server.create_task(topics.on_detections, helpers.make_detections)
     bench.wait(lambda: statistics.counts.left_out == left_out + 49, 'all but one to be left out')
-    assert len(worker._mailbox._requests) == 1
+    assert len(lane._mailbox._requests) == 1
     leave.set()
     bench.show()
 
@@ -301,7 +304,7 @@ def test_the_detector_topics_exist_with_vision_msgs(bench, monkeypatch):
         pytest.skip('vision_msgs is installed: test_boxes_over_dds uses the topics')
 
     def make():
-        serving = bench.robust_vos._our_services.serving
+        serving = bench.robust_vos._our_services[0].serving
         return prompt_topics.PromptTopics(bench.robust_vos, serving, None)
 
     monkeypatch.setattr(messages, 'Detection2DArray', PoseArray)

@@ -331,3 +331,9 @@ def test_a_name_that_ros_2_lacks_gets_one_sentence(tmp_path):
         bag.write('/my-camera/note', STRING, bytes(serialize_message(String(data='a'))), 1)
     with pytest.raises(BagError, match="'/my-camera/note' is no name of a ROS 2 topic"):
         play(PlayOptions(tmp_path / 'bag'))
+
+
+def test_one_of_several_cameras_is_recorded(tmp_path):
+    topics = RecordOptions(tmp_path, image_topic='/left/image', camera='left').all_topics()
+    assert {'/left/image', '/left/camera_info', '/robust_vos/left/objects'} <= set(topics)
+    assert not any(topic.startswith('/robust_vos/objects') for topic in topics)

@@ -148,14 +148,14 @@ def scene(bench, monkeypatch):
     monkeypatch.setattr(space_clicks, 'START_S', 1.0)
     monkeypatch.setattr(space_clicks, 'TRANSFORM_S', 0.5)
     node = bench.robust_vos
-    clicks = node._activated.clicks
+    clicks = node._activated.cameras[0].clicks
     fake = FakeTransforms()
     cameras = CameraInfos()  # which have not heard what earlier tests sent
     bench.on_node(lambda: cameras.subscribe(node, '/camera_info'))
     space = space_clicks.SpaceClicks(node, bench.pipeline, cameras, listen=lambda node: fake)
     assert isinstance(clicks, Clicks)
     monkeypatch.setattr(clicks, '_space', space)
-    serving, bench.refused = node._our_services.serving, []
+    serving, bench.refused = node._our_services[0].serving, []
     count = serving.count_failure
     monkeypatch.setattr(
         serving,

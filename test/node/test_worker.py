@@ -38,9 +38,18 @@ class Gate:
 
 def make(process, *, max_requests=8):
     errors = []
-    worker = Worker(process, max_requests=max_requests, on_error=errors.append)
+    worker = Worker()
+    lane = worker.add_lane(process, max_requests=max_requests, on_error=errors.append)
     worker.start()
-    return worker, errors
+    return Both(worker, lane), errors
+
+
+class Both:
+    """A worker and its only lane."""
+
+    def __init__(self, worker, lane):
+        self.stop, self.thread = worker.stop, worker._thread
+        self.offer, self.submit, self.discard = lane.offer, lane.submit, lane.discard
 
 
 def test_requests_go_first_but_do_not_starve_images(executor):
@@ -72,7 +81,7 @@ def test_an_error_is_reported_and_the_next_image_processed():
     worker, errors = make(process)
     worker.offer('bad')
     while not errors:
-        assert worker._thread.is_alive()
+        assert worker.thread.is_alive()
     worker.offer('good')
     assert done.wait(TIMEOUT_S)
     assert worker.stop(TIMEOUT_S)
@@ -216,5 +225,38 @@ def test_settled_requests_are_not_run(executor):
 
 
 def test_stopping_a_worker_that_never_started():
-    worker = Worker(lambda _: None, max_requests=1, on_error=lambda _: None)
+    worker = Worker()
+    worker.add_lane(lambda _: None, max_requests=1, on_error=lambda _: None)
     assert worker.stop(1.0)
+
+
+def test_lanes_take_turns_of_one_request_and_one_image(executor):
+    """So no camera starves another one, whatever it is asked."""
+    order = []
+    worker = Worker()
+    busy, quiet = (
+        worker.add_lane(
+            lambda image, name=name: order.append(f'{name} {image}'),
+            max_requests=8,
+            on_error=order.append,
+        )
+        for name in ('busy', 'quiet')
+    )
+    done = threading.Event()
+    for number in range(3):
+        busy.submit(lambda number=number: order.append(f'busy request {number}'), executor)
+        busy.offer(f'image {number}')
+    quiet.submit(lambda: order.append('quiet request'), executor)
+    quiet.offer('image')
+    busy.submit(done.set, executor)
+    worker.start()
+    assert done.wait(TIMEOUT_S)
+    assert worker.stop(TIMEOUT_S)
+    assert order == [
+        'busy request 0',
+        'busy image 2',  # the newest
+        'quiet request',
+        'quiet image',
+        'busy request 1',
+        'busy request 2',
+    ]

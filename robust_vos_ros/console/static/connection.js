@@ -1,9 +1,9 @@
-// The socket to the console: says hello, comes back by itself, gives requests their answers.
+// The socket to the console: reconnects by itself, and matches answers to requests.
 
 const PROTOCOL = 1;
 const RETRY_MS = 700;
 const OPEN_MS = 2500;
-const SILENT_MS = 4000; // the console says something each half second
+const SILENT_MS = 4000; // the console sends the state each half second
 const TOKEN_KEY = 'robust_vos_token';
 
 /** Take the token out of the address, where others could read it, and keep it for a reload. */
@@ -21,8 +21,8 @@ export class Connection extends EventTarget {
   #waiting = new Map();
   #nextId = 1;
   #heardMs = 0;
-  #isRefused = false; // for good: another address, or a reload, may be let in
-  #owed = 0; // frames received while hidden: their thanks wait
+  #isRefused = false; // until another address is opened, or the page is loaded again
+  #owed = 0; // acknowledgements of frames that were received while the page was hidden
   node = '';
 
   constructor() {
@@ -33,10 +33,10 @@ export class Connection extends EventTarget {
     this.#connect();
   }
 
-  /** Ask for something; resolves to the answer, which may be a refusal. */
+  /** Send a request; resolves to the answer, which may be a refusal. */
   request(message) {
     if (this.#socket?.readyState !== WebSocket.OPEN) {
-      return Promise.resolve({ ok: false, code: 'OFFLINE', message: 'The console cannot be reached.' });
+      return Promise.resolve({ ok: false, code: 'OFFLINE', message: 'The console is not reachable.' });
     }
     const id = this.#nextId++;
     return new Promise((resolve) => {
@@ -49,7 +49,7 @@ export class Connection extends EventTarget {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
-  /** A frame was shown, so the next one may come. Who does not look needs none. */
+  /** Acknowledge a frame, so that the console sends the next one; not while the page is hidden. */
   thank() {
     this.#owed++;
     this.#thank();
@@ -90,7 +90,7 @@ export class Connection extends EventTarget {
 
   #lose() {
     for (const resolve of this.#waiting.values()) {
-      resolve({ ok: false, code: 'OFFLINE', message: 'The connection broke before the answer came.' });
+      resolve({ ok: false, code: 'OFFLINE', message: 'The connection ended before the answer arrived.' });
     }
     this.#waiting.clear();
     this.dispatchEvent(new CustomEvent('offline'));

@@ -1,8 +1,8 @@
-// What is being pointed at: points and a box on one frozen picture, with undo.
+// The marks of a prompt: points and a box on one frozen picture, with undo.
 
 export class Draft {
   #history = [];
-  points = []; // [x, y, 1 on the object or 0 beside it]
+  points = []; // [x, y, 1 on the object or 0 not on it]
   box = null; // [x0, y0, x1, y1]
   preview = null; // objects of the last preview
   corner = null; // of a box that is made with keys
@@ -33,7 +33,7 @@ export class Draft {
     ];
   }
 
-  /** Take the last mark back; false when there is none. */
+  /** Remove the last mark; returns false if there is none. */
   undo() {
     const last = this.#history.pop();
     if (!last) return false;

@@ -1,38 +1,36 @@
 // The page: live until something is pressed, frozen with a draft until it is added or cancelled.
 
+import { Bag } from './bag.js';
 import { Connection } from './connection.js';
-import { Draft } from './draft.js';
+import { Drafting } from './drafting.js';
 import { ObjectList, addEvent, setText, showValues } from './panel.js';
 import { Stage } from './stage.js';
 
 const element = (id) => document.getElementById(id);
-const NOTHING = 'Nothing is tracked. Tap an object in the picture.';
-const OLD_MS = 2000; // a picture that is older is said to be
+const OLD_MS = 2000; // from this age on, the page says how old the picture is
 
 const connection = new Connection();
 const stage = new Stage(element('view'));
 const list = new ObjectList(element('objects'));
+const bag = new Bag(connection);
+const drafting = new Drafting(connection, freeName);
 
-let newest = null; // what the console told last of the objects
+let newest = null; // the newest objects from the console
 let frame = null; // the newest picture: { head, bitmap, atMs }
-let draft = null; // what is being pointed at; the picture is frozen while there is one
 let status = null; // of the node
 let chosen = null; // id of an object
-let target = null; // id of the object that the next marks correct
-let lastAdded = null;
+let lastAdded = null; // id of an object, or number of a prompt for a bag
 let shownIds = new Set();
 let arrivals = []; // when frames came, for the rate
 let decoding = Promise.resolve();
-let previewing = false;
-let previewWanted = false;
-let busy = false; // an add or a correction is on its way
 let refusal = null; // of the console itself
 
 const objects = () => newest?.objects ?? [];
 
 function draw() {
+  const { draft } = drafting;
   const shown = draft?.frame ?? frame;
-  if (shown) stage.draw(shown, draft, chosen);
+  if (shown) stage.draw(shown, draft, chosen, draft ? [] : bag.promptsOf(shown.head.index));
 }
 
 function alertWith(text) {
@@ -47,29 +45,32 @@ connection.addEventListener('frame', ({ detail }) => {
 });
 
 async function receive({ head, picture }) {
-  if (head.node !== connection.node) return; // of the camera before
+  if (head.node !== connection.node) return; // of the camera that was shown before
   newest = head;
   showObjects();
-  if (!picture) return; // it got lost on the way: the one before stays, with its own outlines
+  if (!picture) return; // it was lost: the picture before stays, with its own outlines
   const bitmap = await createImageBitmap(picture);
   const old = frame?.bitmap;
   frame = { head, bitmap, atMs: performance.now() };
-  if (old && old !== draft?.frame.bitmap) old.close();
+  if (old && old !== drafting.draft?.frame.bitmap) old.close();
   arrivals = [...arrivals.filter((ms) => ms > frame.atMs - 3000), frame.atMs];
-  if (!draft) draw();
+  if (!drafting.draft) draw();
 }
 
 function showObjects() {
   const items = objects();
   const ids = new Set(items.map((item) => item.id));
-  if (shownIds.has(chosen) && !ids.has(chosen)) chosen = null; // it is gone, not yet to come
+  if (shownIds.has(chosen) && !ids.has(chosen)) chosen = null; // it was removed, not just added
   shownIds = ids;
   list.show(items, chosen);
   element('none').hidden = items.length > 0;
-  setText(element('none'), newest?.objects === null ? 'The node says nothing of its objects.' : NOTHING);
-  element('reset').disabled = items.length === 0;
-  element('undo-add').hidden = !items.some((item) => item.id === lastAdded);
-  const classes = [...new Set(items.map((item) => item.class).filter(Boolean))];
+  setText(element('none'), whyNone());
+  element('reset').disabled = bag.isShown ? !bag.prompts.length : items.length === 0;
+  const isKnown = bag.isShown
+    ? bag.prompts.some((item) => item.number === lastAdded)
+    : items.some((item) => item.id === lastAdded);
+  element('undo-add').hidden = !isKnown;
+  const classes = [...new Set([...items, ...bag.prompts].map((item) => item.class).filter(Boolean))];
   const options = element('classes');
   if (options.dataset.shown !== classes.join('\n')) {
     options.dataset.shown = classes.join('\n');
@@ -77,13 +78,28 @@ function showObjects() {
   }
 }
 
+function whyNone() {
+  if (bag.isShown) return newest?.objects ? 'No object is tracked in this image.' : 'The bag has no results for this image.';
+  return newest?.objects === null ? 'The node publishes no objects.' : 'Nothing is tracked. Tap an object in the picture.';
+}
+
 connection.addEventListener('nodes', ({ detail }) => {
   connection.node = detail.node;
+  if (bag.isShown !== detail.is_bag) showMode(detail.is_bag);
   const names = [...new Set([...detail.nodes, detail.node])].sort();
   const menu = element('nodes');
-  const there = (name) => (detail.nodes.includes(name) ? name : `${name} (not there)`);
-  menu.replaceChildren(...names.map((name) => new Option(there(name), name, false, name === detail.node)));
+  const describe = (name) => (detail.nodes.includes(name) ? name : `${name} (not running)`);
+  menu.replaceChildren(...names.map((name) => new Option(describe(name), name, false, name === detail.node)));
 });
+
+function showMode(isBag) {
+  reset();
+  bag.show(isBag);
+  stage.leaveRoom(isBag);
+  setText(element('undo-add'), isBag ? 'Undo prompt' : 'Undo add');
+  setText(element('reset'), isBag ? 'Delete all prompts' : 'Remove all');
+  setText(element('nodes-label'), isBag ? 'Bag' : 'Camera');
+}
 
 connection.addEventListener('status', ({ detail }) => {
   status = detail;
@@ -108,200 +124,110 @@ connection.addEventListener('offline', () => {
 function showState() {
   const chip = element('link');
   const [text, kind] = !status
-    ? [refusal ? 'refused' : 'console not reached', 'bad']
-    : !status.present ? ['node not there', 'bad']
-    : status.silent ? ['node silent', '']
+    ? [refusal ? 'refused' : 'console not reachable', 'bad']
+    : bag.isShown ? ['recorded', 'good']
+    : !status.present ? ['node not running', 'bad']
+    : status.silent ? ['no results', '']
     : ['live', 'good'];
   setText(chip, text);
   chip.className = `chip ${kind}`;
-  const age = frame ? performance.now() - frame.atMs : Infinity;
-  const old = age > OLD_MS && !draft;
-  element('hint').hidden = !old;
-  setText(element('hint'), frame ? `no new picture for ${Math.round(age / 1000)} s` : 'waiting for a picture');
+  const ageMs = frame ? performance.now() - frame.atMs : Infinity;
+  const isOld = ageMs > OLD_MS && !drafting.draft && !(bag.isShown && frame);
+  element('hint').hidden = !isOld;
+  setText(element('hint'), frame ? `no new picture for ${Math.round(ageMs / 1000)} s` : 'waiting for a picture');
   setText(element('health'), status ? `${status.level}: ${status.message}` : 'unknown');
   const head = newest ?? {};
   const span = arrivals.length > 1 ? arrivals.at(-1) - arrivals[0] : 0;
   showValues(element('numbers'), {
-    Latency: head.latency_ms === undefined ? '' : `${head.latency_ms} ms, of which tracker ${head.engine_ms} ms`,
+    Latency: head.latency_ms ? `${head.latency_ms} ms, of which tracker ${head.engine_ms} ms` : '',
     'Frames dropped': head.dropped === undefined ? '' : String(head.dropped),
-    'Pictures here': span && !old ? `${((arrivals.length - 1) / span * 1000).toFixed(1)} per second` : '',
+    'Pictures here': span && ageMs < OLD_MS ? `${((arrivals.length - 1) / span * 1000).toFixed(1)} per second` : '',
   });
 }
 
 setInterval(() => {
   showState();
-  showTimeLeft();
+  drafting.showTimeLeft(status?.buffer_s ?? null);
 }, 500);
+
+/** Forget what was shown, before another camera is. */
+function reset() {
+  drafting.thaw();
+  frame = newest = lastAdded = chosen = null;
+  showObjects();
+}
 
 // --- the draft
 
 function freeze() {
-  if (draft || !frame) return;
-  draft = new Draft(frame, target);
-  alertWith('');
-  connection.send({ type: 'freeze', stamp: frame.head.stamp });
-  element('name').value = draft.target ?? freeName();
-  element('class').value = '';
-  showDraft();
+  bag.pause();
+  drafting.freeze(frame);
 }
 
 function freeName() {
+  const taken = new Set([...objects(), ...bag.prompts].map((item) => item.id));
   for (let number = 1; ; number++) {
-    if (!objects().some((item) => item.id === `object_${number}`)) return `object_${number}`;
+    if (!taken.has(`object_${number}`)) return `object_${number}`;
   }
 }
 
-function thaw() {
-  if (element('draft').contains(document.activeElement)) element('view').focus({ preventScroll: true });
-  const bitmap = draft?.frame.bitmap;
-  if (bitmap && bitmap !== frame?.bitmap) bitmap.close();
-  draft = null;
-  target = null;
-  showDraft();
-}
-
-function showDraft() {
-  element('frozen').hidden = !draft;
-  element('draft').hidden = !draft;
-  if (draft) {
-    const correcting = draft.target !== null;
-    setText(element('draft-title'), correcting ? `Correct ${draft.target}` : 'New object');
-    element('name-label').hidden = correcting;
-    element('class').placeholder = correcting ? 'as it is' : 'none';
-    setText(element('add'), correcting ? 'Correct' : 'Add');
-    element('add').disabled = draft.isEmpty || busy;
-    element('undo').disabled = draft.isEmpty && !draft.corner;
-    if (draft.isEmpty) say(draft.corner ? 'Set the other corner with B.' : 'Tap the object, or drag a box around it.');
-    showTimeLeft();
-  }
+drafting.addEventListener('problem', ({ detail }) => alertWith(detail));
+drafting.addEventListener('change', () => {
   showState();
   draw();
-}
-
-const say = (text) => setText(element('draft-text'), text);
-
-function showTimeLeft() {
-  if (!draft) return;
-  const left = element('left');
-  const limit = status?.buffer_s;
-  const seconds = limit - (performance.now() - draft.startMs) / 1000;
-  left.classList.toggle('late', seconds < 0);
-  if (typeof limit !== 'number') setText(left, '');
-  else if (seconds < 0) setText(left, 'too old to add; cancel, and point again');
-  else setText(left, `picture kept for ${Math.ceil(seconds)} s`);
-}
-
-function marked() {
-  alertWith('');
-  showDraft();
-  if (draft.isEmpty) return;
-  if (draft.target === null) preview();
-  else say(`Marks for ${draft.target}; Correct applies them.`);
-}
-
-/** Ask for a preview; while one is on its way, remember that a newer one is wanted. */
-async function preview() {
-  previewWanted = true;
-  if (previewing) return;
-  previewing = true;
-  while (previewWanted && draft && !draft.isEmpty) {
-    previewWanted = false;
-    const asked = draft;
-    say('Looking …');
-    const answer = await connection.request({ type: 'preview', ...asked.prompt });
-    if (draft !== asked || previewWanted) continue;
-    asked.preview = answer.ok ? answer.objects : null;
-    const [item] = answer.objects ?? [];
-    say(answer.ok ? describe(item, answer.message) : '');
-    if (!answer.ok) alertWith(answer.message);
-    draw();
-  }
-  previewing = false;
-}
-
-function describe(item, message) {
-  if (!item?.area) return 'Nothing found there; set more points, or drag a box.';
-  const quality = item.quality === null ? '' : `, expected overlap ${item.quality.toFixed(2)}`;
-  const warning = message.split('; ').slice(1).join('; ');
-  return `Preview: ${item.area.toLocaleString()} pixels${quality}. ${warning}`;
-}
-
-async function apply() {
-  if (!draft || draft.isEmpty || busy) return;
-  const asked = draft;
-  const correcting = asked.target !== null;
-  const name = correcting ? asked.target : element('name').value.trim();
-  if (!name) return alertWith('Give the object a name first.');
-  busy = true;
-  showDraft();
-  say(correcting ? 'Correcting …' : 'Adding …');
-  const answer = await connection.request({
-    type: correcting ? 'refine' : 'add',
-    object_id: name,
-    class_id: element('class').value.trim(),
-    ...asked.prompt,
-  });
-  busy = false;
-  if (draft === asked && answer.ok) {
-    lastAdded = correcting ? lastAdded : name;
-    chosen = name;
-    thaw();
-  } else if (draft) {
-    showDraft();
-    say('');
-  }
-  // What the node noticed comes after the first part of its sentence.
-  alertWith(answer.ok ? answer.message.split('; ').slice(1).join('; ') : answer.message);
-}
+});
+drafting.addEventListener('released', ({ detail }) => {
+  if (detail.bitmap !== frame?.bitmap) detail.bitmap.close();
+});
+drafting.addEventListener('applied', ({ detail: { name, isNew, answer } }) => {
+  if (bag.isShown) lastAdded = answer.number;
+  else if (isNew) lastAdded = name;
+  chosen = name;
+});
 
 async function remove(id) {
-  const answer = await connection.request({ type: 'remove', object_ids: [id] });
+  const stamp = bag.isShown ? frame?.head.stamp : null;
+  const answer = await connection.request({ type: 'remove', object_ids: [id], stamp });
   alertWith(answer.ok ? '' : answer.message);
-  if (answer.ok && lastAdded === id) lastAdded = null;
+  if (!answer.ok) return;
+  if (bag.isShown) lastAdded = answer.number;
+  else if (lastAdded === id) lastAdded = null;
 }
 
 function correct(id) {
-  if (draft) thaw();
-  target = chosen = id;
-  freeze();
-  element('view').focus({ preventScroll: true });
+  chosen = id;
+  bag.pause();
+  drafting.correct(id, frame);
 }
 
 function undo() {
-  if (draft) {
-    if (!draft.undo() && draft.corner) draft.corner = null;
-    marked();
-  } else if (lastAdded !== null) {
-    remove(lastAdded);
-  }
+  if (drafting.draft) drafting.undo();
+  else if (lastAdded !== null) bag.isShown ? bag.delete(lastAdded) : remove(lastAdded);
 }
 
 // --- fingers, mouse and keys
 
 stage.addEventListener('redraw', draw);
 stage.addEventListener('press', freeze);
-stage.addEventListener('abort', () => (draft?.isEmpty ? thaw() : draw()));
+stage.addEventListener('abort', () => (drafting.draft?.isEmpty ? drafting.thaw() : draw()));
 stage.addEventListener('undo', undo);
-stage.addEventListener('point', ({ detail }) => {
-  if (!draft) return;
-  draft.addPoint(...detail);
-  marked();
-});
-stage.addEventListener('box', ({ detail }) => {
-  if (!draft) return;
-  draft.setBox(...detail);
-  marked();
-});
-stage.addEventListener('corner', ({ detail }) => {
-  if (!draft) return;
-  if (draft.corner) draft.setBox(...draft.corner, ...detail);
-  else draft.corner = detail;
-  marked();
-});
+stage.addEventListener('point', ({ detail }) => drafting.addPoint(...detail));
+stage.addEventListener('box', ({ detail }) => drafting.setBox(...detail));
+stage.addEventListener('corner', ({ detail }) => drafting.setCorner(...detail));
 
 list.addEventListener('choose', ({ detail }) => choose(detail));
 list.addEventListener('correct', ({ detail }) => correct(detail));
 list.addEventListener('remove', ({ detail }) => remove(detail));
+
+bag.addEventListener('seek', () => {
+  if (drafting.draft && drafting.draft.frame.head.index !== bag.index) drafting.thaw();
+  showObjects();
+  draw();
+});
+bag.addEventListener('problem', ({ detail }) => alertWith(detail));
+bag.addEventListener('event', ({ detail }) => addEvent(element('events'), detail));
+bag.addEventListener('correct', ({ detail }) => correct(detail));
+bag.addEventListener('remove', ({ detail }) => remove(detail));
 
 function choose(id) {
   chosen = chosen === id ? null : id;
@@ -309,14 +235,14 @@ function choose(id) {
   draw();
 }
 
-element('draft').addEventListener('submit', (event) => {
-  event.preventDefault();
-  apply();
-});
-element('undo').addEventListener('click', undo);
 element('undo-add').addEventListener('click', undo);
-element('cancel').addEventListener('click', thaw);
-element('reset').addEventListener('click', () => element('confirm').showModal());
+element('reset').addEventListener('click', () => {
+  const [text, yes] = bag.isShown
+    ? ['Delete all prompts from the file?', 'Delete all'] : ['Remove all objects?', 'Remove all'];
+  setText(element('confirm-text'), text);
+  setText(element('confirm-yes'), yes);
+  element('confirm').showModal();
+});
 element('confirm').addEventListener('close', async ({ target: dialog }) => {
   if (dialog.returnValue !== 'yes') return;
   dialog.returnValue = '';
@@ -324,24 +250,27 @@ element('confirm').addEventListener('close', async ({ target: dialog }) => {
   alertWith(answer.ok ? '' : answer.message);
 });
 element('nodes').addEventListener('change', async ({ target: menu }) => {
-  thaw();
-  frame = newest = null;
-  lastAdded = null;
+  reset();
   connection.node = menu.value;
-  showObjects();
   const answer = await connection.request({ type: 'watch', node: menu.value });
   alertWith(answer.ok ? '' : answer.message);
 });
 
+const BAG_KEYS = {
+  ' ': () => bag.toggle(), ',': () => bag.step(-1), '.': () => bag.step(1),
+  j: () => bag.skip(-1), l: () => bag.skip(1), '[': () => bag.jump(-1), ']': () => bag.jump(1),
+};
+
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || element('confirm').open) return;
-  if (event.key === 'Escape' && draft) return thaw();
-  const place = event.target.closest('input, select, button, summary, textarea');
-  if (place) return; // keys mean what they mean there
+  if (event.key === 'Escape' && drafting.draft) return drafting.thaw();
+  if (event.target.closest('input:not([type=range]), select, textarea')) return;
+  if (event.target.closest('button, summary') && (event.key === ' ' || event.key === 'Enter')) return;
   const key = event.key.toLowerCase();
   const item = objects()[Number(key) - 1];
-  if (key === 'enter') apply();
-  else if (key === ' ') draft ? thaw() : freeze();
+  if (key === 'enter') drafting.apply();
+  else if (bag.isShown && !drafting.draft && BAG_KEYS[key]) BAG_KEYS[key]();
+  else if (key === ' ') drafting.draft ? drafting.thaw() : freeze();
   else if (key === 'u') undo();
   else if (key === 'c' && chosen !== null) correct(chosen);
   else if (key === 'delete' && chosen !== null) remove(chosen);

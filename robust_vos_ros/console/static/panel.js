@@ -4,14 +4,14 @@ import { SIGNS } from './stage.js';
 
 const MAX_EVENTS = 6;
 
-/** Make an element with properties, attributes and children. */
-function make(tag, properties = {}, ...children) {
+/** Make an element with properties and children. */
+export function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
   return element;
 }
 
-/** Change a text only where it differs: screen readers and the browser have less to do. */
+/** Change a text only if it differs, so that screen readers do not repeat it. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -84,7 +84,7 @@ export class ObjectList extends EventTarget {
   }
 }
 
-/** The colour of the outline with the label's number in it, so that colour is not needed. */
+/** Draw the colour of the outline with the number of the label, so that colour is not needed. */
 function drawSwatch(canvas, item) {
   const context = canvas.getContext('2d');
   context.clearRect(0, 0, 30, 30);
@@ -100,7 +100,7 @@ function drawSwatch(canvas, item) {
 }
 
 export function addEvent(list, note) {
-  const time = new Date().toLocaleTimeString([], { hour12: false });
+  const time = note.time ?? new Date().toLocaleTimeString([], { hour12: false });
   const who = note.object_id ? `${note.object_id}: ` : '';
   const detail = note.detail ? ` (${note.detail})` : '';
   list.prepend(make('li', {}, make('time', { textContent: time }), `${who}${note.event}${detail}`));

@@ -1,7 +1,7 @@
 // The picture: draws frames, outlines and marks, and turns fingers, mouse and keys into marks.
 
 const DRAG_PX = 8;
-const LATE_DRAG_PX = 24; // after a long press, during which fingers tremble
+const LATE_DRAG_PX = 24; // after a long press: fingers do not hold still
 const LONG_PRESS_MS = 450;
 const DASHES = { TRACKED: [], UNCERTAIN: [9, 6], INITIALIZING: [2, 5] };
 export const SIGNS = { INITIALIZING: '◌', TRACKED: '●', UNCERTAIN: '◐', OCCLUDED: '◇', LOST: '✕' };
@@ -11,9 +11,10 @@ export class Stage extends EventTarget {
   #canvas;
   #context;
   #size = [640, 480];
-  #scale = 1; // screen pixels of the canvas per pixel of the image
+  #scale = 1; // CSS pixels per pixel of the image
   #press = null;
   #cross = null; // of the keyboard, in pixels of the image
+  #heightShare = 0.8; // of the window, where it is wide
 
   constructor(canvas) {
     super();
@@ -30,8 +31,8 @@ export class Stage extends EventTarget {
     canvas.addEventListener('blur', () => this.#moveCross(null));
   }
 
-  /** Draw a frame; draft: marks on it, or null; chosen: id of an object, or null. */
-  draw(frame, draft, chosen) {
+  /** Draw a frame; draft: or null; chosen: id of an object, or null; prompts: saved for this image. */
+  draw(frame, draft, chosen, prompts) {
     const [width, height] = frame.head.size;
     if (width !== this.#size[0] || height !== this.#size[1]) {
       this.#size = [width, height];
@@ -49,6 +50,7 @@ export class Stage extends EventTarget {
       this.#outline(item, pen, DASHES[item.state] ?? [], item.id === chosen ? 4.5 : 3, item.color);
     }
     for (const item of frame.head.objects ?? []) this.#label(item, pen);
+    for (const item of prompts) this.#drawMarks(item.box, item.points, pen);
     if (draft) this.#drawDraft(draft, pen);
     if (this.#cross) this.#drawCross(pen);
   }
@@ -69,7 +71,7 @@ export class Stage extends EventTarget {
     this.#stroke(path, pen, dashes, width, color);
   }
 
-  /** Draw a line that is seen on any ground: dark below, coloured above. */
+  /** Draw a line that is visible on any background: dark below, coloured above. */
   #stroke(path, pen, dashes, width, color) {
     const context = this.#context;
     context.setLineDash([]);
@@ -102,14 +104,17 @@ export class Stage extends EventTarget {
 
   #drawDraft(draft, pen) {
     for (const item of draft.preview ?? []) this.#outline(item, pen, [5, 4], 3, '#ffffff');
-    const box = this.#press?.box ?? draft.box;
+    this.#drawMarks(this.#press?.box ?? draft.box, draft.points, pen);
+    if (draft.corner) this.#drawMark(...draft.corner, 'b', pen);
+  }
+
+  #drawMarks(box, points, pen) {
     if (box) {
       const path = new Path2D();
       path.rect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
       this.#stroke(path, pen, [], 2, '#ffffff');
     }
-    if (draft.corner) this.#drawMark(...draft.corner, 'b', pen);
-    for (const [x, y, label] of draft.points) this.#drawMark(x, y, label ? '+' : '−', pen);
+    for (const [x, y, label] of points) this.#drawMark(x, y, label ? '+' : '−', pen);
   }
 
   #drawMark(x, y, sign, pen) {
@@ -141,12 +146,18 @@ export class Stage extends EventTarget {
     this.#stroke(path, pen, [], 2, '#ffffff');
   }
 
+  /** Leave room for a time line below the picture, or not. */
+  leaveRoom(isNeeded) {
+    this.#heightShare = isNeeded ? 0.55 : 0.8;
+    this.#fit();
+  }
+
   #fit(announce = true) {
     const [width, height] = this.#size;
     const room = this.#canvas.parentElement.clientWidth;
     if (!room) return;
     const portrait = window.innerWidth < 900;
-    const tall = Math.max(160, window.innerHeight * (portrait ? 0.55 : 0.8));
+    const tall = Math.max(160, window.innerHeight * (portrait ? 0.55 : this.#heightShare));
     this.#scale = Math.min(room / width, tall / height);
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
     const wanted = [Math.round(width * this.#scale), Math.round(height * this.#scale)];
@@ -194,7 +205,7 @@ export class Stage extends EventTarget {
     if (!press.box) {
       if (way < (press.isLong ? LATE_DRAG_PX : DRAG_PX)) return;
       clearTimeout(press.timer);
-      if (press.isLong) this.#tell('undo'); // it was meant to be a box
+      if (press.isLong) this.#tell('undo'); // the press becomes a box
     }
     press.box = [...press.start, ...this.#place(event)];
     this.#tell('redraw');

@@ -32,7 +32,7 @@ from robust_vos_ros.core.adapters.gates import (
 from robust_vos_ros.core.adapters.settings import AdapterSettings
 from robust_vos_ros.core.adapters.weather import WeatherSwitch
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.network.optimize import ClampedConv
+from robust_vos_ros.core.network.optimize import PackedConv
 
 # A convolution or LayerNorm, by its name in the image encoder before modules are fused.
 Modules = dict[str, nn.Module]
@@ -52,7 +52,7 @@ def find_modules(encoder: nn.Module, places: Sequence[str]) -> Modules:
     for place in (name for name in _PLACES if name in places):
         part = encoder.get_submodule(place)
         for name, module in part.named_modules(prefix=place):
-            if isinstance(module, ClampedConv):
+            if isinstance(module, PackedConv):
                 found[name] = module.conv
             elif isinstance(module, nn.Conv2d | nn.LayerNorm) and module not in found.values():
                 found[name] = module
@@ -211,6 +211,8 @@ class EncoderFold:
         self._originals: Modules = {
             name: _Original(module) for name, module in self._modules.items()
         }
+        packed = {m.conv: m for m in encoder.modules() if isinstance(m, PackedConv)}
+        self._packed = {n: packed[m] for n, m in self._modules.items() if m in packed}
         # What is written while the adapter is on; `open` changes it.
         self._changed = {
             name: {which: t.detach() for which, t in adapter.fold(name, original).items()}
@@ -265,6 +267,8 @@ class EncoderFold:
         for name, values in tensors.items():
             for which, tensor in values.items():
                 self._modules[name].get_parameter(which).copy_(tensor)
+            if name in self._packed:
+                self._packed[name].repack()
 
     @contextlib.contextmanager
     def for_training(self, gates_MR: torch.Tensor | None = None) -> Iterator[None]:

@@ -125,15 +125,20 @@ def warn_of_misfit(item: LiveObject, misfit: float, settings: GuardSettings) -> 
     return [text]
 
 
-def warn_of_size(item: LiveObject) -> list[str]:
-    """Return a warning if a prompted mask is too small to be tracked well."""
+def warn_of_size(item: LiveObject, *, zoomed: bool) -> list[str]:
+    """Return a warning if a prompted mask is too small to be tracked well.
+
+    Args:
+        item: The object, just prompted.
+        zoomed: Whether the zoom is enabled.
+    """
     share = item.reference.prompted_coverage
     if not 0.0 < share < SMALL_PROMPT:
         return []
+    image, also = ('zoomed image', '') if zoomed else ('image', ', or set tracking.zoom.enabled')
     text = (
-        f'{item.object_id!r}: the mask covers {share:.2%} of the image, less than '
-        f'{SMALL_PROMPT:.2%}: it may be lost soon; bring the camera nearer, or set '
-        'tracking.zoom.enabled'
+        f'{item.object_id!r}: the mask covers {share:.2%} of the {image}, less than '
+        f'{SMALL_PROMPT:.2%}: it may be lost soon; bring the camera nearer{also}'
     )
     return [text]
 

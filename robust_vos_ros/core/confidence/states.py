@@ -20,6 +20,11 @@ _TIME_EPS_S = 1e-6  # tolerance for rounding of summed seconds
 _AREA_JUMP_RATIO = 3.0  # growth or shrinkage from frame to frame that raises AREA_JUMP
 
 
+# Time in which half of the masks of moving objects lose the IoU of 0.5 with their object: measured
+# between true masks 1 to 6 frames apart of 21 training sequences of DAVIS 2016 (0.21 to 0.25 s).
+_AGED_HALF_LIFE_S = 0.25
+
+
 def covers_image(item: LiveObject, seen: Observation, settings: TrackerSettings) -> bool:
     """Whether a mask covers too much of the image, as SAM 2's masks may when an object is lost."""
     return seen.coverage > max(settings.max_coverage, item.reference.prompted_coverage)
@@ -36,15 +41,7 @@ def update(
     track = item.track
     _limit_stamps(item, stamp_ns)
     covering = covers_image(item, seen, settings)
-    track.evidence = gather(item, seen, stamp_ns)
-    track.gate_activity = seen.gate_activity
-    estimated = Estimate(0.0, 0.0) if covering else estimate(track.evidence, calibration)
-    track.changed = has_changed(item, seen, settings.guard)
-    if track.changed:
-        estimated = Estimate(
-            min(estimated.p_correct, settings.guard.max_confidence), estimated.p_on_object
-        )
-    track.confidence = estimated.p_correct
+    estimated = _assess(item, seen, stamp_ns, settings, calibration, covering=covering)
     threshold = settings.visible_off if track.visible else settings.visible_on
     if track.state == ObjectState.INITIALIZING and track.visible:
         threshold = 0.0  # publish every prompted mask, so that its user sees it
@@ -58,11 +55,7 @@ def update(
         )
     if track.visible and track.state in UNSEEN_STATES:
         item.reid.reacquired_ns = stamp_ns
-    track.flags = ObjectFlag.COVERS_IMAGE if covering else ObjectFlag.NONE
-    if track.changed:
-        track.flags |= ObjectFlag.CHANGED
-    if is_misfit(item, settings.guard):
-        track.flags |= ObjectFlag.PROMPT_MISFIT
+    track.flags = _flags(item, settings, covering=covering)
     if track.visible:
         track.existence = track.seen_existence = estimated.p_on_object
         _update_visible(item, seen, stamp_ns)
@@ -77,6 +70,58 @@ def update(
         track.mask_quality, track.confidence = float('nan'), 0.0
         track.frames_since_seen += 1
     return change_state(item, next_state(item, stamp_ns, settings))
+
+
+def age(item: LiveObject, stamp_ns: int, settings: TrackerSettings) -> list[EventType]:
+    """Update one object for a frame that it was not tracked into; returns its events.
+
+    Its mask stays that of the newest frame it was tracked into. Confidence and existence decrease
+    with the age of that mask, and its state never improves.
+    """
+    track = item.track
+    _limit_stamps(item, stamp_ns)
+    track.updated_ns = min(track.updated_ns, stamp_ns)
+    aged_s = (stamp_ns - track.last_seen_ns) / 1e9
+    track.existence = track.seen_existence * 0.5 ** (aged_s / settings.existence_half_life_s)
+    if track.visible:
+        track.confidence = track.tracked_confidence * 0.5 ** (aged_s / _AGED_HALF_LIFE_S)
+        track.flags |= ObjectFlag.AGED
+    track.frames_since_seen += 1
+    track.path_switched = item.memory.updated = False
+    state = next_state(item, stamp_ns, settings)
+    return [] if state == ObjectState.TRACKED else change_state(item, state)
+
+
+def _assess(
+    item: LiveObject,
+    seen: Observation,
+    stamp_ns: int,
+    settings: TrackerSettings,
+    calibration: Calibration | None,
+    *,
+    covering: bool,
+) -> Estimate:
+    """Update evidence, confidence and whether the object changed; returns the estimate."""
+    track = item.track
+    track.evidence = gather(item, seen, stamp_ns)
+    track.gate_activity = seen.gate_activity
+    estimated = Estimate(0.0, 0.0) if covering else estimate(track.evidence, calibration)
+    track.changed = has_changed(item, seen, settings.guard)
+    track.confidence = estimated.p_correct
+    if track.changed:
+        track.confidence = min(estimated.p_correct, settings.guard.max_confidence)
+    track.tracked_confidence = track.confidence
+    return estimated
+
+
+def _flags(item: LiveObject, settings: TrackerSettings, *, covering: bool) -> ObjectFlag:
+    """Return the flags that do not depend on whether the object is visible."""
+    flags = ObjectFlag.COVERS_IMAGE if covering else ObjectFlag.NONE
+    if item.track.changed:
+        flags |= ObjectFlag.CHANGED
+    if is_misfit(item, settings.guard):
+        flags |= ObjectFlag.PROMPT_MISFIT
+    return flags
 
 
 def _limit_stamps(item: LiveObject, stamp_ns: int) -> None:
@@ -137,7 +182,7 @@ def start(
     start_reference(item, seen)
     track.evidence = gather(item, seen, stamp_ns)
     estimated = estimate(track.evidence, calibration) if track.visible else Estimate(0.0, 0.0)
-    track.confidence = estimated.p_correct
+    track.confidence = track.tracked_confidence = estimated.p_correct
     track.existence = track.seen_existence = estimated.p_on_object
     track.flags = ObjectFlag.NONE
     track.path_switched = False

@@ -131,6 +131,7 @@ def update_memory(
     features: Features,
     record: Record,
     settings: TrackerSettings,
+    others: torch.Tensor,
 ) -> None:
     """Write a frame to memory, as far as the update policy admits it.
 
@@ -143,12 +144,14 @@ def update_memory(
         features: Of the frame.
         record: The frame.
         settings: Thresholds of the policy.
+        others: (M, h, w) float32 last masks of visible objects that were not tracked into it.
     """
     admitted, anchored = _admit(items, alive, seen, record.stamp_ns, settings)
     if not admitted:
         return
+    exclusive = settings.memory.exclusive
     entries = _remember(
-        model, items, alive, admitted, features=features, exclusive=settings.memory.exclusive
+        model, items, alive, admitted, features=features, exclusive=exclusive, others=others
     )
     at = slots_of(items)[alive.owners[admitted]]
     memory.write_recent(at, alive.ranks[admitted], record.frame_index, entries)
@@ -195,15 +198,16 @@ def _remember(
     *,
     features: Features,
     exclusive: bool,
+    others: torch.Tensor,
 ) -> Entries:
     """Encode the masks that enter memory."""
     kept = alive.kept.rows(torch.tensor(admitted))
     logits = kept.mask_logits
-    if exclusive and len(items) > 1:
+    if exclusive and len(items) + len(others) > 1:
         best = alive.kept.mask_logits[torch.from_numpy(alive.ranks == 0), 0]
         shown = torch.tensor([item.track.visible for item in items], device=best.device)
         best = torch.where(shown[:, None, None], best, ABSENT_LOGIT)
         owner_of = torch.from_numpy(alive.owners[admitted]).to(best.device)
-        logits = exclude_others(logits[:, 0], owner_of, best).unsqueeze(1)
+        logits = exclude_others(logits[:, 0], owner_of, torch.cat([best, others])).unsqueeze(1)
     spatial = model.remember(features, logits, kept.object_scores, prompted=False)
     return Entries(spatial, kept.pointers[:, 0], kept.object_scores.numpy(force=True))

@@ -2,9 +2,13 @@
 
 model               `Model`: encode, attend, calibrate, decode, remember; the only user of sam2
 memory_attention    its memory attention for memories of unequal length in one batch
+two_way             the transformer of its mask decoder, faster on a CPU
 backbone            `MobileNetTrunk`, an image encoder for a CPU
 object_calibration  `ObjectCalibration`: separates objects from each other
 object_proxies      `Proxies` of objects in reference frames, the layers of the calibration
 optimize            device, precision and speed
+graphs              the steps as static graphs
+graph_files         ONNX files of them
+runtimes            `GraphModel`: a model that runs them in onnxruntime or openvino
 checkpoints         `load_model`, model files and weights
 """

@@ -25,6 +25,7 @@ from robust_vos_ros.core.network.optimize import (
     keep_freed_memory,
     optimize,
 )
+from robust_vos_ros.core.network.runtimes import GraphModel, check_runtime
 from robust_vos_ros.core.settings import (
     ModelSettings,
     Settings,
@@ -240,12 +241,16 @@ _POSTPROCESSING = {
 }
 
 
-def load_model(settings: ModelSettings) -> Model:
+def load_model(settings: ModelSettings, *, portable: bool = False) -> Model:
     """Build a network and load its weights.
 
+    Args:
+        settings: Of the model.
+        portable: See `optimize`.
+
     Raises:
-        ConfigError: The model, device or precision is not available.
-        WeightsError: The weights, the adapter or the calibration are missing or do not fit.
+        ConfigError: The model, device, precision or runtime is not available.
+        WeightsError: The weights, graphs, adapter or calibration are missing or do not fit.
     """
     spec = load_spec(settings.name)
     device = find_device(settings.device)
@@ -254,13 +259,17 @@ def load_model(settings: ModelSettings) -> Model:
         keep_freed_memory()
     if settings.num_threads:
         torch.set_num_threads(settings.num_threads)
+    kind: type[Model] = Model
+    if settings.runtime != 'torch':
+        precision = check_runtime(settings.runtime, device, settings.precision)
+        kind = GraphModel
     path = find_weights(spec, settings.checkpoint)
     state = read_state_dict(path)
     net = build_network(without_untrained(spec, state))
     check_keys(path, spec.name, state, net.state_dict())
     net.load_state_dict(state, strict=True)
-    optimize(net.eval().requires_grad_(False), device, precision)
-    model = Model(
+    optimize(net.eval().requires_grad_(False), device, precision, portable=portable)
+    model = kind(
         net,
         name=spec.name,
         weights_hash=pooch.file_hash(path),
@@ -269,6 +278,8 @@ def load_model(settings: ModelSettings) -> Model:
         coarse_prompts=spec.coarse_prompts,
         previous_mask=spec.previous_mask,
     )
+    if isinstance(model, GraphModel) and settings.runtime != 'torch':
+        model.use_graphs(settings.runtime, Path(settings.graphs) if settings.graphs else None)
     adapters.use(model, find_adapter(settings))
     file = find_calibration(settings, path)
     if file is not None:

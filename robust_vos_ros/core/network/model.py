@@ -33,6 +33,7 @@ from robust_vos_ros.core.network import memory_attention
 from robust_vos_ros.core.network.object_calibration import DensePrompt, ObjectCalibration
 from robust_vos_ros.core.network.object_proxies import Proxies
 from robust_vos_ros.core.reid.appearance import Projection
+from robust_vos_ros.core.stages import stage
 from robust_vos_ros.core.types import Candidates, Clicks, Features, MemoryView
 
 # Mask logits of an absent object.
@@ -98,6 +99,7 @@ class Model:
         self._mean = torch.tensor(_MEAN, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(_STD, device=device).view(1, 3, 1, 1)
         self._memory_pos = self._memory_position()
+        self._dense_pos = net.sam_prompt_encoder.get_dense_pe().to(device)
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
@@ -106,6 +108,7 @@ class Model:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, bf16):
             yield
 
+    @stage('encode')
     def encode(self, images: torch.Tensor, gates: torch.Tensor | None = None) -> Features:
         """Encode images.
 
@@ -189,6 +192,7 @@ class Model:
             view.pointers, valid, features.pix, sampling=sampling, groups=groups, shares=shares
         )
 
+    @stage('attend')
     def attend(
         self, features: Features, view: MemoryView | None, gates: Gates | None = None
     ) -> torch.Tensor:
@@ -215,6 +219,7 @@ class Model:
         )
         return out.transpose(1, 2).unflatten(2, (self.grid_size, self.grid_size))
 
+    @stage('calibrate')
     def proxies(self, features: Features, mask_logits: torch.Tensor) -> Proxies | None:
         """Compute proxies of objects in a reference frame; None without object calibration.
 
@@ -227,6 +232,7 @@ class Model:
         assert features.embedded is not None, '`encode` made it'
         return self.object_calibration.proxies(features.embedded, mask_logits)
 
+    @stage('calibrate')
     def calibrate(
         self,
         features: Features,
@@ -256,6 +262,7 @@ class Model:
         )
         return result
 
+    @stage('decode')
     def decode(
         self,
         features: Features,
@@ -297,25 +304,24 @@ class Model:
             multimask: Three candidates or one; None = three for at most one click, as SAM 2 does.
         """
         net = self.net
-        if clicks is None:
-            coords = torch.zeros(len(pix), 1, 2, device=self.device)
-            labels = -torch.ones(len(pix), 1, dtype=torch.int32, device=self.device)
-            num_clicks = 0
-        else:
-            coords, labels, num_clicks = clicks.coords, clicks.labels, clicks.labels.shape[1]
+        num_clicks = 0 if clicks is None else clicks.labels.shape[1]
         if multimask is None:
             low, high = net.multimask_min_pt_num, net.multimask_max_pt_num
             multimask = net.multimask_output_in_sam and low <= num_clicks <= high
         if previous_logits is not None:
             previous_logits = previous_logits.clamp(-_MAX_FEEDBACK_LOGIT, _MAX_FEEDBACK_LOGIT)
-        sparse, mask_prompt = net.sam_prompt_encoder((coords, labels), None, previous_logits)
+        encoder = net.sam_prompt_encoder
+        points = None if clicks is None else (clicks.coords, clicks.labels)
+        sparse, mask_prompt = encoder(points, None, previous_logits)
+        if clicks is None:  # what SAM 2 makes of a click that is none, and its padding
+            sparse = encoder.not_a_point_embed.weight.expand(len(pix), 2, -1)
         high_res = list(features.high_res)
         if dense is not None:
             mask_prompt = mask_prompt + dense.coarse
             high_res[1] = high_res[1] + dense.fine
         logits, ious, tokens, scores = net.sam_mask_decoder(
             image_embeddings=pix,
-            image_pe=net.sam_prompt_encoder.get_dense_pe(),
+            image_pe=self._dense_pos,
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=mask_prompt,
             multimask_output=multimask,
@@ -353,6 +359,7 @@ class Model:
         scores = torch.where(present, 10.0, -10.0)
         return Candidates(logits, torch.ones_like(scores)[:, None], scores, pointers)
 
+    @stage('remember')
     def remember(
         self,
         features: Features,
@@ -372,6 +379,18 @@ class Model:
         Returns:
             (B, h*w, memory_dim) bfloat16.
         """
+        memory = self.encode_memory(features, mask_logits, object_scores, prompted=prompted)
+        return memory.to(torch.bfloat16)
+
+    def encode_memory(
+        self,
+        features: Features,
+        mask_logits: torch.Tensor,
+        object_scores: torch.Tensor,
+        *,
+        prompted: bool,
+    ) -> torch.Tensor:
+        """Encode masks as `remember` does, without rounding the result to bfloat16."""
         net = self.net
         size = (self.image_size, self.image_size)
         masks = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False)
@@ -382,7 +401,7 @@ class Model:
         out = net.memory_encoder(features.pix, masks, skip_mask_sigmoid=True)['vision_features']
         absent = (object_scores <= 0).float()[:, None, None, None]
         out = out + absent * net.no_obj_embed_spatial[..., None, None]
-        return out.flatten(2).transpose(1, 2).to(torch.bfloat16)
+        return out.flatten(2).transpose(1, 2)
 
     def warm_up(self) -> None:
         """Run every step once, so that the first frame is not slower."""

@@ -230,7 +230,9 @@ def max_over_group(
         is_best: (B,) bool, each group has at least one; None = all rows.
     """
     if group is None:
-        return (x if is_best is None else x[is_best]).amax(dim=0, keepdim=True)
+        if is_best is not None:
+            x = x.masked_fill(~is_best[:, None, None, None], float('-inf'))
+        return x.amax(dim=0, keepdim=True)
     out = torch.empty_like(x)
     for number in group.unique().tolist():  # over images, not objects
         rows = (group == number).nonzero()[:, 0]

@@ -15,17 +15,19 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.network.two_way import TwoWayTransformer
 
 _FEW_CHANNELS = 16
 
 
-def optimize(net: Any, device: torch.device, precision: str) -> None:
+def optimize(net: Any, device: torch.device, precision: str, *, portable: bool = False) -> None:
     """Prepare a network in evaluation mode for inference.
 
     Args:
         net: A `SAM2Base`.
         device: Device of inference.
         precision: fp32 or bf16.
+        portable: Use no operators of one device, so that the network can be exported.
     """
     speed_up_norms(net)
     _fuse_batch_norms(net)
@@ -35,8 +37,10 @@ def optimize(net: Any, device: torch.device, precision: str) -> None:
             if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 module.to(torch.bfloat16)
     net.to(device, memory_format=torch.channels_last)
-    if device.type == 'cpu' and torch.backends.mkldnn.is_available():
+    if device.type == 'cpu' and torch.backends.mkldnn.is_available() and not portable:
         _fuse_clamps(net)
+        _pack_convolutions(net.image_encoder)
+        net.sam_mask_decoder.transformer = TwoWayTransformer(net.sam_mask_decoder.transformer)
     neck = net.image_encoder.neck
     neck.position_encoding = _KeptPosition(neck.position_encoding)
 
@@ -57,7 +61,8 @@ def _fuse_batch_norms(net: nn.Module) -> None:
 
 def _fuse_clamps(net: nn.Module) -> None:
     for module, index in _pairs(net, nn.Conv2d, nn.ReLU6):
-        module[index], module[index + 1] = ClampedConv(module[index]), nn.Identity()
+        module[index] = PackedConv(module[index], clamped=True)
+        module[index + 1] = nn.Identity()
 
 
 def _pairs(net: nn.Module, first: type, second: type) -> list[tuple[Any, int]]:
@@ -71,28 +76,56 @@ def _pairs(net: nn.Module, first: type, second: type) -> list[tuple[Any, int]]:
     ]
 
 
-class ClampedConv(nn.Module):
-    """A convolution fused with ReLU6."""
+def _pack_convolutions(net: nn.Module) -> None:
+    for module in list(net.modules()):
+        if isinstance(module, PackedConv):
+            continue
+        for name, child in module.named_children():
+            if isinstance(child, nn.Conv2d):
+                setattr(module, name, PackedConv(child, clamped=False))
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+
+class PackedConv(nn.Module):
+    """A convolution with weights in oneDNN's order, which are otherwise reordered every time.
+
+    The order is that for the shape of the first input; other shapes use the weights as they are.
+
+    Args:
+        conv: The convolution.
+        clamped: Whether it is fused with ReLU6.
+    """
+
+    def __init__(self, conv: nn.Conv2d, *, clamped: bool) -> None:
         super().__init__()
         self.conv = conv
+        self._fused = ('hardtanh', [0.0, 6.0], '') if clamped else ('none', [], '')
+        self._shape: torch.Size | None = None
+        self._packed: torch.Tensor | None = None
+
+    def repack(self) -> None:
+        """Take over changed weights at the next input."""
+        self._packed = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map (B, C, H, W) to values from 0 to 6."""
+        """Map (B, C, H, W) to (B, C', H', W')."""
         conv = self.conv
+        x = x.to(conv.weight.dtype, memory_format=torch.channels_last)
+        if self._packed is None:
+            self._shape = x.shape
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(  # noqa: SLF001
+                conv.weight, *_geometry(conv), list(x.shape)
+            )
         return torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001  torch.compile's own
-            x.to(conv.weight.dtype),
-            conv.weight,
+            x,
+            self._packed if x.shape == self._shape else conv.weight,
             conv.bias,
-            list(conv.padding),
-            list(conv.stride),
-            list(conv.dilation),
-            conv.groups,
-            'hardtanh',
-            [0.0, 6.0],
-            '',
+            *_geometry(conv),
+            *self._fused,
         )
+
+
+def _geometry(conv: nn.Conv2d) -> tuple[Any, ...]:
+    return list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups
 
 
 class _KeptPosition(nn.Module):
@@ -181,6 +214,15 @@ def find_precision(name: str, device: torch.device) -> str:
     return 'bf16' if native else 'fp32'
 
 
+def explain_precision(name: str, device: torch.device) -> str:
+    """Return why `find_precision` chose its result, for reports."""
+    if name != 'auto':
+        return 'as requested'
+    where = 'GPU' if device.type == 'cuda' else 'processor'
+    found = find_precision(name, device) == 'bf16'
+    return f'auto: the {where} has {"" if found else "no "}bf16 instructions'
+
+
 def device_name(device: torch.device) -> str:
     """Return the name of a GPU, or of the processor."""
     return torch.cuda.get_device_name(device) if device.type == 'cuda' else cpu_name()
@@ -188,9 +230,24 @@ def device_name(device: torch.device) -> str:
 
 def cpu_name() -> str:
     """Return the processor's name as the system reports it."""
+    return _cpu_info('model name') or platform.processor() or platform.machine()
+
+
+# The instructions that decide how fast matrices are multiplied.
+_MATRIX_FLAGS = ('avx2', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_bf16', 'amx_int8', 'bf16')
+
+
+def cpu_flags() -> tuple[str, ...]:
+    """Return those instruction sets of the processor that matter for the speed."""
+    flags = f'{_cpu_info("flags")} {_cpu_info("Features")}'.split()  # of x86 and of Arm
+    return tuple(flag for flag in _MATRIX_FLAGS if flag in flags)
+
+
+def _cpu_info(key: str) -> str:
+    """Return the first value of a key of /proc/cpuinfo; empty = none."""
     try:
         with open('/proc/cpuinfo', encoding='utf-8') as file:  # noqa: PTH123 (not a path of ours)
-            names = [line.split(':')[1].strip() for line in file if line.startswith('model name')]
-        return names[0]
-    except (OSError, IndexError):
-        return platform.processor() or platform.machine()
+            pairs = (line.partition(':') for line in file)
+            return next((value.strip() for name, _, value in pairs if name.strip() == key), '')
+    except OSError:
+        return ''

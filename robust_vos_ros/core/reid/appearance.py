@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from robust_vos_ros.core.errors import SavedTracksError
+from robust_vos_ros.core.stages import stage
 from robust_vos_ros.core.types import Features, Tensors, expect
 
 _COLORS = 3
@@ -62,6 +63,7 @@ class AppearanceEmbedder:
             self.dim, self.name = chart.matrix.shape[1], chart.name()
             self._chart = Projection(chart.center.to(device), chart.matrix.to(device))
 
+    @stage('re-identification')
     def embed_masks(self, planes: torch.Tensor, mask_logits: torch.Tensor) -> torch.Tensor:
         """Return the appearance embeddings of masks.
 
@@ -104,6 +106,7 @@ def feature_map_width(hidden_dim: int) -> int:
     return hidden_dim // 8 + hidden_dim // 4 + _COLORS
 
 
+@stage('re-identification')
 def feature_map(features: Features, image: torch.Tensor) -> torch.Tensor:
     """Return the features and colours that embeddings average, minus their mean over the image.
 

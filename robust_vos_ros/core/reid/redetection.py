@@ -20,8 +20,10 @@ from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.reid.appearance import AppearanceEmbedder, Gallery, feature_map
-from robust_vos_ros.core.reid.association import Reidentifier, Scene, associate
+from robust_vos_ros.core.reid.association import associate
+from robust_vos_ros.core.reid.reidentifier import Reidentifier, Scene
 from robust_vos_ros.core.segmentation import Segmenter
+from robust_vos_ros.core.stages import stage
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Prompt
 from robust_vos_ros.core.zoom.window import Record
@@ -29,6 +31,7 @@ from robust_vos_ros.core.zoom.window import Record
 _INTERVAL_S = 0.1  # minimum time between re-detections of an object
 
 
+@stage('search')
 def redetect(
     live: list[LiveObject],
     segmenter: Segmenter,

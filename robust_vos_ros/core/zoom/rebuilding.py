@@ -8,7 +8,6 @@ entered its memory. Pointers do not depend on position, and stay.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 
 import cv2
@@ -132,7 +131,7 @@ def window_around(mask: np.ndarray, window: Window) -> Window:
     share = max((box[2] - box[0]) / width, (box[3] - box[1]) / height) / _MAX_FILL
     if share > window.share:
         sides = min(width, round(share * width)), min(height, round(share * height))
-        window = dataclasses.replace(window, width=sides[0], height=sides[1])
+        window = Window(0, 0, *sides, window.image_hw)
     return window.around(box)
 
 

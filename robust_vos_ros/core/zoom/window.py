@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from robust_vos_ros.core.stages import stage
 from robust_vos_ros.core.types import Frame, Prompt
 
 _OUTSIDE_LOGIT = -10.0
@@ -178,6 +179,7 @@ class Record:
     window: Window
 
 
+@stage('resize')
 def make_record(frame: Frame, image_size: int, frame_index: int) -> Record:
     """Resize a whole camera image to the network's square input; changes the aspect ratio."""
     return Record(

@@ -17,7 +17,7 @@ from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.tracking_settings import ZoomSettings
-from robust_vos_ros.core.types import Frame, Prompt, Tensors
+from robust_vos_ros.core.types import Frame, ObjectFlag, Prompt, Tensors
 from robust_vos_ros.core.zoom.rebuilding import rebuild, sources_reach
 from robust_vos_ros.core.zoom.sources import (
     Picture,
@@ -135,7 +135,7 @@ class Zoom:
             for prompt in prompts
         )
         boxes = [extent(prompt) for prompt in prompts]
-        if sized and all(item.track.visible and not item.track.changed for item in items):
+        if sized and all(map(_is_seen, items)):
             self._choose([*boxes, *(self.box(item) for item in items)], items, settings)
         else:
             self.reset_window(items)
@@ -247,7 +247,8 @@ class Zoom:
         if old != window and items:
             views = dict(self._sources.last)
             for item in items:
-                if item.track.visible and not item.track.changed and self._newest is not None:
+                aged = ObjectFlag.AGED in item.track.flags  # its mask is of an older frame
+                if _is_seen(item) and not aged and self._newest is not None:
                     views[item.slot] = self._view(item)
             rebuild(items, self._propagator, self._sources, views, old=old, new=window)
         self.window = window
@@ -267,6 +268,11 @@ class Zoom:
             return record
         image = resize(window.cut(rgb), self._image_size)
         return dataclasses.replace(record, image=image, window=window)
+
+
+def _is_seen(item: LiveObject) -> bool:
+    """Whether its mask shows the object."""
+    return item.track.visible and not item.track.changed
 
 
 def _enlarge(values: torch.Tensor, size_hw: tuple[int, ...]) -> np.ndarray:
