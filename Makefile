@@ -15,7 +15,7 @@ demo_options = $(if $(VIDEO),--video '$(VIDEO)') $(if $(BOX),--box '$(BOX)') \
 in_env = scripts/env.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo console test check docs bench format clean
+.PHONY: help setup demo console test check docs bench fuzz soak audit format clean
 
 help:  ## list the targets
 	@echo 'usage: make TARGET [VARIABLE=VALUE...]'
@@ -58,6 +58,23 @@ docs: .venv-docs/made  ## build the site of the documentation into out/site
 bench: setup  ## measure the speed of the shipped model, alone and against SAM2VideoPredictor
 	@$(in_env) robust-vos bench --model nano --size 640x480 --objects 1,4,8 $(ARGS)
 	@$(in_env) robust-vos bench --model nano --size 640x480 --objects 1,4,8 --against sam2 $(ARGS)
+
+fuzz: setup  ## search for inputs that break something [MINUTES=10 TARGET=bag]
+	@OMP_NUM_THREADS=1 $(in_env) python scripts/fuzz.py --minutes $(or $(MINUTES),1) $(TARGET)
+
+soak: setup  ## run node, recorder and console under load and watch them [HOURS=1]
+	@OMP_NUM_THREADS=1 $(in_env) python scripts/soak.py --hours $(or $(HOURS),0.1) $(ARGS)
+
+audit: setup .venv-audit/made  ## look for known vulnerabilities and licences of what is installed
+	@$(in_env) python scripts/list_licences.py
+	@.venv-audit/bin/pip-audit --path $$($(in_env) python -c \
+	  'import sysconfig; print(sysconfig.get_path("purelib"))')
+
+.venv-audit/made: requirements/audit.txt
+	@$(PYTHON) -m venv --clear .venv-audit
+	@.venv-audit/bin/python -m pip install -q --disable-pip-version-check \
+	  -r requirements/audit.txt
+	@touch $@
 
 format: setup  ## format the code and fix what the linter can fix
 	@$(in_env) ruff check --fix-only .

@@ -52,7 +52,7 @@ def reference(pred: np.ndarray, true: np.ndarray) -> tuple[float, float]:
 
     It scores only known objects, so the first frame is a full mask, and the masks are the second.
     """
-    from vos_benchmark.evaluator import Evaluator  # noqa: PLC0415 (not needed by the tests)
+    from vos_benchmark.evaluator import Evaluator
 
     evaluator = Evaluator()
     evaluator.feed_frame(np.ones(true.shape, np.uint8), np.ones(true.shape, np.uint8))

@@ -18,6 +18,7 @@ FENCE = re.compile(r'^```.*?^```$', re.MULTILINE | re.DOTALL)
 # Options of other programs.
 FOREIGN_OPTIONS = {
     '--break-system-packages',
+    '--enclave',
     '--ros-args',
     '--show-args',
     '--system-site-packages',

@@ -61,7 +61,8 @@ def read_labels(path: Path, *, void: int | None = VOID) -> np.ndarray:
     try:
         with Image.open(path) as image:
             mode, labels = image.mode, np.array(image)
-    except (OSError, SyntaxError, ValueError) as error:
+    # DecompressionBombError: more pixels than PIL admits.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ConfigError(f'{path}: expected a PNG of masks: {error}') from error
     if mode not in _MODES:
         raise ConfigError(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from mcap.exceptions import McapError
 from mcap.reader import make_reader
 from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.metadata import dump_qos_v9, parse_qos
@@ -118,9 +117,9 @@ def read_custom_data(bag: Path) -> dict[str, str]:
     """
     try:
         values = _from_yaml(bag) if bag.is_dir() else _from_mcap(bag)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, McapError):
+        return {str(key): str(value) for key, value in (values or {}).items()}
+    except Exception:  # damaged files raise many types
         return {}
-    return {str(key): str(value) for key, value in (values or {}).items()}
 
 
 def _from_yaml(folder: Path) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
@@ -25,6 +25,7 @@ from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Prompt
 
 Pair = tuple[float, float]
+Label = Annotated[int, pydantic.Field(ge=0, le=1)]
 
 
 class PromptEntry(Settings):
@@ -46,7 +47,7 @@ class PromptEntry(Settings):
         None, 'x0, y0, x1, y1 around the object.', unit='px'
     )
     points: list[Pair] = setting([], 'x, y of clicks (x right, y down).', unit='px')
-    point_labels: list[int] = setting([], '1 on the object, 0 not on it; empty = all 1.')
+    point_labels: list[Label] = setting([], '1 on the object, 0 not on it; empty = all 1.')
     mask: Path | None = setting(
         None, 'PNG mask of one object, not zero on the object; relative to this file.'
     )
@@ -163,13 +164,15 @@ def _add_entry(prompts: FramePrompts, entry: PromptEntry, folder: Path) -> None:
 
 
 def _to_prompt(entry: PromptEntry, folder: Path) -> Prompt:
-    points = np.array(entry.points, np.float32).reshape(-1, 2)
+    with np.errstate(over='ignore'):  # values too large for float32 become inf, which is rejected
+        points = np.array(entry.points, np.float32).reshape(-1, 2)
+        box = None if entry.box is None else np.array(entry.box, np.float32)
     labels = np.array(entry.point_labels or [1] * len(points), np.int32)
     return Prompt(
         object_id=entry.object_id,
         points=points,
         point_labels=labels,
-        box=None if entry.box is None else np.array(entry.box, np.float32),
+        box=box,
         mask=None if entry.mask is None else read_labels(folder / entry.mask, void=None) > 0,
         class_id=entry.class_id,
     )

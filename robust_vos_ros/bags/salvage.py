@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import lz4.frame
 import zstandard
@@ -23,6 +23,9 @@ _HEAD = struct.Struct('<BQ')  # opcode, length
 _CHUNK_HEAD = struct.Struct('<QQQI')  # first and last time, size and checksum of the content
 _LENGTH = struct.Struct('<I')
 _MAX_OPCODE = max(Opcode)
+# Of the content of a chunk: a few megabytes of a file can decompress to as many gigabytes. A
+# larger one is skipped. Recorders write chunks of about one megabyte, or of one message.
+MAX_CHUNK_BYTES = 1 << 30
 _READERS: dict[int, Callable[[ReadDataStream, int], McapRecord]] = {
     Opcode.SCHEMA: lambda stream, _: Schema.read(stream),
     Opcode.CHANNEL: lambda stream, _: Channel.read(stream),
@@ -88,7 +91,8 @@ def _chunk_records(data: bytes, *, whole: bool) -> Iterator[McapRecord]:
         name_end = name_start + _LENGTH.unpack_from(data, _CHUNK_HEAD.size)[0]
         if len(data) < name_end + 8:  # the length of the content follows, then the content
             return
-        content = _decompress(data[name_end + 8 :], data[name_start:name_end].decode())
+        compression = data[name_start:name_end].decode()
+        content = _decompress(data[name_end + 8 :], compression, min(size, MAX_CHUNK_BYTES))
     except _DAMAGE:
         return
     if whole and (len(content) != size or (checksum and zlib.crc32(content) != checksum)):
@@ -98,22 +102,20 @@ def _chunk_records(data: bytes, *, whole: bool) -> Iterator[McapRecord]:
             yield from _parse(opcode, record)
 
 
-def _decompress(data: bytes, compression: str) -> bytes:
-    """Decompress as far as possible.
+def _decompress(data: bytes, compression: str, limit: int) -> bytes:
+    """Decompress as far as possible, and no more than `limit` bytes.
 
     Raises:
         RuntimeError: The compression is unknown.
     """
-    decompressors: dict[str, Callable[[], Any]] = {
-        'zstd': zstandard.ZstdDecompressor().decompressobj,
-        'lz4': lz4.frame.LZ4FrameDecompressor,
-    }
     if not compression:
         return data
-    if compression not in decompressors:
-        raise RuntimeError(f'expected chunks compressed by zstd or lz4, got {compression!r}')
-    result: bytes = decompressors[compression]().decompress(data)
-    return result
+    if compression == 'zstd':
+        return zstandard.ZstdDecompressor().stream_reader(data).read(limit)
+    if compression == 'lz4':
+        result: bytes = lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=limit)
+        return result
+    raise RuntimeError(f'expected chunks compressed by zstd or lz4, got {compression!r}')
 
 
 def _parse(opcode: int, data: bytes) -> Iterator[McapRecord]:

@@ -17,6 +17,7 @@ from robust_vos_ros.cli import (
     gates,
     render,
     training,
+    watch,
     weights,
 )
 from robust_vos_ros.cli.base import app
@@ -38,5 +39,6 @@ __all__ = [
     'gates',
     'render',
     'training',
+    'watch',
     'weights',
 ]

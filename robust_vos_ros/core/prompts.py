@@ -34,7 +34,7 @@ def check_prompt(prompt: Prompt, size_hw: tuple[int, int]) -> Prompt:
     check_names(prompt.object_id, prompt.class_id)
     name = f'prompt for {prompt.object_id!r}'
     if prompt.mask is not None:
-        if len(prompt.points) or prompt.box is not None:
+        if len(prompt.points) or len(prompt.point_labels) or prompt.box is not None:
             raise PromptError(f'{name}: expected a mask alone, or points and box; got both')
         return dataclasses.replace(prompt, mask=_check_mask(prompt.mask, size_hw, name))
     if not len(prompt.points) and prompt.box is None:

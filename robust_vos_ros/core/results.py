@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Sequence
 
@@ -16,7 +17,13 @@ from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.network.model import ABSENT_LOGIT
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.stages import stage
-from robust_vos_ros.core.types import ObjectFlag, TrackedObject, TrackEvent, TrackResult
+from robust_vos_ros.core.types import (
+    ObjectFlag,
+    ObjectState,
+    TrackedObject,
+    TrackEvent,
+    TrackResult,
+)
 from robust_vos_ros.core.zoom.window import Record, Window, move
 
 # A connected component counts as large from this share of the mask's area.
@@ -202,6 +209,11 @@ def make_result(
 def _tracked_object(item: LiveObject, shape: Shape, stamp_ns: int) -> TrackedObject:
     track = item.track
     flags = track.flags
+    state, confidence, mask_quality = track.state, track.confidence, track.mask_quality
+    if not shape.area_px:  # not visible, or all its pixels belong to objects in front of it
+        confidence, mask_quality = 0.0, math.nan
+        if state == ObjectState.TRACKED:
+            state = ObjectState.UNCERTAIN
     if shape.touches_border:
         flags |= ObjectFlag.TOUCHES_BORDER
     if shape.fragmented:
@@ -211,10 +223,10 @@ def _tracked_object(item: LiveObject, shape: Shape, stamp_ns: int) -> TrackedObj
         uuid=item.uuid,
         label=item.label,
         class_id=item.class_id,
-        state=track.state,
-        confidence=track.confidence,
+        state=state,
+        confidence=confidence,
         existence_probability=track.existence,
-        mask_quality=track.mask_quality,
+        mask_quality=mask_quality,
         gate_activity=track.gate_activity,
         memory_updated=item.memory.updated,
         path_switched=track.path_switched,

@@ -153,6 +153,9 @@ class Scale16Settings(Settings):
         return self
 
 
+MAX_YAML_BYTES = 16 << 20  # prompts of thousands of objects are far below
+
+
 def parse_settings(cls: type[T], values: dict[str, Any]) -> T:
     """Validate a dictionary.
 
@@ -160,7 +163,7 @@ def parse_settings(cls: type[T], values: dict[str, Any]) -> T:
         ConfigError: A key is unknown or a value is out of range; the message names each.
     """
     try:
-        return cls(**values)
+        return cls.model_validate(values)
     except pydantic.ValidationError as error:
         lines = [
             f'{".".join(map(str, item["loc"])) or cls.__name__}: {item["msg"]}'
@@ -177,10 +180,15 @@ def load_yaml(path: Path) -> dict[str, Any]:
         ConfigError: The file is missing, not YAML or not a mapping.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding='utf-8'))
+        with path.open('rb') as file:
+            content = file.read(MAX_YAML_BYTES + 1)
+        if len(content) > MAX_YAML_BYTES:
+            raise ConfigError(f'{path}: expected at most {MAX_YAML_BYTES >> 20} MiB of YAML')
+        data = yaml.safe_load(content.decode('utf-8'))
     except OSError as error:
         raise ConfigError(f'cannot read {path}: {error.strerror}') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # Of dates such as 2001-99-99 and of what is nested too deeply, too.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f'{path} is not valid YAML: {error}') from error
     if not isinstance(data, dict):
         raise ConfigError(f'{path} must hold a mapping of settings, got {type(data).__name__}')

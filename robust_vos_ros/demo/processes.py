@@ -73,6 +73,12 @@ class ChildProcess:
             process.kill()
             process.wait()
 
+    @property
+    def pid(self) -> int:
+        """Its process id, inside `with`."""
+        assert self._process is not None
+        return self._process.pid
+
     def check(self) -> None:
         """Raise ProcessError if it has ended."""
         code = None if self._process is None else self._process.poll()

@@ -47,10 +47,15 @@ class Bond:
         )
         self._publish()
 
-    def destroy(self) -> None:
-        """Publish that this side ends the bond."""
-        self._node.destroy_timer(self._timer)
+    def end(self) -> None:
+        """Publish that this side ends the bond; from then on nothing."""
+        self._timer.cancel()
         self._publish(active=False)
+
+    def destroy(self) -> None:
+        """End the bond and destroy its parts."""
+        self.end()
+        self._node.destroy_timer(self._timer)
         self._node.destroy_publisher(self._publisher)
 
     def _publish(self, *, active: bool = True) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from typing import Any
 
 from rclpy.node import Node
@@ -11,6 +10,7 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from robust_vos_ros.node.threads import make_lock
 from robust_vos_ros.spatial.camera import CameraError, read_camera
 
 
@@ -53,7 +53,7 @@ class CameraInfos:
         self.received: CameraInfo | None = None
         self._node: Node | None = None
         self._subscription: Any = None
-        self._lock = threading.Lock()
+        self._lock = make_lock('camera infos')
         self._counts = CameraInfoCounts()
 
     @property

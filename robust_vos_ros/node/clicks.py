@@ -112,7 +112,8 @@ class Clicks:
         prefix = pipeline.settings.click_object_prefix
         while (name := f'{prefix}_{self._number + 1}') in taken:
             self._number += 1
-        points = np.array([(x, y)], np.float32)
+        with np.errstate(over='ignore'):  # too large for float32: inf, which is refused
+            points = np.array([(x, y)], np.float32)
         requests.add([Prompt(name, points, np.ones(1, np.int32))], image, replace=False)
         self._number += 1
         return name

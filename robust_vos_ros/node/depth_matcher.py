@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import threading
 import time
 from typing import Generic, TypeVar
+
+from robust_vos_ros.node.threads import make_condition
 
 Result = TypeVar('Result')
 Depth = TypeVar('Depth')
@@ -89,7 +90,7 @@ class DepthMatcher(Generic[Result, Depth]):
         # True for a result without depth or late.
         self._recent: collections.deque[bool] = collections.deque(maxlen=_RECENT)
         self._closed = False
-        self._changed = threading.Condition()
+        self._changed = make_condition('depth matcher')
 
     def offer_result(self, stamp_ns: int, result: Result) -> None:
         """Queue a result; a full queue drops its oldest one."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 from collections import Counter
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from robust_vos_ros.node.detection_messages import FILTERED
+from robust_vos_ros.node.threads import make_lock
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class DetectorStatistics:
 
     def __init__(self) -> None:
         """Start from zero."""
-        self._lock = threading.Lock()
+        self._lock = make_lock('detector statistics')
         self.counts = DetectorCounts()
         self.unused = Counter[str]()  # number of unused boxes by reason
         self._problem = ''

@@ -6,7 +6,7 @@ import gc
 from typing import Any
 
 import torch
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
@@ -25,6 +25,7 @@ from robust_vos_ros.node.pipeline import Corrupt, Pipeline
 from robust_vos_ros.node.reports import Report
 from robust_vos_ros.node.services import Services
 from robust_vos_ros.node.settings import NodeSettings
+from robust_vos_ros.node.watchdog import Watchdog
 
 NAME = 'robust_vos'
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -69,6 +70,7 @@ class RobustVosNode(LifecycleNode):
         # Not `_services`, which rclpy's Node uses.
         self._our_services = [self._create_services(camera) for camera in cameras]
         self._reporters = {camera: Reporter() for camera in cameras}
+        self._watchdog = Watchdog(self.get_logger(), end_bond=self._end_bond)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(
             DIAGNOSTICS_PERIOD_S,
@@ -235,6 +237,24 @@ class RobustVosNode(LifecycleNode):
             set_enabled=lambda on: self.set_parameters([Parameter(name, value=on)]),
         )
 
+    def _warn_of_twins(self, status: DiagnosticStatus) -> None:
+        """Warn of nodes with the same name, whose messages and answers mix with those of this one.
+
+        A node that was killed counts until the middleware has noticed, after some 20 s.
+        """
+        me = (self.get_name(), self.get_namespace())
+        number = self.get_node_names_and_namespaces().count(me)
+        if number > 1 and status.level == DiagnosticStatus.OK:
+            status.level = DiagnosticStatus.WARN
+            status.message = (
+                f'{number} nodes are named {self.get_fully_qualified_name()}; end one or give it '
+                'another name or namespace'
+            )
+
+    def _end_bond(self) -> None:
+        if self._activated is not None and self._activated.heartbeat is not None:
+            self._activated.heartbeat.end()
+
     def _on_clock_jump(self, _jump: Any) -> None:
         if self._configured is not None and self._activated is not None:
             for camera in self._activated.cameras:
@@ -247,17 +267,21 @@ class RobustVosNode(LifecycleNode):
         activated = None if self._activated is None else self._activated.cameras
         msg = DiagnosticArray()
         for number, (camera, reporter) in enumerate(self._reporters.items()):
+            settings = self._ros_settings.all.of(camera)
+            lane = None if configured is None else configured.cameras[number].pipeline.lane
+            stuck = self._watchdog.check(lane, settings.watchdog)
             report = Report(
                 f'{name}/{camera}' if camera else name,
                 lifecycle_state=self._lifecycle,
-                problem=self._problem,
-                settings=self._ros_settings.all.of(camera),
+                problem=self._problem or stuck,
+                settings=settings,
                 model=None if configured is None else configured.model,
                 overload=None if configured is None else configured.pipelines.overload,
                 camera=None if configured is None else configured.cameras[number],
                 positions=None if activated is None else activated[number].positions,
             )
             msg.status += report.make(reporter)
+        self._warn_of_twins(msg.status[0])
         msg.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(msg)
 

@@ -32,6 +32,10 @@ from robust_vos_ros.node.serving import Serving
 from robust_vos_ros.node.settings import NodeSettings
 from robust_vos_ros.node.state_file import StateFile
 from robust_vos_ros.node.sub_node import SubNode
+from robust_vos_ros.node.threads import Owner, owned
+
+# Of the tracker; a result is immutable.
+_SHARED = frozenset({'last_result'})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -171,7 +175,10 @@ def _configure_camera(
     """Create tracker and pipeline of a camera, and restore its objects."""
     name, publishers, logger = outputs.camera, outputs.publishers, node.get_logger()
     settings = parameters.all.of(name)
-    tracker = VideoTracker(shared.model, settings.tracking, session=uuid.uuid4())
+    owner = Owner()
+    tracker = owned(
+        VideoTracker(shared.model, settings.tracking, session=uuid.uuid4()), owner, shared=_SHARED
+    )
     outputs.state.load(tracker)
     pipeline = Pipeline(
         tracker,
@@ -184,6 +191,7 @@ def _configure_camera(
         camera=name,
         now_ns=lambda: node.get_clock().now().nanoseconds,
         logger=logger,
+        owner=owner,
     )
     return ConfiguredCamera(
         outputs, pipeline, Requests(tracker, publishers, pipeline, logger=logger)

@@ -22,6 +22,7 @@ from robust_vos_ros.node.publishers import Publishers
 from robust_vos_ros.node.settings import NodeSettings
 from robust_vos_ros.node.state_file import StateFile
 from robust_vos_ros.node.statistics import Statistics
+from robust_vos_ros.node.threads import Owner
 from robust_vos_ros.node.views import Views
 from robust_vos_ros.node.worker import Lane, Worker
 from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_discontinuities
@@ -70,6 +71,7 @@ class Pipeline:
         camera: str = '',
         now_ns: Callable[[], int],
         logger: RcutilsLogger,
+        owner: Owner,
     ) -> None:
         """Create an inactive pipeline.
 
@@ -84,6 +86,7 @@ class Pipeline:
             camera: Name of the camera; empty if the node has only one.
             now_ns: Returns the time of the node's clock.
             logger: Of the node.
+            owner: The thread that uses the tracker.
         """
         self.camera = camera
         self.lane: Lane | None = None
@@ -99,6 +102,7 @@ class Pipeline:
         self._settings = settings
         self._now_ns = now_ns
         self._logger = logger
+        self._owner = owner
         self._follow_model = follow_model
         self._previous: Previous | None = None
         self.newest: Any | None = None
@@ -120,6 +124,7 @@ class Pipeline:
             max_requests=self.settings.max_pending_requests,
             on_error=self._fail,
         )
+        self._owner.release()
         self._publishers.start(self._note_picture_error)
 
     def deactivate(self, timeout_s: float, *, may_save: bool) -> None:
@@ -131,6 +136,7 @@ class Pipeline:
         """
         self._publishers.stop()
         if may_save:
+            self._owner.release()
             self._state.finish(self._tracker, timeout_s)
 
     @property

@@ -27,6 +27,7 @@ from robust_vos_ros.node.settings_sections import (
     InputSettings,
     OverloadSettings,
     PublishSettings,
+    WatchdogSettings,
 )
 from robust_vos_ros.spatial.settings import SpatialSettings
 
@@ -100,6 +101,7 @@ class NodeSettings(StreamSettings):
     class_info: ClassInfoSettings = ClassInfoSettings()
     spatial: SpatialSettings = SpatialSettings()
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
     debug: DebugSettings = DebugSettings()
 
     @property
@@ -115,6 +117,12 @@ class NodeSettings(StreamSettings):
             raise ValueError(f'classes: each one once, got {", ".join(twice)} several times')
         if len(names) > MAX_CLASSES:
             raise ValueError(f'classes: at most {MAX_CLASSES}, got {len(names)}')
+        return self
+
+    @pydantic.model_validator(mode='after')
+    def _check_watchdog(self) -> NodeSettings:
+        if self.watchdog.action == 'bond' and not self.bond:
+            raise ValueError('watchdog.action: bond needs bond: true')
         return self
 
     @pydantic.model_validator(mode='after')

@@ -113,6 +113,22 @@ class DiagnosticsSettings(Settings):
     )  # fmt: skip
 
 
+class WatchdogSettings(Settings):
+    """What happens to a frame or request that does not end."""
+
+    after_s: float = setting(
+        30.0, 'A frame or request that takes longer is reported as an error on /diagnostics, with '
+        'the stacks of all threads in the log; 0 = off.',
+        unit='s', dynamic=True, ge=0.0, le=3600.0,
+    )  # fmt: skip
+    action: Literal['report', 'bond', 'exit'] = setting(
+        'report', 'report = only that; bond = also end the bond, so that the lifecycle manager '
+        'of nav2 restarts the node (needs bond: true); exit = end the process with code 3, for '
+        'whoever starts it again.',
+        dynamic=True,
+    )  # fmt: skip
+
+
 # The names of data.corruption, which the node does not import; a test compares them.
 CorruptionName = Literal[
     'none', 'color_jitter', 'fog', 'gaussian_noise', 'iso_noise', 'motion_blur', 'rain',

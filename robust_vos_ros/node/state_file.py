@@ -21,6 +21,7 @@ from robust_vos_ros.core.saved_tracks import read_notes
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.node import class_ids
 from robust_vos_ros.node.class_ids import ClassIds
+from robust_vos_ros.node.threads import make_condition
 
 _THROTTLE_S = 60.0
 
@@ -163,7 +164,7 @@ class _Writer:
         self.failed = False
         self._path = path
         self._logger = logger
-        self._changed = threading.Condition()
+        self._changed = make_condition('state file')
         self._data: bytes | None = None
         self._writing = self._closed = False
         # A daemon thread: the process must be able to end while the disk hangs.

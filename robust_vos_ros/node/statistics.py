@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import threading
 import time
 
 import numpy as np
 
 from robust_vos_ros.node.detector_statistics import DetectorStatistics
+from robust_vos_ros.node.threads import make_lock
 
 _LATENCIES = 512  # newest values, enough for a stable 95th percentile
 
@@ -76,7 +76,7 @@ class Statistics:
     def __init__(self) -> None:
         """Start from zero."""
         self.detector = DetectorStatistics()
-        self._lock = threading.Lock()
+        self._lock = make_lock('statistics')
         self._counts = Counts()
         self._latencies_ns: collections.deque[int] = collections.deque(maxlen=_LATENCIES)
         self._frame_ns: int | None = None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import threading
+import time
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -11,6 +14,7 @@ from rclpy.task import Future
 
 from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.node.mailbox import Mailbox, MailboxCounts
+from robust_vos_ros.node.threads import make_condition, make_lock
 
 
 class NotActiveError(RobustVosError):
@@ -47,7 +51,7 @@ class Request:
         self.object_ids = None if object_ids is None else frozenset(object_ids)
         self.future = Future(executor=executor)
         self._executor = executor
-        self._lock = threading.Lock()
+        self._lock = make_lock('request')
         self._settled = False
 
     @property
@@ -64,6 +68,24 @@ class Request:
         self.future.set_result((result, error))
         # rclpy resumes a waiting coroutine only when the executor has other work.
         self._executor.wake()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Busy:
+    """The frame or request that the worker is busy with.
+
+    Attributes:
+        what: `frame` or `request`.
+        name: Of this one, unique in the process.
+        since_s: Time since it began.
+    """
+
+    what: str
+    name: str
+    since_s: float
+
+
+_numbers = itertools.count()
 
 
 class Lane:
@@ -88,6 +110,7 @@ class Lane:
         self._process = process
         self._on_error = on_error
         self._mailbox: Mailbox[Any, Request] = Mailbox(max_requests, changed)
+        self._busy: tuple[str, str, float] | None = None  # what, name, since time.monotonic()
 
     def offer(self, image: Any) -> None:
         """Offer an image; it replaces a waiting one."""
@@ -154,6 +177,12 @@ class Lane:
             self._guard(lambda: self._process(image))
 
     @property
+    def busy(self) -> Busy | None:
+        """What the worker is busy with; None while it waits."""
+        busy = self._busy
+        return None if busy is None else Busy(*busy[:2], time.monotonic() - busy[2])
+
+    @property
     def counts(self) -> MailboxCounts:
         """Counts of images since the start."""
         return self._mailbox.counts
@@ -167,8 +196,14 @@ class Lane:
         """Run the next request and process the waiting image; for the worker's thread."""
         request = self._mailbox.take_request()
         if request is not None:
+            self._begin('request')
             self._serve(request)
+        self._begin('frame')
         self.process_waiting_image()
+        self._busy = None
+
+    def _begin(self, what: str) -> None:
+        self._busy = (what, f'{what} {next(_numbers)}', time.monotonic())
 
     def close(self) -> None:
         """Refuse everything from now on; waiting requests get a NotActiveError."""
@@ -202,7 +237,7 @@ class Worker:
     def __init__(self) -> None:
         """Create a stopped worker without lanes."""
         self._lanes: list[Lane] = []
-        self._changed = threading.Condition()
+        self._changed = make_condition('mailbox')
         self._closed = False
         # A daemon thread: the process must be able to end while the device hangs.
         self._thread = threading.Thread(target=self._run, name='robust_vos worker', daemon=True)

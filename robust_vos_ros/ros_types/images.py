@@ -28,6 +28,8 @@ JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
 JPEG_TAIL = 4096  # cameras append padding after the end marker
 # A PNG of a megabyte can decode to gigabytes. An 8K image has 33 million pixels.
 MAX_DECODED_PIXELS = 64_000_000
+MAX_FRAME_ID = 256  # characters; every result carries it
+_MAX_QUOTED = 40  # characters of a sender's text in a message
 # Formats that both PIL, which reads the size, and OpenCV, which decodes, detect.
 COMPRESSED_FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'PPM', 'JPEG2000')
 FULL_RANGE = Scale16Settings()
@@ -105,16 +107,29 @@ def check_image(msg: Any) -> None:
     Raises:
         ImageError: The image is inconsistent or its encoding is not supported.
     """
-    if is_compressed(msg):
-        if len(msg.data) == 0:
-            raise ImageError(
-                f'compressed image (format {msg.format!r}) without data; check the camera driver'
-            )
-        return
+    if len(msg.header.frame_id) > MAX_FRAME_ID:
+        raise ImageError(
+            f'expected a frame_id of at most {MAX_FRAME_ID} characters, got '
+            f'{len(msg.header.frame_id)}; correct the camera driver'
+        )
+    if not is_compressed(msg):
+        _check_raw(msg)
+    elif len(msg.data) == 0:
+        raise ImageError(
+            f'compressed image (format {_quote(msg.format)}) without data; check the camera driver'
+        )
+
+
+def _quote(text: str) -> str:
+    """Return a sender's text for a message, at most `_MAX_QUOTED` characters of it."""
+    return repr(text[:_MAX_QUOTED])
+
+
+def _check_raw(msg: Any) -> None:
     encoding = ENCODINGS.get(msg.encoding)
     if encoding is None:
         raise ImageError(
-            f'encoding {msg.encoding!r} is not supported; expected one of '
+            f'encoding {_quote(msg.encoding)} is not supported; expected one of '
             f'{", ".join(ENCODINGS)}. Convert the image, e.g. with image_proc'
         )
     height, width, step = msg.height, msg.width, msg.step
@@ -136,6 +151,8 @@ def check_image(msg: Any) -> None:
             f'data has {len(msg.data)} bytes, but {rows} rows of step {step} need {step * rows}; '
             'the image is cut off'
         )
+    if height * width > MAX_DECODED_PIXELS:
+        raise _too_large('image', width, height)
 
 
 def to_frame(
@@ -219,7 +236,7 @@ def _decode(msg: Any, scale_16bit: Scale16Settings) -> np.ndarray:
         # IMREAD_UNCHANGED: not rotated by an EXIF tag, so that pixels keep their positions.
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise ImageError(f'cannot decode the {msg.format!r} image: {error.err}') from error
+        raise ImageError(f'cannot decode the {_quote(msg.format)} image: {error.err}') from error
     if pixels is None:
         raise _unreadable(msg, 'is damaged or not an image')
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -229,8 +246,8 @@ def _decode(msg: Any, scale_16bit: Scale16Settings) -> np.ndarray:
 
 def _unreadable(msg: Any, what: str) -> ImageError:
     return ImageError(
-        f'compressed image of {len(msg.data)} bytes with format {msg.format!r} {what}; expected '
-        'JPEG or PNG of 8 or 16 bits'
+        f'compressed image of {len(msg.data)} bytes with format {_quote(msg.format)} {what}; '
+        'expected JPEG or PNG of 8 or 16 bits'
     )
 
 
@@ -246,10 +263,14 @@ def _check_num_pixels(msg: Any) -> None:
         # OpenCV could decode it, whatever its size.
         raise _unreadable(msg, 'is damaged or not an image: its size cannot be read') from error
     if width * height > MAX_DECODED_PIXELS:
-        raise ImageError(
-            f'compressed image of {width} x {height} pixels; expected at most '
-            f'{MAX_DECODED_PIXELS / 1e6:.0f} million. Send smaller images'
-        )
+        raise _too_large('compressed image', width, height)
+
+
+def _too_large(what: str, width: int, height: int) -> ImageError:
+    return ImageError(
+        f'{what} of {width} x {height} pixels; expected at most '
+        f'{MAX_DECODED_PIXELS / 1e6:.0f} million. Send smaller images'
+    )
 
 
 def _decoded_to_rgb(pixels: np.ndarray, form: str, scale_16bit: Scale16Settings) -> np.ndarray:

@@ -1,3 +1,6 @@
+import types
+import uuid
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from pycocotools import mask as coco_mask
 
 from robust_vos_ros import visualization
 from robust_vos_ros.core import results
+from robust_vos_ros.core.types import ObjectFlag, ObjectState
 from robust_vos_ros.ros_types import messages
 
 
@@ -89,6 +93,25 @@ def test_an_object_without_pixels_has_no_shape():
     label_mask, shapes = results.compose(torch.full((1, 64, 64), -3.0), [1], (100, 100))
     assert not label_mask.any()
     assert shapes[0].area_px == 0
+
+
+def test_an_object_whose_pixels_all_belong_to_others_is_not_tracked():
+    """As for a planner that reads confidence and state alone; a soak test found the opposite."""
+    track = types.SimpleNamespace(
+        state=ObjectState.TRACKED, confidence=0.6, existence=0.9, mask_quality=0.8,
+        gate_activity=0.5, path_switched=False, last_seen_ns=5, frames_since_seen=0,
+        flags=ObjectFlag(0),
+    )  # fmt: skip
+    item = types.SimpleNamespace(
+        track=track, object_id='cup', uuid=uuid.uuid4(), label=1, class_id='', added_ns=1,
+        memory=types.SimpleNamespace(updated=False),
+    )  # fmt: skip
+    hidden = results._tracked_object(item, results.EMPTY_SHAPE, 7)
+    assert (hidden.state, hidden.confidence) == (ObjectState.UNCERTAIN, 0.0)
+    assert np.isnan(hidden.mask_quality)
+    _, (shape,) = results.compose(discs((32, 32, 10)), [1], (64, 64))
+    shown = results._tracked_object(item, shape, 7)
+    assert (shown.state, shown.confidence, shown.mask_quality) == (ObjectState.TRACKED, 0.6, 0.8)
 
 
 def test_no_objects_make_an_empty_mask():

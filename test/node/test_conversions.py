@@ -219,6 +219,14 @@ def cut(count):
     return apply
 
 
+def huge(msg):
+    msg.width, msg.height, msg.step, msg.data = 8001, 8000, 8001, bytes(8001 * 8000)
+
+
+def long_name(msg):
+    msg.header.frame_id = 'x' * 257
+
+
 @pytest.mark.parametrize(
     ('encoding', 'spoil', 'words'),
     [
@@ -231,6 +239,8 @@ def cut(count):
         ('rgb8', change(width=9), 'step is 24.*27 bytes'),  # wider than the rows
         ('rgb8', change(height=7), 'need 168; the image is cut off'),
         ('rgb8', change(height=2**32 - 1), 'the image is cut off'),  # must not allocate
+        ('mono8', huge, '8001 x 8000 pixels; expected at most 64 million'),
+        ('rgb8', long_name, 'frame_id of at most 256 characters, got 257'),
         ('rgb8', change(width=2**32 - 1), 'step is 24'),
         ('rgb8', cut(1), '143 bytes'),
         ('rgb8', change(data=array.array('B')), '0 bytes'),

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip('rclpy')
@@ -242,3 +243,76 @@ def test_a_killed_program_goes_on_with_its_objects(start, client, helpers, tmp_p
         assert getattr(after, name) == getattr(before, name)
     assert second.signal_and_time(signal.SIGTERM)[0] == 0
     assert not list(path.parent.glob('*.refused*'))
+
+
+def test_a_stopped_program_goes_on_with_the_newest_image(start, client, helpers):
+    """SIGSTOP and SIGCONT, as of a machine that swaps or sleeps."""
+    program = start({'diagnostics.stale_after_s': 0.5})
+    program.wait_for('waiting for images on /image')
+    talker = client(program)
+    objects = talker.listen(TrackedObjectArray, '/robust_vos/objects')
+    publish = talker.talk(Image, '/image')
+    stamps = (index * 66_000_000 for index in range(1, 10_000))
+
+    def show_until(condition):
+        while True:
+            publish(helpers.make_image(next(stamps)))
+            talker.executor.spin_once(timeout_sec=0.1)
+            if objects and condition(objects[-1]):
+                return objects[-1]
+
+    show_until(lambda msg: True)
+    prompts = [helpers.make_box_prompt('disc')]
+    assert talker.call(AddObjects, '/robust_vos/add_objects', prompts=prompts).success
+    before = show_until(lambda msg: msg.objects and msg.objects[0].state == 1)
+    program.process.send_signal(signal.SIGSTOP)
+    late = talker.send(AddObjects, '/robust_vos/add_objects', prompts=prompts)
+    for _ in range(10):
+        publish(helpers.make_image(next(stamps)))
+        talker.executor.spin_once(timeout_sec=0.1)
+    assert not late.done()
+    program.process.send_signal(signal.SIGCONT)
+    talker.wait(late.done, 'the answer of a request sent meanwhile')
+    newest = helpers.make_image(next(stamps))
+    publish(newest)
+    talker.wait(lambda: objects[-1].header == newest.header, 'the newest image')
+    assert [item.uuid for item in objects[-1].objects] == [before.objects[0].uuid]
+    assert '[ERROR]' not in program.text
+
+
+@pytest.mark.long
+def test_a_program_killed_in_any_phase_starts_again(start, client, helpers, tmp_path):
+    """kill -9 while loading, waiting, tracking, writing the state file: it is never refused."""
+    rng = np.random.default_rng(4)
+    path = tmp_path / 'tracks'
+    parameters = {'state_file': path, 'state_save_interval_s': 0.1}
+    known, times = None, []
+    for round_number in range(12):
+        program = start(parameters)
+        began = time.monotonic()
+        if round_number % 4 == 0:  # while it imports or loads
+            time.sleep(rng.uniform(0.5, 5))
+            program.signal_and_time(signal.SIGKILL)
+            continue
+        program.wait_for('waiting for images on /image')
+        talker = client(program)
+        objects = talker.listen(TrackedObjectArray, '/robust_vos/objects')
+        publish = talker.talk(Image, '/image')
+        stamp, first_s = 10**9 * round_number, None
+        end = time.monotonic() + rng.uniform(2, 5)
+        while first_s is None or time.monotonic() < end:
+            stamp += 66_000_000
+            publish(helpers.make_image(stamp))
+            talker.executor.spin_once(timeout_sec=0.05)
+            if objects and first_s is None:
+                first_s = time.monotonic() - began
+                if known is None:
+                    prompts = [helpers.make_box_prompt('disc')]
+                    answer = talker.call(AddObjects, '/robust_vos/add_objects', prompts=prompts)
+                    known = answer.objects[0].uuid
+                    talker.wait(path.exists, 'the state file')
+        assert [item.uuid for item in objects[-1].objects] == [known]
+        times.append(round(first_s, 1))
+        program.signal_and_time(signal.SIGKILL)
+    sys.stdout.write(f'\nfirst objects after a start: {times} s')
+    assert not list(tmp_path.glob('*.refused*'))
