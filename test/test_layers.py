@@ -76,7 +76,7 @@ SAM2_INTERNALS = {
     'multimask_output_in_sam', 'multimask_min_pt_num', 'multimask_max_pt_num',
     'binarize_mask_from_pts_for_mem_enc', 'sigmoid_scale_for_mem_enc', 'sigmoid_bias_for_mem_enc',
 }  # fmt: skip
-MAX_CORE_FILES = 49  # of which four are the window of `zoom`, three graphs for other runtimes, four adapters
+MAX_CORE_FILES = 49  # four are the window of `zoom`, three graphs for runtimes, six adapters
 
 
 def imported_modules(path):
