@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from robust_vos_ros.core.adapters.moga import Gates
+from robust_vos_ros.core.adapters.gates import Gates
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.evidence import Observation, observe
 from robust_vos_ros.core.errors import SavedTracksError
@@ -54,6 +54,7 @@ class Propagator:
     def __init__(self, model: Model, settings: TrackerSettings) -> None:
         self.model = model
         self.last_gates: Gates | None = None
+        self.last_encoder_gates: Gates | None = None
         # Best mask of each slot in the newest frame, before visibility was decided.
         self.raw_masks: dict[int, torch.Tensor] = {}
         capacity, num_hypotheses = settings.max_objects, settings.tree.max_hypotheses
@@ -185,6 +186,17 @@ class Propagator:
         self.references.see(slots, self.model.proxies(features, kept.mask_logits))
         self.logits[item.slot, 0] = kept.mask_logits[0, 0]
 
+    def encoder_gates(self, items: Sequence[LiveObject], record: Record) -> Gates | None:
+        """Return the gates of the image encoder for one frame, see `Model.encoder_gates`."""
+        self.last_encoder_gates = None
+        if not self.model.has_encoder_gates:
+            return None
+        slots = slots_of(items)
+        owners, ranks = self.tree.rows(slots)
+        view = self.memory.view(slots[owners], ranks, record.frame_index)
+        self.last_encoder_gates = self.model.encoder_gates(view, shares=self._shares(owners))
+        return self.last_encoder_gates
+
     def follow(
         self,
         items: Sequence[LiveObject],
@@ -281,14 +293,18 @@ class Propagator:
         changed = torch.tensor([item.track.changed for item in items])[torch.from_numpy(owners)]
         changed = changed[:, None, None].to(device)
         previous = torch.where(changed, ABSENT_LOGIT, self.logits[at]).unsqueeze(1)
-        shares = torch.from_numpy(1.0 / np.bincount(owners)[owners]).float().to(device)
-        gates = self.model.gates(features, view, shares=shares)
+        gates = self.model.gates(features, view, shares=self._shares(owners))
         pix = self.model.attend(features, view, gates)
         is_best = torch.from_numpy(ranks == 0).to(device) if ranks.any() else None
         references = self.references.of(slots)
         dense = self.model.calibrate(features, pix, references, previous, is_best=is_best)
         guide = previous if self.model.previous_mask else None
         return gates, self.model.decode(features, pix, None, guide, dense=dense)
+
+    def _shares(self, owners: np.ndarray) -> torch.Tensor:
+        """Return (B,) 1 / number of hypotheses of the object of each hypothesis."""
+        shares = torch.from_numpy(1.0 / np.bincount(owners)[owners])
+        return shares.float().to(self.logits.device)
 
     def _update_references(
         self, items: Sequence[LiveObject], features: Features, logits: torch.Tensor

@@ -62,21 +62,27 @@ class Segmenter:
 
     Args:
         model: The network.
+
+    Attributes:
+        gates: (M, R) of an adapter of the image encoder, for frames that are encoded from now on;
+            None = all are open.
     """
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self.gates: torch.Tensor | None = None
         self._features: tuple[Record, Features] | None = None
 
     def encode(self, record: Record) -> Features:
         """Encode a frame; the features of the newest one are cached."""
         if self._features is None or self._features[0] is not record:
+            self.model.open_encoder(self.gates)
             self._features = (record, self.model.encode(record.image[None]))
         return self._features[1]
 
     def forget(self) -> None:
-        """Drop the cached features."""
-        self._features = None
+        """Drop the cached features, and gates."""
+        self._features = self.gates = None
 
     def segment(
         self, prompts: Sequence[Prompt], record: Record, context: Context | None = None

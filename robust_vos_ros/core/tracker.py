@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from robust_vos_ros.core.adapters.moga import Gates
+from robust_vos_ros.core.adapters.gates import Gates
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.confidence.evidence import warn_of_misfit, warn_of_size
@@ -87,6 +87,11 @@ class VideoTracker:
     def ids(self) -> list[str]:
         """The ids of the live objects."""
         return [item.object_id for item in self._objects]
+
+    @property
+    def last_encoder_gates(self) -> Gates | None:
+        """Gates of the image encoder in the newest tracked frame; None without any."""
+        return self._propagator.last_encoder_gates
 
     @property
     def uuids(self) -> frozenset[uuid.UUID]:
@@ -488,6 +493,8 @@ class VideoTracker:
     ) -> list[TrackEvent]:
         """Track some objects into one frame, in one batch; those that rest only age."""
         settings = self.reduction.limit(self.settings)
+        gates = self._propagator.encoder_gates(items, record)
+        self._segmenter.gates = None if gates is None else gates.values[0]
         happened = self._propagator.follow(
             items, self._segmenter.encode(record), record, settings, resting=resting
         )

@@ -19,7 +19,7 @@ from rich.console import Console
 from robust_vos_ros.bags.reader import COMPRESSED_IMAGE, RawMessage
 from robust_vos_ros.bags.writer import BagWriter
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.network.checkpoints import find_adapter, shipped_adapters
+from robust_vos_ros.core.network.checkpoints import find_adapter
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.demo.camera import FRAME_ID, to_compressed_image
 from robust_vos_ros.demo.clip import Clip, generated_clip, video_clip
@@ -97,9 +97,8 @@ def _run_in_weather(options: DemoOptions, clip: Clip, console: Console) -> None:
     """Run without and with the adapter under the same corruption, and show both side by side."""
     recordings = {}
     runs = {'without adapter': 'none'}
-    adapter = _adapter_to_compare(options)
-    if adapter:
-        runs['with adapter'] = adapter
+    if find_adapter(ModelSettings(name=options.model, adapter=options.adapter)) is not None:
+        runs['with adapter'] = options.adapter
     else:
         console.print(f'{options.model} has no adapter of its own; pass --adapter to compare one')
     for name, adapter in runs.items():
@@ -109,14 +108,6 @@ def _run_in_weather(options: DemoOptions, clip: Clip, console: Console) -> None:
         recordings[name] = _run_once(run, clip, console)[0]
     write_side_by_side(options.out, recordings, rate_hz=options.rate_hz)
     console.print(f'side_by_side.mp4 and side_by_side.png are in {options.out}')
-
-
-def _adapter_to_compare(options: DemoOptions) -> str:
-    """Return the adapter of the options, or else the one shipped for the model; empty = none."""
-    if find_adapter(ModelSettings(name=options.model, adapter=options.adapter)) is not None:
-        return options.adapter
-    shipped = f'{options.model}_moga'
-    return shipped if options.adapter == 'auto' and shipped in shipped_adapters() else ''
 
 
 def open_clip(options: DemoOptions) -> Clip:

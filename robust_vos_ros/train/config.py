@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import yaml
 
-from robust_vos_ros.core.adapters.moga import AdapterSettings
+from robust_vos_ros.core.adapters.settings import AdapterSettings
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.settings import Settings, load_yaml, parse_settings, setting
 from robust_vos_ros.data.mixture import DataSettings
@@ -67,6 +67,23 @@ class RolloutSettings(Settings):
     )
 
 
+class DistillSettings(Settings):
+    """Weights of the distances of features in the stage `distill`."""
+
+    coarse: float = setting(1.0, 'Weight of the features at stride 16.', ge=0.0, le=100.0)
+    middle: float = setting(1.0, 'Weight of the features at stride 8.', ge=0.0, le=100.0)
+    fine: float = setting(0.5, 'Weight of the features at stride 4.', ge=0.0, le=100.0)
+
+
+class GateSettings(Settings):
+    """Penalties of the gates of an adapter, see `train/gating.py`."""
+
+    entropy: float = setting(0.0, 'Weight of the entropy of gates.', ge=0.0, le=100.0)
+    balance: float = setting(
+        0.0, 'Weight of the imbalance of each gate over a batch.', ge=0.0, le=100.0
+    )
+
+
 class OptimizerSettings(Settings):
     """AdamW with warm-up and cosine decay, and the moving average of the weights."""
 
@@ -108,6 +125,11 @@ class ValidationSettings(Settings):
 class TrainSettings(Settings):
     """One training."""
 
+    stage: Literal['rollout', 'distill'] = setting(
+        'rollout',
+        'rollout = track objects through clips; distill = give the features of clean pictures on '
+        'corrupted ones, for an adapter of the image encoder.',
+    )
     model: str = setting('nano', 'Model: a file name in config/models without its ending.')
     trunk_weights: str = setting(
         '', 'MobileNetV2 checkpoint (torchvision layout) to start the trunk from; empty = random.'
@@ -146,6 +168,8 @@ class TrainSettings(Settings):
     )
     data: DataSettings = DataSettings()
     rollout: RolloutSettings = RolloutSettings()
+    distill: DistillSettings = DistillSettings()
+    gates: GateSettings = GateSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     validation: ValidationSettings | None = setting(
         None,

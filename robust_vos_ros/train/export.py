@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 
 from robust_vos_ros.core.adapters.files import norm_names, save_adapter
-from robust_vos_ros.train.unroll import Rollout
+from robust_vos_ros.core.network.model import Model
 
 WEIGHTS_FILE = 'weights.safetensors'
 ADAPTER_FILE = 'adapter.safetensors'
@@ -19,11 +19,11 @@ class Export:
     """The trained tensors, and the file that they are written to.
 
     Args:
-        rollout: The trained module.
+        model: The trained model.
     """
 
-    def __init__(self, rollout: Rollout) -> None:
-        self._model = rollout.model
+    def __init__(self, model: Model) -> None:
+        self._model = model
         self._norms: dict[str, torch.Tensor] = {}  # values before training
         if self._model.adapter is not None:
             names = norm_names(self._model, self._model.adapter.settings)

@@ -23,6 +23,15 @@ def step_rng(seed: int, step: int, rank: int, purpose: int) -> np.random.Generat
     return np.random.default_rng((seed, step, rank, purpose))
 
 
+def own_steps(steps: range) -> range:
+    """Return the steps whose batches this worker makes; without workers, all."""
+    worker = get_worker_info()
+    if worker is None:
+        return steps
+    cv2.setNumThreads(0)  # threads of OpenCV do not survive a fork
+    return steps[worker.id :: worker.num_workers]
+
+
 class Batches(IterableDataset):
     """Batches of the steps from `first_step` to `num_steps`, in order.
 
@@ -53,11 +62,7 @@ class Batches(IterableDataset):
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield this worker's batches; the loader takes from the workers in turn."""
-        worker = get_worker_info()
-        if worker is not None:
-            cv2.setNumThreads(0)  # threads of OpenCV do not survive a fork
-        first, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        for step in self._steps[first::stride]:
+        for step in own_steps(self._steps):
             yield self.draw(step)
 
     def draw(self, step: int) -> Batch:
@@ -81,7 +86,7 @@ class Batches(IterableDataset):
         )
 
 
-def load_batches(batches: Batches, num_workers: int) -> Iterator[Batch]:
+def load_batches(batches: IterableDataset, num_workers: int) -> Iterator[Batch]:
     """Iterate over batches, made by `num_workers` processes ahead of time."""
     if not num_workers:
         return iter(batches)

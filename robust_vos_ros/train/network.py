@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pooch
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from robust_vos_ros.core.adapters.files import attach, make_adapter, norm_names
@@ -41,6 +42,7 @@ def build_model(settings: TrainSettings) -> Model:
         net.load_state_dict(state)
     freeze(net, [''] if settings.adapter else settings.frozen)
     speed_up_norms(net)
+    speed_up_strides(net)
     device = find_device(settings.device)
     if device.type == 'cpu':
         keep_freed_memory()
@@ -83,6 +85,24 @@ def freeze(net: nn.Module, prefixes: list[str]) -> None:
             raise ConfigError(f'frozen: expected the prefix of a parameter, got {prefix!r}')
         for parameter in found:
             parameter.requires_grad_(False)
+
+
+def speed_up_strides(net: nn.Module) -> None:
+    """Replace depth-wise convolutions of stride 2 by modules with the same parameters and result.
+
+    On a CPU in bf16, torch's gradient of their input takes 20 times as long as that of stride 1.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1 and module.stride == (2, 2):
+            module.__class__ = _StridedConv
+
+
+class _StridedConv(nn.Conv2d):
+    """A convolution of stride 2, computed at every pixel and then thinned out."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        every = F.conv2d(x, self.weight, self.bias, 1, self.padding, self.dilation, self.groups)
+        return F.avg_pool2d(every, 1, 2)
 
 
 def load_mobilenet(trunk: nn.Module, path: Path) -> None:

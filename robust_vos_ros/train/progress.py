@@ -40,7 +40,8 @@ def train_with_progress(
         )
 
         def show(step: int, line: dict[str, Any]) -> None:
-            news = f'loss {line["loss"]:.3f}  J {line["J"]:.3f}' if line else ''
+            shown = [name for name in ('loss', 'J') if name in line]
+            news = '  '.join(f'{name} {line[name]:.3f}' for name in shown)
             if trainer.validation and trainer.validation.best:
                 news += f'  best J&F {trainer.validation.best.jf:.1f}'
             progress.update(task, completed=step, news=news)

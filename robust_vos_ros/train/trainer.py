@@ -14,10 +14,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from robust_vos_ros.core.errors import ConfigError
+from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.optimize import device_name, find_device, find_precision
 from robust_vos_ros.files import replace_file
 from robust_vos_ros.train.checkpoint import STATE_FILE, differences, read_state, start_from
 from robust_vos_ros.train.config import OptimizerSettings, TrainSettings, ValidationSettings
+from robust_vos_ros.train.distill import Distillation, PictureBatches
 from robust_vos_ros.train.export import Export
 from robust_vos_ros.train.loader import Batches, load_batches, step_rng
 from robust_vos_ros.train.network import build_model
@@ -59,19 +61,19 @@ class Trainer:
         precision = find_precision(settings.precision, self._device)
         here = settings.model_copy(update={'device': str(self._device), 'precision': precision})
         model = build_model(here)
-        self.rollout = Rollout(model, settings.rollout).to(model.device)
+        self.task = make_task(model, settings).to(model.device)
         self._started = ''  # number of tensors copied from `start_state`
         if settings.start_state:
             self._started = start_from(
                 Path(settings.start_state).expanduser(),
-                self.rollout,
+                self.task,
                 with_network=not (settings.weights or settings.adapter),
             )
-        self.parallel: nn.Module = self.rollout
+        self.parallel: nn.Module = self.task
         if self.process.world > 1:
-            self.parallel = DistributedDataParallel(self.rollout, find_unused_parameters=True)
-        self.optimizer = make_optimizer(self.rollout, settings.optimizer)
-        self.export = Export(self.rollout)
+            self.parallel = DistributedDataParallel(self.task, find_unused_parameters=True)
+        self.optimizer = make_optimizer(self.task, settings.optimizer)
+        self.export = Export(model)
         self.average = {
             name: tensor.detach().clone() for name, tensor in self.export.tensors().items()
         }
@@ -96,17 +98,9 @@ class Trainer:
             on_step: Called after every step with its number and the newest line of the log.
         """
         settings, began = self.settings, time.monotonic()
-        batches = Batches(
-            settings.data,
-            self.rollout.model.image_size,
-            seed=settings.seed,
-            rank=self.process.rank,
-            first_step=self.step,
-            num_steps=settings.steps,
-        )
         log = self._open_log() if self.process.rank == 0 else None
         saved, line = began, {}
-        for batch in load_batches(batches, settings.num_workers):
+        for batch in load_batches(self.batches(), settings.num_workers):
             stats = self.train_step(batch)
             now = time.monotonic()
             if log is not None:
@@ -133,6 +127,18 @@ class Trainer:
                 break
         self.process.leave()
 
+    def batches(self) -> Batches | PictureBatches:
+        """Return the batches of the steps that are left."""
+        kind = PictureBatches if self.settings.stage == 'distill' else Batches
+        return kind(
+            self.settings.data,
+            self.task.model.image_size,
+            seed=self.settings.seed,
+            rank=self.process.rank,
+            first_step=self.step,
+            num_steps=self.settings.steps,
+        )
+
     def train_step(self, batch: Batch) -> dict[str, float]:
         """Make one step, and return its statistics."""
         settings = self.settings.optimizer
@@ -143,12 +149,12 @@ class Trainer:
             *(getattr(batch, f.name).to(self._device) for f in dataclasses.fields(batch))
         )
         rng = step_rng(self.settings.seed, self.step, self.process.rank, 1)
-        bf16 = self.rollout.model.precision == 'bf16'
+        bf16 = self.task.model.precision == 'bf16'
         with torch.autocast(self._device.type, torch.bfloat16, bf16):
             loss, stats = self.parallel(batch, rng, self.step / self.settings.steps)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.rollout.parameters(), settings.max_grad_norm)
+        norm = nn.utils.clip_grad_norm_(self.task.parameters(), settings.max_grad_norm)
         if torch.isfinite(norm):  # skip the step if gradients overflow
             self.optimizer.step()
         self.step += 1
@@ -171,7 +177,7 @@ class Trainer:
             'run',
             {
                 'steps': self.settings.steps,
-                'precision': self.rollout.model.precision,
+                'precision': self.task.model.precision,
                 'machine': device_name(self._device),
                 'processes': self.process.world,
                 'threads': torch.get_num_threads(),
@@ -196,7 +202,7 @@ class Trainer:
         state = {
             'settings': self.settings.model_dump(mode='json'),
             'step': self.step,
-            'rollout': self.rollout.state_dict(),
+            'rollout': self.task.state_dict(),
             'average': self.average,
             'optimizer': self.optimizer.state_dict(),
         }
@@ -219,21 +225,30 @@ class Trainer:
                 'them back, or choose another --out'
             )
         self.step, self.average = state['step'], state['average']
-        self.rollout.load_state_dict(state['rollout'])
+        self.task.load_state_dict(state['rollout'])
         self.optimizer.load_state_dict(state['optimizer'])
         best = state.get('best')
         if best and self.validation and _same_scores(have.validation, self.settings.validation):
             self.validation.best = Best(**best)
 
 
-def make_optimizer(rollout: Rollout, settings: OptimizerSettings) -> torch.optim.Optimizer:
+def make_task(model: Model, settings: TrainSettings) -> Rollout | Distillation:
+    """Return the module that computes the loss of the stage that is trained."""
+    if settings.stage == 'distill':
+        return Distillation(model, settings.distill, settings.gates)
+    return Rollout(model, settings.rollout, settings.gates)
+
+
+def make_optimizer(task: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
     """Return AdamW: no weight decay of vectors, own learning rates of trunk and gates."""
     factors = {
         'net.image_encoder.trunk.': settings.trunk_factor,
         'adapter.gate.': settings.gate_factor,
+        'adapter.encoder.gate.': settings.gate_factor,
+        'adapter.encoder.switch.': settings.gate_factor,
     }
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for name, parameter in rollout.named_parameters():
+    for name, parameter in task.named_parameters():
         if parameter.requires_grad:
             factor = next((f for part, f in factors.items() if name.startswith(part)), 1.0)
             groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)

@@ -71,7 +71,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def plot_log(path: Path, png: Path) -> None:
-    """Plot loss and J over the steps of a log, and scores if there are any."""
+    """Plot loss and J (or distances of features) over the steps, and scores if there are any."""
     log = read_log(path)
     lines, scored = ([line for line in log if key in line] for key in ('loss', 'validation'))
     if not lines:
@@ -81,9 +81,12 @@ def plot_log(path: Path, png: Path) -> None:
     # Not pyplot, which may need a display.
     figure = Figure(figsize=(5.5 * num_axes, 4), layout='constrained')
     axes = figure.subplots(1, num_axes)
+    known = {name for line in lines for name in line}
+    ious = sorted(name for name in known if name.startswith('J'))
+    distances = sorted(known & {'coarse', 'middle', 'fine'})
     for axis, names, title in (
         (axes[0], ['loss'], 'loss'),
-        (axes[1], sorted({k for line in lines for k in line if k.startswith('J')}), 'IoU'),
+        (axes[1], ious or distances, 'IoU' if ious else 'distance of features'),
     ):
         for name in names:
             values = np.array([line.get(name, np.nan) for line in lines], float)

@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from robust_vos_ros.core.adapters.moga import Sampling
+from robust_vos_ros.core.adapters.gates import Sampling
+from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.prompts import to_coarse_masks
 from robust_vos_ros.core.types import Candidates, Features, MemoryView
 from robust_vos_ros.train import prompting
 from robust_vos_ros.train.clip_memory import ClipMemory
-from robust_vos_ros.train.config import RolloutSettings
+from robust_vos_ros.train.config import GateSettings, RolloutSettings
+from robust_vos_ros.train.gating import gate_penalty, make_sampling
 from robust_vos_ros.train.losses import FrameLoss, deep_supervision, frame_loss
 from robust_vos_ros.train.teacher import Teacher, imitation
 
@@ -70,12 +72,24 @@ class Rollout(nn.Module):
     Args:
         model: The network in training form.
         settings: Of prompts, memory and losses.
+        penalties: Of gates.
+
+    Raises:
+        ConfigError: The image encoder has gates, which the stage `distill` trains.
     """
 
-    def __init__(self, model: Model, settings: RolloutSettings) -> None:
+    def __init__(
+        self, model: Model, settings: RolloutSettings, penalties: GateSettings | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.settings = settings
+        self._penalties = penalties or GateSettings()
+        if model.has_encoder_gates:
+            raise ConfigError(
+                'adapter.encoder_gates: expected false in the stage rollout, got true; the stage '
+                'distill trains gates of the image encoder'
+            )
         self.net = model.net
         self.adapter = model.adapter  # a submodule, so that it is saved and synchronized
         self._teacher = Teacher(model) if settings.teacher_weight else None
@@ -105,7 +119,9 @@ class Rollout(nn.Module):
         run = _Run(batch, rng, progress, kept, ClipMemory(self.model, features, kept))
         run.stats = {f'J_{form}': float(loss.iou.mean()) for form, loss in prompted.items()}
         run.extra += [self.settings.prompt_weight * loss.total for loss in prompted.values()]
-        sampling = self._sampling(batch.images.device, rng, progress)
+        sampling = None
+        if self.adapter is not None:
+            sampling = make_sampling(self.adapter.settings, batch.images.device, rng, progress)
         corrected = int(rng.integers(1, num_frames)) if self._is_corrected(rng) else -1
         for t in range(1, num_frames):
             features = self._encode(batch, t)
@@ -130,6 +146,10 @@ class Rollout(nn.Module):
     ) -> torch.Tensor:
         view = self._view(run, t)
         gates = self.model.gates(features, view, sampling=sampling, groups=run.batch.clip)
+        if gates is not None:
+            penalty, stats = gate_penalty(gates, self._penalties)
+            run.extra.append(penalty)
+            run.stats |= stats
         return self.model.attend(features, view, gates)
 
     def _decode(
@@ -158,17 +178,6 @@ class Rollout(nn.Module):
             loss = deep_supervision(self.proto_head(dense.calibrated)[:, 0].float(), truth)
             run.extra.append(settings.calibration_weight * loss)
         return self.model.predict(features, pix, None, previous, dense=dense)
-
-    def _sampling(
-        self, device: torch.device, rng: np.random.Generator, progress: float
-    ) -> Sampling | None:
-        """Return how gates are sampled in this step; the temperature falls linearly."""
-        if self.model.adapter is None:
-            return None
-        settings = self.model.adapter.settings
-        fall = settings.final_temperature - settings.temperature
-        generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
-        return Sampling(settings.temperature + progress * fall, generator)
 
     def _encode(self, batch: Batch, t: int) -> Features:
         """Encode frame t of all clips; return the features of its clip for each object."""

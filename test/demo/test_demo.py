@@ -19,7 +19,7 @@ pytest.importorskip('robust_vos.msg', reason='the messages are not built')
 from rosbags.highlevel import AnyReader
 
 from robust_vos_ros.core.adapters import files as adapters
-from robust_vos_ros.core.adapters.moga import AdapterSettings
+from robust_vos_ros.core.adapters.settings import AdapterSettings
 from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.demo import scene

@@ -9,13 +9,13 @@ from typer.testing import CliRunner
 
 from robust_vos_ros.cli import app
 from robust_vos_ros.core.adapters import files as adapters
-from robust_vos_ros.core.adapters.moga import AdapterSettings
+from robust_vos_ros.core.adapters.settings import AdapterSettings
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.data.severity import Profile
 from robust_vos_ros.data.video_folder import open_dataset
-from robust_vos_ros.eval.gates import record_gates
+from robust_vos_ros.eval.gates import GateRecord, gate_statistics, record_gates
 from robust_vos_ros.eval.metrics import region_similarity
 from robust_vos_ros.eval.restoration import restore
 
@@ -38,18 +38,41 @@ def test_gates_are_recorded_for_each_object_and_drawn(dataset_root, adapter_file
     settings = ModelSettings(device='cpu', num_threads=1, adapter=str(adapter_file))
     sequence = open_dataset(dataset_root, layout='folders')['square']
     course = Profile('ramp', 4.0, sequence.num_frames)
-    gates, severity = record_gates(load_model(settings), sequence, 'fog', course)
-    assert list(gates) == ['1']
-    assert gates['1'].shape == (9, 2 * 4 * 4)  # frames after the prompt; layers, places, rank
-    assert ((gates['1'] >= 0) & (gates['1'] <= 1)).all()
-    assert 0.05 < gates['1'].mean() < 0.95
-    assert severity[-1] == pytest.approx(4.0)
+    record = record_gates(load_model(settings), sequence, 'fog', course)
+    assert list(record.objects) == ['1']
+    gates = record.objects['1']
+    assert gates.shape == (9, 2 * 4 * 4)  # frames after the prompt; layers, places, rank
+    assert ((gates >= 0) & (gates <= 1)).all()
+    assert 0.05 < gates.mean() < 0.95
+    assert record.severity[-1] == pytest.approx(4.0)
 
     picture = dataset_root / 'gates.png'
-    options = [str(adapter_file), '--corruption', 'rain', '--out', str(picture)]
+    options = [str(adapter_file), '--corruption', 'rain,fog', '--out', str(picture)]
     result = runner.invoke(app, ['gates', str(dataset_root), 'square', *options])
     assert result.exit_code == 0, result.output
+    assert 'object_difference: nan' in result.output  # there is one object
     assert cv2.imread(str(picture)).shape[0] > 200
+
+
+def test_statistics_tell_what_changes_a_gate():
+    """Gates that follow the type, the severity within a type, the object, or nothing."""
+    severity = np.array([0.0, 0.0, 5.0, 5.0])
+    ones, zeros, high = np.ones(4), np.zeros(4), severity / 5.0
+
+    def record(name, of_type):
+        one, two = ([of_type, high, of_object, ones] for of_object in (ones, zeros))
+        objects = {'1': np.stack(one, axis=1), '2': np.stack(two, axis=1)}
+        return GateRecord(name, objects, severity)
+
+    found = gate_statistics([record('fog', ones), record('rain', zeros)])
+    assert found.open_share == pytest.approx((0.5 + 0.5 + 0.5 + 1.0) / 4)
+    assert found.moving_share == 0.75
+    assert found.change == pytest.approx(1 / 3 / 4)
+    assert found.object_difference == 0.25
+    assert found.type_bits_max == pytest.approx(1.0)
+    assert found.type_bits == pytest.approx(0.25)
+    assert found.severity_bits_max == pytest.approx(1.0)
+    assert found.severity_bits == pytest.approx(0.25)
 
 
 def test_a_model_without_gates_is_told(dataset_root):

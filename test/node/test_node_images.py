@@ -13,7 +13,7 @@ from robust_vos.msg import TrackedObjectArray
 from sensor_msgs.msg import CompressedImage, Image
 
 from robust_vos_ros.core.adapters import files as adapters
-from robust_vos_ros.core.adapters.moga import AdapterSettings
+from robust_vos_ros.core.adapters.settings import AdapterSettings
 from robust_vos_ros.core.types import EventType
 from robust_vos_ros.data.corruption import corrupt_live
 

@@ -25,11 +25,11 @@ ADAPTER = {'rank': 8, 'mode': 'paper'}
 def test_only_the_adapter_and_its_norms_learn(tiny_settings, tmp_path, mode):
     settings = tiny_settings(steps=2, adapter={**ADAPTER, 'mode': mode})
     trainer = Trainer(settings, tmp_path, resume=False)
-    before = {name: t.clone() for name, t in trainer.rollout.net.state_dict().items()}
+    before = {name: t.clone() for name, t in trainer.task.net.state_dict().items()}
     trainer.run()
-    model = trainer.rollout.model
+    model = trainer.task.model
     norms = set(adapters.norm_names(model, settings.adapter))
-    for name, tensor in trainer.rollout.net.state_dict().items():
+    for name, tensor in trainer.task.net.state_dict().items():
         assert torch.equal(tensor, before[name]) != (name in norms), name
     assert model.adapter.up.abs().sum() > 0
     assert all(p.grad is not None for p in model.adapter.gate.parameters())

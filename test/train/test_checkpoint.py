@@ -48,12 +48,12 @@ def test_weights_come_from_their_file_and_the_head_from_the_state(
     settings = tiny_settings(steps=1, weights=weights, start_state=str(state))
     trainer, before = start(settings, tmp_path / 'both', state)
     plain = Trainer(tiny_settings(weights=weights), tmp_path / 'weights', resume=False)
-    for name, tensor in trainer.rollout.state_dict().items():
+    for name, tensor in trainer.task.state_dict().items():
         if name.startswith('net.'):
-            assert torch.equal(tensor, plain.rollout.state_dict()[name]), name
+            assert torch.equal(tensor, plain.task.state_dict()[name]), name
         else:
             assert torch.equal(tensor, before[name]), name
-            assert not torch.equal(tensor, plain.rollout.state_dict()[name]), name
+            assert not torch.equal(tensor, plain.task.state_dict()[name]), name
     assert trainer.step == 0
     assert not trainer.optimizer.state
     trainer.run()
@@ -62,7 +62,7 @@ def test_weights_come_from_their_file_and_the_head_from_the_state(
 
 def test_without_weights_the_network_is_taken_as_well(state, tiny_settings, tmp_path):
     trainer, before = start(tiny_settings(start_state=str(state)), tmp_path, state)
-    for name, tensor in trainer.rollout.state_dict().items():
+    for name, tensor in trainer.task.state_dict().items():
         assert torch.equal(tensor, before[name]), name
     for name, tensor in trainer.average.items():
         assert torch.equal(tensor, before[f'net.{name}']), 'the average begins there, too'
@@ -74,8 +74,8 @@ def test_tensors_of_another_shape_are_left_as_they_are(state, tiny_settings, tmp
     torch.save(content, tmp_path / 'other.pt')
     settings = tiny_settings(start_state=str(tmp_path / 'other.pt'))
     trainer, before = start(settings, tmp_path / 'out', state)
-    assert trainer.rollout.head.weight.abs().sum() > 0
-    assert torch.equal(trainer.rollout.head.bias, before['head.bias'])
+    assert trainer.task.head.weight.abs().sum() > 0
+    assert torch.equal(trainer.task.head.bias, before['head.bias'])
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_a_training_tells_its_status_while_it_runs_and_afterwards(tiny_settings,
     assert {'loss', 'J'} <= seen[0].means.keys()
     result = run_status('--out', tmp_path)
     assert result.exit_code == 0, result.output
-    for part in ['step 2 of 2', 'finished', ' threads', trainer.rollout.model.precision]:
+    for part in ['step 2 of 2', 'finished', ' threads', trainer.task.model.precision]:
         assert part in result.stdout
 
 

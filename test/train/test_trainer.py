@@ -83,7 +83,7 @@ def test_the_log_says_what_a_run_computes_on(tiny_settings, tmp_path, precision)
     trainer.run()
     head, line = read_log(tmp_path / training.LOG_FILE)
     used = find_precision(precision, torch.device('cpu'))
-    assert trainer.rollout.model.precision == used
+    assert trainer.task.model.precision == used
     assert head['step'] == 0
     assert head['run'] == {
         'steps': 1,
@@ -101,7 +101,7 @@ def test_the_log_says_what_a_run_computes_on(tiny_settings, tmp_path, precision)
 def test_bf16_is_for_hardware_that_has_it(tiny_settings, tmp_path, monkeypatch, native, used):
     monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: native)
     trainer = Trainer(tiny_settings(), tmp_path, resume=False)
-    assert trainer.rollout.model.precision == used
+    assert trainer.task.model.precision == used
 
 
 def test_a_folder_with_a_training_is_not_overwritten(tiny_settings, tmp_path):
@@ -135,7 +135,7 @@ def test_resume_without_a_checkpoint_begins(tiny_settings, tmp_path):
 
 def test_a_step_that_is_not_finite_changes_nothing(tiny_settings, tmp_path, monkeypatch):
     trainer = Trainer(tiny_settings(), tmp_path, resume=False)
-    before = {k: v.clone() for k, v in trainer.rollout.net.state_dict().items()}
+    before = {k: v.clone() for k, v in trainer.task.net.state_dict().items()}
     batches = training.Batches(
         trainer.settings.data, 256, seed=0, rank=0, first_step=0, num_steps=1
     )
@@ -143,7 +143,7 @@ def test_a_step_that_is_not_finite_changes_nothing(tiny_settings, tmp_path, monk
         training.nn.utils, 'clip_grad_norm_', lambda *args: torch.tensor(float('nan'))
     )
     trainer.train_step(batches.draw(0))
-    for name, tensor in trainer.rollout.net.state_dict().items():
+    for name, tensor in trainer.task.net.state_dict().items():
         if 'running' not in name and 'num_batches' not in name:
             assert torch.equal(tensor, before[name]), name
 
@@ -166,7 +166,7 @@ def test_learning_rate(step, factor, reason):
 
 def test_the_trunk_learns_more_slowly_and_vectors_do_not_decay(tiny_settings, tmp_path):
     trainer = Trainer(tiny_settings(), tmp_path, resume=False)
-    names = {id(p): n for n, p in trainer.rollout.named_parameters()}
+    names = {id(p): n for n, p in trainer.task.named_parameters()}
     seen = 0
     for group in trainer.optimizer.param_groups:
         for parameter in group['params']:

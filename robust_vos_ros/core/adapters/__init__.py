@@ -1,5 +1,8 @@
-"""Low-rank adapters of the memory attention for adverse weather.
+"""Adapters of memory attention and image encoder for adverse weather.
 
-moga   `Moga`: parts of rank 1 with a gate each; `AdapterSettings`
-files  attach, detach, save and load an adapter
+settings  `AdapterSettings`
+moga      `Moga`: parts of rank 1 of the memory attention, with a gate each
+encoder   changes of the weights of the image encoder, and folding them in
+gates     gates from object pointers
+files     attach, detach, save and load an adapter
 """

@@ -1,7 +1,8 @@
 """Attach, detach, save and load adapters.
 
-An adapter file holds low-rank parts, gates and offsets of LayerNorm parameters, and names the
-model it was trained for. The weights of the model are not changed.
+An adapter file holds low-rank parts, gates, offsets of LayerNorm parameters and changes of the
+image encoder, and names the model it was trained for. The file of the model is not changed;
+offsets and changes are folded into its parameters while the adapter is attached.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from robust_vos_ros.core.adapters.moga import AdapterSettings, Moga
+from robust_vos_ros.core.adapters.encoder import EncoderAdapter, EncoderFold, find_modules
+from robust_vos_ros.core.adapters.moga import Moga
+from robust_vos_ros.core.adapters.settings import AdapterSettings
 from robust_vos_ros.core.errors import ConfigError, WeightsError
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.settings import parse_settings
@@ -26,12 +29,14 @@ _NORM_PREFIX = 'layer_norm.'
 
 def make_adapter(model: Model, settings: AdapterSettings) -> Moga:
     """Return an untrained adapter, with which the model's outputs do not change."""
+    modules = find_modules(model.net.image_encoder, settings.places)
     return Moga(
         settings,
         dim=model.hidden_dim,
         pointer_dim=model.hidden_dim,
         memory_dim=model.memory_dim,
         num_layers=len(model.net.memory_attention.layers),
+        encoder=EncoderAdapter(settings, modules, model.hidden_dim) if modules else None,
     ).to(model.device)
 
 
@@ -51,6 +56,8 @@ def attach(model: Model, adapter: Moga, norms: dict[str, torch.Tensor] | None = 
             originals[name] = parameters[name].detach().clone()
             parameters[name].add_(change.to(parameters[name]))
     model.adapter = adapter
+    if adapter.encoder is not None:
+        model.encoder_fold = EncoderFold(model.net.image_encoder, adapter.encoder)
     model.adapter_originals = originals
 
 
@@ -73,32 +80,24 @@ def detach(model: Model) -> None:
     with torch.no_grad():
         for name, original in model.adapter_originals.items():
             parameters[name].copy_(original)
+    if model.encoder_fold is not None:
+        model.encoder_fold.undo()
+    model.encoder_fold = None
     model.adapter = None
     model.adapter_originals = {}
     model.adapter_name = 'none'
 
 
 def norm_names(model: Model, settings: AdapterSettings) -> list[str]:
-    """Return the names of the LayerNorm parameters that an adapter trains, in order.
-
-    Raises:
-        ConfigError: The model has no LayerNorm there.
-    """
-    if settings.layer_norms == 'none':
+    """Return the names of the LayerNorm parameters whose offsets an adapter has, in order."""
+    if settings.layer_norms == 'none' or 'attention' not in settings.places:
         return []
-    part = 'memory_attention' if settings.layer_norms == 'memory_attention' else 'image_encoder'
-    names = [
-        f'{module_name}.{name}'
-        for module_name, module in model.net.named_modules()
-        if isinstance(module, nn.LayerNorm) and module_name.split('.')[0] == part
+    return [
+        f'memory_attention.{module_name}.{name}'
+        for module_name, module in model.net.memory_attention.named_modules()
+        if isinstance(module, nn.LayerNorm)
         for name, _ in module.named_parameters(recurse=False)
     ]
-    if not names:
-        raise ConfigError(
-            f'layer_norms: expected LayerNorms in the {part} of {model.name}, got none; '
-            'choose memory_attention or none'
-        )
-    return names
 
 
 def count_parameters(model: Model, adapter: Moga) -> int:

@@ -11,92 +11,29 @@ R rank, G gate rows (B, or 1 for gates that all objects share), N tokens, C widt
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from robust_vos_ros.core.settings import Settings, setting
+from robust_vos_ros.core.adapters.encoder import EncoderAdapter
+from robust_vos_ros.core.adapters.gates import (
+    GateNetwork,
+    Gates,
+    ReleasedGateNetwork,
+    Sampling,
+    decide,
+    make_inputs,
+    open_gates,
+)
+from robust_vos_ros.core.adapters.settings import AdapterSettings
 
-Mode = Literal['paper', 'per_object', 'released']
-Condition = Literal['pointers', 'aggregated', 'features', 'none']
 # Projections of one layer of the memory attention, and the adapter of each, by mode.
 _PLACES: dict[str, dict[str, int]] = {
     'paper': {'self_q': 0, 'self_k': 1, 'self_v': 2, 'cross_q': 3},
     'released': {'self_q': 0, 'self_k': 0, 'cross_q': 1},
 }
-_GATE_WIDTHS = (64, 32)
-_RELEASED_WIDTHS = (256, 128)
-
-
-class AdapterSettings(Settings):
-    """Structure of an adapter."""
-
-    mode: Mode = setting(
-        'paper',
-        'paper = Q, K, V of self-attention and Q of cross-attention, parallel to their weights, '
-        'gates averaged over objects; per_object = the same, each object its own gates; released '
-        '= as in the published code: on the inputs, Q and K sharing one, no V.',
-    )
-    condition: Condition = setting(
-        'pointers',
-        'What gates depend on: pointers = MoGA; aggregated = the mean of all pointers, so that '
-        'objects do not differ; features = the image, as in GaRA; none = always open, LoRA.',
-    )
-    rank: int = setting(128, 'Rank-1 parts per adapted projection; 0 = none.', ge=0, le=1024)
-    layer_norms: Literal['none', 'memory_attention', 'image_encoder'] = setting(
-        'memory_attention', 'LayerNorms that are trained and stored with the adapter.'
-    )
-    gate_bias: float = setting(
-        1.0,
-        'Bias of the logits of untrained gates: above 0 they begin open, as in LoRA, and may '
-        'learn to close.',
-        ge=-5.0,
-        le=5.0,
-    )
-    noise: Literal['gumbel', 'logistic'] = setting(
-        'gumbel', 'Noise on the gates in training; logistic has no shift against inference.'
-    )
-    temperature: float = setting(
-        1.0, 'Temperature of the gates at the start of the training.', gt=0.0, le=10.0
-    )
-    final_temperature: float = setting(
-        0.3, 'Temperature at its end; falls linearly.', gt=0.0, le=10.0
-    )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Sampling:
-    """Sampling of gates in training; without it they are deterministic.
-
-    Attributes:
-        temperature: tau of the Gumbel-Sigmoid, above 0.
-        generator: Source of the noise, on the device of the pointers.
-    """
-
-    temperature: float
-    generator: torch.Generator
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Gates:
-    """Gates of one frame.
-
-    Attributes:
-        values: (G, L, P, R) in [0, 1]: means over pointers (and objects) of gates 0 or 1.
-        own: (B, L, P, R) of each object, before averaging over objects.
-    """
-
-    values: torch.Tensor
-    own: torch.Tensor
-
-    @property
-    def activity(self) -> torch.Tensor:
-        """Share of open gates of each object, (B,)."""
-        return self.own.detach().flatten(1).mean(dim=1)
 
 
 class Moga(nn.Module):
@@ -108,6 +45,7 @@ class Moga(nn.Module):
         pointer_dim: Width of an object pointer.
         memory_dim: Width of a pointer token, into which the published code splits pointers.
         num_layers: L.
+        encoder: Of the image encoder; None = not adapted.
     """
 
     def __init__(
@@ -118,13 +56,15 @@ class Moga(nn.Module):
         pointer_dim: int,
         memory_dim: int,
         num_layers: int,
+        encoder: EncoderAdapter | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
+        self.encoder = encoder
         self._released = settings.mode == 'released'
         self._places = _PLACES['released' if self._released else 'paper']
         self._chunk = memory_dim if self._released else pointer_dim
-        places, rank = len(set(self._places.values())), settings.rank
+        places, rank = len(set(self._places.values())), settings.attention_rank
         self._shape = (num_layers, places, rank)
         self.down = nn.Parameter(torch.empty(num_layers, places, rank, dim))
         self.up = nn.Parameter(torch.zeros(num_layers, places, dim, rank))
@@ -133,11 +73,11 @@ class Moga(nn.Module):
         # The published code divides by the rank, the paper does not.
         self._scale = 1.0 / max(1, rank) if self._released else 1.0
         self._known = (-1, False)  # version of `up`, and whether it was zero
-        self.gate: _Gate | _ReleasedGate | None = None
+        self.gate: GateNetwork | ReleasedGateNetwork | None = None
         if settings.condition != 'none' and rank:
             width = dim if settings.condition == 'features' else self._chunk
-            kind = _ReleasedGate if self._released else _Gate
-            self.gate = kind(width, *self._shape, bias=settings.gate_bias)
+            kind = ReleasedGateNetwork if self._released else GateNetwork
+            self.gate = kind(width, self._shape, settings)
 
     def gates(
         self,
@@ -162,27 +102,17 @@ class Moga(nn.Module):
                 each row is an object.
         """
         batch = len(pointers_BKD)
-        condition = self.settings.condition
         if self.gate is None:
             ones = torch.ones(1, *self._shape, device=pointers_BKD.device)
             return Gates(ones, ones.expand(batch, -1, -1, -1))
-        if condition == 'features':
-            z = self._open(pix.float().mean(dim=(2, 3)), sampling)
-            return Gates(z, z.expand(batch, -1, -1, -1))
-        if shares is None:
-            shares = pointers_BKD.new_ones(batch)
-        tokens, weight = self._tokens(pointers_BKD, valid_BK)
-        if condition == 'aggregated':
-            weight = weight * shares[:, None]
-            mean = _group_mean((tokens * weight[..., None]).sum(1), weight.sum(1), groups)
-            z = self._open(mean, sampling)
-            return Gates(z, z.expand(batch, -1, -1, -1))
-        z = self._open(tokens, sampling)
-        own = (z * weight[:, :, None, None, None]).sum(1) / weight.sum(1)[:, None, None, None]
-        if self.settings.mode != 'paper':
-            return Gates(own, own)
-        weighted = own * shares[:, None, None, None]
-        return Gates(_group_mean(weighted, shares, groups), own)
+        if self.settings.condition == 'features':
+            z, soft = decide(self.gate(pix.float().mean(dim=(2, 3))), self.settings, sampling)
+            return Gates(z, z.expand(batch, -1, -1, -1), soft)
+        inputs = make_inputs(
+            pointers_BKD, valid_BK, width=self._chunk, groups=groups, shares=shares
+        )
+        shared = self.settings.mode == 'paper'
+        return open_gates(self.gate, inputs, self.settings, sampling, shared=shared)
 
     def project(
         self, gates: Gates, layer: int, name: str, linear: nn.Linear, x: torch.Tensor
@@ -200,7 +130,7 @@ class Moga(nn.Module):
             (B or 1, N, C).
         """
         place = self._places.get(name)
-        if place is None or not self.settings.rank:
+        if place is None or not self.settings.attention_rank:
             return linear(x)
         if not torch.is_grad_enabled() and self._is_untrained():
             return linear(x)  # identical result, computed once for all objects
@@ -222,95 +152,3 @@ class Moga(nn.Module):
         if self._known[0] != version:
             self._known = (version, not bool(self.up.any()))
         return self._known[1]
-
-    def _tokens(
-        self, pointers_BKD: torch.Tensor, valid_BK: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (B, T, D') inputs of the gates and (B, T) float32, 1 for valid ones."""
-        batch, count, width = pointers_BKD.shape
-        parts = width // self._chunk
-        tokens = pointers_BKD.reshape(batch, count * parts, self._chunk)
-        if valid_BK is None:
-            return tokens, tokens.new_ones(tokens.shape[:2])
-        return tokens, valid_BK.repeat_interleave(parts, dim=1).to(tokens.dtype)
-
-    def _open(self, condition: torch.Tensor, sampling: Sampling | None) -> torch.Tensor:
-        """Return gates of 0 and 1, (..., L, P, R)."""
-        assert self.gate is not None
-        logits = self.gate(condition).float()
-        if sampling is None:
-            return (logits > 0).float()
-        noise = _gumbel(logits, sampling.generator)
-        if self.settings.noise == 'logistic':
-            noise = noise - _gumbel(logits, sampling.generator)
-        soft = torch.sigmoid((logits + noise) / sampling.temperature)
-        hard = (soft > 0.5).float()
-        return hard + (soft - soft.detach())  # straight-through
-
-
-class _Gate(nn.Module):
-    """The paper's g: three layers, one network for all projections."""
-
-    def __init__(
-        self, width: int, num_layers: int, places: int, rank: int, *, bias: float
-    ) -> None:
-        super().__init__()
-        first, second = _GATE_WIDTHS
-        last = nn.Linear(second, num_layers * places * rank)
-        self.layers = nn.Sequential(
-            nn.Linear(width, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), last
-        )
-        nn.init.constant_(last.bias, bias)
-        self._shape = (num_layers, places, rank)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layers(x).unflatten(-1, self._shape)
-
-
-class _ReleasedGate(nn.Module):
-    """The published code's gates: one network for each adapter, its first layer linear."""
-
-    def __init__(
-        self, width: int, num_layers: int, places: int, rank: int, *, bias: float
-    ) -> None:
-        super().__init__()
-        first, second = _RELEASED_WIDTHS
-        lasts = [nn.Linear(second, rank) for _ in range(num_layers * places)]
-        self.networks = nn.ModuleList(
-            nn.Sequential(nn.Linear(width, first), nn.Linear(first, second), nn.ReLU(), last)
-            for last in lasts
-        )
-        for last in lasts:
-            nn.init.constant_(last.bias, bias)
-        self._shape = (num_layers, places)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        logits = torch.stack([network(x) for network in self.networks], dim=-2)
-        return logits.unflatten(-2, self._shape)
-
-
-def _gumbel(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    uniform = torch.rand(like.shape, generator=generator, device=like.device)
-    return -torch.log(-torch.log(uniform.clamp(1e-7, 1.0 - 1e-7)))
-
-
-def _group_mean(
-    values: torch.Tensor, weight_B: torch.Tensor, groups: torch.Tensor | None
-) -> torch.Tensor:
-    """Return the mean over the objects of each video.
-
-    Args:
-        values: (B, ...) sums over what `weight_B` counts.
-        weight_B: (B,) counts.
-        groups: (B,) int64 video of each object; None = one video.
-
-    Returns:
-        (1, ...) for one video, else (B, ...) with equal rows for objects of the same video.
-    """
-    if groups is None:
-        return values.sum(0, keepdim=True) / weight_B.sum()
-    num = int(groups.max()) + 1
-    sums = values.new_zeros(num, *values.shape[1:]).index_add(0, groups, values)
-    counts = weight_B.new_zeros(num).index_add(0, groups, weight_B)
-    mean = sums / counts.clamp(min=1).reshape(-1, *[1] * (values.ndim - 1))
-    return mean[groups]

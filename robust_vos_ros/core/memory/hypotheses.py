@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from robust_vos_ros.core.adapters.moga import Gates
+from robust_vos_ros.core.adapters.gates import Gates
 from robust_vos_ros.core.confidence.evidence import Observation, observe
 from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.masks import box_agreement, mask_iou

@@ -26,7 +26,9 @@ import torch
 import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 
-from robust_vos_ros.core.adapters.moga import Gates, Moga, Sampling
+from robust_vos_ros.core.adapters.encoder import EncoderFold
+from robust_vos_ros.core.adapters.gates import Gates, Sampling
+from robust_vos_ros.core.adapters.moga import Moga
 from robust_vos_ros.core.confidence.calibration import Calibration
 from robust_vos_ros.core.network import memory_attention
 from robust_vos_ros.core.network.object_calibration import DensePrompt, ObjectCalibration
@@ -58,8 +60,8 @@ class Model:
         previous_mask: Whether the decoder gets the mask of the previous frame.
         object_calibration: Module that separates objects by their proxies; None = not in this
             model.
-        adapter: Low-rank adapters of the memory attention; `core/adapters/files.py` attaches them
-            and keeps the parameters that they replace in `adapter_originals`.
+        adapter: Of memory attention and image encoder; `core/adapters/files.py` attaches it and
+            keeps the parameters that it replaces in `adapter_originals` and `encoder_fold`.
         calibration: Maps evidence to probabilities; None = uncalibrated scores.
         projection: Of appearance embeddings; None = no projection.
         encoder_hash: SHA-256 of the image encoder's weights; empty = `load_model` did not make it.
@@ -92,6 +94,7 @@ class Model:
         self.encoder_hash = ''
         self.finder: WordFinder | None = None
         self.adapter_originals: dict[str, torch.Tensor] = {}
+        self.encoder_fold: EncoderFold | None = None
         self.adapter_name = 'none'
         self._dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         self.image_size: int = net.image_size
@@ -116,16 +119,22 @@ class Model:
             yield
 
     @stage('encode')
-    def encode(self, images: torch.Tensor) -> Features:
+    def encode(self, images: torch.Tensor, gates: torch.Tensor | None = None) -> Features:
         """Encode images.
 
         Args:
             images: (B, image_size, image_size, 3) uint8, RGB.
+            gates: (M, R) of an adapter of the image encoder, in training; at inference see
+                `open_encoder`.
         """
-        x = images.to(self.device).permute(0, 3, 1, 2).float() / 255.0
+        images = images.to(self.device)
+        if self.encoder_fold is not None and not torch.is_grad_enabled():
+            self.encoder_fold.see(images)
+        x = images.permute(0, 3, 1, 2).float() / 255.0
         x = ((x - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
         self._stages = None
-        out = self.net.forward_image(x)
+        with self._encoder_context(gates):
+            out = self.net.forward_image(x)
         fine, middle, coarse = out['backbone_fpn'][-3:]
         pos = out['vision_pos_enc'][-1][:1].flatten(2).transpose(1, 2)
         features = Features(coarse, pos, (fine, middle), stages=self._stages)
@@ -149,6 +158,43 @@ class Model:
         conditioned: torch.Tensor = maps[len(maps) - encoder.scalp - 1]
         return conditioned
 
+    @property
+    def has_encoder_gates(self) -> bool:
+        """Whether an adapter of the image encoder has gates."""
+        return self.encoder_fold is not None and self.encoder_fold.adapter.gate is not None
+
+    def encoder_gates(
+        self, view: MemoryView | None, *, shares: torch.Tensor | None = None
+    ) -> Gates | None:
+        """Compute the gates of the image encoder for the next frame from the memory.
+
+        Their values are (1, M, R); None without memory. Only for a model with such gates;
+        arguments as for `gates`.
+        """
+        fold = self.encoder_fold
+        assert fold is not None, 'has_encoder_gates'
+        if view is None:
+            return None
+        valid = None if view.valid is None else view.valid[1]
+        return fold.adapter.gates(view.pointers, valid, shares=shares)
+
+    def open_encoder(self, gates: torch.Tensor | None) -> None:
+        """Fold (M, R) gates into the weights of the image encoder; None = all are open."""
+        if self.encoder_fold is not None:
+            self.encoder_fold.open(gates)
+
+    def _encoder_context(
+        self, gates: torch.Tensor | None
+    ) -> contextlib.AbstractContextManager[None]:
+        """Return the context in which gradients reach an adapter of the image encoder.
+
+        Without gradients its changes are in the weights already. In training they are not, and
+        images encoded without gradients are those of the model without adapter.
+        """
+        if self.encoder_fold is None or not torch.is_grad_enabled():
+            return contextlib.nullcontext()
+        return self.encoder_fold.for_training(gates)
+
     def gates(
         self,
         features: Features,
@@ -158,7 +204,7 @@ class Model:
         groups: torch.Tensor | None = None,
         shares: torch.Tensor | None = None,
     ) -> Gates | None:
-        """Compute the adapter's gates for this frame; None without adapter or memory.
+        """Compute the adapter's gates; None without memory, or adapter of the attention.
 
         Args:
             features: The encoded image.
@@ -166,7 +212,7 @@ class Model:
             sampling: In training, see `Moga.gates`; `groups` as well.
             shares: Where objects have several hypotheses, see `Moga.gates`.
         """
-        if self.adapter is None or view is None:
+        if self.adapter is None or not self.adapter.settings.attention_rank or view is None:
             return None
         valid = None if view.valid is None else view.valid[1]
         return self.adapter.gates(

@@ -61,7 +61,7 @@ def _fuse_batch_norms(net: nn.Module) -> None:
 
 def _fuse_clamps(net: nn.Module) -> None:
     for module, index in _pairs(net, nn.Conv2d, nn.ReLU6):
-        module[index] = _PackedConv(module[index], clamped=True)
+        module[index] = PackedConv(module[index], clamped=True)
         module[index + 1] = nn.Identity()
 
 
@@ -78,14 +78,14 @@ def _pairs(net: nn.Module, first: type, second: type) -> list[tuple[Any, int]]:
 
 def _pack_convolutions(net: nn.Module) -> None:
     for module in list(net.modules()):
-        if isinstance(module, _PackedConv):
+        if isinstance(module, PackedConv):
             continue
         for name, child in module.named_children():
             if isinstance(child, nn.Conv2d):
-                setattr(module, name, _PackedConv(child, clamped=False))
+                setattr(module, name, PackedConv(child, clamped=False))
 
 
-class _PackedConv(nn.Module):
+class PackedConv(nn.Module):
     """A convolution with weights in oneDNN's order, which are otherwise reordered every time.
 
     The order is that for the shape of the first input; other shapes use the weights as they are.
@@ -102,7 +102,12 @@ class _PackedConv(nn.Module):
         self._shape: torch.Size | None = None
         self._packed: torch.Tensor | None = None
 
+    def repack(self) -> None:
+        """Take over changed weights at the next input."""
+        self._packed = None
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (B, C, H, W) to (B, C', H', W')."""
         conv = self.conv
         x = x.to(conv.weight.dtype, memory_format=torch.channels_last)
         if self._packed is None:

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 
-from robust_vos_ros.core.adapters.moga import Gates
+from robust_vos_ros.core.adapters.gates import Gates
 from robust_vos_ros.core.errors import ConfigError, WeightsError
 from robust_vos_ros.core.network.graph_files import (
     file_name,
@@ -152,12 +152,12 @@ class GraphModel(Model):
             self._pos = super().encode(torch.zeros(1, side, side, 3, dtype=torch.uint8)).pos
 
     @stage('encode')
-    def encode(self, images: torch.Tensor) -> Features:
+    def encode(self, images: torch.Tensor, gates: torch.Tensor | None = None) -> Features:
         """As `Model.encode`."""
-        adapted = self.adapter is not None and self.adapter.settings.layer_norms == 'image_encoder'
+        adapted = self.encoder_fold is not None
         graph = None if adapted else self._find('encode', len(images))
         if graph is None:
-            return super().encode(images)
+            return super().encode(images, gates)
         found = graph.run({'image': images})
         pix, fine, middle = (
             x.to(self._dtype).contiguous(memory_format=torch.channels_last) for x in found[:3]
