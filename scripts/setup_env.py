@@ -165,8 +165,9 @@ def install_packages(layout):
     else:
         everything += list_constraints(layout)
     run(layout, 'packages (some minutes on a new machine)', pip + everything, failure, env)
-    sam2 = ['--no-deps', '-r', ROOT / 'requirements' / 'sam2.txt']
-    run(layout, 'sam2', pip + sam2, failure, env)
+    for title in ('sam2', 'words'):
+        bare = ['--no-deps', '-r', ROOT / 'requirements' / (title + '.txt')]
+        run(layout, title, pip + bare, failure, env)
     if layout.wheels:
         repair = [layout.python, ROOT / 'scripts' / 'repair_ros_wheels.py', layout.venv]
         failure = 'The ROS wheels could not be repaired'
@@ -216,7 +217,9 @@ def hash_packages(layout):
     project = (ROOT / 'pyproject.toml').read_text().split('\n[tool.')[0]
     paths = [ROOT / 'scripts' / name for name in ('setup_env.py', 'repair_ros_wheels.py')]
     paths += [ROOT / 'setup.py', ROOT / 'package.xml']
-    paths += [ROOT / 'requirements' / (name + '.txt') for name in ('python', 'sam2', 'tests')]
+    paths += [
+        ROOT / 'requirements' / (name + '.txt') for name in ('python', 'sam2', 'words', 'tests')
+    ]
     return hash_files(paths, layout.identity + project + ' '.join(EXTRAS))
 
 

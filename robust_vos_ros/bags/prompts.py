@@ -46,6 +46,11 @@ class PromptEntry(Settings):
     box: tuple[float, float, float, float] | None = setting(
         None, 'x0, y0, x1, y1 around the object.', unit='px'
     )
+    text: str = setting(
+        '',
+        'What the object is, in words: alone, it is added when it is found, in this frame or a '
+        'later one; with box, points or mask, it is what to find again when the object is lost.',
+    )
     points: list[Pair] = setting([], 'x, y of clicks (x right, y down).', unit='px')
     point_labels: list[Label] = setting([], '1 on the object, 0 not on it; empty = all 1.')
     mask: Path | None = setting(
@@ -63,7 +68,7 @@ class PromptEntry(Settings):
     @pydantic.model_validator(mode='after')
     def _check(self) -> PromptEntry:
         num_times = (self.frame is not None) + (self.stamp_ns is not None)
-        one = (self.object_id, self.box, self.points, self.mask)
+        one = (self.object_id, self.box, self.points, self.mask, self.text)
         if self.masks is not None:
             if any(one) or self.action != 'add':
                 raise ValueError('masks adds all its objects; expected no other prompt beside it')
@@ -77,7 +82,9 @@ class PromptEntry(Settings):
         if self.objects is not None:
             raise ValueError('expected masks beside objects')
         if (self.action == 'remove') == (any(one[1:])):
-            raise ValueError('expected a box, points or a mask to add or refine, none to remove')
+            raise ValueError(
+                'expected a box, points, a mask or text to add or refine, none to remove'
+            )
         return self
 
 
@@ -175,6 +182,7 @@ def _to_prompt(entry: PromptEntry, folder: Path) -> Prompt:
         box=box,
         mask=None if entry.mask is None else read_labels(folder / entry.mask, void=None) > 0,
         class_id=entry.class_id,
+        text=entry.text,
     )
 
 

@@ -44,9 +44,13 @@ def train(
             'expected a training file such as config/train/nano.yaml, or --status, got neither'
         )
     from robust_vos_ros.cli.scoring import make_scorer
-    from robust_vos_ros.train.config import load_settings
-    from robust_vos_ros.train.progress import train_with_progress
+    from robust_vos_ros.train.config import load_settings, read_values
+    from robust_vos_ros.train.progress import train_with_progress, train_words_with_progress
 
+    values = read_values(config, change or [])
+    if 'words' in values:
+        train_words_with_progress(values, out, resume=resume)
+        return
     settings = load_settings(config, change or [])
     train_with_progress(settings, out, resume=resume, make_scorer=make_scorer)
 

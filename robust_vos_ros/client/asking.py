@@ -30,6 +30,10 @@ class RefusedError(ClientError):
         self.sentence = message
 
 
+class NotFoundError(ClientError):
+    """Nothing in view fits the words of a prompt."""
+
+
 def ask(connection: Connection, name: str, request: Any, timeout_s: float) -> Any:
     """Return the answer of a service that was not refused.
 

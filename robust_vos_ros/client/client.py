@@ -10,18 +10,19 @@ from typing import Any
 
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from robust_vos.msg import TrackedObject, TrackedObjectArray
-from robust_vos.srv import AddObjects, ListObjects, RefineObject, RemoveObjects
+from robust_vos.srv import AddObjects, Find, ListObjects, RefineObject, RemoveObjects
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from robust_vos_ros.client.asking import RETRY_S, ask, ask_about_image, why_silent
+from robust_vos_ros.client.asking import RETRY_S, NotFoundError, ask, ask_about_image, why_silent
 from robust_vos_ros.client.connection import ClientError, ClosedError, Connection
 from robust_vos_ros.client.frames import FrameJoiner, MaskedFrame, decode, explain_missing
 from robust_vos_ros.client.prompts import to_prompt_message
 
 SERVICES = {
     'add_objects': AddObjects,
+    'find': Find,
     'refine_object': RefineObject,
     'remove_objects': RemoveObjects,
     'list_objects': ListObjects,
@@ -118,7 +119,7 @@ class RobustVos:
             object_id: Name of the object; empty = a new one.
             on: The prompted image, or any message with its header; None = the newest image.
             replace: Replace a live object of the same id.
-            prompt: class_id, box, points, labels, mask, as in `to_prompt_message`; with
+            prompt: class_id, box, points, labels, mask, text, as in `to_prompt_message`; with
                 `reference` the object starts LOST and is searched for, and `on` is not used.
 
         Returns:
@@ -128,13 +129,46 @@ class RobustVos:
             RefusedError: The node refuses; `code` and text give the reason.
             ClientError: There is no answer.
             PromptError: The prompt is malformed.
+            NotFoundError: What `text` alone names is not in view; it is added when it is found.
         """
         object_id = object_id or f'object_{uuid.uuid4().hex[:8]}'
         prompts = [to_prompt_message(object_id, **prompt)]
         request = AddObjects.Request(
             header=_header_of(on), prompts=prompts, replace_existing=replace
         )
-        return self._ask_about_image('add_objects', request).objects[0]
+        answer = self._ask_about_image('add_objects', request)
+        if not answer.objects:
+            raise NotFoundError(answer.message)
+        return answer.objects[0]
+
+    def find(
+        self,
+        text: str,
+        *,
+        max_objects: int = 1,
+        min_confidence: float = 0.0,
+        mode: str = 'once',
+    ) -> dict[str, float]:
+        """Find things by words in the newest image, and track them.
+
+        Args:
+            text: The expression, such as "the red mug".
+            max_objects: Maximum number of things.
+            min_confidence: Minimum confidence in [0, 1]; 0 = as the node is set.
+            mode: once, until_found, keep_looking or stop; see srv/Find.
+
+        Returns:
+            Confidence by object id, the most probable first; empty = nothing like it in view.
+
+        Raises:
+            RefusedError: The node refuses; `code` and text give the reason.
+            ClientError: There is no answer.
+        """
+        request = Find.Request(
+            text=text, max_objects=max_objects, min_confidence=min_confidence, mode=mode
+        )
+        answer = self._ask_about_image('find', request)
+        return dict(zip(answer.object_ids, answer.confidences, strict=True))
 
     def refine(self, object_id: str, *, on: Any = None, **prompt: Any) -> TrackedObject:
         """Correct a live object; arguments, result and errors as in `add`."""

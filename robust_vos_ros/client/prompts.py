@@ -26,6 +26,7 @@ def to_prompt_message(
     points: Sequence[Pair] = (),
     labels: Sequence[int] = (),
     mask: np.ndarray | None = None,
+    text: str = '',
     reference: Image | np.ndarray | None = None,
 ) -> ObjectPrompt:
     """Return the message of a prompt; coordinates are pixels of the image, x right, y down.
@@ -38,13 +39,15 @@ def to_prompt_message(
         points: Clicks (x, y).
         labels: Of each click, 1 on the object, 0 not on it; empty = all on it.
         mask: (H, W), not zero on the object.
+        text: What it is, in words: alone, the object is added when it is found; with box, points
+            or mask, it is what to find again when the object is lost.
         reference: A picture of the object from another time, which box, points and mask refer to:
             a message, or (H, W, 3) uint8 RGB. Only for adding the object.
 
     Raises:
         PromptError: The box, the mask or the picture is malformed.
     """
-    msg = ObjectPrompt(object_id=object_id, class_id=class_id)
+    msg = ObjectPrompt(object_id=object_id, class_id=class_id, text=text)
     msg.points = [Point(x=float(x), y=float(y)) for x, y in points]
     msg.point_labels = [int(label) for label in labels]
     if box is not None:

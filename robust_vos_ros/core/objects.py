@@ -136,6 +136,7 @@ class ReidState:
         evidence_s: Time in which the masks of an unseen object matched its appearance, minus the
             time in which they did not; None = no match yet.
         searched_ns: Stamp of the newest re-detection attempt.
+        worded_ns: Stamp of the newest search for it by its words.
         reacquired_ns: Stamp of the newest change from OCCLUDED or LOST to visible.
         verified_ns: Stamp of the newest user prompt.
         learned_ns: Stamp of the newest frame in its gallery.
@@ -146,6 +147,7 @@ class ReidState:
 
     evidence_s: Annotated[float, pydantic.Field(ge=0.0, le=1e9)] | None = None
     searched_ns: TimeNs = 0
+    worded_ns: TimeNs = 0
     reacquired_ns: TimeNs | None = None
     verified_ns: TimeNs | None = None
     learned_ns: TimeNs = 0
@@ -167,6 +169,7 @@ class LiveObject:
     reference: SizeReference = dataclasses.field(default_factory=SizeReference)
     memory: MemoryState = dataclasses.field(default_factory=MemoryState)
     reid: ReidState = dataclasses.field(default_factory=ReidState)
+    text: Annotated[str, pydantic.Field(max_length=MAX_NAME)] = ''  # what to find again
 
     @property
     def label(self) -> int:

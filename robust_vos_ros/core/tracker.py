@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 import uuid
@@ -38,6 +39,7 @@ from robust_vos_ros.core.types import (
     TrackEvent,
     TrackResult,
 )
+from robust_vos_ros.core.words.searching import Found, Mode, Search, Searches, describe
 from robust_vos_ros.core.zoom.window import Record
 from robust_vos_ros.core.zoom.zoom import Zoom
 
@@ -73,6 +75,7 @@ class VideoTracker:
         self._propagator = Propagator(model, settings)
         self._frames = Frames(self._propagator, settings)
         self._segmenter = Segmenter(model)
+        self._searches = Searches(self._segmenter, self._propagator, self._frames, self._objects)
         self._restored_ns: int | None = None  # first frame, or first one after `restore`
 
     @property
@@ -84,6 +87,11 @@ class VideoTracker:
     def last_encoder_gates(self) -> Gates | None:
         """Gates of the image encoder in the newest tracked frame; None without any."""
         return self._propagator.last_encoder_gates
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the live objects."""
+        return [item.object_id for item in self._objects]
 
     @property
     def uuids(self) -> frozenset[uuid.UUID]:
@@ -118,6 +126,7 @@ class VideoTracker:
                 if self.settings.reacquire.redetect and record.window.is_whole and may_search:
                     redetect(items, self._segmenter, self._propagator, record, self.settings)
         self._frames.note_tracked(items)
+        events += self._search(items)
         for item in items:
             events += self._remove_long_lost(item, record.stamp_ns)
         return self._finish(events, start_ns)
@@ -132,7 +141,8 @@ class VideoTracker:
         """Start tracking objects; all prompts are accepted or none.
 
         Args:
-            prompts: One per object.
+            prompts: One per object. What words alone name is added when it is found, in this frame
+                or a later one.
             frame: Past frame that the prompts were made on; the new objects are tracked forward to
                 the newest frame, independently of the live ones. None = the newest frame.
             replace_existing: Replace live objects of the same id.
@@ -149,14 +159,18 @@ class VideoTracker:
         record, newer = self._frames.history.locate(frame)
         ids = [prompt.object_id for prompt in prompts]
         self._objects.check_room(ids, replace_existing=replace_existing)
+        least = self.settings.word_search.min_confidence
+        prompts, waiting = self._searches.resolve(prompts, record, least)
         checked = [check_prompt(prompt, record.size_hw) for prompt in prompts]
+        warnings = [self._searches.keep(search) for search in waiting]
+        if waiting and not checked:
+            return self._finish([], start_ns, warnings)
         with self.model.inference():
             others = [item for item in self._objects if item.object_id not in ids]
             record = self._frames.view_prompted(checked, record, newer, others, self.settings.zoom)
             # Segment before any state changes: after an error in the network nothing has changed.
             segments = self._segmenter.segment(checked, record)
             items, events = self._add_objects(checked, record.stamp_ns)
-            warnings = []
             for segment in segments:
                 warnings += self._start([items[row] for row in segment.rows], segment, record)
                 self._frames.note_prompted(items, checked, segment, record, frame)
@@ -164,6 +178,49 @@ class VideoTracker:
             for later in newer if items else ():
                 events += self._track(items, later)
         return self._finish(events, start_ns, warnings)
+
+    def find(
+        self,
+        text: str,
+        *,
+        max_objects: int = 1,
+        min_confidence: float | None = None,
+        mode: Mode = 'once',
+    ) -> Found:
+        """Find things in the newest frame that fit an expression, and track them.
+
+        Args:
+            text: The expression, such as "the red mug".
+            max_objects: Maximum number of things.
+            min_confidence: Minimum confidence of a match; None = `word_search.min_confidence`.
+            mode: once = in this frame alone; until_found = also in later ones until something is
+                found; keep_looking = also in later ones until `max_objects` were added; stop = end
+                the search for this expression.
+
+        Raises:
+            NoFrameError: There is no frame yet.
+            CapacityError: There is no room for what was found.
+            PromptError: The expression cannot be used, or words are not available.
+        """
+        start_ns = time.perf_counter_ns()
+        record = self._frames.history.newest()
+        text = self._searches.check(text)
+        if mode == 'stop':
+            self._searches.stop(text)
+            return Found(self._finish([], start_ns), (), lasts=False)
+        least = (
+            self.settings.word_search.min_confidence if min_confidence is None else min_confidence
+        )
+        search = Search(text, max_objects, least, mode == 'keep_looking', record.stamp_ns)
+        seen = self._searches.look(search, record)
+        prompts = [sighting.prompt for sighting in seen if sighting.prompt is not None]
+        self._objects.check_room([prompt.object_id for prompt in prompts], replace_existing=False)
+        result = self.add(prompts) if prompts else self._finish([], start_ns)
+        search.room -= len(prompts)
+        lasts = search.room > 0 and (search.keep or (mode == 'until_found' and not seen))
+        if lasts:
+            self._searches.keep(search)
+        return Found(result, tuple(seen), lasts)
 
     def look_for(
         self, pictures: Sequence[ReferencePicture], *, replace_existing: bool = False
@@ -226,6 +283,7 @@ class VideoTracker:
             warnings = self._start([item], segment, record)
             self._frames.note_prompted([item], [checked], segment, record, frame)
             item.class_id = prompt.class_id or item.class_id
+            item.text = self._searches.check(prompt.text) if prompt.text else item.text
             events = [event for later in newer for event in self._track([item], later)]
         return self._finish(events, start_ns, warnings)
 
@@ -287,6 +345,7 @@ class VideoTracker:
             UnknownIdError: An id is not live; no object is removed.
         """
         ids = list(dict.fromkeys(object_ids)) or [item.object_id for item in self._objects]
+        ids = self._searches.stop_all(ids if object_ids else None)
         for object_id in ids:
             self._objects.get(object_id)
         items = [self._objects.remove(object_id) for object_id in ids]
@@ -300,6 +359,7 @@ class VideoTracker:
         events = self.remove()
         self._frames.reset()
         self._segmenter.forget()
+        self._searches.clear()
         self.last_result = None
         return (*events, TrackEvent(EventType.RESET, '', uuid.UUID(int=0), 'tracker was reset'))
 
@@ -311,6 +371,8 @@ class VideoTracker:
         replaced = [item.object_id for item in self._objects if item.object_id in ids]
         events = list(self.remove(replaced)) if replaced else []
         items = [self._objects.add(p.object_id, p.class_id, stamp_ns) for p in prompts]
+        for item, prompt in zip(items, prompts, strict=True):
+            item.text = prompt.text
         self._propagator.forget(items)
         return items, events
 
@@ -338,6 +400,7 @@ class VideoTracker:
             self._frames.zoom,
             num_frames=self._frames.history.num_frames,
             restored_ns=self._restored_ns,
+            searches=self._searches.lasting,
             notes=notes,
         )
 
@@ -376,11 +439,31 @@ class VideoTracker:
         self._restored_ns = None if lost else header.restored_ns
         self._frames.clear()
         self._segmenter.forget()
+        self._searches.restore(header.searches)
         self.last_result = None
         if lost:
             self._propagator.keep_best(items)
             for item in items:
                 states.lose(item)
+
+    def _search(self, items: Sequence[LiveObject]) -> list[TrackEvent]:
+        """Look for what the most urgent search wants, and for unseen objects that have words."""
+        record, rule = self._frames.history.newest(), self.settings.word_search
+        interval_s = max(rule.interval_s, self.reduction.search_interval_s)
+        events: list[TrackEvent] = []
+        for search, new in self._searches.look_again(record, interval_s):
+            free = self.settings.max_objects - len(self._objects)
+            for sighting in new[:free]:
+                added = self.add([sighting.prompt]) if sighting.prompt else None
+                detail = describe(search.text, sighting.confidence)
+                events += [
+                    dataclasses.replace(event, detail=detail)
+                    for event in (added.events if added else ())
+                ]
+            self._searches.note(search, len(new[:free]))
+        for candidates in self._searches.attend(items, record, rule, interval_s):
+            events += self.reinitialize(candidates).result.events
+        return events
 
     def _context(self, item: LiveObject, record: Record) -> Context:
         """Return the decoder inputs for clicks on a live object."""

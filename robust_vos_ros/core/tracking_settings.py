@@ -228,6 +228,34 @@ class ZoomSettings(Settings):
     )
 
 
+class WordSearchSettings(Settings):
+    """Searches for things by words."""
+
+    correct_memory: bool = setting(
+        False,
+        'Whether words correct the memory of visible objects that have words: where they see a '
+        'better match, its mask is blended into what memory stores (conditional memory encoder of '
+        'SAMWISE). Costs a search per interval_s and object.',
+        dynamic=True,
+    )
+
+    min_confidence: float = setting(
+        0.3,
+        'Minimum probability that a match is the thing and its mask has an IoU above 0.5.',
+        dynamic=True,
+        ge=0.0,
+        le=1.0,
+    )
+    interval_s: float = setting(
+        0.25,
+        'A lasting search, and one for an unseen object that has words, looks at most this often.',
+        unit='s',
+        dynamic=True,
+        ge=0.0,
+        le=60.0,
+    )
+
+
 class TrackerSettings(Settings):
     """All settings of the tracker."""
 
@@ -348,6 +376,7 @@ class TrackerSettings(Settings):
     reacquire: ReacquireSettings = ReacquireSettings()
     guard: GuardSettings = GuardSettings()
     zoom: ZoomSettings = ZoomSettings()
+    word_search: WordSearchSettings = WordSearchSettings()
 
     @classmethod
     def plain(cls) -> TrackerSettings:

@@ -92,6 +92,8 @@ class Prompt:
         box: (4,) float32, (x0, y0, x1, y1), or None.
         mask: (H, W) bool of the frame's size, or None; excludes points and box.
         class_id: Free text copied to every output.
+        text: What the object is, in words: alone, it is searched for; with points, box or mask, it
+            is what to find again when the object is lost.
     """
 
     object_id: str
@@ -100,6 +102,12 @@ class Prompt:
     box: np.ndarray | None = None
     mask: np.ndarray | None = None
     class_id: str = ''
+    text: str = ''
+
+    @property
+    def is_text_alone(self) -> bool:
+        """Whether only words say where the object is."""
+        return bool(self.text) and not len(self.points) and self.box is None and self.mask is None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -188,12 +196,15 @@ class Features:
         high_res: (B, C/8, 4h, 4w) and (B, C/4, 2h, 2w) features for the mask decoder.
         embedded: (B, width, 2h, 2w) float32 of unit length, the features that object calibration
             compares; None for a model without it.
+        stages: Outputs of the image trunk, finest first, which words condition; None where the
+            image encoder is one piece.
     """
 
     pix: torch.Tensor
     pos: torch.Tensor
     high_res: tuple[torch.Tensor, torch.Tensor]
     embedded: torch.Tensor | None = None
+    stages: tuple[torch.Tensor, ...] | None = None
 
     def take(self, index: torch.Tensor) -> Features:
         """Return the features of images `index` (K,) int64."""

@@ -97,4 +97,5 @@ def _to_prompt(msg: Any) -> Prompt:
         box=box,
         mask=to_mask(msg.mask[0]) if msg.mask else None,
         class_id=msg.class_id,
+        text=msg.text,
     )

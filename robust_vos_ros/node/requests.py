@@ -16,6 +16,7 @@ from robust_vos_ros.core.types import EventType, Frame, Prompt, TrackResult
 from robust_vos_ros.node.conversions import to_reference_picture
 from robust_vos_ros.node.pipeline import Pipeline
 from robust_vos_ros.node.publishers import Publishers
+from robust_vos_ros.node.word_requests import AppliedSearch, Asked
 from robust_vos_ros.ros_types.images import stamp_to_ns
 
 
@@ -86,6 +87,25 @@ class Requests:
         pictures = [to_reference_picture(msg, scale) for msg in msgs]
         result = self._tracker.look_for(pictures, replace_existing=replace)
         return self._applied(result, header)
+
+    def find(self, asked: Asked) -> AppliedSearch:
+        """Find things by words in the newest image, and track them.
+
+        Args:
+            asked: What for.
+
+        Raises:
+            PromptError: And all errors of `VideoTracker.find`.
+        """
+        _, header = self.frame_of(None)
+        found = self._tracker.find(
+            asked.text,
+            max_objects=asked.max_objects,
+            min_confidence=asked.min_confidence,
+            mode=asked.mode,
+        )
+        self._applied(found.result, header)
+        return AppliedSearch(header, found)
 
     def refine(self, prompt: Prompt, msg: Any | None) -> Applied:
         """Correct a live object; arguments and errors as in `add`."""

@@ -8,7 +8,7 @@ from typing import Any
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from robust_vos.srv import AddObjects, ListObjects, RefineObject, RemoveObjects, SegmentOnce
+from robust_vos.srv import AddObjects, Find, ListObjects, RefineObject, RemoveObjects, SegmentOnce
 from std_srvs.srv import SetBool, Trigger
 
 from robust_vos_ros.core.errors import CapacityError, PromptError
@@ -20,6 +20,7 @@ from robust_vos_ros.node.error_codes import error_code, error_name
 from robust_vos_ros.node.requests import Applied
 from robust_vos_ros.node.serving import Serving
 from robust_vos_ros.node.sub_node import SubNode
+from robust_vos_ros.node.word_requests import describe_found, to_search
 from robust_vos_ros.node.worker import NotActiveError
 
 # With the default depth of 10, DDS silently drops requests of a burst, and their callers wait
@@ -62,6 +63,7 @@ class Services:
             (RemoveObjects, '~/remove_objects', self._remove_objects),
             (ListObjects, '~/list_objects', self._list_objects),
             (SegmentOnce, '~/segment_once', self._segment_once),
+            (Find, '~/find', self._find),
             (Trigger, '~/reset', self._reset),
             (SetBool, '~/set_enabled', self._enable),
         )
@@ -108,7 +110,9 @@ class Services:
                     lambda: serving.requests.add(prompts, image, replace=replace), object_ids=ids
                 )
             _fill(response, applied, ids)
-            return '; '.join([f'added {", ".join(ids)}', *applied.result.warnings])
+            added = [item.object_id for item in response.objects]
+            done = [f'added {", ".join(added)}'] if added else []
+            return '; '.join([*done, *applied.result.warnings])
 
         return await self._answer('add_objects', response, serve)
 
@@ -164,6 +168,19 @@ class Services:
             return '; '.join([f'segmented {len(prompts)} objects', *applied.result.warnings])
 
         return await self._answer('segment_once', response, serve)
+
+    async def _find(self, request: Any, response: Any) -> Any:
+        async def serve(serving: Serving) -> str:
+            asked = to_search(request)
+            applied = await serving.call(lambda: serving.requests.find(asked))
+            response.applied_stamp = applied.header.stamp
+            found = applied.found
+            response.object_ids = [sighting.object_id for sighting in found.sightings]
+            response.confidences = [sighting.confidence for sighting in found.sightings]
+            response.searching = found.lasts
+            return describe_found(asked, found)
+
+        return await self._answer('find', response, serve)
 
     async def _reset(self, _request: Any, response: Any) -> Any:
         async def serve(serving: Serving) -> str:

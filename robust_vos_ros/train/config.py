@@ -187,6 +187,11 @@ def load_settings(path: Path, changes: list[str]) -> TrainSettings:
     Raises:
         ConfigError: The file or a change does not fit the settings.
     """
+    return parse_settings(TrainSettings, read_values(path, changes))
+
+
+def read_values(path: Path, changes: list[str]) -> dict[str, Any]:
+    """Return the values of a training file after changes; arguments and errors as above."""
     values = load_yaml(path)
     for change in changes:
         key, separator, text = change.partition('=')
@@ -202,4 +207,4 @@ def load_settings(path: Path, changes: list[str]) -> TrainSettings:
             section[name] = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigError(f'--set {change}: {text!r} is not YAML: {error}') from error
-    return parse_settings(TrainSettings, values)
+    return values

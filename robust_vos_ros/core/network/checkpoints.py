@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from robust_vos_ros.core.settings import (
     load_yaml,
     parse_settings,
 )
+from robust_vos_ros.core.words.finder import WordFinder
 
 
 class ModelSpec(Settings):
@@ -113,6 +115,23 @@ def find_weights(spec: ModelSpec, checkpoint: str = '') -> Path:
         f'{_shipped(spec)} is missing; if {spec.name} is shipped, install the package again, '
         'otherwise train it (docs/training.md) and set model.checkpoint'
     )
+
+
+def find_words(settings: ModelSettings) -> Path | None:
+    """Return the words file that the settings name, or None.
+
+    Raises:
+        WeightsError: The file does not exist.
+    """
+    if settings.words == 'none':
+        return None
+    if settings.words == 'auto':
+        path = _SHIPPED / f'{settings.name}_words.safetensors'
+        return path if path.is_file() else None
+    path = Path(settings.words).expanduser()
+    if not path.is_file():
+        raise WeightsError(f'words {path} does not exist; correct model.words')
+    return path
 
 
 def find_adapter(settings: ModelSettings) -> Path | None:
@@ -281,6 +300,8 @@ def load_model(settings: ModelSettings, *, portable: bool = False) -> Model:
     if isinstance(model, GraphModel) and settings.runtime != 'torch':
         model.use_graphs(settings.runtime, Path(settings.graphs) if settings.graphs else None)
     adapters.use(model, find_adapter(settings))
+    model.encoder_hash = hash_encoder(state)
+    model.finder = WordFinder(model, find_words(settings), settings.text_encoder)
     file = find_calibration(settings, path)
     if file is not None:
         model.calibration = read_calibration(
@@ -288,6 +309,16 @@ def load_model(settings: ModelSettings, *, portable: bool = False) -> Model:
         )
         model.projection = model.calibration.projection
     return model
+
+
+def hash_encoder(state: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of the image encoder in a state dict, which words are trained on."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        if name.startswith('image_encoder.'):
+            digest.update(name.encode())
+            digest.update(state[name].float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def without_untrained(spec: ModelSpec, state: dict[str, torch.Tensor]) -> ModelSpec:

@@ -20,6 +20,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +36,9 @@ from robust_vos_ros.core.network.object_proxies import Proxies
 from robust_vos_ros.core.reid.appearance import Projection
 from robust_vos_ros.core.stages import stage
 from robust_vos_ros.core.types import Candidates, Clicks, Features, MemoryView
+
+if TYPE_CHECKING:  # it uses this module
+    from robust_vos_ros.core.words.finder import WordFinder
 
 # Mask logits of an absent object.
 ABSENT_LOGIT: float = NO_OBJ_SCORE
@@ -60,6 +64,8 @@ class Model:
             keeps the parameters that it replaces in `adapter_originals` and `encoder_fold`.
         calibration: Maps evidence to probabilities; None = uncalibrated scores.
         projection: Of appearance embeddings; None = no projection.
+        encoder_hash: SHA-256 of the image encoder's weights; empty = `load_model` did not make it.
+        finder: Finds things by words; None = `load_model` did not make this model.
         adapter_name: Of the file the adapter came from, `none` without one.
     """
 
@@ -85,6 +91,8 @@ class Model:
         self.adapter: Moga | None = None
         self.calibration: Calibration | None = None
         self.projection: Projection | None = None
+        self.encoder_hash = ''
+        self.finder: WordFinder | None = None
         self.adapter_originals: dict[str, torch.Tensor] = {}
         self.encoder_fold: EncoderFold | None = None
         self.adapter_name = 'none'
@@ -100,6 +108,8 @@ class Model:
         self._std = torch.tensor(_STD, device=device).view(1, 3, 1, 1)
         self._memory_pos = self._memory_position()
         self._dense_pos = net.sam_prompt_encoder.get_dense_pe().to(device)
+        self._stages: tuple[torch.Tensor, ...] | None = None
+        net.image_encoder.trunk.register_forward_hook(self._keep_stages)
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
@@ -122,11 +132,12 @@ class Model:
             self.encoder_fold.see(images)
         x = images.permute(0, 3, 1, 2).float() / 255.0
         x = ((x - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+        self._stages = None
         with self._encoder_context(gates):
             out = self.net.forward_image(x)
         fine, middle, coarse = out['backbone_fpn'][-3:]
         pos = out['vision_pos_enc'][-1][:1].flatten(2).transpose(1, 2)
-        features = Features(coarse, pos, (fine, middle))
+        features = Features(coarse, pos, (fine, middle), stages=self._stages)
         if self.object_calibration is None:
             return features
         return dataclasses.replace(features, embedded=self.object_calibration.embed(features))
@@ -167,6 +178,22 @@ class Model:
         if self.encoder_fold is None or not torch.is_grad_enabled():
             return contextlib.nullcontext()
         return self.encoder_fold.for_training(gates)
+
+    def condition(self, features: Features, updates: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the (E, C, h, w) features at stride 16 of an image that words condition.
+
+        Args:
+            features: The encoded image, with its stages.
+            updates: (E, c, h, w) added to the trunk's stages at strides 32 and 16.
+        """
+        assert features.stages is not None, 'the caller checks it'
+        stages = list(features.stages)
+        for level, update in enumerate(updates, 1):
+            stages[-level] = stages[-level] + update
+        encoder = self.net.image_encoder
+        maps, _ = encoder.neck(stages)
+        conditioned: torch.Tensor = maps[len(maps) - encoder.scalp - 1]
+        return conditioned
 
     def gates(
         self,
@@ -290,6 +317,7 @@ class Model:
         previous_logits: torch.Tensor | None = None,
         *,
         dense: DensePrompt | None = None,
+        words: torch.Tensor | None = None,
         multimask: bool | None = None,
     ) -> Candidates:
         """Predict candidate masks, also for absent objects, as training needs them.
@@ -301,6 +329,7 @@ class Model:
             previous_logits: (B, 1, 4h, 4w) mask prompt or None: the mask that clicks correct, a
                 coarse mask, or that of the previous frame. Clamped as in SAM 2.
             dense: From `calibrate`.
+            words: (B, P, C) sparse prompts made of expressions.
             multimask: Three candidates or one; None = three for at most one click, as SAM 2 does.
         """
         net = self.net
@@ -315,6 +344,8 @@ class Model:
         sparse, mask_prompt = encoder(points, None, previous_logits)
         if clicks is None:  # what SAM 2 makes of a click that is none, and its padding
             sparse = encoder.not_a_point_embed.weight.expand(len(pix), 2, -1)
+        if words is not None:
+            sparse = torch.cat([sparse, words.to(sparse)], 1)
         high_res = list(features.high_res)
         if dense is not None:
             mask_prompt = mask_prompt + dense.coarse
@@ -415,6 +446,9 @@ class Model:
             age = torch.zeros(1, 1, dtype=torch.long, device=self.device)
             view = MemoryView(spatial[:, None], age, kept.pointers, age.float(), None)
             self.decode(features, self.attend(features, view)).best()
+
+    def _keep_stages(self, _trunk: object, _inputs: object, stages: list[torch.Tensor]) -> None:
+        self._stages = tuple(stages)
 
     def _memory_position(self) -> torch.Tensor:
         blank = torch.zeros(1, self.memory_dim, self.grid_size, self.grid_size, device=self.device)
