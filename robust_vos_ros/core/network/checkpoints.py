@@ -89,6 +89,7 @@ def load_spec(name: str) -> ModelSpec:
 
 
 _SHIPPED = Path(__file__).resolve().parents[2] / 'weights'
+_WORDS = '_words'  # in the name of the file for words, after that of the model
 
 
 def find_weights(spec: ModelSpec, checkpoint: str = '') -> Path:
@@ -126,7 +127,7 @@ def find_words(settings: ModelSettings) -> Path | None:
     if settings.words == 'none':
         return None
     if settings.words == 'auto':
-        path = _SHIPPED / f'{settings.name}_words.safetensors'
+        path = _SHIPPED / f'{settings.name}{_WORDS}.safetensors'
         return path if path.is_file() else None
     path = Path(settings.words).expanduser()
     if not path.is_file():
@@ -159,7 +160,8 @@ def find_adapter(settings: ModelSettings) -> Path | None:
 def shipped_adapters() -> list[str]:
     """Return the names of the shipped adapters, sorted."""
     models = model_names()
-    return sorted(p.stem for p in _SHIPPED.glob('*.safetensors') if p.stem not in models)
+    others = {*models, *(f'{name}{_WORDS}' for name in models)}
+    return sorted({path.stem for path in _SHIPPED.glob('*.safetensors')} - others)
 
 
 def find_calibration(settings: ModelSettings, weights: Path) -> Path | None:
