@@ -15,9 +15,9 @@ STEP_NS = 66_666_667
 
 @pytest.fixture(scope='session')
 def model():
-    """Nano in fp32, so that results can be compared with the reference."""
+    """Nano in fp32 and without its adapter, so that results can be compared with the reference."""
     torch.set_num_threads(1)  # the tests run in one process per core
-    return load_model(ModelSettings(name='nano', device='cpu', precision='fp32'))
+    return load_model(ModelSettings(name='nano', device='cpu', precision='fp32', adapter='none'))
 
 
 @pytest.fixture

@@ -20,7 +20,9 @@ PARTS = [['affine'], ['rank'], ['whole'], ['affine', 'rank', 'whole']]
 
 
 def load(precision='fp32'):
-    return load_model(ModelSettings(device='cpu', precision=precision, num_threads=1))
+    return load_model(
+        ModelSettings(device='cpu', precision=precision, num_threads=1, adapter='none')
+    )
 
 
 @pytest.fixture

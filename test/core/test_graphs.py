@@ -19,7 +19,7 @@ BUCKET = 3  # one more than the objects, so that one row is padding
 def folder(tmp_path_factory):
     pytest.importorskip('onnxscript')
     folder = tmp_path_factory.mktemp('graphs')
-    settings = ModelSettings(device='cpu', precision='fp32')
+    settings = ModelSettings(device='cpu', precision='fp32', adapter='none')
     model = checkpoints.load_model(settings, portable=True)
     graph_files.export(model, folder, buckets=[BUCKET])
     return folder

@@ -25,7 +25,7 @@ VARIANTS = [
 @pytest.fixture
 def model():
     """A model of our own, as adapters change it."""
-    return load_model(ModelSettings(device='cpu', precision='fp32', num_threads=1))
+    return load_model(ModelSettings(device='cpu', precision='fp32', num_threads=1, adapter='none'))
 
 
 def random_view(model, num_objects=3, num_pointers=5, *, masked=False):
@@ -72,7 +72,9 @@ def attend(model, features, view):
 @pytest.mark.parametrize('precision', ['fp32', 'bf16'])
 @pytest.mark.parametrize(('mode', 'condition'), VARIANTS)
 def test_untrained_adapters_change_no_bit(mode, condition, precision):
-    model = load_model(ModelSettings(device='cpu', precision=precision, num_threads=1))
+    model = load_model(
+        ModelSettings(device='cpu', precision=precision, num_threads=1, adapter='none')
+    )
     features, view = random_features(model), random_view(model)
     before = attend(model, features, view)
     settings = AdapterSettings(mode=mode, condition=condition, rank=16)

@@ -239,6 +239,11 @@ class EncoderFold:
             self._is_on = is_on
             self._write(self._changed if is_on else self._before())
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the changes are in the weights."""
+        return self._is_on
+
     @torch.no_grad()
     def open(self, gates_MR: torch.Tensor | None) -> None:
         """Fold other gates in where they differ from the present ones; None = all open."""

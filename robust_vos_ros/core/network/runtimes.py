@@ -154,7 +154,10 @@ class GraphModel(Model):
     @stage('encode')
     def encode(self, images: torch.Tensor, gates: torch.Tensor | None = None) -> Features:
         """As `Model.encode`."""
-        adapted = self.encoder_fold is not None
+        fold = self.encoder_fold
+        if fold is not None:
+            fold.see(images.to(self.device))
+        adapted = fold is not None and fold.is_on  # the graph has the weights without adapter
         graph = None if adapted else self._find('encode', len(images))
         if graph is None:
             return super().encode(images, gates)
