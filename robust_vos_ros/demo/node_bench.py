@@ -125,7 +125,7 @@ def measure(options: NodeBenchOptions) -> NodeSpeed:
         started_s = time.monotonic()
         child = ChildProcess('node', module, arguments, options.out / 'node.log')
         stack.enter_context(child)
-        (process,) = psutil.Process().children()
+        process = psutil.Process(child.pid)
         start_s = bench.start(child.check) - started_s
         spent = process.cpu_times()
         return bench.play(process, child.check, (start_s, spent.user + spent.system))

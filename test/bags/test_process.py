@@ -259,7 +259,7 @@ REFUSED = {
     'unknown key': ('frame: 0', 'frame: 0, bocks: 1', ConfigError, 'bocks'),
     'nobody to refine': ('frame: 0', 'action: refine, frame: 0', PromptError, 'cannot refine'),
     'no time': ('frame: 0, ', '', ConfigError, 'one of frame and stamp_ns'),
-    'no prompt': (', box: [20, 30, 60, 70]', '', ConfigError, 'a box, points or a mask'),
+    'no prompt': (', box: [20, 30, 60, 70]', '', ConfigError, 'a box, points, a mask or text'),
     'not YAML': ('prompts:', 'prompts: [', ConfigError, 'not valid YAML'),
     'unknown section': ('prompts:', 'promts:', ConfigError, 'promts'),
 }

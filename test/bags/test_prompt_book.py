@@ -55,7 +55,7 @@ def test_a_file_made_by_hand_is_kept(tmp_path):
         (ADD, PromptError, "cannot add 'cup', which is tracked already"),
         ({**ADD, 'object_id': 'dog', 'frame': 3}, PromptError, 'a frame from 0 to 2, got 3'),
         ({**ADD, 'object_id': 'dog', 'action': 'refine'}, PromptError, "cannot refine 'dog'"),
-        ({'frame': 1, 'object_id': 'dog'}, ConfigError, 'expected a box, points or a mask'),
+        ({'frame': 1, 'object_id': 'dog'}, ConfigError, 'expected a box, points, a mask or text'),
         ({**ADD, 'object_id': 'x' * 300}, PromptError, 'object_id'),
     ],
 )

@@ -19,7 +19,7 @@ from robust_vos_ros.data.corruption import (
     find_corruptions,
 )
 from robust_vos_ros.data.severity import PROFILES, Profile, clip_seed, fourier_mixture
-from robust_vos_ros.node.settings import CorruptionName
+from robust_vos_ros.node.settings_sections import CorruptionName
 
 GRADED = [*ROBUSTPVOS, *FURTHER, *COMPOUND]  # those that have a severity
 SIZE_HW = (96, 128)

@@ -320,7 +320,7 @@ def test_diagnostics(bench, helpers):
     assert values['model'] == 'nano'
     assert values['lifecycle state'] == 'active'
     assert len(values['weights hash']) >= 8
-    assert values['adapter'] == 'none'
+    assert values['adapter'] == 'nano_weather'
     assert re.fullmatch(r'\d+\.\d+\.\d+', values['version'])
     assert int(values['frames received']) == bench.counts.received
     assert int(values['frames invalid']) == bench.counts.invalid

@@ -29,7 +29,8 @@ NUM_FRAMES = 9  # more than the recent memory holds
 
 @pytest.fixture(scope='module')
 def model():
-    return load_model(ModelSettings(device='cpu', precision='fp32'))
+    settings = ModelSettings(device='cpu', precision='fp32', adapter='none')
+    return load_model(settings, portable=True)  # a teacher copies it
 
 
 @pytest.fixture(scope='module')
