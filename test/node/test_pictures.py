@@ -124,6 +124,7 @@ def test_masks_do_not_wait_for_an_overlay(make_bench, helpers, monkeypatch):
     bench.wait(lambda: len(overlays) == 3, 'the overlays')
     stamps = [helpers.stamp_ns(msg.header) for msg in overlays]
     assert stamps == [helpers.stamp_ns(msg.header) for msg in shown]
+    bench.wait(lambda: len(pngs) == 3, 'the compressed masks')
     assert [msg.header for msg in pngs] == [msg.header for msg in shown]
 
     entered.clear()
