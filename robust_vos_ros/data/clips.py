@@ -16,6 +16,8 @@ from robust_vos_ros.data.synthetic import SyntheticSettings, render_clip
 
 _NUM_PHOTOS = 6
 _NUM_CUTOUTS = 3
+_CONTEXT = (1.5, 3.0)  # side of a zoomed crop, relative to its object
+_LEAST_CROP = 0.3  # side of a zoomed crop, share of the frame
 
 
 class ClipSettings(Settings):
@@ -27,6 +29,13 @@ class ClipSettings(Settings):
     )
     min_crop: float = setting(
         0.45, 'Height of the smallest crop, share of the frame.', gt=0.0, le=1.0
+    )
+    zoomed: float = setting(
+        0.0,
+        'Share of clips cropped around one object as the zoom of tracking does, so that the '
+        'object has 1/3 to 2/3 of the side.',
+        ge=0.0,
+        le=1.0,
     )
     max_aspect: float = setting(
         1.35, 'Largest factor by which a crop changes the aspect ratio.', ge=1.0, le=4.0
@@ -122,19 +131,24 @@ class ClipMaker:
         """Return (T, 4) float64 boxes x0, y0, width, height around an object, moving slowly."""
         settings = self._settings
         frame_height, frame_width = masks.shape[1:]
-        share = rng.uniform(settings.min_crop, 1.0)
+        share, low = rng.uniform(settings.min_crop, 1.0), 0.2
+        present = np.flatnonzero(masks.any(axis=(1, 2)))
+        if len(present):  # small objects are as likely as large ones
+            mask = masks[rng.choice(present)]
+            ys, xs = np.nonzero(mask)
+            place = rng.integers(len(ys))
+            x, y = xs[place], ys[place]
+            if rng.random() < settings.zoomed:
+                x, y, share = _around(rng, mask)
+                low = 0.4
+        else:
+            x, y = rng.uniform(0, frame_width), rng.uniform(0, frame_height)
         limit = np.log(settings.max_aspect)
         stretch = np.exp(rng.uniform(-limit, limit) / 2)
         height = min(frame_height, share * frame_height / stretch)
         width = min(frame_width, share * frame_width * stretch)
-        present = np.flatnonzero(masks.any(axis=(1, 2)))
-        if len(present):  # small objects are as likely as large ones
-            ys, xs = np.nonzero(masks[rng.choice(present)])
-            place = rng.integers(len(ys))
-            x, y = xs[place], ys[place]
-        else:
-            x, y = rng.uniform(0, frame_width), rng.uniform(0, frame_height)
-        corner = np.array([x - width * rng.uniform(0.2, 0.8), y - height * rng.uniform(0.2, 0.8)])
+        at = rng.uniform(low, 1.0 - low, 2)
+        corner = np.array([x - width * at[0], y - height * at[1]])
         drift = motion.smooth_curve(rng, num_frames, 2) * settings.pan * [width, height]
         drift *= rng.uniform(0.0, 1.0)
         room = [frame_width - width, frame_height - height]
@@ -181,3 +195,11 @@ class ClipMaker:
             masks = draw(images, masks, pasted)
         images = photometric.degrade(rng, images, photometric.PhotometricSettings())
         return images, masks
+
+
+def _around(rng: np.random.Generator, mask: np.ndarray) -> tuple[float, float, float]:
+    """Return the centre (x, y) of an object and the share of the frame for a crop around it."""
+    x, y, width, height = cv2.boundingRect(mask)
+    side = max(width / mask.shape[1], height / mask.shape[0])
+    context = np.exp(rng.uniform(*np.log(_CONTEXT)))
+    return x + width / 2, y + height / 2, float(np.clip(side * context, _LEAST_CROP, 1.0))

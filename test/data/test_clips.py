@@ -68,6 +68,22 @@ def test_pasted_objects_are_further_objects_in_front_or_behind(root, plain):
     assert min(hidden) < 0.7 * max(hidden), 'some pass in front'
 
 
+def test_zoomed_crops_show_an_object_as_large_as_the_zoom_does(root, plain):
+    """The square is 30 of 140 x 80 pixels: 0.375 of the height, so 1/3 to 2/3 of a crop."""
+    source = maker(root, paste=0.0, pan=0.0, zoomed=1.0, max_aspect=1.0)
+    whole = maker(root, paste=0.0, pan=0.0, min_crop=1.0, max_aspect=1.0)
+    heights = {True: [], False: []}
+    for seed in range(40):
+        for zoomed, clips in ((True, source), (False, whole)):
+            mask = clips.real(np.random.default_rng(seed), 2).masks[0, 0]
+            assert mask.any()
+            heights[zoomed].append(mask.any(axis=1).mean())
+    assert np.allclose(heights[False], 0.375, atol=0.03)
+    assert min(heights[True]) > 0.3
+    assert max(heights[True]) < 0.72
+    assert np.ptp(heights[True]) > 0.2
+
+
 def test_real_clips_go_both_ways_at_several_speeds(root, plain):
     source = maker(root, paste=0.0, pan=0.0, min_crop=1.0, max_aspect=1.0, slow=0.0, max_stride=3)
     steps = set()
