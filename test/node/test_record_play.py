@@ -302,14 +302,22 @@ def test_play_faster_and_again(recorded, listener):
     out = recorded[0]
     received = listener(OBJECTS)
 
+    ended = threading.Event()
+
     def interrupt():
         end_s = time.monotonic() + 60.0  # if messages get lost, the test fails and does not hang
         while len(received) < 2.5 * NUM_FRAMES and time.monotonic() < end_s:
             time.sleep(0.01)
-        signal.raise_signal(signal.SIGINT)
+        if not ended.is_set():  # a signal after the end of playing would hit another test
+            signal.raise_signal(signal.SIGINT)
 
-    threading.Thread(target=interrupt).start()
-    played = play(PlayOptions(out, topics=(OBJECTS,), rate=10.0, loop=True, delay_s=0.5))
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        played = play(PlayOptions(out, topics=(OBJECTS,), rate=10.0, loop=True, delay_s=0.5))
+    finally:
+        ended.set()
+        thread.join(70)
     assert played.num_messages >= 2.5 * NUM_FRAMES
     stamps = [header_stamp_ns(cdr) for _, cdr, _ in received]
     assert stamps[NUM_FRAMES] == stamps[0]  # headers are not made anew
