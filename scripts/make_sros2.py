@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from robust_vos_ros.bags.results import ResultTopics
-from robust_vos_ros.console.camera import SERVICES
+from robust_vos_ros.console.requests import SERVICES
 from robust_vos_ros.live.recorder import RecordOptions
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -39,7 +39,8 @@ class PromptEntry(Settings):
     )
     action: Literal['add', 'refine', 'remove'] = setting(
         'add',
-        'add starts an object, refine corrects it in a later frame, remove stops tracking it.',
+        'add starts an object, refine corrects it or its class in a later frame, remove stops '
+        'tracking it.',
     )
     object_id: str = setting('', 'Name of the object.')
     class_id: str = setting('', 'Free text copied to every output.')
@@ -81,9 +82,11 @@ class PromptEntry(Settings):
             raise ValueError('expected an object_id')
         if self.objects is not None:
             raise ValueError('expected masks beside objects')
-        if (self.action == 'remove') == (any(one[1:])):
+        says = any(one[1:]) or bool(self.action == 'refine' and self.class_id)
+        if (self.action == 'remove') == says:
             raise ValueError(
-                'expected a box, points, a mask or text to add or refine, none to remove'
+                'expected a box, points, a mask or text to add or refine, or a class to refine; '
+                'none to remove'
             )
         return self
 

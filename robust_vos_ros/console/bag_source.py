@@ -20,6 +20,7 @@ from robust_vos_ros.console.source import POLL_S, RefusalError, Stamp
 from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.core.prompts import check_prompt
 from robust_vos_ros.core.types import Prompt
+from robust_vos_ros.core.words.searching import new_id
 from robust_vos_ros.ros_types.images import FULL_RANGE, NS_PER_S, to_frame
 
 _NO_FILE = (
@@ -140,9 +141,14 @@ class BagSource:
             if len(command.object_ids) != 1:
                 raise RefusalError('BAD_MESSAGE', 'expected one object to remove from a bag')
             return book.add({**fields, 'action': 'remove', 'object_id': command.object_ids[0]})
-        prompt = _to_prompt(command, command.object_id)
-        frame = to_frame(self._bag.frame(index).image, self._scale_16bit)
-        check_prompt(prompt, frame.size_hw)
+        if isinstance(command, protocol.Find):
+            text = self._previewer.check_words(command.text)
+            name = new_id(text, {item.entry.object_id for item in book.entries})
+            return book.add({**fields, 'object_id': name, 'class_id': text, 'text': text})
+        if command.has_marks:
+            prompt = _to_prompt(command, command.object_id)
+            frame = to_frame(self._bag.frame(index).image, self._scale_16bit)
+            check_prompt(prompt, frame.size_hw)
         if isinstance(command, protocol.Refine):
             fields['action'] = 'refine'
         fields |= {'object_id': command.object_id, 'class_id': command.class_id}
@@ -183,6 +189,7 @@ class BagSource:
             'present': True,
             'silent': False,
             'buffer_s': None,
+            'no_words': _NO_FILE if self._book is None else '',
             'level': 'OK',
             'message': f'{len(self._bag.stamps_ns)} images on {self._bag.topic}',
             'values': {},
@@ -226,6 +233,7 @@ def to_item(item: NumberedEntry, index_of: Callable[[Any], int | None]) -> dict[
         'box': None if entry.box is None else list(entry.box),
         'points': [[x, y, label] for (x, y), label in zip(entry.points, labels, strict=False)],
         'mask': str(entry.mask or entry.masks or ''),
+        'text': entry.text,
     }
 
 

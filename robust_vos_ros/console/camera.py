@@ -1,53 +1,34 @@
-"""One watched node: its images with the tracked objects, and calls of its services."""
+"""One watched node: its images with the tracked objects."""
 
 from __future__ import annotations
 
-import array
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.srv import GetParameters
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
-from robust_vos.msg import ObjectPrompt, TrackedObjectArray, TrackEvent
-from robust_vos.srv import AddObjects, ListObjects, RefineObject, RemoveObjects, SegmentOnce
+from robust_vos.msg import TrackedObjectArray, TrackEvent
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
-from std_srvs.srv import Trigger
 
-from robust_vos_ros.client.asking import RefusedError, ask, ask_about_image
 from robust_vos_ros.client.client import RESULTS_QOS
 from robust_vos_ros.client.connection import Connection
 from robust_vos_ros.client.frames import FrameJoiner, decode
 from robust_vos_ros.console import views
 from robust_vos_ros.console.graph import ImageTopic
 from robust_vos_ros.console.pictures import RecentImages, make_picture, stamp_of
+from robust_vos_ros.console.requests import SERVICES, Requests
 from robust_vos_ros.console.settings import ConsoleSettings
 from robust_vos_ros.console.source import Stamp
 from robust_vos_ros.core.errors import RobustVosError
-from robust_vos_ros.ros_types.images import read_values, to_frame
 
-SERVICES = {
-    'add_objects': AddObjects,
-    'refine_object': RefineObject,
-    'remove_objects': RemoveObjects,
-    'list_objects': ListObjects,
-    'segment_once': SegmentOnce,
-    'reset': Trigger,
-    'get_parameters': GetParameters,
-}
-# Longer than the node's prompt_timeout_s.
-ANSWER_S = 12.0
 # Images are shown without objects if the node publishes none for this time.
 SILENT_S = 1.5
 # The connection is renewed if nothing arrives from a working node for this time.
 _RECONNECT_S = 6.0
 _RATE = 'processed rate (Hz)'  # of its diagnostics
-_PARAMETER, _PARAMETER_S, _ASK_AGAIN_S = 'tracking.prompt_buffer_s', 1.0, 5.0
-_GONE = ('STAMP_TOO_OLD', 'STAMP_UNKNOWN', 'NO_IMAGE')
+_ASK_AGAIN_S = 5.0
 _IMAGES = QoSProfile(depth=2, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 _EVENTS = QoSProfile(depth=50)
 
@@ -55,13 +36,14 @@ _EVENTS = QoSProfile(depth=50)
 class Camera:
     """Connection to a robust_vos node on behalf of browsers.
 
-    The given callbacks run in threads of this class. Methods that call services block until the
-    response, and are thread-safe.
+    The given callbacks run in threads of this class.
 
     Attributes:
         name: Full name of the node.
         health: The newest diagnostics and their arrival (time.monotonic()); None before.
         buffer_s: Maximum age of the image of a prompt; None while unknown.
+        requests: Calls the services of the node.
+        no_words: Why the node cannot search by words, as a sentence; empty if it can.
     """
 
     def __init__(
@@ -85,6 +67,7 @@ class Camera:
         self.name = name
         self.health: tuple[dict[str, Any], float] | None = None
         self.buffer_s: float | None = None
+        self.no_words = ''
         self._settings, self._show, self._tell = settings, show, tell
         self._images = RecentImages()
         self._joiner = FrameJoiner()
@@ -98,6 +81,7 @@ class Camera:
         self._closed = False
         services = {f'{name}/{service}': kind for service, kind in SERVICES.items()}
         self._connection = connection = Connection(services, domain_id)
+        self.requests = Requests(name, connection)
         joined = self._receive_result
         connection.subscribe(TrackedObjectArray, f'{name}/objects', joined, RESULTS_QOS)
         connection.subscribe(CompressedImage, f'{name}/label_mask/compressed', joined, RESULTS_QOS)
@@ -117,7 +101,7 @@ class Camera:
         self._thread.join()
 
     def follow(self, topic: ImageTopic | None) -> None:
-        """Subscribe to an image topic, and read the node's prompt buffer settings.
+        """Subscribe to an image topic, and learn what the node can do.
 
         Args:
             topic: Image topic of the node; None = keep the previous one.
@@ -133,16 +117,10 @@ class Camera:
                 kind, topic.name, self._receive_image, _IMAGES
             )
             self._topic = topic
+        self.no_words = self.requests.why_no_words()
         if time.monotonic() - self._asked_s > _ASK_AGAIN_S:
-            self._ask_buffer()
+            self.buffer_s = self.requests.read_buffer_s() or self.buffer_s
             self._asked_s = time.monotonic()
-
-    def _ask_buffer(self) -> None:
-        request = GetParameters.Request(names=[_PARAMETER])
-        name = f'{self.name}/get_parameters'
-        answer = self._connection.call(name, request, _PARAMETER_S)
-        if answer is not None and answer.values:
-            self.buffer_s = answer.values[0].double_value
 
     def image_at(self, stamp: Stamp) -> Any | None:
         """Return the message of a recent image by stamp, or None."""
@@ -168,55 +146,6 @@ class Camera:
         except ValueError:
             works = False
         return works and told_s > self._heard_s and now_s - self._heard_s > _RECONNECT_S
-
-    def preview(self, stamp: Stamp, prompt: ObjectPrompt, kept: Any | None) -> dict[str, Any]:
-        """Segment a prompt without tracking it.
-
-        Args:
-            stamp: Of the prompted image.
-            prompt: The prompt.
-            kept: Message of that image, in case the node no longer has it.
-
-        Raises:
-            RefusedError, ClientError: As in `ask`.
-        """
-        request = SegmentOnce.Request(header=_to_header(stamp), prompts=[prompt])
-        name = f'{self.name}/segment_once'
-        try:
-            answer = ask_about_image(self._connection, name, request, ANSWER_S)
-        except RefusedError as error:
-            if kept is None or error.code not in _GONE:
-                raise
-            request.image = [_to_rgb_message(kept)]
-            answer = ask(self._connection, name, request, ANSWER_S)
-        labels = read_values(answer.label_mask)
-        objects = [views.to_object(item, labels) for item in answer.objects]
-        return {'message': answer.message, 'objects': objects}
-
-    def add(self, stamp: Stamp, prompt: ObjectPrompt) -> dict[str, Any]:
-        """Start tracking an object; errors as in `preview`."""
-        request = AddObjects.Request(header=_to_header(stamp), prompts=[prompt])
-        name = f'{self.name}/add_objects'
-        answer = ask_about_image(self._connection, name, request, ANSWER_S)
-        return {'message': answer.message, 'object_id': prompt.object_id}
-
-    def refine(self, stamp: Stamp, prompt: ObjectPrompt) -> dict[str, Any]:
-        """Correct an object; errors as in `preview`."""
-        request = RefineObject.Request(header=_to_header(stamp), prompt=prompt)
-        name = f'{self.name}/refine_object'
-        answer = ask_about_image(self._connection, name, request, ANSWER_S)
-        return {'message': answer.message, 'object_id': prompt.object_id}
-
-    def remove(self, object_ids: list[str]) -> dict[str, Any]:
-        """Stop tracking objects; errors as in `preview`."""
-        request = RemoveObjects.Request(object_ids=object_ids)
-        answer = ask(self._connection, f'{self.name}/remove_objects', request, ANSWER_S)
-        return {'message': answer.message, 'removed': list(answer.removed)}
-
-    def reset(self) -> dict[str, Any]:
-        """Remove all objects; errors as in `preview`."""
-        answer = ask(self._connection, f'{self.name}/reset', Trigger.Request(), ANSWER_S)
-        return {'message': answer.message}
 
     def _receive_image(self, msg: Any) -> None:
         with self._changed:
@@ -283,19 +212,3 @@ class Camera:
             )
         head['node'] = self.name
         return views.pack(head, b'' if picture is None else picture.data)
-
-
-def _to_header(stamp: Stamp) -> Header:
-    header = Header()
-    header.stamp.sec, header.stamp.nanosec = stamp
-    return header
-
-
-def _to_rgb_message(msg: Any) -> Image:
-    """Return the same image as rgb8."""
-    rgb = np.ascontiguousarray(to_frame(msg).rgb)
-    height, width = rgb.shape[:2]
-    data = array.array('B', rgb.tobytes())
-    return Image(
-        header=msg.header, height=height, width=width, encoding='rgb8', step=3 * width, data=data
-    )

@@ -22,7 +22,7 @@ from robust_vos_ros.console.camera import SILENT_S, Camera
 from robust_vos_ros.console.graph import Graph
 from robust_vos_ros.console.mailbox import Mailbox
 from robust_vos_ros.console.settings import ConsoleSettings
-from robust_vos_ros.console.source import POLL_S, RefusalError, Stamp
+from robust_vos_ros.console.source import NEWEST, POLL_S, RefusalError, Stamp
 from robust_vos_ros.core.errors import ConfigError
 
 KEEP_S = 10.0  # an unwatched camera is kept for this time, since pages are reloaded
@@ -150,10 +150,14 @@ class Hub:
         camera = self._cameras.get(self._watchers.get(mailbox, ''))
         if camera is None:
             raise ClientError('the console is connecting to the node; try again')
+        requests = camera.requests
         if isinstance(command, protocol.Remove):
-            return await self.in_thread(camera.remove, command.object_ids)
+            return await self.in_thread(requests.remove, command.object_ids)
         if isinstance(command, protocol.Reset):
-            return await self.in_thread(camera.reset)
+            return await self.in_thread(requests.reset)
+        if isinstance(command, protocol.Find):
+            asked = command.text, command.max_objects, command.mode
+            return await self.in_thread(requests.find, *asked)
         self.freeze(mailbox, command.stamp)
         prompt = to_prompt_message(
             getattr(command, 'object_id', _PREVIEW_ID),
@@ -164,9 +168,11 @@ class Hub:
         )
         if isinstance(command, protocol.Preview):
             image = self._frozen.get(mailbox, (None, None))[1]
-            return await self.in_thread(camera.preview, command.stamp, prompt, image)
-        change = camera.add if isinstance(command, protocol.Add) else camera.refine
-        return await self.in_thread(change, command.stamp, prompt)
+            return await self.in_thread(requests.preview, command.stamp, prompt, image)
+        change = requests.add if isinstance(command, protocol.Add) else requests.refine
+        # A class changes now: it needs no image, which the node may no longer have.
+        stamp = command.stamp if command.has_marks else NEWEST
+        return await self.in_thread(change, stamp, prompt)
 
     async def _open(self, name: str) -> Camera:
         loop = asyncio.get_running_loop()
@@ -255,6 +261,7 @@ class Hub:
             'present': camera.name in self._names,
             'silent': camera.silent_s > SILENT_S,
             'buffer_s': camera.buffer_s,
+            'no_words': camera.no_words,
         }
         health, heard_s = camera.health or (None, 0.0)
         late = time.monotonic() - heard_s > _HEALTH_S

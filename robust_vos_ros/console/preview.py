@@ -36,11 +36,27 @@ class Previewer:
         Raises:
             ConfigError, WeightsError: The model cannot be loaded.
         """
+        self._load()
+
+    def _load(self) -> Model:
         with self._lock:
             if self._model is None:
                 model = load_model(self._settings)
                 model.warm_up()
                 self._model = model
+            return self._model
+
+    def check_words(self, text: str) -> str:
+        """Return a normalized expression, after a check that it can be searched for.
+
+        Raises:
+            PromptError: It cannot be used, or words are not available.
+            ConfigError, WeightsError: The model cannot be loaded.
+        """
+        finder = self._load().finder
+        assert finder is not None, 'load_model makes one'
+        with self._lock:
+            return finder.check(text)
 
     def preview(self, frame: Frame, prompt: Prompt) -> dict[str, Any]:
         """Segment a prompt.
@@ -56,10 +72,9 @@ class Previewer:
             PromptError: The prompt cannot be used.
             ConfigError, WeightsError: The model cannot be loaded.
         """
-        self.warm_up()
-        assert self._model is not None
+        model = self._load()
         with self._lock:
-            result = segment_once(self._model, frame, [prompt], 1)
+            result = segment_once(model, frame, [prompt], 1)
         objects = [
             views.to_object(self._maker.to_object(item), result.label_mask)
             for item in result.objects

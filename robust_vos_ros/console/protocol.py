@@ -17,6 +17,7 @@ PROTOCOL = 1  # increased with each incompatible change
 MAX_MESSAGE_BYTES = 16_384
 MAX_POINTS = 64
 MAX_IDS = 64
+MAX_FOUND = 64  # of one search by words
 _MAX_TEXT = 256  # as in the node
 _MAX_ERRORS = 3
 
@@ -88,9 +89,19 @@ class Pointing(Message):
     points: Annotated[list[tuple[Pixel, Pixel, Label]], pydantic.Field(max_length=MAX_POINTS)] = []
     box: tuple[Pixel, Pixel, Pixel, Pixel] | None = None
 
+    @property
+    def has_marks(self) -> bool:
+        """Whether there are points or a box."""
+        return bool(self.points) or self.box is not None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it asks for nothing."""
+        return not self.has_marks
+
     @pydantic.model_validator(mode='after')
     def _check_not_empty(self) -> Pointing:
-        if not self.points and self.box is None:
+        if self.is_empty:
             raise ValueError('expected points or a box, got none; point at something first')
         return self
 
@@ -110,11 +121,30 @@ class Add(Pointing):
 
 
 class Refine(Pointing):
-    """Correct a tracked object; an empty class does not change its class."""
+    """Correct a tracked object, or its class alone; an empty class does not change its class."""
 
     type: Literal['refine']
     object_id: Name
     class_id: Text = ''
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it asks for nothing."""
+        return not self.has_marks and not self.class_id
+
+
+class Find(Message):
+    """Find things by words: in the newest image of a node, or in the image of a bag.
+
+    Mode, number and stamp are as in robust_vos/srv/Find; a bag needs the stamp, a node does not.
+    """
+
+    type: Literal['find']
+    id: Id
+    text: Name
+    max_objects: Annotated[int, pydantic.Field(ge=1, le=MAX_FOUND)] = 1
+    mode: Literal['once', 'until_found', 'keep_looking', 'stop'] = 'once'
+    stamp: Stamp | None = None
 
 
 class Remove(Message):
@@ -150,7 +180,7 @@ class Delete(Message):
 
 
 Command = (
-    Hello | Watch | Seen | Freeze | Preview | Add | Refine | Remove | Reset | Seek | Delete
+    Hello | Watch | Seen | Freeze | Preview | Add | Refine | Find | Remove | Reset | Seek | Delete
 )  # fmt: skip
 _PARSER: pydantic.TypeAdapter[Command] = pydantic.TypeAdapter(
     Annotated[Command, pydantic.Field(discriminator='type')]

@@ -9,6 +9,7 @@ from robust_vos_ros.core.errors import RobustVosError
 
 POLL_S = 0.5  # a page hears of the state at least this often
 Stamp = tuple[int, int]  # seconds and nanoseconds of an image
+NEWEST: Stamp = 0, 0  # for a node, the newest image
 
 
 class RefusalError(RobustVosError):

@@ -18,7 +18,7 @@ from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.frames import Frames
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
-from robust_vos_ros.core.prompts import check_prompt
+from robust_vos_ros.core.prompts import check_names, check_prompt
 from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
 from robust_vos_ros.core.reduction import Reduction
 from robust_vos_ros.core.reference_pictures import ReferencePicture, segment_pictures, start_lost
@@ -264,11 +264,16 @@ class VideoTracker:
         prompted frame, and the recent memory, which may hold the mistake, is dropped. Arguments
         and errors as in `add`.
 
+        A prompt of class or words alone changes these, now, and nothing else.
+
         Raises:
             UnknownIdError: No live object has the prompt's id.
         """
         start_ns = time.perf_counter_ns()
         item = self._objects.get(prompt.object_id)
+        if (prompt.class_id or prompt.text) and not prompt.has_place:
+            self._rename(item, prompt)
+            return self._finish([], start_ns)
         record, newer = self._frames.history.locate(frame)
         checked = check_prompt(prompt, record.size_hw)
         with self.model.inference():
@@ -282,8 +287,7 @@ class VideoTracker:
             self._propagator.forget_recent([item])
             warnings = self._start([item], segment, record)
             self._frames.note_prompted([item], [checked], segment, record, frame)
-            item.class_id = prompt.class_id or item.class_id
-            item.text = self._searches.check(prompt.text) if prompt.text else item.text
+            self._rename(item, prompt)
             events = [event for later in newer for event in self._track([item], later)]
         return self._finish(events, start_ns, warnings)
 
@@ -464,6 +468,12 @@ class VideoTracker:
         for candidates in self._searches.attend(items, record, rule, interval_s):
             events += self.reinitialize(candidates).result.events
         return events
+
+    def _rename(self, item: LiveObject, prompt: Prompt) -> None:
+        """Change class and words of an object to those of a prompt that has any."""
+        check_names(prompt.object_id, prompt.class_id)
+        text = self._searches.check(prompt.text) if prompt.text else item.text
+        item.class_id, item.text = prompt.class_id or item.class_id, text
 
     def _context(self, item: LiveObject, record: Record) -> Context:
         """Return the decoder inputs for clicks on a live object."""

@@ -105,9 +105,14 @@ class Prompt:
     text: str = ''
 
     @property
+    def has_place(self) -> bool:
+        """Whether points, box or mask say where the object is."""
+        return bool(len(self.points)) or self.box is not None or self.mask is not None
+
+    @property
     def is_text_alone(self) -> bool:
         """Whether only words say where the object is."""
-        return bool(self.text) and not len(self.points) and self.box is None and self.mask is None
+        return bool(self.text) and not self.has_place
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

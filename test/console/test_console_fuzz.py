@@ -34,6 +34,7 @@ VALID = [
     {'type': 'preview', 'id': 2, 'stamp': STAMP, 'points': [[80, 60, 1], [2, 2, 0]]},
     {'type': 'add', 'id': 3, 'stamp': STAMP, 'object_id': 'cup', 'box': [10, 10, 50, 50]},
     {'type': 'refine', 'id': 4, 'stamp': STAMP, 'object_id': 'cup', 'points': [[80, 60, 1]]},
+    {'type': 'find', 'id': 9, 'text': 'the disc', 'max_objects': 2, 'mode': 'once'},
     {'type': 'remove', 'id': 5, 'object_ids': ['cup'], 'stamp': None},
     {'type': 'reset', 'id': 6},
     {'type': 'seek', 'id': 7, 'index': 3},

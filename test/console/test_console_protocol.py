@@ -22,6 +22,9 @@ GOOD = [
     {'type': 'preview', 'id': 1, 'stamp': STAMP, 'points': [[1, 2, 1]], 'box': None},
     ADD,
     {**ADD, 'type': 'refine', 'class_id': ''},
+    {'type': 'refine', 'id': 3, 'stamp': STAMP, 'object_id': 'cup', 'class_id': 'mug'},
+    {'type': 'find', 'id': 5, 'text': 'the red mug'},
+    {'type': 'find', 'id': 5, 'text': 'mug', 'max_objects': 3, 'mode': 'stop', 'stamp': STAMP},
     {'type': 'remove', 'id': 2**31 - 1, 'object_ids': ['cup', 'Tasse ä']},
     {'type': 'reset', 'id': 4},
 ]
@@ -38,6 +41,10 @@ def test_what_the_page_says_is_understood(message):
 
 def without(*names, **changes):
     return {key: value for key, value in (ADD | changes).items() if key not in names}
+
+
+def find(**changes):
+    return {'type': 'find', 'id': 5, 'text': 'the red mug'} | changes
 
 
 @pytest.mark.parametrize(
@@ -75,6 +82,20 @@ def without(*names, **changes):
         (json.dumps(ADD).replace('9.5', '1e999'), 'box'),
         (json.dumps(ADD).replace('cup', '\\ud800'), 'JSON'),  # half a character
         ('{"type": "seen", "x": "\ud800"}', 'unicode'),
+        (
+            {**without('points', 'box'), 'type': 'refine', 'class_id': ''},
+            'expected points or a box',
+        ),
+        (find(text=''), 'text'),
+        (find(text='x' * 257), 'text'),
+        (find(text='a\x00b'), 'text'),
+        (find(max_objects=0), 'max_objects'),  # 0 means 1 in ROS; a page says what it means
+        (find(max_objects=65), 'max_objects'),
+        (find(max_objects=1.5), 'max_objects'),
+        (find(max_objects=None), 'max_objects'),  # an empty field of a page
+        (find(mode='forever'), 'mode'),
+        (find(mode=''), 'mode'),
+        (find(min_confidence=0.5), 'min_confidence'),  # as the node is set
         ({'type': 'remove', 'id': 1, 'object_ids': []}, 'object_ids'),  # all goes by reset
         (' ' * (protocol.MAX_MESSAGE_BYTES + 1), 'at most 16384'),
     ],
@@ -109,7 +130,9 @@ def mutate(rng, message):
     if kind == 0 and message:
         del message[rng.choice(list(message))]
     elif kind == 1:
-        message[rng.choice([*ADD, 'type', 'token', 'node', 'object_ids'])] = rng.choice(VALUES)
+        message[
+            rng.choice([*ADD, 'type', 'token', 'node', 'object_ids', 'text', 'max_objects'])
+        ] = rng.choice(VALUES)
     elif kind == 2:
         message['type'] = rng.choice([m['type'] for m in GOOD])
     text = json.dumps(message)
@@ -137,7 +160,8 @@ def test_thousands_of_spoilt_messages():
             refusals.append(error)
             continue
         num_understood += 1
-        for name in ('object_id', 'class_id', 'node'):
+        assert 1 <= getattr(command, 'max_objects', 1) <= protocol.MAX_FOUND
+        for name in ('object_id', 'class_id', 'node', 'text'):
             assert len(getattr(command, name, '')) <= 256
         for x, y, label in getattr(command, 'points', ()):
             assert abs(x) <= 1e6 >= abs(y)

@@ -238,6 +238,27 @@ def test_a_box_replaces_a_mask_that_memory_is_sure_of(tracker, scene):
     assert iou(result.mask('it'), scene.masks(4)[0]) > 0.8
 
 
+def test_a_class_alone_changes_nothing_else(model, scene):
+    """Masks and memory stay equal bit for bit, to those of a tracker that is not asked."""
+    asked, other = VideoTracker(model, WHOLE), VideoTracker(model, WHOLE)
+    for tracker in (asked, other):
+        started(tracker, scene, 0, 1)
+    for index in range(1, 6):
+        results = [tracker.step(scene.frame(index)) for tracker in (asked, other)]
+        if index == 2:
+            renamed = asked.refine(Prompt('disc_1', class_id='lid'))
+            assert [item.class_id for item in renamed.objects] == ['', 'lid']
+            assert torch.equal(renamed.mask_logits, results[0].mask_logits)
+            assert renamed.events == ()
+    assert [item.class_id for item in results[0].objects] == ['', 'lid']
+    assert torch.equal(results[0].mask_logits, results[1].mask_logits)
+    with pytest.raises(UnknownIdError):
+        asked.refine(Prompt('nobody', class_id='lid'))
+    for wrong in (Prompt('disc_1'), Prompt('disc_1', class_id='x' * 300)):
+        with pytest.raises(PromptError):
+            asked.refine(wrong)
+
+
 def test_refining_with_clicks_starts_from_the_present_mask(tracker, scene):
     started(tracker, scene, 0)
     for index in range(1, 5):

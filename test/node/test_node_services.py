@@ -100,6 +100,24 @@ def test_refine(bench, helpers):
     assert answer.object.uuid == shown.objects[0].uuid
 
 
+def test_refine_the_class_alone(bench, helpers):
+    bench.show()
+    bench.add(helpers.make_box_prompt())
+    before = bench.show().objects[0]
+    prompt = ObjectPrompt(object_id='disc', class_id='lid')
+    answer = bench.call(
+        RefineObject, '/robust_vos/refine_object', header=make_header(), prompt=prompt
+    )
+    assert answer.success, answer.message
+    assert (answer.object.class_id, answer.object.uuid) == ('lid', before.uuid)
+    assert bench.show().objects[0].class_id == 'lid'
+    prompt.class_id = ''
+    refused = bench.call(
+        RefineObject, '/robust_vos/refine_object', header=make_header(), prompt=prompt
+    )
+    assert refused.error_code == ErrorCode.BAD_PROMPT
+
+
 def test_replace_existing(bench, helpers):
     bench.show()
     first = bench.add(helpers.make_box_prompt()).objects[0]

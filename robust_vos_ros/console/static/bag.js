@@ -236,6 +236,8 @@ function describe(item) {
   if (item.box) parts.push('box');
   if (item.points.length) parts.push(item.points.length === 1 ? '1 point' : `${item.points.length} points`);
   if (item.mask) parts.push(item.mask);
+  if (item.text) parts.push(`“${item.text}”`);
+  if (!parts.length && item.action === 'refine') parts.push(`class ${item.class}`);
   const action = { add: 'add', refine: 'correct', remove: 'end' }[item.action];
   return `${action}${parts.length ? `, ${parts.join(' and ')}` : ''}`;
 }

