@@ -66,7 +66,7 @@ ROS = {
 MAY_IMPORT_ROS = {'node', 'live', 'demo', 'client', 'console'}
 # Only these of the console know ROS: it shows bags without it.
 CONSOLE = PACKAGE / 'console'
-CONSOLE_WITH_ROS = {'camera', 'graph', 'hub', 'program'}
+CONSOLE_WITH_ROS = {'camera', 'graph', 'hub', 'program', 'requests'}
 NETWORK = PACKAGE / 'core' / 'network'
 # Attributes of sam2's modules that only core/network/ may use; network/model.py lists them.
 SAM2_INTERNALS = {

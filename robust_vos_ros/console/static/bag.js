@@ -219,8 +219,8 @@ export class Bag extends EventTarget {
       return make('li', { className: 'row' }, go, remove);
     });
     const doing = id === '' ? [] : [
-      button('Correct here', `Correct ${id} on this image`, () => this.#tell('correct', id)),
-      button('End here', `Stop tracking ${id} after this image`, () => this.#tell('remove', id)),
+      button('Correct here', `Correct here: ${id} on this image`, () => this.#tell('correct', id)),
+      button('End here', `End here: ${id} after this image`, () => this.#tell('remove', id)),
     ];
     return make(
       'li', {},

@@ -101,6 +101,7 @@ function showMode(isBag) {
   setText(element('undo-add'), isBag ? 'Undo prompt' : 'Undo add');
   setText(element('reset'), isBag ? 'Delete all prompts' : 'Remove all');
   setText(element('nodes-label'), isBag ? 'Bag' : 'Camera');
+  setText(element('words-label'), isBag ? 'Add by words' : 'Find by words');
   setText(element('find'), isBag ? 'Add' : 'Find');
 }
 
