@@ -156,6 +156,8 @@ class Hub:
         if isinstance(command, protocol.Reset):
             return await self.in_thread(requests.reset)
         if isinstance(command, protocol.Find):
+            if camera.no_words:
+                raise RefusalError('NO_ANSWER', camera.no_words)
             asked = command.text, command.max_objects, command.mode
             return await self.in_thread(requests.find, *asked)
         self.freeze(mailbox, command.stamp)

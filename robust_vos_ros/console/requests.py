@@ -61,7 +61,7 @@ class Requests:
         return answer.values[0].double_value if answer is not None and answer.values else None
 
     def why_no_words(self) -> str:
-        """Return why the node cannot search by words, as a sentence; empty if it can.
+        """Return why a node that runs cannot search by words, as a sentence; empty if it can.
 
         Raises:
             ClientError: The connection is closed.
@@ -108,9 +108,6 @@ class Requests:
 
     def find(self, text: str, max_objects: int, mode: str) -> dict[str, Any]:
         """Find things by words in the newest image, and track them; errors as in `preview`."""
-        why = self.why_no_words()
-        if why:
-            raise RefusedError('NO_ANSWER', why)
         name = f'{self._name}/find'
         request = Find.Request(text=text, max_objects=max_objects, mode=mode)
         answer = ask(self._connection, name, request, ANSWER_S)
