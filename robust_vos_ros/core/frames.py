@@ -15,8 +15,8 @@ import torch
 
 from robust_vos_ros.core.errors import NoFrameError, StampInFutureError, StampTooOldError
 from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.prompting.segmentation import Segments
 from robust_vos_ros.core.propagation import Propagator
-from robust_vos_ros.core.segmentation import Segments
 from robust_vos_ros.core.tracking_settings import TrackerSettings, ZoomSettings
 from robust_vos_ros.core.types import Frame, Prompt
 from robust_vos_ros.core.zoom.window import Record, make_record

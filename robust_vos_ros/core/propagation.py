@@ -24,22 +24,14 @@ from robust_vos_ros.core.memory.hypotheses import (
 from robust_vos_ros.core.memory.object_memory import Entries, ObjectMemory
 from robust_vos_ros.core.memory.update_policy import update_memory
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
+from robust_vos_ros.core.network.tensors import Candidates, Features, MemoryView
 from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.reid.duplicates import suppress_duplicates
 from robust_vos_ros.core.reid.reidentifier import Reidentifier
+from robust_vos_ros.core.saving.named_tensors import Tensors, below, expect, prefixed
 from robust_vos_ros.core.tracking_settings import TrackerSettings
-from robust_vos_ros.core.types import (
-    UNSEEN_STATES,
-    Candidates,
-    EventType,
-    Features,
-    MemoryView,
-    Tensors,
-    below,
-    expect,
-    prefixed,
-)
+from robust_vos_ros.core.types import UNSEEN_STATES, EventType
 from robust_vos_ros.core.zoom.window import Record
 
 

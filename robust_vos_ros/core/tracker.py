@@ -18,17 +18,21 @@ from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.frames import Frames
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.objects import LiveObject, ObjectTable, slots_of
-from robust_vos_ros.core.prompts import check_names, check_prompt
+from robust_vos_ros.core.prompting.prompts import check_names, check_prompt
+from robust_vos_ros.core.prompting.reference_pictures import (
+    ReferencePicture,
+    segment_pictures,
+    start_lost,
+)
+from robust_vos_ros.core.prompting.segmentation import Context, Segmenter, Segments
 from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
 from robust_vos_ros.core.reduction import Reduction
-from robust_vos_ros.core.reference_pictures import ReferencePicture, segment_pictures, start_lost
 from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.reid.association import Reinitialization, associate
 from robust_vos_ros.core.reid.redetection import redetect
 from robust_vos_ros.core.reid.reidentifier import Scene
 from robust_vos_ros.core.results import make_result
-from robust_vos_ros.core.saved_tracks import read_tracks, save_tracks
-from robust_vos_ros.core.segmentation import Context, Segmenter, Segments
+from robust_vos_ros.core.saving.saved_tracks import read_tracks, save_tracks
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import (
     UNSEEN_STATES,

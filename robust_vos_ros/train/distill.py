@@ -16,7 +16,7 @@ from torch.utils.data import IterableDataset
 from robust_vos_ros.core.adapters.gates import Gates
 from robust_vos_ros.core.errors import ConfigError, DatasetError
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.types import Features
+from robust_vos_ros.core.network.tensors import Features
 from robust_vos_ros.data.mixture import DataSettings
 from robust_vos_ros.data.pictures import draw_pair
 from robust_vos_ros.data.sources import Sources

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from robust_vos_ros.core.masks import mask_iou
-from robust_vos_ros.core.types import Candidates
+from robust_vos_ros.core.network.tensors import Candidates
 
 _FOCAL_WEIGHT = 20.0
 _FOCAL_ALPHA = 0.25

@@ -16,8 +16,8 @@ from torch import nn
 from robust_vos_ros.core.adapters.gates import Sampling
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
-from robust_vos_ros.core.prompts import to_coarse_masks
-from robust_vos_ros.core.types import Candidates, Features, MemoryView
+from robust_vos_ros.core.network.tensors import Candidates, Features, MemoryView
+from robust_vos_ros.core.prompting.prompts import to_coarse_masks
 from robust_vos_ros.train import prompting
 from robust_vos_ros.train.clip_memory import ClipMemory
 from robust_vos_ros.train.config import GateSettings, RolloutSettings

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.types import Clicks
+from robust_vos_ros.core.network.tensors import Clicks
 from robust_vos_ros.core.words.finding import around, find_peaks, to_mask_prompt
 from robust_vos_ros.core.words.module import Conditioned, Texts, Words
 from robust_vos_ros.core.words.text import TextEncoder

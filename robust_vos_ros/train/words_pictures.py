@@ -12,7 +12,7 @@ import torch
 
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.types import Features
+from robust_vos_ros.core.network.tensors import Features
 from robust_vos_ros.core.zoom.window import resize
 from robust_vos_ros.data.expressions import canonical, things
 from robust_vos_ros.data.stills import Still, is_held_out, open_stills

@@ -1,6 +1,7 @@
 """The network: SAM 2 cut into the steps of online tracking.
 
 model               `Model`: encode, attend, calibrate, decode, remember; the only user of sam2
+tensors             what passes between the steps: features, candidates, views of memory
 memory_attention    its memory attention for memories of unequal length in one batch
 two_way             the transformer of its mask decoder, faster on a CPU
 backbone            `MobileNetTrunk`, an image encoder for a CPU

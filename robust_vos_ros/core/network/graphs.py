@@ -22,7 +22,8 @@ from torch import nn
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.network.object_calibration import NUM_REFERENCES, DensePrompt
 from robust_vos_ros.core.network.object_proxies import Proxies
-from robust_vos_ros.core.types import Features, MemoryView, Tensors
+from robust_vos_ros.core.network.tensors import Features, MemoryView
+from robust_vos_ros.core.saving.named_tensors import Tensors
 
 REFERENCES = ('prompted', 'recent')
 assert len(REFERENCES) == NUM_REFERENCES

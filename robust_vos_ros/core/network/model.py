@@ -33,9 +33,9 @@ from robust_vos_ros.core.confidence.calibration import Calibration
 from robust_vos_ros.core.network import memory_attention
 from robust_vos_ros.core.network.object_calibration import DensePrompt, ObjectCalibration
 from robust_vos_ros.core.network.object_proxies import Proxies
+from robust_vos_ros.core.network.tensors import Candidates, Clicks, Features, MemoryView
 from robust_vos_ros.core.reid.appearance import Projection
 from robust_vos_ros.core.stages import stage
-from robust_vos_ros.core.types import Candidates, Clicks, Features, MemoryView
 
 if TYPE_CHECKING:  # it uses this module
     from robust_vos_ros.core.words.finder import WordFinder

@@ -27,8 +27,9 @@ from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.object_calibration import DensePrompt
 from robust_vos_ros.core.network.object_proxies import Proxies
 from robust_vos_ros.core.network.optimize import find_precision
+from robust_vos_ros.core.network.tensors import Candidates, Clicks, Features, MemoryView
+from robust_vos_ros.core.saving.named_tensors import Tensors
 from robust_vos_ros.core.stages import stage
-from robust_vos_ros.core.types import Candidates, Clicks, Features, MemoryView, Tensors
 
 Runtime = Literal['onnxruntime', 'openvino']
 # The steps that measured faster than in torch (docs/speed.md); the others stay in torch.

@@ -10,8 +10,8 @@ import torch
 from robust_vos_ros.core.confidence.evidence import observe
 from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.prompting.segmentation import Segments
 from robust_vos_ros.core.reid.reidentifier import Reidentifier, Scene
-from robust_vos_ros.core.segmentation import Segments
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import TrackResult
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 
 from robust_vos_ros.core.errors import ConfigError, PromptError, WeightsError
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.tensors import Features
 from robust_vos_ros.core.settings import parse_settings
-from robust_vos_ros.core.types import Features
 from robust_vos_ros.core.words.adapter import Glimpse
 from robust_vos_ros.core.words.finding import Match, find
 from robust_vos_ros.core.words.module import Words, WordsSettings

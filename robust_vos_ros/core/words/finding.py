@@ -21,8 +21,8 @@ import torch.nn.functional as F
 
 from robust_vos_ros.core.masks import mask_iou
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.prompts import BOX_CORNERS, to_coarse_masks
-from robust_vos_ros.core.types import Candidates, Clicks, Features
+from robust_vos_ros.core.network.tensors import Candidates, Clicks, Features
+from robust_vos_ros.core.prompting.prompts import BOX_CORNERS, to_coarse_masks
 from robust_vos_ros.core.words.adapter import Glimpse, Scene
 from robust_vos_ros.core.words.module import MAX_LOGIT, Conditioned, Texts, Words
 from robust_vos_ros.core.words.text import Expression

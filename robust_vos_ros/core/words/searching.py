@@ -14,9 +14,9 @@ from robust_vos_ros.core.errors import PromptError
 from robust_vos_ros.core.frames import Frames
 from robust_vos_ros.core.masks import mask_iou
 from robust_vos_ros.core.objects import Count, LiveObject, ObjectTable, TimeNs, slots_of
-from robust_vos_ros.core.prompts import MAX_NAME, check_names
+from robust_vos_ros.core.prompting.prompts import MAX_NAME, check_names
+from robust_vos_ros.core.prompting.segmentation import Segmenter
 from robust_vos_ros.core.propagation import Propagator
-from robust_vos_ros.core.segmentation import Segmenter
 from robust_vos_ros.core.tracking_settings import WordSearchSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Prompt, TrackResult
 from robust_vos_ros.core.words.adapter import blend

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import torch
 
+from robust_vos_ros.core.network.tensors import Features
 from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.reid.appearance import feature_map
-from robust_vos_ros.core.types import Features
 from robust_vos_ros.core.zoom.sources import Picture, PromptedMask, Sources, TrackedMasks
 from robust_vos_ros.core.zoom.window import Window, box_of, move, resize
 

@@ -13,8 +13,9 @@ import torch
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.evidence import observe, warn_of_misfit
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.tensors import Candidates, Features
 from robust_vos_ros.core.objects import ObjectTable
-from robust_vos_ros.core.prompts import (
+from robust_vos_ros.core.prompting.prompts import (
     check_prompt,
     hold_to_prompts,
     to_clicks,
@@ -23,7 +24,7 @@ from robust_vos_ros.core.prompts import (
 )
 from robust_vos_ros.core.results import make_result
 from robust_vos_ros.core.tracking_settings import GuardSettings
-from robust_vos_ros.core.types import Candidates, Features, Frame, Prompt, TrackResult
+from robust_vos_ros.core.types import Frame, Prompt, TrackResult
 from robust_vos_ros.core.zoom.window import Record, make_record, to_window
 
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from robust_vos_ros.core.confidence.states import lose
 from robust_vos_ros.core.errors import PromptError
 from robust_vos_ros.core.objects import LiveObject, SizeReference
-from robust_vos_ros.core.prompts import check_prompt
+from robust_vos_ros.core.prompting.prompts import check_prompt
+from robust_vos_ros.core.prompting.segmentation import Segmenter, Segments
 from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
-from robust_vos_ros.core.segmentation import Segmenter, Segments
 from robust_vos_ros.core.types import Frame, Prompt
 from robust_vos_ros.core.zoom.window import Record, make_record
 

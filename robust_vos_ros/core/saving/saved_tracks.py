@@ -18,8 +18,8 @@ import safetensors.torch
 from robust_vos_ros.core.errors import ConfigError, SavedTracksError
 from robust_vos_ros.core.objects import Count, LiveObject, ObjectTable, TimeNs
 from robust_vos_ros.core.propagation import Propagator
+from robust_vos_ros.core.saving.named_tensors import Tensors, below, prefixed
 from robust_vos_ros.core.settings import Settings, parse_settings
-from robust_vos_ros.core.types import Tensors, below, prefixed
 from robust_vos_ros.core.words.searching import Search
 from robust_vos_ros.core.zoom.sources import SavedZoom
 from robust_vos_ros.core.zoom.zoom import Zoom
