@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.network import checkpoints
-from robust_vos_ros.core.network.checkpoints import build_network, load_spec
+from robust_vos_ros.core.network import checkpoints, model_files
+from robust_vos_ros.core.network.checkpoints import build_network
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.model_files import load_spec
 from robust_vos_ros.core.network.object_calibration import CalibrationSettings, ObjectCalibration
 from robust_vos_ros.core.network.object_proxies import cluster, make_proxies, max_over_group
 from robust_vos_ros.core.tracker import VideoTracker
@@ -23,7 +24,7 @@ def calibrated_nano(**parts):
     spec = load_spec('nano')
     settings = CalibrationSettings(width=WIDTH, **parts)
     net = build_network(spec.model_copy(update={'object_calibration': settings}))
-    state = checkpoints.read_state_dict(checkpoints.find_weights(spec, ''))
+    state = checkpoints.read_state_dict(model_files.find_weights(spec, ''))
     own = net.state_dict()
     net.load_state_dict(
         own | {k: v for k, v in state.items() if not k.startswith('object_calibration.')}

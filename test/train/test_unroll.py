@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.network.checkpoints import find_weights, load_model, load_spec
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.network.model_files import find_weights, load_spec
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings

@@ -11,5 +11,6 @@ optimize            device, precision and speed
 graphs              the steps as static graphs
 graph_files         ONNX files of them
 runtimes            `GraphModel`: a model that runs them in onnxruntime or openvino
-checkpoints         `load_model`, model files and weights
+model_files         `ModelSpec`; which files a model consists of
+checkpoints         `load_model`: networks from model files and weights
 """
