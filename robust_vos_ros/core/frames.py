@@ -17,7 +17,8 @@ from robust_vos_ros.core.errors import NoFrameError, StampInFutureError, StampTo
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.prompting.segmentation import Segments
 from robust_vos_ros.core.propagation import Propagator
-from robust_vos_ros.core.tracking_settings import TrackerSettings, ZoomSettings
+from robust_vos_ros.core.tracking_sections import ZoomSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, Prompt
 from robust_vos_ros.core.zoom.window import Record, make_record
 from robust_vos_ros.core.zoom.zoom import Zoom

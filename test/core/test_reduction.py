@@ -9,7 +9,8 @@ from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.objects import LiveObject, TrackState
 from robust_vos_ros.core.reduction import Reduction
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import TrackerSettings, TreeSettings, ZoomSettings
+from robust_vos_ros.core.tracking_sections import TreeSettings, ZoomSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import EventType, ObjectFlag, ObjectState, Prompt
 
 SECOND = 10**9

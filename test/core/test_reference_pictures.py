@@ -7,7 +7,8 @@ import pytest
 from robust_vos_ros.core.errors import DuplicateIdError, NoFrameError, PromptError
 from robust_vos_ros.core.prompting.reference_pictures import ReferencePicture
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import TrackerSettings, ZoomSettings
+from robust_vos_ros.core.tracking_sections import ZoomSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import EventType, Frame, ObjectState, Prompt
 
 SETTINGS = TrackerSettings(max_objects=4)

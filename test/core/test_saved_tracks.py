@@ -10,12 +10,8 @@ import torch
 
 from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import (
-    MemorySettings,
-    ReacquireSettings,
-    TrackerSettings,
-    TreeSettings,
-)
+from robust_vos_ros.core.tracking_sections import MemorySettings, ReacquireSettings, TreeSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import EventType, Frame, ObjectState, Prompt
 
 SETTINGS = TrackerSettings(max_objects=3)

@@ -5,7 +5,8 @@ import torch
 
 from robust_vos_ros.core.errors import PromptError
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import TrackerSettings, WordSearchSettings, ZoomSettings
+from robust_vos_ros.core.tracking_sections import WordSearchSettings, ZoomSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import EventType, Prompt
 from robust_vos_ros.core.words.finder import WordFinder, make_words, save_words
 from robust_vos_ros.core.words.module import WordsSettings

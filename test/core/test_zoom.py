@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import TrackerSettings, ZoomSettings
+from robust_vos_ros.core.tracking_sections import ZoomSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, ObjectFlag, ObjectState, Prompt
 
 STEP_NS = 66_666_667

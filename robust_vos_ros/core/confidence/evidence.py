@@ -11,7 +11,7 @@ from robust_vos_ros.core.masks import spread
 from robust_vos_ros.core.network.tensors import Candidates
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.reid.appearance import Similarities
-from robust_vos_ros.core.tracking_settings import GuardSettings
+from robust_vos_ros.core.tracking_sections import GuardSettings
 from robust_vos_ros.core.types import ObjectFlag
 
 

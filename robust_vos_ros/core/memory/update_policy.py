@@ -14,7 +14,8 @@ from robust_vos_ros.core.memory.object_memory import Entries, ObjectMemory
 from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
 from robust_vos_ros.core.network.tensors import Features
 from robust_vos_ros.core.objects import MEAN_RATE, LiveObject, slots_of
-from robust_vos_ros.core.tracking_settings import MemorySettings, TrackerSettings
+from robust_vos_ros.core.tracking_sections import MemorySettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.zoom.window import Record
 
 # Below `min_confidence`, this share of the object's mean confidence suffices.

@@ -23,7 +23,7 @@ from robust_vos_ros.core.prompting.prompts import (
     to_mask_batch,
 )
 from robust_vos_ros.core.results import make_result
-from robust_vos_ros.core.tracking_settings import GuardSettings
+from robust_vos_ros.core.tracking_sections import GuardSettings
 from robust_vos_ros.core.types import Frame, Prompt, TrackResult
 from robust_vos_ros.core.zoom.window import Record, make_record, to_window
 

@@ -17,7 +17,7 @@ from robust_vos_ros.core.objects import Count, LiveObject, ObjectTable, TimeNs, 
 from robust_vos_ros.core.prompting.prompts import MAX_NAME, check_names
 from robust_vos_ros.core.prompting.segmentation import Segmenter
 from robust_vos_ros.core.propagation import Propagator
-from robust_vos_ros.core.tracking_settings import WordSearchSettings
+from robust_vos_ros.core.tracking_sections import WordSearchSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Prompt, TrackResult
 from robust_vos_ros.core.words.adapter import blend
 from robust_vos_ros.core.words.finder import Recent, WordFinder
