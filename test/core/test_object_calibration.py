@@ -228,8 +228,8 @@ def test_saved_tracks_carry_the_references(nano, make_scene):
     restored.restore(tracker.save(), lost=True)
     slots = np.array([0, 1])
     for other in (copy, restored):
-        mine = tracker._propagator.references.of(slots)
-        theirs = other._propagator.references.of(slots)
+        mine = tracker._tracks.propagator.references.of(slots)
+        theirs = other._tracks.propagator.references.of(slots)
         for a, b in zip(mine, theirs, strict=True):
             assert all(
                 torch.equal(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a)

@@ -100,7 +100,7 @@ def test_one_hypothesis_per_object(model, scene):
     for reduction in (Reduction(), Reduction(one_hypothesis=True), Reduction()):
         tracker.reduction = reduction
         tracker.step(scene.frame(4))
-        numbers.append(len(tracker._propagator.tree.scores(0)))
+        numbers.append(len(tracker._tracks.propagator.tree.scores(0)))
     assert numbers == [3, 1, 3]
 
 

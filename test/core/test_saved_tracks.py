@@ -165,7 +165,7 @@ def refuse(tracker, data, scene, words=()):
         tracker.restore(data, lost=True)
     for word in words:
         assert word in str(error.value)
-    assert not list(tracker._objects)
+    assert not list(tracker._tracks.objects)
 
 
 def test_truncated_bytes_are_refused(fresh, scene, followed):
@@ -188,7 +188,7 @@ def test_damaged_bytes_never_crash(fresh, scene, followed):
         try:
             fresh.restore(bytes(damaged), lost=True)
         except SavedTracksError:
-            assert not list(fresh._objects)
+            assert not list(fresh._tracks.objects)
         else:
             fresh.reset()
     fresh.restore(data, lost=True)

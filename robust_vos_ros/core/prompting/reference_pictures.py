@@ -15,8 +15,10 @@ from robust_vos_ros.core.errors import PromptError
 from robust_vos_ros.core.objects import LiveObject, SizeReference
 from robust_vos_ros.core.prompting.prompts import check_prompt
 from robust_vos_ros.core.prompting.segmentation import Segmenter, Segments
-from robust_vos_ros.core.propagation import Propagator, reset_mask_priors
-from robust_vos_ros.core.types import Frame, Prompt
+from robust_vos_ros.core.prompting.starting import Change
+from robust_vos_ros.core.propagation import reset_mask_priors
+from robust_vos_ros.core.tracks import Tracks, make_event
+from robust_vos_ros.core.types import EventType, Frame, Prompt
 from robust_vos_ros.core.zoom.window import Record, make_record
 
 # An embedding is relative to the mean of its image, so an object that fills most of the picture
@@ -37,8 +39,30 @@ class ReferencePicture:
     frame: Frame
 
 
+def add_pictures(tracks: Tracks, pictures: Sequence[ReferencePicture]) -> Change:
+    """Add an object per picture, LOST, in place of those of the same ids.
+
+    Args:
+        tracks: Have a frame, and room for the objects.
+        pictures: One per object.
+
+    Raises:
+        PromptError: A prompt cannot be used, or its mask is empty; nothing has changed.
+    """
+    newest = tracks.frames.history.newest()
+    with tracks.model.inference():
+        segmented = [_segment(picture, tracks.segmenter, newest) for picture in pictures]
+        tracks.frames.reset_window(list(tracks.objects))  # re-detection needs the whole image
+        items, events = tracks.add([one.prompt for one in segmented], newest.stamp_ns)
+        warnings = []
+        for item, picture in zip(items, segmented, strict=True):
+            warnings += _start_lost(item, picture, tracks)
+    events += [make_event(EventType.ADDED, item, 'added by a reference picture') for item in items]
+    return Change(events, warnings)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
-class SegmentedPicture:
+class _SegmentedPicture:
     """The segmented object of a reference picture.
 
     Attributes:
@@ -52,52 +76,25 @@ class SegmentedPicture:
     segment: Segments
 
 
-def segment_pictures(
-    pictures: Sequence[ReferencePicture], segmenter: Segmenter, newest: Record
-) -> list[SegmentedPicture]:
-    """Segment the object of each picture; changes no state.
-
-    Args:
-        pictures: One per object.
-        segmenter: Segments prompts.
-        newest: The newest frame of the stream.
-
-    Raises:
-        PromptError: A prompt cannot be used, or its mask is empty.
-    """
-    segmented = []
-    for picture in pictures:
-        prompt = check_prompt(picture.prompt, picture.frame.size_hw)
-        record = make_record(picture.frame, segmenter.model.image_size, newest.frame_index)
-        record = dataclasses.replace(record, stamp_ns=newest.stamp_ns)
-        (segment,) = segmenter.segment([prompt], record)
-        if not bool((segment.kept.mask_logits > 0).any()):
-            raise PromptError(
-                f'{prompt.object_id!r}: expected an object at the prompt in its reference '
-                'picture, found none; send a mask of it, or another picture'
-            )
-        segmented.append(SegmentedPicture(prompt, record, segment))
-    return segmented
+def _segment(picture: ReferencePicture, segmenter: Segmenter, newest: Record) -> _SegmentedPicture:
+    """Segment the object of a picture; changes no state."""
+    prompt = check_prompt(picture.prompt, picture.frame.size_hw)
+    record = make_record(picture.frame, segmenter.model.image_size, newest.frame_index)
+    record = dataclasses.replace(record, stamp_ns=newest.stamp_ns)
+    (segment,) = segmenter.segment([prompt], record)
+    if not bool((segment.kept.mask_logits > 0).any()):
+        raise PromptError(
+            f'{prompt.object_id!r}: expected an object at the prompt in its reference '
+            'picture, found none; send a mask of it, or another picture'
+        )
+    return _SegmentedPicture(prompt, record, segment)
 
 
-def start_lost(
-    item: LiveObject, picture: SegmentedPicture, segmenter: Segmenter, propagator: Propagator
-) -> list[str]:
-    """Initialize an object from its picture, in the state LOST.
-
-    Args:
-        item: The object, just added.
-        picture: From `segment_pictures`.
-        segmenter: Encodes the picture.
-        propagator: Gets its memory.
-
-    Returns:
-        Warnings for the caller.
-    """
-    features = segmenter.encode(picture.record)
-    propagator.start(
-        [item], features, picture.segment.kept, picture.segment.spatial, picture.record
-    )
+def _start_lost(item: LiveObject, picture: _SegmentedPicture, tracks: Tracks) -> list[str]:
+    """Initialize an object, just added, from its picture; returns warnings for the caller."""
+    propagator, segment = tracks.propagator, picture.segment
+    features = tracks.segmenter.encode(picture.record)
+    propagator.start([item], features, segment.kept, segment.spatial, picture.record)
     reset_mask_priors(propagator.logits[item.slot])
     sentences = [f'{item.object_id!r} is LOST until it is re-detected by its reference picture']
     track = item.track
