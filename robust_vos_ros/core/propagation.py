@@ -13,7 +13,6 @@ import torch
 from robust_vos_ros.core.adapters.gates import Gates
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.evidence import Observation, observe
-from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.memory.bank import MemoryShape, References
 from robust_vos_ros.core.memory.hypotheses import (
     KeptHypotheses,
@@ -29,7 +28,6 @@ from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.reid.duplicates import suppress_duplicates
 from robust_vos_ros.core.reid.reidentifier import Reidentifier
-from robust_vos_ros.core.saving.named_tensors import Tensors, below, expect, prefixed
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, EventType
 from robust_vos_ros.core.zoom.window import Record
@@ -97,37 +95,6 @@ class Propagator:
             states.start(item, seen, record.stamp_ns, self.model.calibration)
             if item.track.visible:
                 self.reidentifier.start(item, embeddings[row], record.stamp_ns)
-
-    def save(self, slot: int) -> Tensors:
-        """Return all tensors of one object that later frames depend on, by name."""
-        return {
-            'masks': self.logits[slot, : len(self.tree.scores(slot))],
-            **self.tree.save(slot),
-            **self.memory.save(slot),
-            **prefixed('gallery', self.reidentifier.gallery.save(slot)),
-            **prefixed('references', self.references.save(slot)),
-        }
-
-    def load(self, slot: int, saved: Tensors, num_frames: int) -> None:
-        """Load one object that another propagator saved.
-
-        Args:
-            slot: Of the object, the same in both.
-            saved: Result of `save`.
-            num_frames: Number of frames the other one had processed.
-
-        Raises:
-            SavedTracksError: A tensor is missing, wrong or unexpected.
-        """
-        count = self.tree.load(slot, saved)
-        masks = expect(saved, 'masks', torch.float32, (count, *self.logits.shape[2:]))
-        self.logits[slot, :count] = masks.to(self.logits.device)
-        self.memory.load(slot, saved, num_frames)
-        self.reidentifier.gallery.load(slot, below('gallery', saved))
-        self.references.load(slot, below('references', saved))
-        unknown = saved.keys() - self.save(slot).keys()
-        if unknown:
-            raise SavedTracksError(f'expected no other tensors, got {sorted(unknown)}')
 
     def keep_best(self, items: Sequence[LiveObject]) -> None:
         """Drop all but the best hypothesis of some objects."""

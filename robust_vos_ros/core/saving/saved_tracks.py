@@ -10,12 +10,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 
+import torch
+
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.errors import ConfigError, SavedTracksError
 from robust_vos_ros.core.objects import Count, LiveObject, TimeNs
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.saving.format import pack, unpack
-from robust_vos_ros.core.saving.named_tensors import Tensors, below, prefixed
+from robust_vos_ros.core.saving.named_tensors import Tensors, below, expect, prefixed
 from robust_vos_ros.core.settings import Settings, parse_settings
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.tracks import Tracks
@@ -61,7 +63,7 @@ def save_tracks(
     objects, propagator, zoom = tracks.objects, tracks.propagator, tracks.frames.zoom
     tensors: Tensors = {}
     for number, item in enumerate(objects):
-        tensors |= prefixed(str(number), propagator.save(item.slot))
+        tensors |= prefixed(str(number), _save_object(item.slot, propagator))
     saved_zoom = None
     if zoom is not None:
         saved_zoom, pictures = zoom.save()
@@ -149,10 +151,36 @@ def _load_objects(header: Header, tensors: Tensors, propagator: Propagator) -> l
     """
     for number, item in enumerate(header.objects):
         try:
-            propagator.load(item.slot, below(str(number), tensors), header.num_frames)
+            mine = below(str(number), tensors)
+            _load_object(item.slot, mine, propagator, header.num_frames)
         except SavedTracksError as error:
             raise SavedTracksError(f'{item.object_id!r}: {error}') from error
     return list(header.objects)
+
+
+def _save_object(slot: int, propagator: Propagator) -> Tensors:
+    """Return all tensors of one object that later frames depend on, by name."""
+    return {
+        'masks': propagator.logits[slot, : len(propagator.tree.scores(slot))],
+        **propagator.tree.save(slot),
+        **propagator.memory.save(slot),
+        **prefixed('gallery', propagator.reidentifier.gallery.save(slot)),
+        **prefixed('references', propagator.references.save(slot)),
+    }
+
+
+def _load_object(slot: int, saved: Tensors, propagator: Propagator, num_frames: int) -> None:
+    """Load what `_save_object` returned for the same slot, after `num_frames` frames."""
+    logits = propagator.logits
+    count = propagator.tree.load(slot, saved)
+    masks = expect(saved, 'masks', torch.float32, (count, *logits.shape[2:]))
+    logits[slot, :count] = masks.to(logits.device)
+    propagator.memory.load(slot, saved, num_frames)
+    propagator.reidentifier.gallery.load(slot, below('gallery', saved))
+    propagator.references.load(slot, below('references', saved))
+    unknown = saved.keys() - _save_object(slot, propagator).keys()
+    if unknown:
+        raise SavedTracksError(f'expected no other tensors, got {sorted(unknown)}')
 
 
 def _load_zoom(header: Header, tensors: Tensors, zoom: Zoom) -> None:
