@@ -22,7 +22,8 @@ from robust_vos_ros.core.memory.hypotheses import (
 )
 from robust_vos_ros.core.memory.object_memory import Entries, ObjectMemory
 from robust_vos_ros.core.memory.update_policy import update_memory
-from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
+from robust_vos_ros.core.network.mask_decoder import ABSENT_LOGIT, DecoderPrompts
+from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.tensors import Candidates, Features, MemoryView
 from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.reid.appearance import feature_map
@@ -146,14 +147,14 @@ class Propagator:
         self.logits[item.slot, 0] = kept.mask_logits[0, 0]
 
     def encoder_gates(self, items: Sequence[LiveObject], record: Record) -> Gates | None:
-        """Return the gates of the image encoder for one frame, see `Model.encoder_gates`."""
+        """Return the gates of the image encoder for one frame, see `ImageEncoder.gates`."""
         self.last_encoder_gates = None
-        if not self.model.has_encoder_gates:
+        if not self.model.image_encoder.has_gates:
             return None
         slots = slots_of(items)
         owners, ranks = self.tree.rows(slots)
         view = self.memory.view(slots[owners], ranks, record.frame_index)
-        self.last_encoder_gates = self.model.encoder_gates(view, shares=self._shares(owners))
+        self.last_encoder_gates = self.model.image_encoder.gates(view, shares=self._shares(owners))
         return self.last_encoder_gates
 
     def follow(
@@ -258,7 +259,7 @@ class Propagator:
         references = self.references.of(slots)
         dense = self.model.calibrate(features, pix, references, previous, is_best=is_best)
         guide = previous if self.model.previous_mask else None
-        return gates, self.model.decode(features, pix, None, guide, dense=dense)
+        return gates, self.model.decode(features, pix, DecoderPrompts(previous=guide, dense=dense))
 
     def _shares(self, owners: np.ndarray) -> torch.Tensor:
         """Return (B,) 1 / number of hypotheses of the object of each hypothesis."""

@@ -141,10 +141,11 @@ class Distillation(nn.Module):
 
     def _gates(self, batch: Batch, rng: np.random.Generator, progress: float) -> Gates:
         """Return gates from the pointers of the objects in the frame before, one per picture."""
-        assert self.model.encoder_fold is not None, 'there is an adapter of the image encoder'
-        with torch.no_grad(), self.model.encoder_fold.for_training():
+        fold = self.model.image_encoder.fold
+        assert fold is not None, 'there is an adapter of the image encoder'
+        with torch.no_grad(), fold.for_training():
             before = self.model.encode(batch.images[:, 0])
-            pointers = self.model.from_masks(before, batch.truth[:, :1].float()).pointers
+            pointers = self.model.decoder.from_masks(before, batch.truth[:, :1].float()).pointers
         sampling = make_sampling(self._encoder.settings, pointers.device, rng, progress)
         return self._encoder.gates(pointers, None, sampling=sampling, groups=batch.clip)
 

@@ -55,7 +55,9 @@ def test_rollout_tracks_as_the_engine_does(model, clip, monkeypatch):
     seen = []
 
     def record(raw, truth):
-        seen.append(model.suppress_absent(raw.best(), raw.object_scores > 0).mask_logits[0, 0])
+        seen.append(
+            model.decoder.suppress_absent(raw.best(), raw.object_scores > 0).mask_logits[0, 0]
+        )
         return real(raw, truth)
 
     real = unroll.frame_loss

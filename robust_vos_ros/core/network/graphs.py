@@ -19,7 +19,8 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
+from robust_vos_ros.core.network.mask_decoder import ABSENT_LOGIT, DecoderPrompts
+from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.object_calibration import NUM_REFERENCES, DensePrompt
 from robust_vos_ros.core.network.object_proxies import Proxies
 from robust_vos_ros.core.network.tensors import Features, MemoryView
@@ -199,7 +200,8 @@ class Decode(nn.Module):
         previous = rest.pop(0) if self._model.previous_mask else None
         dense = DensePrompt(rest[0], rest[1], rest[1]) if rest else None
         features = Features(attended, self._pos, (fine, middle))
-        found = self._model.decode(features, attended, None, previous, dense=dense)
+        given = DecoderPrompts(previous=previous, dense=dense)
+        found = self._model.decode(features, attended, given)
         return found.mask_logits, found.ious, found.object_scores, found.pointers
 
 

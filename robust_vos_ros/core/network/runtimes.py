@@ -23,11 +23,12 @@ from robust_vos_ros.core.network.graph_files import (
     read_manifest,
 )
 from robust_vos_ros.core.network.graphs import REFERENCES, named
+from robust_vos_ros.core.network.mask_decoder import NO_PROMPTS, DecoderPrompts
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.object_calibration import DensePrompt
 from robust_vos_ros.core.network.object_proxies import Proxies
 from robust_vos_ros.core.network.optimize import find_precision
-from robust_vos_ros.core.network.tensors import Candidates, Clicks, Features, MemoryView
+from robust_vos_ros.core.network.tensors import Candidates, Features, MemoryView
 from robust_vos_ros.core.saving.named_tensors import Tensors
 from robust_vos_ros.core.stages import stage
 
@@ -155,7 +156,7 @@ class GraphModel(Model):
     @stage('encode')
     def encode(self, images: torch.Tensor, gates: torch.Tensor | None = None) -> Features:
         """As `Model.encode`."""
-        fold = self.encoder_fold
+        fold = self.image_encoder.fold
         if fold is not None:
             fold.see(images.to(self.device))
         adapted = fold is not None and fold.is_on  # the graph has the weights without adapter
@@ -208,31 +209,24 @@ class GraphModel(Model):
 
     @stage('decode')
     def decode(
-        self,
-        features: Features,
-        pix: torch.Tensor,
-        clicks: Clicks | None = None,
-        previous_logits: torch.Tensor | None = None,
-        *,
-        dense: DensePrompt | None = None,
-        multimask: bool | None = None,
+        self, features: Features, pix: torch.Tensor, prompts: DecoderPrompts = NO_PROMPTS
     ) -> Candidates:
         """As `Model.decode`."""
+        previous, dense = prompts.previous, prompts.dense
         tracked = (
-            clicks is None
-            and multimask is None
-            and (previous_logits is not None) == self.previous_mask
+            prompts.clicks is None
+            and prompts.words is None
+            and prompts.multimask is None
+            and (previous is not None) == self.previous_mask
             and (dense is not None) == (self.object_calibration is not None)
         )
         graph = self._find('decode', len(pix), features) if tracked else None
         if graph is None:
-            return super().decode(
-                features, pix, clicks, previous_logits, dense=dense, multimask=multimask
-            )
+            return super().decode(features, pix, prompts)
         fine, middle = features.high_res
         inputs = {'attended': pix}
-        if previous_logits is not None:
-            inputs['previous'] = previous_logits
+        if previous is not None:
+            inputs['previous'] = previous
         if dense is not None:
             inputs |= {'coarse': dense.coarse, 'dense_fine': dense.fine}
         return Candidates(*graph.run(inputs, fine=fine, middle=middle))

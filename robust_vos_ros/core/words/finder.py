@@ -87,7 +87,7 @@ class WordFinder:
         words, _ = self._load()
         size = (self._model.image_size,) * 2
         mask = F.interpolate(logits[None, None].float(), size, mode='bilinear') > 0
-        followed = self._model.from_masks(features, mask.float()).pointers[:, 0]
+        followed = self._model.decoder.from_masks(features, mask.float()).pointers[:, 0]
         return float(words.memory(followed, match.pointer[None]).float().sigmoid())
 
     def _load(self) -> tuple[Words, FolderEncoder]:
