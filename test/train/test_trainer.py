@@ -136,9 +136,7 @@ def test_resume_without_a_checkpoint_begins(tiny_settings, tmp_path):
 def test_a_step_that_is_not_finite_changes_nothing(tiny_settings, tmp_path, monkeypatch):
     trainer = Trainer(tiny_settings(), tmp_path, resume=False)
     before = {k: v.clone() for k, v in trainer.task.net.state_dict().items()}
-    batches = training.Batches(
-        trainer.settings.data, 256, seed=0, rank=0, first_step=0, num_steps=1
-    )
+    batches = trainer.batches()
     monkeypatch.setattr(
         training.nn.utils, 'clip_grad_norm_', lambda *args: torch.tensor(float('nan'))
     )
