@@ -58,8 +58,7 @@ def test_workers_do_not_change_what_is_learned(tiny_settings, tmp_path):
 
 @pytest.mark.slow
 def test_loss_falls_and_the_weights_load_into_the_engine(tiny_settings, tmp_path):
-    data = {'batch_size': 4, 'num_frames': 3, 'long_frames': 3, 'max_objects': 2}
-    settings = tiny_settings(steps=30, log_every=5, data=data)
+    settings = tiny_settings(steps=20, log_every=4)
     Trainer(settings, tmp_path, resume=False).run()
     curve = list(losses_of(tmp_path).values())
     assert np.mean(curve[-3:]) < 0.7 * curve[0], curve
