@@ -37,9 +37,10 @@ from robust_vos_ros.core.errors import (
     SavedTracksError,
     WeightsError,
 )
-from robust_vos_ros.core.network.checkpoints import ModelSpec, load_model
+from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.prompts import MAX_NAME, MAX_POINTS, check_prompt
+from robust_vos_ros.core.network.model_files import ModelSpec
+from robust_vos_ros.core.prompting.prompts import MAX_NAME, MAX_POINTS, check_prompt
 from robust_vos_ros.core.settings import ModelSettings, load_yaml, parse_settings
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings

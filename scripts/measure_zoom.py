@@ -18,7 +18,8 @@ import torch
 
 from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.settings import ModelSettings, parse_settings
-from robust_vos_ros.core.tracking_settings import TrackerSettings, ZoomSettings
+from robust_vos_ros.core.tracking_sections import ZoomSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import ObjectState, Prompt
 from robust_vos_ros.data.clips import ClipMaker, ClipSettings
 from robust_vos_ros.data.sources import held_out_stills

@@ -13,9 +13,9 @@ from robust_vos_ros.bags.prompts import Plan, PromptFile, load_prompt_file, make
 from robust_vos_ros.bags.reader import BagReader, header_stamp_ns
 from robust_vos_ros.bags.results import DEFAULT_NAMESPACE
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.network.checkpoints import find_adapter
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.saved_tracks import FORMAT
+from robust_vos_ros.core.network.model_files import find_adapter
+from robust_vos_ros.core.saving.format import FORMAT
 from robust_vos_ros.core.settings import ModelSettings, Settings
 from robust_vos_ros.ros_types.identity import describe
 

@@ -6,7 +6,6 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 
 from robust_vos_ros.bags.reader import RawMessage
 from robust_vos_ros.core.errors import BagError
@@ -60,12 +59,7 @@ class Journal:
         """Return the journal, which is open."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the file; results after the last checkpoint are lost."""
         self._database.close()
 

@@ -12,7 +12,7 @@ import pydantic
 
 from robust_vos_ros.bags.mask_files import ObjectName, load_names, read_labels, split_labels
 from robust_vos_ros.core.errors import PromptError
-from robust_vos_ros.core.prompts import check_names
+from robust_vos_ros.core.prompting.prompts import check_names
 from robust_vos_ros.core.settings import (
     Scale16Settings,
     Settings,

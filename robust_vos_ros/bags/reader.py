@@ -7,7 +7,6 @@ import os
 import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rosbags.highlevel import AnyReader
@@ -105,12 +104,7 @@ class BagReader:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the bag."""
         self._reader.close()
 

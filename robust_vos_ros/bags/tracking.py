@@ -10,7 +10,7 @@ from robust_vos_ros.bags.job import Identity
 from robust_vos_ros.bags.prompts import FramePrompts, Plan, PromptFile, count_objects
 from robust_vos_ros.core.errors import BagError
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.saved_tracks import read_notes
+from robust_vos_ros.core.saving.format import read_notes
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import Frame, TrackEvent, TrackResult
 from robust_vos_ros.ros_types.discontinuities import Action, Previous, find_discontinuities

@@ -8,7 +8,7 @@ import pooch
 import requests
 
 from robust_vos_ros.core.errors import WeightsError
-from robust_vos_ros.core.network.checkpoints import ModelSpec, find_weights
+from robust_vos_ros.core.network.model_files import ModelSpec, find_weights
 from robust_vos_ros.core.settings import cache_dir
 
 

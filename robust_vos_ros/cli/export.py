@@ -23,9 +23,6 @@ def export(
     ] = None,
     file_format: Annotated[str, typer.Option('--format', help='Format: onnx.')] = 'onnx',
     checkpoint: Checkpoint = '',
-    prompts: Annotated[
-        int, typer.Option(min=1, max=16, help='Prompted frames in the memory of an object.')
-    ] = 1,
 ) -> None:
     """Write the steps of the network as static graphs for 1, 4, 8 and 16 objects."""
     from robust_vos_ros.core.network import graph_files
@@ -39,5 +36,5 @@ def export(
     network = load_model(parsed, portable=True)
     folder = out or graph_files.graphs_folder(network.name, network.weights_hash)
     with progress_bar('files', graph_files.num_files(network)) as advance:
-        graph_files.export(network, folder, prompts=prompts, on_file=advance)
+        graph_files.export(network, folder, on_file=advance)
     typer.echo(folder)

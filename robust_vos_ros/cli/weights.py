@@ -18,7 +18,7 @@ app.add_typer(weights_app, name='weights')
 def list_weights() -> None:
     """List the models and the paths of their weights."""
     from robust_vos_ros.core.errors import WeightsError
-    from robust_vos_ros.core.network.checkpoints import find_weights, load_spec, model_names
+    from robust_vos_ros.core.network.model_files import find_weights, load_spec, model_names
 
     for name in model_names():
         spec = load_spec(name)
@@ -56,6 +56,6 @@ def fetch(
 ) -> None:
     """Download the weights of a model into the cache."""
     from robust_vos_ros.cli.downloads import fetch_weights
-    from robust_vos_ros.core.network.checkpoints import load_spec
+    from robust_vos_ros.core.network.model_files import load_spec
 
     typer.echo(fetch_weights(load_spec(name)))

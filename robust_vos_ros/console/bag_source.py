@@ -18,9 +18,9 @@ from robust_vos_ros.console.preview import Previewer
 from robust_vos_ros.console.settings import PageSettings
 from robust_vos_ros.console.source import POLL_S, RefusalError, Stamp
 from robust_vos_ros.core.errors import RobustVosError
-from robust_vos_ros.core.prompts import check_prompt
+from robust_vos_ros.core.prompting.prompts import check_prompt
 from robust_vos_ros.core.types import Prompt
-from robust_vos_ros.core.words.searching import new_id
+from robust_vos_ros.core.words.search import new_id
 from robust_vos_ros.ros_types.images import FULL_RANGE, NS_PER_S, to_frame
 
 _NO_FILE = (

@@ -11,7 +11,7 @@ from robust_vos_ros.bags.definitions import message_typestore
 from robust_vos_ros.console import views
 from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.segmentation import segment_once
+from robust_vos_ros.core.prompting.segmentation import segment_once
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.types import Frame, Prompt
 from robust_vos_ros.ros_types.messages import MessageMaker

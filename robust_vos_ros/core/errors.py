@@ -19,6 +19,10 @@ RobustVosError
 Each message says what was expected, what was received and what to do.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class RobustVosError(Exception):
     """Base class of all exceptions that robust_vos raises deliberately."""
@@ -78,3 +82,14 @@ class UnknownIdError(PromptError):
 
 class CapacityError(PromptError):
     """max_objects would be exceeded."""
+
+
+def advise_too_old(limits: Sequence[str]) -> str:
+    """Return what to do about a stamp older than all images kept.
+
+    Args:
+        limits: Settings that keep the buffer from reaching back to the stamp.
+    """
+    if not limits:
+        return 'no image came before; use the stamp of a newer one'
+    return f'prompt sooner, or raise {" and ".join(limits)}'

@@ -13,11 +13,17 @@ from collections.abc import Sequence
 
 import torch
 
-from robust_vos_ros.core.errors import NoFrameError, StampInFutureError, StampTooOldError
+from robust_vos_ros.core.errors import (
+    NoFrameError,
+    StampInFutureError,
+    StampTooOldError,
+    advise_too_old,
+)
 from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.prompting.segmentation import Segments
 from robust_vos_ros.core.propagation import Propagator
-from robust_vos_ros.core.segmentation import Segments
-from robust_vos_ros.core.tracking_settings import TrackerSettings, ZoomSettings
+from robust_vos_ros.core.tracking_sections import ZoomSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, Prompt
 from robust_vos_ros.core.zoom.window import Record, make_record
 from robust_vos_ros.core.zoom.zoom import Zoom
@@ -95,20 +101,19 @@ class ProcessedFrames:
             age_ns = newest.stamp_ns - stamp_ns
             raise StampTooOldError(
                 f'stamp {stamp_ns} ns is {age_ns / 1e9:.3f} s old, the history reaches back '
-                f'{(newest.stamp_ns - oldest.stamp_ns) / 1e9:.3f} s; {self._advice(age_ns)}'
+                f'{(newest.stamp_ns - oldest.stamp_ns) / 1e9:.3f} s; '
+                f'{advise_too_old(self._limits(age_ns))}'
             )
         index = max(r.frame_index for r in self._records if r.stamp_ns <= stamp_ns)
         record = make_record(frame, self._image_size, index)
         return record, [r for r in self._records if r.stamp_ns > stamp_ns]
 
-    def _advice(self, age_ns: int) -> str:
+    def _limits(self, age_ns: int) -> list[str]:
         """Name the settings that limit the history to less than this age."""
         limits = ['tracking.prompt_buffer_s'] if age_ns > self._span_ns else []
         if len(self._records) == self._records.maxlen:
             limits.append('tracking.prompt_buffer_mb')
-        if not limits:
-            return 'there were no frames before; use the stamp of a newer one'
-        return f'prompt sooner or raise {" and ".join(limits)}'
+        return limits
 
 
 class Frames:

@@ -14,7 +14,7 @@ import pydantic
 
 from robust_vos_ros.core.confidence.calibration import Evidence
 from robust_vos_ros.core.errors import CapacityError, DuplicateIdError, UnknownIdError
-from robust_vos_ros.core.prompts import MAX_NAME
+from robust_vos_ros.core.prompting.prompts import MAX_NAME
 from robust_vos_ros.core.types import ObjectFlag, ObjectState
 
 MEAN_RATE = 0.05  # weight of a new value in the running means of an object

@@ -13,7 +13,6 @@ import torch
 from robust_vos_ros.core.adapters.gates import Gates
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.evidence import Observation, observe
-from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.memory.bank import MemoryShape, References
 from robust_vos_ros.core.memory.hypotheses import (
     KeptHypotheses,
@@ -23,23 +22,15 @@ from robust_vos_ros.core.memory.hypotheses import (
 )
 from robust_vos_ros.core.memory.object_memory import Entries, ObjectMemory
 from robust_vos_ros.core.memory.update_policy import update_memory
-from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
+from robust_vos_ros.core.network.mask_decoder import ABSENT_LOGIT, DecoderPrompts
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.tensors import Candidates, Features, MemoryView
 from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.reid.appearance import feature_map
 from robust_vos_ros.core.reid.duplicates import suppress_duplicates
 from robust_vos_ros.core.reid.reidentifier import Reidentifier
 from robust_vos_ros.core.tracking_settings import TrackerSettings
-from robust_vos_ros.core.types import (
-    UNSEEN_STATES,
-    Candidates,
-    EventType,
-    Features,
-    MemoryView,
-    Tensors,
-    below,
-    expect,
-    prefixed,
-)
+from robust_vos_ros.core.types import UNSEEN_STATES, EventType
 from robust_vos_ros.core.zoom.window import Record
 
 
@@ -106,37 +97,6 @@ class Propagator:
             if item.track.visible:
                 self.reidentifier.start(item, embeddings[row], record.stamp_ns)
 
-    def save(self, slot: int) -> Tensors:
-        """Return all tensors of one object that later frames depend on, by name."""
-        return {
-            'masks': self.logits[slot, : len(self.tree.scores(slot))],
-            **self.tree.save(slot),
-            **self.memory.save(slot),
-            **prefixed('gallery', self.reidentifier.gallery.save(slot)),
-            **prefixed('references', self.references.save(slot)),
-        }
-
-    def load(self, slot: int, saved: Tensors, num_frames: int) -> None:
-        """Load one object that another propagator saved.
-
-        Args:
-            slot: Of the object, the same in both.
-            saved: Result of `save`.
-            num_frames: Number of frames the other one had processed.
-
-        Raises:
-            SavedTracksError: A tensor is missing, wrong or unexpected.
-        """
-        count = self.tree.load(slot, saved)
-        masks = expect(saved, 'masks', torch.float32, (count, *self.logits.shape[2:]))
-        self.logits[slot, :count] = masks.to(self.logits.device)
-        self.memory.load(slot, saved, num_frames)
-        self.reidentifier.gallery.load(slot, below('gallery', saved))
-        self.references.load(slot, below('references', saved))
-        unknown = saved.keys() - self.save(slot).keys()
-        if unknown:
-            raise SavedTracksError(f'expected no other tensors, got {sorted(unknown)}')
-
     def keep_best(self, items: Sequence[LiveObject]) -> None:
         """Drop all but the best hypothesis of some objects."""
         for item in items:
@@ -187,14 +147,14 @@ class Propagator:
         self.logits[item.slot, 0] = kept.mask_logits[0, 0]
 
     def encoder_gates(self, items: Sequence[LiveObject], record: Record) -> Gates | None:
-        """Return the gates of the image encoder for one frame, see `Model.encoder_gates`."""
+        """Return the gates of the image encoder for one frame, see `ImageEncoder.gates`."""
         self.last_encoder_gates = None
-        if not self.model.has_encoder_gates:
+        if not self.model.image_encoder.has_gates:
             return None
         slots = slots_of(items)
         owners, ranks = self.tree.rows(slots)
         view = self.memory.view(slots[owners], ranks, record.frame_index)
-        self.last_encoder_gates = self.model.encoder_gates(view, shares=self._shares(owners))
+        self.last_encoder_gates = self.model.image_encoder.gates(view, shares=self._shares(owners))
         return self.last_encoder_gates
 
     def follow(
@@ -299,7 +259,7 @@ class Propagator:
         references = self.references.of(slots)
         dense = self.model.calibrate(features, pix, references, previous, is_best=is_best)
         guide = previous if self.model.previous_mask else None
-        return gates, self.model.decode(features, pix, None, guide, dense=dense)
+        return gates, self.model.decode(features, pix, DecoderPrompts(previous=guide, dense=dense))
 
     def _shares(self, owners: np.ndarray) -> torch.Tensor:
         """Return (B,) 1 / number of hypotheses of the object of each hypothesis."""

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from robust_vos_ros.core.masks import much_smaller
-from robust_vos_ros.core.network.model import ABSENT_LOGIT
+from robust_vos_ros.core.network.mask_decoder import ABSENT_LOGIT
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.stages import stage
 from robust_vos_ros.core.types import (

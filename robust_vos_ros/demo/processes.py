@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from robust_vos_ros.core.errors import RobustVosError
 
@@ -56,12 +55,7 @@ class ChildProcess:
             )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop it by SIGINT, and by SIGKILL if it does not end."""
         process = self._process
         if process is None or process.poll() is not None:

@@ -19,7 +19,7 @@ from rich.console import Console
 from robust_vos_ros.bags.reader import COMPRESSED_IMAGE, RawMessage
 from robust_vos_ros.bags.writer import BagWriter
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.network.checkpoints import find_adapter
+from robust_vos_ros.core.network.model_files import find_adapter
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.demo.camera import FRAME_ID, to_compressed_image
 from robust_vos_ros.demo.clip import Clip, generated_clip, video_clip

@@ -14,8 +14,8 @@ import torch
 from rich.table import Table
 
 from robust_vos_ros.core.errors import ConfigError, DatasetError
-from robust_vos_ros.core.network.checkpoints import model_names
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.model_files import model_names
 from robust_vos_ros.data.video_folder import VideoFolder
 from robust_vos_ros.data.video_sequence import VideoSequence
 from robust_vos_ros.eval.baselines import BASELINES, Baseline

@@ -81,7 +81,7 @@ def record_gates(
         ConfigError: The model has no adapter, or its gates are always open.
     """
     adapter = model.adapter
-    if adapter is None or (adapter.gate is None and not model.has_encoder_gates):
+    if adapter is None or (adapter.gate is None and not model.image_encoder.has_gates):
         raise ConfigError('expected an adapter with gates, got none; name one with --adapter')
     corrupted = Corruption(corruption, profile, clip_seed(sequence.name))
     tracker = VideoTracker(model, TrackerSettings())

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import torch
 
-from robust_vos_ros.core.network import checkpoints
+from robust_vos_ros.core.network import checkpoints, model_files
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.tracker import VideoTracker
@@ -69,8 +69,8 @@ class Peer:
     """
 
     def __init__(self, settings: ModelSettings, model: Model) -> None:
-        spec = checkpoints.load_spec(settings.name)
-        state = checkpoints.read_state_dict(checkpoints.find_weights(spec, settings.checkpoint))
+        spec = model_files.load_spec(settings.name)
+        state = checkpoints.read_state_dict(model_files.find_weights(spec, settings.checkpoint))
         spec = checkpoints.without_untrained(spec, state)
         net = checkpoints.build_network(spec, target=PREDICTOR)
         net.load_state_dict(state)

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import torch
 
-from robust_vos_ros.core.network import checkpoints
+from robust_vos_ros.core.network import checkpoints, model_files
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.optimize import (
     cpu_flags,
@@ -109,7 +109,7 @@ def save_random_weights(name: str, folder: Path) -> Path:
     torch.manual_seed(0)
     path = folder / f'{name}_random.pt'
     torch.save(
-        {'model': checkpoints.build_network(checkpoints.load_spec(name)).state_dict()}, path
+        {'model': checkpoints.build_network(model_files.load_spec(name)).state_dict()}, path
     )
     return path
 

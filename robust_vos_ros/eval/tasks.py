@@ -14,14 +14,14 @@ import pydantic
 import torch
 
 from robust_vos_ros.core.errors import RobustVosError
-from robust_vos_ros.core.network.checkpoints import (
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.model_files import (
     find_adapter,
     find_calibration,
     find_weights,
-    load_model,
     load_spec,
 )
-from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.eval.datasets import FolderSet

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from types import TracebackType
 from typing import Any
 
 
@@ -24,12 +23,7 @@ class Interrupts:
             self._before[number] = signal.signal(number, self._receive)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Restore the handlers of before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -8,8 +8,8 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from robust_vos_ros.core.adapters import files as adapters
 from robust_vos_ros.core.errors import RobustVosError
-from robust_vos_ros.core.network.checkpoints import find_adapter
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.model_files import find_adapter
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.types import UNSEEN_STATES
 from robust_vos_ros.node.overload import Overload

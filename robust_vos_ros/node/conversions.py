@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from robust_vos_ros.core.errors import ImageError, PromptError
-from robust_vos_ros.core.prompts import MAX_NAME, check_names, check_num_points
-from robust_vos_ros.core.reference_pictures import ReferencePicture
+from robust_vos_ros.core.prompting.prompts import MAX_NAME, check_names, check_num_points
+from robust_vos_ros.core.prompting.reference_pictures import ReferencePicture
 from robust_vos_ros.core.settings import Scale16Settings
 from robust_vos_ros.core.types import Prompt
 from robust_vos_ros.ros_types.images import (

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from robust_vos_ros.core.prompts import MAX_NAME
+from robust_vos_ros.core.prompting.prompts import MAX_NAME
 from robust_vos_ros.node.boxes import Box
 from robust_vos_ros.node.detector_settings import DetectorSettings
 

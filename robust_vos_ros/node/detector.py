@@ -8,7 +8,7 @@ from typing import Any
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from robust_vos_ros.core.prompts import MAX_NAME
+from robust_vos_ros.core.prompting.prompts import MAX_NAME
 from robust_vos_ros.core.types import Prompt, TrackedObject
 from robust_vos_ros.node.boxes import Box, place
 from robust_vos_ros.node.detection_matching import Candidate, Decision, Matcher, find_candidates

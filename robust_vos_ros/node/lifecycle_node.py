@@ -15,7 +15,7 @@ from rclpy.parameter import Parameter
 
 from robust_vos_ros.core.adapters.files import load_adapter
 from robust_vos_ros.core.errors import RobustVosError
-from robust_vos_ros.core.network.checkpoints import find_adapter
+from robust_vos_ros.core.network.model_files import find_adapter
 from robust_vos_ros.node import parts
 from robust_vos_ros.node.camera_settings import SWITCH
 from robust_vos_ros.node.diagnostics import Reporter

@@ -15,6 +15,7 @@ from robust_vos_ros.core.errors import (
     StampInFutureError,
     StampTooOldError,
     StampUnknownError,
+    advise_too_old,
 )
 from robust_vos_ros.ros_types.images import NS_PER_S, stamp_to_ns
 
@@ -92,8 +93,8 @@ class ReceivedImages:
             raise StampInFutureError(f'stamp {_text(stamp_ns)} has not arrived yet; {span}')
         if stamp_ns < oldest:
             raise StampTooOldError(
-                f'stamp {_text(stamp_ns)} is not in the buffer; {span}. '
-                f'{self._advice(stamp_ns, newest)}'
+                f'stamp {_text(stamp_ns)} is not in the buffer; {span}; '
+                f'{advise_too_old(self._limits(stamp_ns, newest))}'
             )
         nearest = min(stamps, key=lambda stamp: abs(stamp - stamp_ns))
         raise StampUnknownError(
@@ -101,16 +102,14 @@ class ReceivedImages:
             f'is {_text(nearest)}. Copy the header of the prompted image'
         )
 
-    def _advice(self, stamp_ns: int, newest_ns: int) -> str:
+    def _limits(self, stamp_ns: int, newest_ns: int) -> list[str]:
         """Name the settings that limit the buffer to later stamps."""
         limits = []
         if newest_ns - stamp_ns > self._max_age_ns:
             limits.append('tracking.prompt_buffer_s')
         if self._outgrown_ns is not None and stamp_ns <= self._outgrown_ns < newest_ns:
             limits.append('input.prompt_buffer_mb')
-        if not limits:
-            return 'No image was received before; use the stamp of a newer one'
-        return f'Prompt sooner, or raise {" and ".join(limits)}'
+        return limits
 
 
 def _text(stamp_ns: int) -> str:

@@ -10,7 +10,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Header
 
 from robust_vos_ros.core.errors import NoFrameError
-from robust_vos_ros.core.segmentation import segment_once
+from robust_vos_ros.core.prompting.segmentation import segment_once
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import EventType, Frame, Prompt, TrackResult
 from robust_vos_ros.node.conversions import to_reference_picture

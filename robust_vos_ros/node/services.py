@@ -12,7 +12,7 @@ from robust_vos.srv import AddObjects, Find, ListObjects, RefineObject, RemoveOb
 from std_srvs.srv import SetBool, Trigger
 
 from robust_vos_ros.core.errors import CapacityError, PromptError
-from robust_vos_ros.core.prompts import check_names
+from robust_vos_ros.core.prompting.prompts import check_names
 from robust_vos_ros.core.types import Prompt
 from robust_vos_ros.node import messages
 from robust_vos_ros.node.conversions import to_prompt

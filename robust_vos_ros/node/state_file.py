@@ -17,7 +17,7 @@ from pathlib import Path
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from robust_vos_ros.core.errors import ConfigError, SavedTracksError
-from robust_vos_ros.core.saved_tracks import read_notes
+from robust_vos_ros.core.saving.format import read_notes
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.node import class_ids
 from robust_vos_ros.node.class_ids import ClassIds

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import threading
-from types import TracebackType
 from typing import Any
 
 # A thread that holds a lock may only take one further right. Today no two are held at once.
@@ -63,12 +62,7 @@ class _OrderedLock:
     def __enter__(self) -> bool:
         return self.acquire()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def _others(self) -> list[_OrderedLock]:

@@ -10,7 +10,7 @@ from typing import Any
 from std_msgs.msg import Header
 
 from robust_vos_ros.core.errors import PromptError
-from robust_vos_ros.core.words.searching import Found, Mode, nothing_like
+from robust_vos_ros.core.words.search import Found, Mode, nothing_like
 
 _MODES: tuple[Mode, ...] = typing.get_args(Mode)
 

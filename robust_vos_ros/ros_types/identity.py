@@ -8,7 +8,7 @@ from typing import Any
 
 import pooch
 
-from robust_vos_ros.core.network.checkpoints import find_adapter, find_weights, load_spec
+from robust_vos_ros.core.network.model_files import find_adapter, find_weights, load_spec
 from robust_vos_ros.core.settings import ModelSettings, config_dir, load_yaml, parse_settings
 
 _GROUP = 'model'  # of the model settings in a parameter file

@@ -8,7 +8,7 @@ import torch
 
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.object_proxies import Proxies
-from robust_vos_ros.core.types import Candidates, Features, MemoryView
+from robust_vos_ros.core.network.tensors import Candidates, Features, MemoryView
 
 
 class ClipMemory:

@@ -6,67 +6,48 @@ so that a step costs little more than encoding its pictures three times.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import IterableDataset
 
 from robust_vos_ros.core.adapters.gates import Gates
 from robust_vos_ros.core.errors import ConfigError, DatasetError
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.types import Features
+from robust_vos_ros.core.network.tensors import Features
 from robust_vos_ros.data.mixture import DataSettings
 from robust_vos_ros.data.pictures import draw_pair
 from robust_vos_ros.data.sources import Sources
 from robust_vos_ros.train.config import DistillSettings, GateSettings
 from robust_vos_ros.train.gating import gate_penalty, make_sampling
-from robust_vos_ros.train.loader import own_steps, step_rng
 from robust_vos_ros.train.teacher import imitation
 from robust_vos_ros.train.unroll import Batch
 
 _LEAST_CHANGE = 3.0  # mean change of a corrupted picture, in grey levels
 
 
-class PictureBatches(IterableDataset):
-    """Pictures of the steps from `first_step` to `num_steps`, in order.
+class PictureSource:
+    """Batches of clips of two frames, a picture that does not move, with one object.
 
-    Each is a `Batch` of clips of two frames, a picture that does not move, with one object.
-    Arguments as for `loader.Batches`.
+    Args:
+        settings: Which pictures are drawn.
+        size: Side of the square images in pixels.
 
     Raises:
         DatasetError: A data set cannot be used, or there is none.
     """
 
-    def __init__(
-        self,
-        settings: DataSettings,
-        size: int,
-        *,
-        seed: int,
-        rank: int,
-        first_step: int,
-        num_steps: int,
-    ) -> None:
+    def __init__(self, settings: DataSettings, size: int) -> None:
         self._settings, self._size = settings, size
         self._sources = Sources.open(
             settings.sources, held_out=settings.held_out, cache_frames=settings.cache_frames
         )
         if not len(self._sources):
             raise DatasetError('data.sources: expected data sets of pictures, got none')
-        self._seed, self._rank = seed, rank
-        self._steps = range(first_step, num_steps)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield this worker's batches; the loader takes from the workers in turn."""
-        for step in own_steps(self._steps):
-            yield self.draw(step)
-
-    def draw(self, step: int) -> Batch:
-        """Make the batch of one step."""
+    def draw(self, rng: np.random.Generator, step: int, num_steps: int) -> Batch:
+        """Make the batch of a step."""
+        del step, num_steps  # all steps are alike
         settings, size = self._settings, self._size
-        rng = step_rng(self._seed, step, self._rank, 0)
         pairs = [
             draw_pair(rng, self._sources, settings.augmentation, size)
             for _ in range(settings.batch_size)
@@ -141,10 +122,11 @@ class Distillation(nn.Module):
 
     def _gates(self, batch: Batch, rng: np.random.Generator, progress: float) -> Gates:
         """Return gates from the pointers of the objects in the frame before, one per picture."""
-        assert self.model.encoder_fold is not None, 'there is an adapter of the image encoder'
-        with torch.no_grad(), self.model.encoder_fold.for_training():
+        fold = self.model.image_encoder.fold
+        assert fold is not None, 'there is an adapter of the image encoder'
+        with torch.no_grad(), fold.for_training():
             before = self.model.encode(batch.images[:, 0])
-            pointers = self.model.from_masks(before, batch.truth[:, :1].float()).pointers
+            pointers = self.model.decoder.from_masks(before, batch.truth[:, :1].float()).pointers
         sampling = make_sampling(self._encoder.settings, pointers.device, rng, progress)
         return self._encoder.gates(pointers, None, sampling=sampling, groups=batch.clip)
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from robust_vos_ros.core.masks import mask_iou
-from robust_vos_ros.core.types import Candidates
+from robust_vos_ros.core.network.tensors import Candidates
 
 _FOCAL_WEIGHT = 20.0
 _FOCAL_ALPHA = 0.25
@@ -49,7 +49,7 @@ def frame_loss(raw: Candidates, truth_BHW: torch.Tensor) -> FrameLoss:
     between two cells. For absent objects only the object score has a loss.
 
     Args:
-        raw: From `Model.predict`.
+        raw: From `MaskDecoder.predict`.
         truth_BHW: (B, H, W) uint8, 0 or 1, at the resolution of the image.
     """
     size = 2 * raw.mask_logits.shape[-1]

@@ -11,10 +11,11 @@ from torch import nn
 
 from robust_vos_ros.core.adapters.files import attach, make_adapter, norm_names
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.network import checkpoints
+from robust_vos_ros.core.network import checkpoints, model_files
 from robust_vos_ros.core.network.backbone import MobileNetTrunk
-from robust_vos_ros.core.network.checkpoints import OBJECT_CALIBRATION, build_network, load_spec
+from robust_vos_ros.core.network.checkpoints import OBJECT_CALIBRATION, build_network
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.model_files import load_spec
 from robust_vos_ros.core.network.optimize import find_device, keep_freed_memory, speed_up_norms
 from robust_vos_ros.train.config import TrainSettings
 
@@ -34,7 +35,7 @@ def build_model(settings: TrainSettings) -> Model:
     if settings.trunk_weights:
         load_mobilenet(net.image_encoder.trunk, Path(settings.trunk_weights).expanduser())
     if settings.weights or settings.adapter:
-        path = checkpoints.find_weights(spec, settings.weights)
+        path = model_files.find_weights(spec, settings.weights)
         state = checkpoints.read_state_dict(path)
         if net.object_calibration is not None and not settings.adapter:
             state = _with_untrained_calibration(net, state)

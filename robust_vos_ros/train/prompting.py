@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from robust_vos_ros.core.types import Clicks
+from robust_vos_ros.core.network.tensors import Clicks
 
 # Forms besides the mask; a step uses masks and one of these.
 CLICK_FORMS = ('box', 'click1', 'clicks3')

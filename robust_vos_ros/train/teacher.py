@@ -10,6 +10,7 @@ import copy
 
 import torch
 
+from robust_vos_ros.core.network.mask_decoder import DecoderPrompts
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.train.clip_memory import ClipMemory
 
@@ -51,7 +52,7 @@ class Teacher:
         """
         model, num_frames = self._model, images.shape[1]
         features = model.encode(images[:, 0]).take(clip)
-        kept = model.from_masks(features, truth[:, :1].float())
+        kept = model.decoder.from_masks(features, truth[:, :1].float())
         memory = ClipMemory(model, features, kept)
         conditioned = []
         for t in range(1, num_frames):
@@ -62,7 +63,8 @@ class Teacher:
             dense = model.calibrate(
                 features, pix, memory.references(), kept.mask_logits, group=clip
             )
-            kept = model.decode(features, pix, None, previous, dense=dense).best()
+            prompts = DecoderPrompts(previous=previous, dense=dense)
+            kept = model.decode(features, pix, prompts).best()
             memory.see(features, kept)
             if t + 1 < num_frames:
                 memory.remember(features, kept)

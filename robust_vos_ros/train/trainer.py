@@ -19,9 +19,9 @@ from robust_vos_ros.core.network.optimize import device_name, find_device, find_
 from robust_vos_ros.files import replace_file
 from robust_vos_ros.train.checkpoint import STATE_FILE, differences, read_state, start_from
 from robust_vos_ros.train.config import OptimizerSettings, TrainSettings, ValidationSettings
-from robust_vos_ros.train.distill import Distillation, PictureBatches
+from robust_vos_ros.train.distill import Distillation, PictureSource
 from robust_vos_ros.train.export import Export
-from robust_vos_ros.train.loader import Batches, load_batches, step_rng
+from robust_vos_ros.train.loader import Batches, ClipSource, load_batches, step_rng
 from robust_vos_ros.train.network import build_model
 from robust_vos_ros.train.processes import Process, own_device
 from robust_vos_ros.train.training_log import LOG_FILE, PLOT_FILE, TrainingLog, plot_log
@@ -127,12 +127,11 @@ class Trainer:
                 break
         self.process.leave()
 
-    def batches(self) -> Batches | PictureBatches:
+    def batches(self) -> Batches:
         """Return the batches of the steps that are left."""
-        kind = PictureBatches if self.settings.stage == 'distill' else Batches
-        return kind(
-            self.settings.data,
-            self.task.model.image_size,
+        kind = PictureSource if self.settings.stage == 'distill' else ClipSource
+        return Batches(
+            kind(self.settings.data, self.task.model.image_size),
             seed=self.settings.seed,
             rank=self.process.rank,
             first_step=self.step,

@@ -15,9 +15,10 @@ from torch import nn
 
 from robust_vos_ros.core.adapters.gates import Sampling
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
-from robust_vos_ros.core.prompts import to_coarse_masks
-from robust_vos_ros.core.types import Candidates, Features, MemoryView
+from robust_vos_ros.core.network.mask_decoder import ABSENT_LOGIT, DecoderPrompts
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.tensors import Candidates, Features, MemoryView
+from robust_vos_ros.core.prompting.prompts import to_coarse_masks
 from robust_vos_ros.train import prompting
 from robust_vos_ros.train.clip_memory import ClipMemory
 from robust_vos_ros.train.config import GateSettings, RolloutSettings
@@ -85,7 +86,7 @@ class Rollout(nn.Module):
         self.model = model
         self.settings = settings
         self._penalties = penalties or GateSettings()
-        if model.has_encoder_gates:
+        if model.image_encoder.has_gates:
             raise ConfigError(
                 'adapter.encoder_gates: expected false in the stage rollout, got true; the stage '
                 'distill trains gates of the image encoder'
@@ -177,7 +178,9 @@ class Rollout(nn.Module):
         if dense is not None and self.proto_head is not None:
             loss = deep_supervision(self.proto_head(dense.calibrated)[:, 0].float(), truth)
             run.extra.append(settings.calibration_weight * loss)
-        return self.model.predict(features, pix, None, previous, dense=dense)
+        return self.model.decoder.predict(
+            features, pix, DecoderPrompts(previous=previous, dense=dense)
+        )
 
     def _encode(self, batch: Batch, t: int) -> Features:
         """Encode frame t of all clips; return the features of its clip for each object."""
@@ -205,13 +208,13 @@ class Rollout(nn.Module):
             if name == 'mask':
                 drawn = [prompting.degrade_mask(rng, m) for m in truth[index].numpy(force=True)]
                 masks = torch.from_numpy(np.stack(drawn)).to(truth.device)[:, None].float()
-                kept[name] = self.model.from_masks(mine, masks)
+                kept[name] = self.model.decoder.from_masks(mine, masks)
                 continue
             clicks = prompting.make_clicks(rng, truth[index].numpy(force=True), form)
             clicks = clicks.to(truth.device)
             pix = self.model.attend(mine, None)
             coarse = to_coarse_masks(clicks, self.model.image_size, self.model.mask_size)
-            raw = self.model.predict(mine, pix, clicks, coarse)
+            raw = self.model.decoder.predict(mine, pix, DecoderPrompts(clicks, coarse))
             losses[name] = frame_loss(raw, truth[index])
             if self._is_corrected(rng):
                 raw, losses['corrected'] = self._correct(mine, pix, raw, truth[index], rng)
@@ -233,13 +236,13 @@ class Rollout(nn.Module):
         clicks = found.to(truth.device)
         size = self.model.image_size
         coarse = to_coarse_masks(clicks, size, self.model.mask_size, previous)
-        better = self.model.predict(features, pix, clicks, coarse)
+        better = self.model.decoder.predict(features, pix, DecoderPrompts(clicks, coarse))
         return better, frame_loss(better, truth)
 
     def _keep(self, raw: Candidates, truth: torch.Tensor) -> Candidates:
         """Return the best mask; an object that is visible in truth is never suppressed."""
         visible = (raw.object_scores > 0) | (truth > 0).flatten(1).any(dim=1)
-        return self.model.suppress_absent(raw.best(), visible)
+        return self.model.decoder.suppress_absent(raw.best(), visible)
 
     def _previous(self, run: _Run, t: int) -> torch.Tensor | None:
         """Return the mask of the frame before: predicted; for some objects true, or absent."""

@@ -8,7 +8,6 @@ there is what was asked for.
 from __future__ import annotations
 
 import collections
-import dataclasses
 import random
 
 import numpy as np
@@ -16,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from robust_vos_ros.core.network.mask_decoder import DecoderPrompts
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.types import Clicks
+from robust_vos_ros.core.network.tensors import Clicks
 from robust_vos_ros.core.words.finding import around, find_peaks, to_mask_prompt
 from robust_vos_ros.core.words.module import Conditioned, Texts, Words
 from robust_vos_ros.core.words.text import TextEncoder
@@ -80,9 +80,10 @@ class MaskPart(nn.Module):
         coarse, clicks, truth = self._prompts(said, picked, labels, [ids for _, ids in asked])
         drawn = to_mask_prompt(said.coarse, model.mask_size)
         drawn = drawn + around(clicks, model.image_size, model.mask_size)
-        conditioned = dataclasses.replace(features, pix=model.condition(features, said.updates))
+        conditioned = model.image_encoder.condition(features, said.updates)
         pix = model.attend(conditioned, None)
-        raw = model.predict(features, pix, clicks, drawn, words=said.prompts, multimask=True)
+        prompts = DecoderPrompts(clicks, drawn, words=said.prompts, multimask=True)
+        raw = model.decoder.predict(features, pix, prompts)
         loss = frame_loss(raw, truth)
         there = (truth > 0).flatten(1).any(dim=1)
         parts = {name: float(value) for name, value in loss.parts.items()}

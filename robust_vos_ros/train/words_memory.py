@@ -71,7 +71,7 @@ def make_pairs(
         features = to_features([picture], model)
         assert features.stages is not None, '`to_features` gives them'
         mask = (share_of(picture.labels, (number,), model.image_size) > _GOOD_IOU).float()
-        followed = model.from_masks(features, mask[None, None]).pointers[0, 0]
+        followed = model.decoder.from_masks(features, mask[None, None]).pointers[0, 0]
         glimpses = [words.glimpse((features.stages[-1], features.stages[-2]))]
         for word in asked:
             matches = find(model, words, features, glimpses, encoder.encode(f'the {word}'))

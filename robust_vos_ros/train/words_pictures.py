@@ -12,7 +12,7 @@ import torch
 
 from robust_vos_ros.core.errors import DatasetError
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.types import Features
+from robust_vos_ros.core.network.tensors import Features
 from robust_vos_ros.core.zoom.window import resize
 from robust_vos_ros.data.expressions import canonical, things
 from robust_vos_ros.data.stills import Still, is_held_out, open_stills
@@ -131,7 +131,7 @@ def to_features(pictures: list[Picture], model: Model, *, flip: bool = False) ->
     finer = [torch.zeros(1, wide, 1, 1) for wide in reversed(channels[2:])]
     whole = (*finer, stages[1], stages[0])
     bare = Features(stages[0], stages[0], (high[0], high[1]), stages=whole)
-    return dataclasses.replace(bare, pix=model.condition(bare, ()))
+    return model.image_encoder.condition(bare, ())
 
 
 def share_of(labels: np.ndarray, ids: tuple[int, ...], side: int) -> torch.Tensor:

@@ -11,13 +11,9 @@ import torch
 from torch import nn
 
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.network.checkpoints import (
-    find_weights,
-    hash_encoder,
-    load_spec,
-    read_state_dict,
-)
+from robust_vos_ros.core.network.checkpoints import hash_encoder, read_state_dict
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.model_files import find_weights, load_spec
 from robust_vos_ros.core.network.optimize import device_name
 from robust_vos_ros.core.words.finder import make_words, save_words
 from robust_vos_ros.core.words.text import load_text_encoder

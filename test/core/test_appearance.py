@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from robust_vos_ros.core.network.tensors import Features
 from robust_vos_ros.core.reid.appearance import (
     AppearanceEmbedder,
     Projection,
@@ -10,7 +11,6 @@ from robust_vos_ros.core.reid.appearance import (
     feature_map,
     feature_map_width,
 )
-from robust_vos_ros.core.types import Features
 
 C, SIDE = 32, 64  # width of the network, side of a mask
 GREY = torch.full((256, 256, 3), 128, dtype=torch.uint8)

@@ -76,7 +76,7 @@ def test_a_lost_object_is_found_where_it_is_shown(tracker, lost):
 
 def remembered(tracker, slot=0):
     """Frames that were prompted, and recent ones."""
-    bank = tracker._propagator.memory.banks[0]
+    bank = tracker._tracks.propagator.memory.banks[0]
     prompted, recent = bank.frames[slot, :4], bank.recent[slot, 0]
     return prompted[prompted >= 0].tolist(), bank.frames[slot, recent[recent >= 0]].tolist()
 
@@ -84,16 +84,16 @@ def remembered(tracker, slot=0):
 def test_what_a_detector_shows_is_recent_memory_and_no_prompt(tracker, lost):
     scene = lost[1]
     hide(tracker, scene, 7)
-    verified = tracker._propagator.reidentifier.gallery.verified_counts.clone()
+    verified = tracker._tracks.propagator.reidentifier.gallery.verified_counts.clone()
     tracker.reinitialize([mask_prompt(scene, 0, 7)])
     assert remembered(tracker) == ([0], [7])
-    assert torch.equal(tracker._propagator.reidentifier.gallery.verified_counts, verified)
+    assert torch.equal(tracker._tracks.propagator.reidentifier.gallery.verified_counts, verified)
 
 
 def test_what_does_not_look_like_the_object_changes_nothing(tracker, lost):
     scene = lost[1]
     hide(tracker, scene, 7)
-    tracker._propagator.reidentifier.gallery.centers.neg_()
+    tracker._tracks.propagator.reidentifier.gallery.centers.neg_()
     before = tracker.save()
     done = tracker.reinitialize([mask_prompt(scene, 0, 7)])
     assert done.accepted == ()
@@ -104,13 +104,13 @@ def test_what_does_not_look_like_the_object_changes_nothing(tracker, lost):
 def test_without_known_looks_a_candidate_is_believed(tracker, lost):
     scene = lost[1]
     hide(tracker, scene, 7)
-    tracker._propagator.reidentifier.gallery.counts.zero_()
+    tracker._tracks.propagator.reidentifier.gallery.counts.zero_()
     assert tracker.reinitialize([mask_prompt(scene, 0, 7)]).accepted == ('disc_0',)
 
 
 def planted(tracker):
     """The (H, W) bool mask that the first object is tracked from."""
-    logits = tracker._propagator.masks(list(tracker._objects))[:1]
+    logits = tracker._tracks.propagator.masks(list(tracker._tracks.objects))[:1]
     size_hw = tracker.last_result.label_mask.shape
     return (torch.nn.functional.interpolate(logits[None], size_hw)[0, 0] > 0).numpy()
 
@@ -129,7 +129,7 @@ def test_the_best_of_several_candidates_is_taken(tracker, lost):
 
 def test_an_object_in_view_is_neither_moved_nor_taken_for_another(tracker, lost):
     scene = lost[1]
-    tracker._propagator.reidentifier.gallery.counts.zero_()  # both look alike
+    tracker._tracks.propagator.reidentifier.gallery.counts.zero_()  # both look alike
     hide(tracker, scene, 7)
     tracker.refine(mask_prompt(scene, 1, 7))
     logits = tracker.last_result.mask_logits.clone()
@@ -143,7 +143,7 @@ def test_an_object_in_view_is_neither_moved_nor_taken_for_another(tracker, lost)
 
 def test_one_candidate_is_given_to_one_object(tracker, lost):
     scene = lost[1]
-    tracker._propagator.reidentifier.gallery.counts.zero_()
+    tracker._tracks.propagator.reidentifier.gallery.counts.zero_()
     hide(tracker, scene, 7)
     done = tracker.reinitialize([mask_prompt(scene, 0, 7, f'disc_{k}') for k in range(2)])
     assert len(done.accepted) == 1

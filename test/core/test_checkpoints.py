@@ -9,14 +9,10 @@ import torch
 
 from robust_vos_ros.cli import downloads
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.network import checkpoints
-from robust_vos_ros.core.network.checkpoints import (
-    build_network,
-    load_model,
-    load_spec,
-    model_names,
-)
+from robust_vos_ros.core.network import checkpoints, model_files
+from robust_vos_ros.core.network.checkpoints import build_network, load_model
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.model_files import load_spec, model_names
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
@@ -84,7 +80,7 @@ def test_hiera_tracks_with_its_four_tokens_per_pointer(make_scene):
 def broken(kind, path):
     """Write a damaged nano checkpoint of one kind."""
     spec = load_spec('nano')
-    source = checkpoints.find_weights(spec)
+    source = model_files.find_weights(spec)
     state = checkpoints.read_state_dict(source)
     key = next(iter(state))
     if kind == 'truncated safetensors':
@@ -133,7 +129,7 @@ def test_wrong_files_give_one_clear_sentence(tmp_path, kind, message):
 
 
 def test_weights_of_another_model_are_refused():
-    shipped = str(checkpoints.find_weights(load_spec('nano')))
+    shipped = str(model_files.find_weights(load_spec('nano')))
     with pytest.raises(WeightsError, match=r'does not fit model sam2\.1_hiera_tiny'):
         load_model(settings(name='sam2.1_hiera_tiny', checkpoint=shipped))
 

@@ -9,12 +9,8 @@ from robust_vos_ros.core.settings import (
     load_yaml,
     parse_settings,
 )
-from robust_vos_ros.core.tracking_settings import (
-    MemorySettings,
-    ReacquireSettings,
-    TrackerSettings,
-    TreeSettings,
-)
+from robust_vos_ros.core.tracking_sections import MemorySettings, ReacquireSettings, TreeSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_the_network_in_training_encodes_as_the_optimized_one(model):
     adapters.attach(model, adapter)
     for opened in (None, gates):
         features = training.encode(image(), opened)
-        model.open_encoder(opened)
+        model.image_encoder.open(opened)
         with model.inference():
             expected = model.encode(image())
         assert torch.allclose(features.pix, expected.pix, atol=1e-3)
@@ -118,11 +118,11 @@ def test_gates_choose_parts_and_average_over_objects(model):
     assert torch.allclose(twice.values, gates.values, atol=1e-6)
 
     open_ = encode(model)
-    model.open_encoder(gates.values[0])
+    model.image_encoder.open(gates.values[0])
     chosen = encode(model)
-    model.open_encoder(torch.zeros_like(gates.values[0]))
+    model.image_encoder.open(torch.zeros_like(gates.values[0]))
     closed = encode(model)
-    model.open_encoder(None)
+    model.image_encoder.open(None)
     assert torch.equal(encode(model), open_)
     assert (chosen - open_).abs().max() > 1e-3
     adapters.detach(model)

@@ -52,7 +52,11 @@ TIME, MEMORY = r'tracking\.prompt_buffer_s', r'tracking\.prompt_buffer_mb'
         ({'seconds': 4.0}, 4.0, f'raise {TIME}$'),
         ({'max_frames': 4, 'seconds': 4.0}, 4.0, f'raise {TIME} and {MEMORY}$'),
         ({'max_frames': 4, 'seconds': 4.0}, 5.5, f'raise {MEMORY}$'),  # not so long ago
-        ({}, -1.0, r'no frames before; use the stamp of a newer one$'),  # no setting would help
+        (
+            {},
+            -1.0,
+            r'no image came before; use the stamp of a newer one$',
+        ),  # no setting would help
     ],
 )
 def test_an_error_names_the_setting_that_limits(limits, stamp_s, advice):

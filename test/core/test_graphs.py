@@ -75,7 +75,7 @@ def tensors(value):
 def test_every_step_of_tracking_gives_the_results_of_torch(
     model, scene, folder, runtime, monkeypatch
 ):
-    every = ('encode', 'attend', 'calibrate', 'decode', 'remember')
+    every = ('encode', 'calibrate', 'decode', 'remember')
     monkeypatch.setitem(runtimes.STEPS, runtime, every)  # also those that are slower there
     graphs = load(folder, runtime)
     runs = []

@@ -9,7 +9,8 @@ import torch
 from robust_vos_ros.core.memory import hypotheses
 from robust_vos_ros.core.memory.hypotheses import MemoryTree, Proposals, expand, is_uncertain
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import TrackerSettings, TreeSettings
+from robust_vos_ros.core.tracking_sections import TreeSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Prompt
 
 TREE = TreeSettings(max_hypotheses=3)

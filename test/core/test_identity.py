@@ -4,7 +4,7 @@ import pooch
 import pytest
 
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.network.checkpoints import find_weights, load_spec
+from robust_vos_ros.core.network.model_files import find_weights, load_spec
 from robust_vos_ros.core.settings import ModelSettings, config_dir
 from robust_vos_ros.ros_types.identity import identify, package_version, read_model_settings
 

@@ -10,10 +10,11 @@ from robust_vos_ros.core.adapters.gates import Sampling
 from robust_vos_ros.core.adapters.moga import Moga
 from robust_vos_ros.core.adapters.settings import AdapterSettings
 from robust_vos_ros.core.errors import WeightsError
-from robust_vos_ros.core.network.checkpoints import build_network, load_model, load_spec
+from robust_vos_ros.core.network.checkpoints import build_network, load_model
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.model_files import load_spec
+from robust_vos_ros.core.network.tensors import MemoryView
 from robust_vos_ros.core.settings import ModelSettings
-from robust_vos_ros.core.types import MemoryView
 
 VARIANTS = [
     *itertools.product(('paper', 'per_object', 'released'), ('pointers', 'aggregated')),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import TrackerSettings, ZoomSettings
+from robust_vos_ros.core.tracking_sections import ZoomSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, Prompt
 from robust_vos_ros.eval.datasets import FolderSet
 from robust_vos_ros.eval.prompting import tight_box

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.network import checkpoints
-from robust_vos_ros.core.network.checkpoints import build_network, load_spec
+from robust_vos_ros.core.network import checkpoints, model_files
+from robust_vos_ros.core.network.checkpoints import build_network
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.model_files import load_spec
 from robust_vos_ros.core.network.object_calibration import CalibrationSettings, ObjectCalibration
 from robust_vos_ros.core.network.object_proxies import cluster, make_proxies, max_over_group
 from robust_vos_ros.core.tracker import VideoTracker
@@ -23,7 +24,7 @@ def calibrated_nano(**parts):
     spec = load_spec('nano')
     settings = CalibrationSettings(width=WIDTH, **parts)
     net = build_network(spec.model_copy(update={'object_calibration': settings}))
-    state = checkpoints.read_state_dict(checkpoints.find_weights(spec, ''))
+    state = checkpoints.read_state_dict(model_files.find_weights(spec, ''))
     own = net.state_dict()
     net.load_state_dict(
         own | {k: v for k, v in state.items() if not k.startswith('object_calibration.')}
@@ -227,8 +228,8 @@ def test_saved_tracks_carry_the_references(nano, make_scene):
     restored.restore(tracker.save(), lost=True)
     slots = np.array([0, 1])
     for other in (copy, restored):
-        mine = tracker._propagator.references.of(slots)
-        theirs = other._propagator.references.of(slots)
+        mine = tracker._tracks.propagator.references.of(slots)
+        theirs = other._tracks.propagator.references.of(slots)
         for a, b in zip(mine, theirs, strict=True):
             assert all(
                 torch.equal(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a)

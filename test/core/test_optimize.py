@@ -4,7 +4,7 @@ import platform
 import pytest
 import torch
 
-from robust_vos_ros.core.network import checkpoints
+from robust_vos_ros.core.network import checkpoints, model_files
 from robust_vos_ros.core.network.optimize import (
     explain_precision,
     find_precision,
@@ -25,9 +25,9 @@ def test_an_optimized_network_gives_the_same_results():
 
     The second image has another shape, for which nothing was packed.
     """
-    spec = checkpoints.load_spec('nano')
+    spec = model_files.load_spec('nano')
     plain = checkpoints.build_network(spec)
-    plain.load_state_dict(checkpoints.read_state_dict(checkpoints.find_weights(spec)))
+    plain.load_state_dict(checkpoints.read_state_dict(model_files.find_weights(spec)))
     plain.eval().requires_grad_(False)
     fast = copy.deepcopy(plain)
     optimize(fast, CPU, 'fp32')

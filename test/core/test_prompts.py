@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from robust_vos_ros.core.errors import PromptError
-from robust_vos_ros.core.prompts import (
+from robust_vos_ros.core.prompting.prompts import (
     MAX_NAME,
     MAX_POINTS,
     check_prompt,

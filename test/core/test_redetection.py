@@ -35,9 +35,15 @@ def lost(model, make_scene):
 
 def embedding(tracker, settings=SEARCHING):
     """Search the newest frame; returns the mask the next frame starts from, and memory."""
-    live, propagator = list(tracker._objects), tracker._propagator
+    live, propagator = list(tracker._tracks.objects), tracker._tracks.propagator
     with tracker.model.inference():
-        redetect(live, tracker._segmenter, propagator, tracker._frames.history.newest(), settings)
+        redetect(
+            live,
+            tracker._tracks.segmenter,
+            propagator,
+            tracker._tracks.frames.history.newest(),
+            settings,
+        )
     recent = propagator.memory.banks[0].recent[live[0].slot, 0]
     return propagator.logits[live[0].slot, 0] > 0, recent[recent >= 0]
 
@@ -66,15 +72,15 @@ def test_what_is_alike_is_remembered_and_tracked_from(lost):
 )
 def test_nothing_changes_where_there_is_nothing_to_find(lost, change, why):
     tracker, _ = lost
-    change(tracker._propagator, next(iter(tracker._objects)))
+    change(tracker._tracks.propagator, next(iter(tracker._tracks.objects)))
     mask, _ = embedding(tracker)
     assert not mask.any(), why
 
 
 def test_a_search_waits_for_its_turn(lost):
     tracker, _ = lost
-    item = next(iter(tracker._objects))
-    item.reid.searched_ns = tracker._frames.history.newest().stamp_ns - 50_000_000
+    item = next(iter(tracker._tracks.objects))
+    item.reid.searched_ns = tracker._tracks.frames.history.newest().stamp_ns - 50_000_000
     assert not embedding(tracker)[0].any()
     item.reid.searched_ns -= 60_000_000
     assert embedding(tracker)[0].any()
@@ -83,9 +89,9 @@ def test_a_search_waits_for_its_turn(lost):
 def test_a_find_is_no_mask_of_the_frame_it_was_found_in(lost):
     tracker, scene = lost
     tracker.settings = SEARCHING.model_copy(update={'lost_after_s': 0.2})
-    before = tracker._propagator.masks(list(tracker._objects))
+    before = tracker._tracks.propagator.masks(list(tracker._tracks.objects))
     result = tracker.step(scene.frame(16))
-    after = tracker._propagator.masks(list(tracker._objects))
+    after = tracker._tracks.propagator.masks(list(tracker._tracks.objects))
     assert (after > 0).any()
     assert not torch.equal(before, after)
     assert not result.objects[0].box_xywh[2]
@@ -104,7 +110,9 @@ def test_objects_out_of_sight_take_turns(model, make_scene):
         empty = np.full((*scene.size_hw, 3), 128, np.uint8)
         tracker.step(Frame(empty, index * 100_000_000))
         now = [
-            item.object_id for item in tracker._objects if item.reid.searched_ns == index * 10**8
+            item.object_id
+            for item in tracker._tracks.objects
+            if item.reid.searched_ns == index * 10**8
         ]
         turns.append(''.join(now))
     assert all(len(now) <= 1 for now in turns)
@@ -113,15 +121,15 @@ def test_objects_out_of_sight_take_turns(model, make_scene):
 
 def test_a_small_object_is_searched_for_also_on_a_large_one_in_view(lost):
     tracker, _ = lost
-    item = next(iter(tracker._objects))
+    item = next(iter(tracker._tracks.objects))
     shown = torch.full((1, tracker.model.mask_size, tracker.model.mask_size), 5.0)
     with tracker.model.inference():
         planes = feature_map(
-            tracker._segmenter.encode(tracker._frames.history.newest()),
-            tracker._frames.history.newest().image,
+            tracker._tracks.segmenter.encode(tracker._tracks.frames.history.newest()),
+            tracker._tracks.frames.history.newest().image,
         )
         scene = Scene(planes, [item])
-        reidentifier = tracker._propagator.reidentifier
+        reidentifier = tracker._tracks.propagator.reidentifier
         assert propose_boxes(reidentifier, [item], scene, shown, 0.7)[0] is not None
         item.memory.mean_coverage = (
             0.5  # nothing much larger is in view: there it can only be that one

@@ -9,7 +9,8 @@ from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.objects import LiveObject, TrackState
 from robust_vos_ros.core.reduction import Reduction
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import TrackerSettings, TreeSettings, ZoomSettings
+from robust_vos_ros.core.tracking_sections import TreeSettings, ZoomSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import EventType, ObjectFlag, ObjectState, Prompt
 
 SECOND = 10**9
@@ -99,7 +100,7 @@ def test_one_hypothesis_per_object(model, scene):
     for reduction in (Reduction(), Reduction(one_hypothesis=True), Reduction()):
         tracker.reduction = reduction
         tracker.step(scene.frame(4))
-        numbers.append(len(tracker._propagator.tree.scores(0)))
+        numbers.append(len(tracker._tracks.propagator.tree.scores(0)))
     assert numbers == [3, 1, 3]
 
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from robust_vos_ros.core.masks import mask_iou
-from robust_vos_ros.core.network import checkpoints
-from robust_vos_ros.core.network.checkpoints import build_network, load_spec
+from robust_vos_ros.core.network import checkpoints, model_files
+from robust_vos_ros.core.network.checkpoints import build_network
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.model_files import load_spec
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Prompt
@@ -42,7 +43,7 @@ def predictor():
     """SAM2VideoPredictor with nano's configuration and weights."""
     spec = load_spec('nano')
     net = build_network(spec, target=PREDICTOR)
-    net.load_state_dict(checkpoints.read_state_dict(checkpoints.find_weights(spec)))
+    net.load_state_dict(checkpoints.read_state_dict(model_files.find_weights(spec)))
     return net.eval()
 
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from robust_vos_ros.core.errors import DuplicateIdError, NoFrameError, PromptError
-from robust_vos_ros.core.reference_pictures import ReferencePicture
+from robust_vos_ros.core.prompting.reference_pictures import ReferencePicture
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import TrackerSettings, ZoomSettings
+from robust_vos_ros.core.tracking_sections import ZoomSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import EventType, Frame, ObjectState, Prompt
 
 SETTINGS = TrackerSettings(max_objects=4)
@@ -137,9 +138,9 @@ def test_the_window_opens_for_a_picture(model, make_scene):
     tracker.step(scene.frame(0))
     tracker.add([Prompt('disc', mask=scene.masks(0)[1])])
     tracker.step(scene.frame(1))
-    assert not tracker._frames.zoom.window.is_whole
+    assert not tracker._tracks.frames.zoom.window.is_whole
     tracker.look_for([picture_of(scene)])
     for index in range(2, 14):
         result = tracker.step(scene.frame(index))
-    assert tracker._frames.zoom.window.is_whole
+    assert tracker._tracks.frames.zoom.window.is_whole
     assert [item.state for item in result.objects] == [ObjectState.TRACKED] * 2

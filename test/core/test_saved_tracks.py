@@ -10,12 +10,8 @@ import torch
 
 from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import (
-    MemorySettings,
-    ReacquireSettings,
-    TrackerSettings,
-    TreeSettings,
-)
+from robust_vos_ros.core.tracking_sections import MemorySettings, ReacquireSettings, TreeSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import EventType, Frame, ObjectState, Prompt
 
 SETTINGS = TrackerSettings(max_objects=3)
@@ -169,7 +165,7 @@ def refuse(tracker, data, scene, words=()):
         tracker.restore(data, lost=True)
     for word in words:
         assert word in str(error.value)
-    assert not list(tracker._objects)
+    assert not list(tracker._tracks.objects)
 
 
 def test_truncated_bytes_are_refused(fresh, scene, followed):
@@ -192,7 +188,7 @@ def test_damaged_bytes_never_crash(fresh, scene, followed):
         try:
             fresh.restore(bytes(damaged), lost=True)
         except SavedTracksError:
-            assert not list(fresh._objects)
+            assert not list(fresh._tracks.objects)
         else:
             fresh.reset()
     fresh.restore(data, lost=True)

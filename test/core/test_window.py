@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from robust_vos_ros.core.results import EMPTY_SHAPE, Shape, place
-from robust_vos_ros.core.tracking_settings import ZoomSettings
+from robust_vos_ros.core.tracking_sections import ZoomSettings
 from robust_vos_ros.core.types import Prompt
 from robust_vos_ros.core.zoom.rebuilding import window_around
 from robust_vos_ros.core.zoom.window import Window, extent, move, resize, to_window

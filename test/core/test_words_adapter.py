@@ -41,7 +41,7 @@ def test_an_untrained_adapter_changes_no_bit(model, words, scene):
         said = words.condition(
             words.scene([glimpse_of(words, features)]), Texts.of([expression(), expression(1, 9)])
         )
-        conditioned = model.condition(features, said.updates)
+        conditioned = model.image_encoder.condition(features, said.updates).pix
     assert conditioned.shape[0] == 2
     assert torch.equal(conditioned[0], features.pix[0])
     assert torch.equal(said.match, said.coarse)

@@ -5,7 +5,8 @@ import torch
 
 from robust_vos_ros.core.errors import PromptError
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import TrackerSettings, WordSearchSettings, ZoomSettings
+from robust_vos_ros.core.tracking_sections import WordSearchSettings, ZoomSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import EventType, Prompt
 from robust_vos_ros.core.words.finder import WordFinder, make_words, save_words
 from robust_vos_ros.core.words.module import WordsSettings
@@ -66,20 +67,20 @@ def test_searches_last(model, scene, finder, mode, number):
     tracker = start(model, scene)
     least = tracker.find('disc', max_objects=2, min_confidence=0.9, mode=mode)
     assert least.lasts
-    tracker._searches.lasting[0].min_confidence = 0.4
-    tracker._searches.lasting[0].room = number
+    tracker._words.searches.lasting[0].min_confidence = 0.4
+    tracker._words.searches.lasting[0].room = number
     events = [e for index in range(1, 6) for e in tracker.step(scene.frame(index)).events]
     added = [event for event in events if event.type == EventType.ADDED]
     assert [event.object_id for event in added] == ['disc', 'disc 2'][:number]
     assert "found by 'disc' at confidence 0.50" in added[0].detail
-    assert not tracker._searches.lasting
+    assert not tracker._words.searches.lasting
 
 
 def test_a_search_can_be_stopped(model, scene, finder):
     tracker = start(model, scene)
     tracker.find('disc', min_confidence=0.9, mode='keep_looking')
     tracker.find('disc', mode='stop')
-    assert not tracker._searches.lasting
+    assert not tracker._words.searches.lasting
 
 
 def test_words_alone_are_a_prompt(model, scene, finder):
@@ -92,15 +93,36 @@ def test_words_alone_are_a_prompt(model, scene, finder):
     saved = tracker.save()
     again = VideoTracker(model, settings)
     again.restore(saved)
-    (search,) = again._searches.lasting
+    (search,) = again._words.searches.lasting
     assert (search.text, search.object_id, search.class_id) == ('a disc', 'it', 'toy')
     assert again.remove(['it']) == ()
-    assert not again._searches.lasting
+    assert not again._words.searches.lasting
     tracker.settings = SETTINGS.model_copy(
         update={'word_search': WordSearchSettings(min_confidence=0.4)}
     )
     result = tracker.add([Prompt('other', text='disc')])
     assert [item.object_id for item in result.objects] == ['other']
+
+
+def test_a_search_ends_when_its_object_is_added_in_another_way(model, scene, finder):
+    """Otherwise a later frame would add a second object of that id."""
+    tracker = start(model, scene)
+    tracker.settings = SETTINGS.model_copy(
+        update={'word_search': WordSearchSettings(min_confidence=0.9)}
+    )
+    tracker.add([Prompt('it', text='a disc')])
+    assert tracker._words.searches.lasting
+    tracker.add([Prompt('it', mask=scene.masks(0)[0])])
+    assert not tracker._words.searches.lasting
+
+
+def test_a_refinement_by_unusable_words_changes_nothing(model, scene, finder):
+    tracker = start(model, scene)
+    tracker.add([Prompt('it', mask=scene.masks(0)[0])])
+    before = tracker.save()
+    with pytest.raises(PromptError, match='expected an expression'):
+        tracker.refine(Prompt('it', mask=scene.masks(0)[1], text='собака'))
+    assert tracker.save() == before
 
 
 def test_words_without_a_question_change_no_bit(model, scene, finder):
@@ -137,7 +159,7 @@ def test_a_stream_goes_on_when_words_are_no_longer_there(model, scene, finder, m
     monkeypatch.setattr(model, 'finder', WordFinder(model, None))
     for index in range(1, 5):
         tracker.step(scene.frame(index))
-    assert tracker._searches.lasting
+    assert tracker._words.searches.lasting
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from robust_vos_ros.core.tracker import VideoTracker
-from robust_vos_ros.core.tracking_settings import TrackerSettings, ZoomSettings
+from robust_vos_ros.core.tracking_sections import ZoomSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Frame, ObjectFlag, ObjectState, Prompt
 
 STEP_NS = 66_666_667
@@ -67,7 +68,7 @@ def begin(model, discs, settings=ON, **kind):
 
 
 def window(tracker):
-    return tracker._frames.zoom.window
+    return tracker._tracks.frames.zoom.window
 
 
 def follow(tracker, discs, first, last):
@@ -188,7 +189,7 @@ def test_after_a_restart_lost_objects_are_looked_for_in_the_whole_image(model, d
     (item,) = restored.step(discs.frame(6)).objects
     assert item.state == ObjectState.LOST
     assert window(restored).is_whole
-    masks = restored._propagator.raw_masks  # what it sees, before it is believed
+    masks = restored._tracks.propagator.raw_masks  # what it sees, before it is believed
     seen = torch.nn.functional.interpolate(masks[0][None, None], SIZE_HW, mode='bilinear')
     assert iou(seen[0, 0].numpy() > 0, discs.mask(6)) > 0.3
 
@@ -236,7 +237,7 @@ def test_removed_objects_leave_nothing_behind(model, discs):
     assert tracker.step(discs.frame(4)).objects == ()
     assert window(tracker).is_whole
     tracker.add([Prompt('other', mask=discs.mask(4))])
-    assert set(tracker._frames.zoom._sources.shown[0]) == {4}
+    assert set(tracker._tracks.frames.zoom._sources.shown[0]) == {4}
     tracker.reset()
     assert window(tracker) is None
 
@@ -258,7 +259,7 @@ def test_tracks_are_restored_after_another_object_was_removed_or_given_up(model)
     tracker.step(late)
     tracker.step(dataclasses.replace(late, stamp_ns=2 * 10**12))
     assert not tracker.uuids
-    assert not tracker._frames.zoom._sources.shown
+    assert not tracker._tracks.frames.zoom._sources.shown
 
 
 def test_frames_of_prompts_are_kept_as_far_as_there_is_room(model, discs):

@@ -30,8 +30,8 @@ from std_srvs.srv import Trigger
 
 from robust_vos_ros.bags.recording import Recording
 from robust_vos_ros.core.errors import ConfigError
-from robust_vos_ros.core.network.checkpoints import find_weights, load_spec
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.model_files import find_weights, load_spec
 from robust_vos_ros.live.watch import Watch
 from robust_vos_ros.node.settings import flatten
 

@@ -81,7 +81,7 @@ def hidden(bench, helpers, monkeypatch):
     """A lost disc, in view again, that the tracker does not find by itself."""
     lost = lose(bench, helpers, class_id='toy')
     tracker = bench.pipeline._tracker
-    gallery = tracker._propagator.reidentifier.gallery
+    gallery = tracker._tracks.propagator.reidentifier.gallery
     with monkeypatch.context() as patch:
         patch.setattr(
             gallery,
@@ -136,7 +136,7 @@ def test_a_detection_starts_a_lost_object_again(bench, helpers, hidden, box, fou
 
 
 def test_a_detection_that_looks_different_is_counted(bench, helpers, hidden, monkeypatch):
-    gallery = bench.pipeline._tracker._propagator.reidentifier.gallery
+    gallery = bench.pipeline._tracker._tracks.propagator.reidentifier.gallery
     accepted, rejected = (
         bench.counts.reinitializations_accepted,
         bench.counts.reinitializations_rejected,

@@ -79,7 +79,7 @@ def test_clear():
     [
         ((), 1.0, NoFrameError, 'no image has been received'),
         ((5.0, 6.0), 6.1, StampInFutureError, 'not arrived yet; the buffer holds 5.0.* to 6.0'),
-        ((5.0, 6.0), 4.9, StampTooOldError, 'not in the buffer.*No image was received before'),
+        ((5.0, 6.0), 4.9, StampTooOldError, 'not in the buffer.*no image came before'),
         (
             (5.0, 6.0),
             5.6,

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip('rclpy')
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from mcap.records import Message
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -27,6 +28,7 @@ from std_msgs.msg import String
 from robust_vos_ros.bags.metadata import read_custom_data
 from robust_vos_ros.bags.reader import BagReader, header_stamp_ns
 from robust_vos_ros.bags.recording import Recording
+from robust_vos_ros.bags.salvage import salvage
 from robust_vos_ros.bags.writer import BagWriter
 from robust_vos_ros.core.errors import BagError, ConfigError
 from robust_vos_ros.live import player
@@ -104,7 +106,10 @@ def recorded(tmp_path_factory, helpers):
                     publish[topic](message)
                     sent.setdefault(topic, []).append(message)
                 time.sleep(PERIOD_S)  # the pace of a camera
-            time.sleep(0.3)  # best effort: nobody tells that the last image has arrived
+            client.wait(
+                lambda: is_written(out, [messages[-1] for messages in sent.values()]),
+                'the end of the recording',
+            )
             program.send_signal(signal.SIGINT)
             text = program.communicate(timeout=30)[0]
             sent[IMAGE] = arrived(out, sent[IMAGE])
@@ -114,6 +119,13 @@ def recorded(tmp_path_factory, helpers):
             client.close()
     assert program.returncode == 0, text
     return out, sent, text
+
+
+def is_written(out, wanted):
+    """Whether an unfinished bag has some messages; the recorder writes every half second."""
+    records = [record for path in out.glob('*.mcap') for record in salvage(path)]
+    written = [record.data for record in records if isinstance(record, Message)]
+    return all(any(data.startswith(one) for data in written) for one in wanted)
 
 
 def send_until_recorded(program, publish, helpers):

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from robust_vos_ros.core.adapters import files as adapters
-from robust_vos_ros.core.network.checkpoints import load_model, model_names
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.network.model_files import model_names
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.data.augmentation import AugmentationSettings, corrupt_clip
 from robust_vos_ros.data.clip import Clip

@@ -64,7 +64,7 @@ def test_a_resumed_distillation_is_the_same_and_its_file_fits_the_engine(setting
     assert one['encoder.gate.standard.running_mean'].any()
     engine = load_model(ModelSettings(device='cpu', num_threads=1))
     adapters.use(engine, whole / ADAPTER_FILE)
-    assert engine.has_encoder_gates
+    assert engine.image_encoder.has_gates
 
 
 @pytest.mark.parametrize(

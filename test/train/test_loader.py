@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from robust_vos_ros.data.mixture import DataSettings
-from robust_vos_ros.train.loader import Batches, load_batches
+from robust_vos_ros.train.loader import Batches, ClipSource, load_batches
 
 SETTINGS = DataSettings(batch_size=2, num_frames=2, long_frames=3, long_share=0.5, max_objects=2)
 
 
 def batches(**changes):
     options = {'seed': 0, 'rank': 0, 'first_step': 0, 'num_steps': 4} | changes
-    return Batches(SETTINGS, 64, **options)
+    return Batches(ClipSource(SETTINGS, 64), **options)
 
 
 def same(one, two):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from robust_vos_ros.core.types import Candidates
+from robust_vos_ros.core.network.tensors import Candidates
 from robust_vos_ros.train import losses
 
 

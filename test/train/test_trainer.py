@@ -58,8 +58,7 @@ def test_workers_do_not_change_what_is_learned(tiny_settings, tmp_path):
 
 @pytest.mark.slow
 def test_loss_falls_and_the_weights_load_into_the_engine(tiny_settings, tmp_path):
-    data = {'batch_size': 4, 'num_frames': 3, 'long_frames': 3, 'max_objects': 2}
-    settings = tiny_settings(steps=30, log_every=5, data=data)
+    settings = tiny_settings(steps=20, log_every=4)
     Trainer(settings, tmp_path, resume=False).run()
     curve = list(losses_of(tmp_path).values())
     assert np.mean(curve[-3:]) < 0.7 * curve[0], curve
@@ -136,9 +135,7 @@ def test_resume_without_a_checkpoint_begins(tiny_settings, tmp_path):
 def test_a_step_that_is_not_finite_changes_nothing(tiny_settings, tmp_path, monkeypatch):
     trainer = Trainer(tiny_settings(), tmp_path, resume=False)
     before = {k: v.clone() for k, v in trainer.task.net.state_dict().items()}
-    batches = training.Batches(
-        trainer.settings.data, 256, seed=0, rank=0, first_step=0, num_steps=1
-    )
+    batches = trainer.batches()
     monkeypatch.setattr(
         training.nn.utils, 'clip_grad_norm_', lambda *args: torch.tensor(float('nan'))
     )

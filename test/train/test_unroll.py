@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from robust_vos_ros.core.network.checkpoints import find_weights, load_model, load_spec
+from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.network.model_files import find_weights, load_spec
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
@@ -54,7 +55,9 @@ def test_rollout_tracks_as_the_engine_does(model, clip, monkeypatch):
     seen = []
 
     def record(raw, truth):
-        seen.append(model.suppress_absent(raw.best(), raw.object_scores > 0).mask_logits[0, 0])
+        seen.append(
+            model.decoder.suppress_absent(raw.best(), raw.object_scores > 0).mask_logits[0, 0]
+        )
         return real(raw, truth)
 
     real = unroll.frame_loss

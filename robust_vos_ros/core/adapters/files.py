@@ -57,7 +57,7 @@ def attach(model: Model, adapter: Moga, norms: dict[str, torch.Tensor] | None = 
             parameters[name].add_(change.to(parameters[name]))
     model.adapter = adapter
     if adapter.encoder is not None:
-        model.encoder_fold = EncoderFold(model.net.image_encoder, adapter.encoder)
+        model.image_encoder.fold = EncoderFold(model.net.image_encoder, adapter.encoder)
     model.adapter_originals = originals
 
 
@@ -80,9 +80,9 @@ def detach(model: Model) -> None:
     with torch.no_grad():
         for name, original in model.adapter_originals.items():
             parameters[name].copy_(original)
-    if model.encoder_fold is not None:
-        model.encoder_fold.undo()
-    model.encoder_fold = None
+    if model.image_encoder.fold is not None:
+        model.image_encoder.fold.undo()
+    model.image_encoder.fold = None
     model.adapter = None
     model.adapter_originals = {}
     model.adapter_name = 'none'

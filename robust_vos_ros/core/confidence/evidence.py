@@ -8,10 +8,11 @@ import math
 import torch
 
 from robust_vos_ros.core.masks import spread
+from robust_vos_ros.core.network.tensors import Candidates
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.reid.appearance import Similarities
-from robust_vos_ros.core.tracking_settings import GuardSettings
-from robust_vos_ros.core.types import Candidates, ObjectFlag
+from robust_vos_ros.core.tracking_sections import GuardSettings
+from robust_vos_ros.core.types import ObjectFlag
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def warn_of_misfit(item: LiveObject, misfit: float, settings: GuardSettings) -> 
 
     Args:
         item: The object.
-        misfit: From `core.prompts.hold_to_prompts`.
+        misfit: From `core.prompting.prompts.hold_to_prompts`.
         settings: Whether the check is enabled.
     """
     item.reference.prompt_misfit = misfit

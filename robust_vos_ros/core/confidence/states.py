@@ -13,7 +13,8 @@ from robust_vos_ros.core.confidence.evidence import (
     start_reference,
 )
 from robust_vos_ros.core.objects import MEAN_RATE, LiveObject
-from robust_vos_ros.core.tracking_settings import ReacquireSettings, TrackerSettings
+from robust_vos_ros.core.tracking_sections import ReacquireSettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, EventType, ObjectFlag, ObjectState
 
 _TIME_EPS_S = 1e-6  # tolerance for rounding of summed seconds

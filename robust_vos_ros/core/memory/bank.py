@@ -17,7 +17,7 @@ import torch
 from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.network.object_calibration import NUM_REFERENCES, ObjectCalibration
 from robust_vos_ros.core.network.object_proxies import Proxies
-from robust_vos_ros.core.types import Tensors, expect
+from robust_vos_ros.core.saving.named_tensors import Tensors, expect
 
 EMPTY = -1
 

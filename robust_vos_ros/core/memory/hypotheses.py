@@ -25,9 +25,10 @@ from robust_vos_ros.core.adapters.gates import Gates
 from robust_vos_ros.core.confidence.evidence import Observation, observe
 from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.masks import box_agreement, mask_iou
+from robust_vos_ros.core.network.tensors import Candidates
 from robust_vos_ros.core.reid.appearance import Similarities
-from robust_vos_ros.core.tracking_settings import TreeSettings
-from robust_vos_ros.core.types import Candidates, Tensors, expect
+from robust_vos_ros.core.saving.named_tensors import Tensors, expect
+from robust_vos_ros.core.tracking_sections import TreeSettings
 
 _EPS = 1e-5
 # A frame is also uncertain if no mask of a visible object has this predicted IoU.

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from robust_vos_ros.core.memory.bank import EMPTY, Bank, MemoryShape
-from robust_vos_ros.core.types import MemoryView, Tensors, below, prefixed
+from robust_vos_ros.core.network.tensors import MemoryView
+from robust_vos_ros.core.saving.named_tensors import Tensors, below, prefixed
 
 # Object score of prompted frames, as in SAM2Long.
 _PROMPTED_SCORE = 10.0

@@ -11,10 +11,12 @@ from robust_vos_ros.core.confidence.states import covers_image
 from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.memory.hypotheses import KeptHypotheses
 from robust_vos_ros.core.memory.object_memory import Entries, ObjectMemory
-from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
+from robust_vos_ros.core.network.mask_decoder import ABSENT_LOGIT
+from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.tensors import Features
 from robust_vos_ros.core.objects import MEAN_RATE, LiveObject, slots_of
-from robust_vos_ros.core.tracking_settings import MemorySettings, TrackerSettings
-from robust_vos_ros.core.types import Features
+from robust_vos_ros.core.tracking_sections import MemorySettings
+from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.zoom.window import Record
 
 # Below `min_confidence`, this share of the object's mean confidence suffices.

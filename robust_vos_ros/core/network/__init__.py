@@ -1,6 +1,9 @@
 """The network: SAM 2 cut into the steps of online tracking.
 
-model               `Model`: encode, attend, calibrate, decode, remember; the only user of sam2
+model               `Model`: encode, attend, calibrate, decode, remember
+image_encoder       its image encoder, also with an adapter and with words
+mask_decoder        its mask decoder
+tensors             what passes between the steps: features, candidates, views of memory
 memory_attention    its memory attention for memories of unequal length in one batch
 two_way             the transformer of its mask decoder, faster on a CPU
 backbone            `MobileNetTrunk`, an image encoder for a CPU
@@ -10,5 +13,6 @@ optimize            device, precision and speed
 graphs              the steps as static graphs
 graph_files         ONNX files of them
 runtimes            `GraphModel`: a model that runs them in onnxruntime or openvino
-checkpoints         `load_model`, model files and weights
+model_files         `ModelSpec`; which files a model consists of
+checkpoints         `load_model`: networks from model files and weights
 """

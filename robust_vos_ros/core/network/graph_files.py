@@ -13,7 +13,7 @@ import pydantic
 import torch
 
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.network.graphs import GraphSize, Step, steps
+from robust_vos_ros.core.network.graphs import Step, steps
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.settings import cache_dir
 
@@ -30,8 +30,6 @@ class Manifest(pydantic.BaseModel):
         weights_sha256: Hash of its weights file.
         opset: ONNX version.
         buckets: Numbers of objects; a smaller batch is padded.
-        entries: Spatial memory entries per object.
-        pointers: Object pointers per object.
         inputs: By file and name: dtype and shape.
         outputs: By file, names.
     """
@@ -40,8 +38,6 @@ class Manifest(pydantic.BaseModel):
     weights_sha256: str
     opset: int
     buckets: list[int]
-    entries: int
-    pointers: int
     inputs: dict[str, dict[str, tuple[str, list[int]]]] = {}
     outputs: dict[str, list[str]] = {}
 
@@ -58,7 +54,7 @@ def file_name(step: str, objects: int) -> str:
 
 def num_files(model: Model) -> int:
     """Return the number of graphs that `export` writes by default."""
-    return 1 + len(BUCKETS) * (3 if model.object_calibration is None else 4)
+    return 1 + len(BUCKETS) * (2 if model.object_calibration is None else 3)
 
 
 def export(
@@ -66,7 +62,6 @@ def export(
     folder: Path,
     *,
     buckets: Sequence[int] = BUCKETS,
-    prompts: int = 1,
     on_file: Callable[[], None] = lambda: None,
 ) -> Manifest:
     """Write all steps as ONNX files, and the manifest last.
@@ -75,7 +70,6 @@ def export(
         model: `portable`, in fp32, on the CPU, without adapter.
         folder: Made if it does not exist.
         buckets: Numbers of objects.
-        prompts: Prompted frames in the memory of an object.
         on_file: Called after each file, for a progress bar.
 
     Raises:
@@ -96,14 +90,11 @@ def export(
         weights_sha256=model.weights_hash,
         opset=OPSET,
         buckets=sorted(buckets),
-        entries=prompts + model.num_recent,
-        # As in memory/object_memory.py: of prompted frames, two anchors, and recent frames.
-        pointers=prompts + 2 + model.num_pointers - 1,
     )
     for step in steps(model):
         for objects in manifest.buckets[:1] if step.name == 'encode' else manifest.buckets:
             name = file_name(step.name, objects)
-            inputs = step.inputs(GraphSize(objects, manifest.entries, manifest.pointers))
+            inputs = step.inputs(objects)
             _write(step, inputs, folder / name)
             manifest.inputs[name] = {
                 key: (str(value.dtype).removeprefix('torch.'), list(value.shape))

@@ -1,14 +1,14 @@
 """The steps of tracking as static graphs, for runtimes other than torch.
 
 Each step is a module of flat tensors with fixed shapes, which torch.export traces: no Python, no
-data-dependent shape. The objects of a batch are padded to a fixed number; a padding row has no
-valid memory entry and is not `is_best`, so that it changes no other row.
+data-dependent shape. The objects of a batch are padded to a fixed number; a padding row is not
+`is_best`, so that it changes no other row.
 
-These stay in torch: prompts (rare), the adapter (it changes weights per frame) and K-means of the
-proxies of object calibration (ONNX has no `searchsorted`; proxies are inputs of `calibrate`).
+These stay in torch: memory attention (it is slower in the other runtimes, docs/speed.md), prompts
+(rare) and K-means of the proxies of object calibration (ONNX has no `searchsorted`; proxies are
+inputs of `calibrate`).
 
-Shape legend: B objects, S spatial entries, P pointers, N = h*w tokens at stride 16, M memory
-width, C model width, R reference frames, K cluster centres, W width of the object calibration.
+Shape legend: B objects, N = h*w tokens at stride 16, M memory width.
 """
 
 from __future__ import annotations
@@ -19,28 +19,15 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-from robust_vos_ros.core.network.model import ABSENT_LOGIT, Model
+from robust_vos_ros.core.network.mask_decoder import ABSENT_LOGIT, DecoderPrompts
+from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.object_calibration import NUM_REFERENCES, DensePrompt
 from robust_vos_ros.core.network.object_proxies import Proxies
-from robust_vos_ros.core.types import Features, MemoryView, Tensors
+from robust_vos_ros.core.network.tensors import Features
+from robust_vos_ros.core.saving.named_tensors import Tensors
 
 REFERENCES = ('prompted', 'recent')
 assert len(REFERENCES) == NUM_REFERENCES
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class GraphSize:
-    """Fixed sizes of the graphs with memory.
-
-    Attributes:
-        objects: B.
-        entries: S.
-        pointers: P.
-    """
-
-    objects: int
-    entries: int
-    pointers: int
 
 
 class Encode(nn.Module):
@@ -52,9 +39,9 @@ class Encode(nn.Module):
         super().__init__()
         self.net, self._model = model.net, model
 
-    def inputs(self, size: GraphSize) -> Tensors:
-        """Return example inputs by name."""
-        del size  # one image for all objects
+    def inputs(self, batch: int) -> Tensors:
+        """Return example inputs for B objects, by name."""
+        del batch  # one image for all objects
         side = self._model.image_size
         return {'image': torch.zeros(1, side, side, 3, dtype=torch.uint8)}
 
@@ -65,52 +52,10 @@ class Encode(nn.Module):
         return ('pix', 'fine', 'middle', *embedded)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the features; their position encoding is a constant of `attend`."""
+        """Return the features; their position encoding is a constant."""
         features = self._model.encode(image)
         embedded = () if features.embedded is None else (features.embedded,)
         return (features.pix, *features.high_res, *embedded)
-
-
-class Attend(nn.Module):
-    """`Model.attend` for B objects with S spatial entries and P pointers each."""
-
-    name = 'attend'
-    outputs = ('attended',)
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.net, self._model = model.net, model
-        self._pos = _features(model).pos
-
-    def inputs(self, size: GraphSize) -> Tensors:
-        """Return example inputs by name."""
-        model, batch = self._model, size.objects
-        tokens = model.grid_size**2
-        entries, pointers = (batch, size.entries), (batch, size.pointers)
-        return {
-            'pix': torch.zeros(1, model.hidden_dim, model.grid_size, model.grid_size),
-            'spatial': torch.zeros(*entries, tokens, model.memory_dim),
-            'spatial_age': torch.zeros(entries, dtype=torch.long),
-            'spatial_valid': torch.ones(entries, dtype=torch.bool),
-            'spatial_weight': torch.ones(entries),
-            'pointers': torch.zeros(*pointers, model.hidden_dim),
-            'pointer_age': torch.zeros(pointers),
-            'pointer_valid': torch.ones(pointers, dtype=torch.bool),
-            'pointer_weight': torch.ones(pointers),
-        }
-
-    def forward(self, pix: torch.Tensor, *memory: torch.Tensor) -> torch.Tensor:
-        """Return (B, C, h, w)."""
-        spatial, spatial_age, spatial_valid, spatial_weight = memory[:4]
-        pointers, pointer_age, pointer_valid, pointer_weight = memory[4:]
-        features = Features(pix, self._pos, (pix, pix))  # `attend` uses no high_res
-        # A softmax without any key would be NaN: padding rows attend to one entry of zeros.
-        none = ~spatial_valid.any(dim=1, keepdim=True)
-        first = torch.arange(spatial_valid.shape[1]) == 0
-        valid = (spatial_valid | (none & first), pointer_valid)
-        weights = (spatial_weight, pointer_weight)
-        view = MemoryView(spatial, spatial_age, pointers, pointer_age, valid, weights)
-        return self._model.attend(features, view)
 
 
 class Calibrate(nn.Module):
@@ -124,9 +69,9 @@ class Calibrate(nn.Module):
         self.net, self._model = model.net, model
         self._features = _features(model)
 
-    def inputs(self, size: GraphSize) -> Tensors:
-        """Return example inputs by name."""
-        model, batch = self._model, size.objects
+    def inputs(self, batch: int) -> Tensors:
+        """Return example inputs for B objects, by name."""
+        model = self._model
         assert self._features.embedded is not None, 'the model has object calibration'
         mask = torch.full((batch, 1, model.mask_size, model.mask_size), ABSENT_LOGIT)
         inputs = {
@@ -169,9 +114,9 @@ class Decode(nn.Module):
         self.net, self._model = model.net, model
         self._pos = _features(model).pos
 
-    def inputs(self, size: GraphSize) -> Tensors:
-        """Return example inputs by name."""
-        model, batch = self._model, size.objects
+    def inputs(self, batch: int) -> Tensors:
+        """Return example inputs for B objects, by name."""
+        model = self._model
         fine, middle = _features(model).high_res
         side = model.grid_size
         inputs = {
@@ -198,7 +143,8 @@ class Decode(nn.Module):
         previous = rest.pop(0) if self._model.previous_mask else None
         dense = DensePrompt(rest[0], rest[1], rest[1]) if rest else None
         features = Features(attended, self._pos, (fine, middle))
-        found = self._model.decode(features, attended, None, previous, dense=dense)
+        given = DecoderPrompts(previous=previous, dense=dense)
+        found = self._model.decode(features, attended, given)
         return found.mask_logits, found.ious, found.object_scores, found.pointers
 
 
@@ -212,9 +158,9 @@ class Remember(nn.Module):
         super().__init__()
         self.net, self._model = model.net, model
 
-    def inputs(self, size: GraphSize) -> Tensors:
-        """Return example inputs by name."""
-        model, batch = self._model, size.objects
+    def inputs(self, batch: int) -> Tensors:
+        """Return example inputs for B objects, by name."""
+        model = self._model
         return {
             'pix': torch.zeros(1, model.hidden_dim, model.grid_size, model.grid_size),
             'mask_logits': torch.zeros(batch, 1, model.mask_size, model.mask_size),
@@ -229,13 +175,13 @@ class Remember(nn.Module):
         return self._model.encode_memory(features, mask_logits, object_scores, prompted=False)
 
 
-Step: TypeAlias = Encode | Attend | Calibrate | Decode | Remember
+Step: TypeAlias = Encode | Calibrate | Decode | Remember
 
 
 def steps(model: Model) -> list[Step]:
-    """Return the modules of a model's steps, in their order."""
+    """Return the modules of the steps that are exported, in their order."""
     calibrate = [] if model.object_calibration is None else [Calibrate(model)]
-    return [Encode(model), Attend(model), *calibrate, Decode(model), Remember(model)]
+    return [Encode(model), *calibrate, Decode(model), Remember(model)]
 
 
 def named(reference: str, proxies: Proxies) -> Tensors:

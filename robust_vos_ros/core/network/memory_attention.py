@@ -20,7 +20,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import nn
 
-from robust_vos_ros.core.types import MemoryView
+from robust_vos_ros.core.network.tensors import MemoryView
 
 # Applies a projection: (index of layer, self_q | self_k | self_v | cross_q, W0, x) -> W0 x + ...
 Project = Callable[[int, str, nn.Linear, torch.Tensor], torch.Tensor]

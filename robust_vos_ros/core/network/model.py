@@ -2,16 +2,15 @@
 
 Internals of sam2 1.1.0 that this folder uses besides the public modules of `SAM2Base`:
 
-- here: the parameters `no_mem_embed`, `no_obj_ptr` and `no_obj_embed_spatial`, the modules
-  `obj_ptr_proj` and `mask_downsample`, configuration attributes;
+- here: the parameters `no_mem_embed` and `no_obj_embed_spatial`, configuration attributes;
+- `mask_decoder`: the parameter `no_obj_ptr`, the modules `obj_ptr_proj` and `mask_downsample`;
 - `memory_attention`: `maskmem_tpos_enc`, `obj_ptr_tpos_proj`, the submodules of `MemoryAttention`
   and its layers, `freqs_cis` and `compute_cis` of `RoPEAttention`;
 - `optimize`: the class name `LayerNorm2d`, `image_encoder.neck.position_encoding`.
 
 No other folder uses any of these (test/test_layers.py).
 
-The formulas follow SAM 2 (Ravi et al., 2024). `SAM2Base._track_step` gives the pointer of the best
-mask only and no IoU; the decoder is called here so that every candidate has its own.
+The formulas follow SAM 2 (Ravi et al., 2024).
 """
 
 from __future__ import annotations
@@ -24,29 +23,22 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
+from sam2.modeling.sam2_base import SAM2Base
 
-from robust_vos_ros.core.adapters.encoder import EncoderFold
 from robust_vos_ros.core.adapters.gates import Gates, Sampling
 from robust_vos_ros.core.adapters.moga import Moga
 from robust_vos_ros.core.confidence.calibration import Calibration
 from robust_vos_ros.core.network import memory_attention
+from robust_vos_ros.core.network.image_encoder import ImageEncoder
+from robust_vos_ros.core.network.mask_decoder import NO_PROMPTS, DecoderPrompts, MaskDecoder
 from robust_vos_ros.core.network.object_calibration import DensePrompt, ObjectCalibration
 from robust_vos_ros.core.network.object_proxies import Proxies
+from robust_vos_ros.core.network.tensors import Candidates, Features, MemoryView
 from robust_vos_ros.core.reid.appearance import Projection
 from robust_vos_ros.core.stages import stage
-from robust_vos_ros.core.types import Candidates, Clicks, Features, MemoryView
 
 if TYPE_CHECKING:  # it uses this module
     from robust_vos_ros.core.words.finder import WordFinder
-
-# Mask logits of an absent object.
-ABSENT_LOGIT: float = NO_OBJ_SCORE
-# SAM 2 clamps a mask fed back to the decoder to this logit.
-_MAX_FEEDBACK_LOGIT = 32.0
-# Mean and standard deviation of ImageNet, RGB, for images in [0, 1].
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
 
 
 class Model:
@@ -58,10 +50,12 @@ class Model:
         grid_size: Side of the feature grid (stride 16).
         coarse_prompts: Whether the decoder gets points and boxes also as a coarse mask.
         previous_mask: Whether the decoder gets the mask of the previous frame.
+        image_encoder: Encodes images; has the part of the adapter that is in its weights.
+        decoder: Predicts masks.
         object_calibration: Module that separates objects by their proxies; None = not in this
             model.
         adapter: Of memory attention and image encoder; `core/adapters/files.py` attaches it and
-            keeps the parameters that it replaces in `adapter_originals` and `encoder_fold`.
+            keeps the parameters that it replaces in `adapter_originals`.
         calibration: Maps evidence to probabilities; None = uncalibrated scores.
         projection: Of appearance embeddings; None = no projection.
         encoder_hash: SHA-256 of the image encoder's weights; empty = `load_model` did not make it.
@@ -94,7 +88,6 @@ class Model:
         self.encoder_hash = ''
         self.finder: WordFinder | None = None
         self.adapter_originals: dict[str, torch.Tensor] = {}
-        self.encoder_fold: EncoderFold | None = None
         self.adapter_name = 'none'
         self._dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         self.image_size: int = net.image_size
@@ -104,12 +97,9 @@ class Model:
         self.memory_dim: int = net.mem_dim
         self.num_recent: int = net.num_maskmem - 1
         self.num_pointers: int = net.max_obj_ptrs_in_encoder
-        self._mean = torch.tensor(_MEAN, device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(_STD, device=device).view(1, 3, 1, 1)
+        self.image_encoder = ImageEncoder(net, device)
+        self.decoder = MaskDecoder(net, device)
         self._memory_pos = self._memory_position()
-        self._dense_pos = net.sam_prompt_encoder.get_dense_pe().to(device)
-        self._stages: tuple[torch.Tensor, ...] | None = None
-        net.image_encoder.trunk.register_forward_hook(self._keep_stages)
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
@@ -125,75 +115,12 @@ class Model:
         Args:
             images: (B, image_size, image_size, 3) uint8, RGB.
             gates: (M, R) of an adapter of the image encoder, in training; at inference see
-                `open_encoder`.
+                `ImageEncoder.open`.
         """
-        images = images.to(self.device)
-        if self.encoder_fold is not None and not torch.is_grad_enabled():
-            self.encoder_fold.see(images)
-        x = images.permute(0, 3, 1, 2).float() / 255.0
-        x = ((x - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
-        self._stages = None
-        with self._encoder_context(gates):
-            out = self.net.forward_image(x)
-        fine, middle, coarse = out['backbone_fpn'][-3:]
-        pos = out['vision_pos_enc'][-1][:1].flatten(2).transpose(1, 2)
-        features = Features(coarse, pos, (fine, middle), stages=self._stages)
+        features = self.image_encoder.encode(images, gates)
         if self.object_calibration is None:
             return features
         return dataclasses.replace(features, embedded=self.object_calibration.embed(features))
-
-    def condition(self, features: Features, updates: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return the (E, C, h, w) features at stride 16 of an image that words condition.
-
-        Args:
-            features: The encoded image, with its stages.
-            updates: (E, c, h, w) added to the trunk's stages at strides 32 and 16.
-        """
-        assert features.stages is not None, 'the caller checks it'
-        stages = list(features.stages)
-        for level, update in enumerate(updates, 1):
-            stages[-level] = stages[-level] + update
-        encoder = self.net.image_encoder
-        maps, _ = encoder.neck(stages)
-        conditioned: torch.Tensor = maps[len(maps) - encoder.scalp - 1]
-        return conditioned
-
-    @property
-    def has_encoder_gates(self) -> bool:
-        """Whether an adapter of the image encoder has gates."""
-        return self.encoder_fold is not None and self.encoder_fold.adapter.gate is not None
-
-    def encoder_gates(
-        self, view: MemoryView | None, *, shares: torch.Tensor | None = None
-    ) -> Gates | None:
-        """Compute the gates of the image encoder for the next frame from the memory.
-
-        Their values are (1, M, R); None without memory. Only for a model with such gates;
-        arguments as for `gates`.
-        """
-        fold = self.encoder_fold
-        assert fold is not None, 'has_encoder_gates'
-        if view is None:
-            return None
-        valid = None if view.valid is None else view.valid[1]
-        return fold.adapter.gates(view.pointers, valid, shares=shares)
-
-    def open_encoder(self, gates: torch.Tensor | None) -> None:
-        """Fold (M, R) gates into the weights of the image encoder; None = all are open."""
-        if self.encoder_fold is not None:
-            self.encoder_fold.open(gates)
-
-    def _encoder_context(
-        self, gates: torch.Tensor | None
-    ) -> contextlib.AbstractContextManager[None]:
-        """Return the context in which gradients reach an adapter of the image encoder.
-
-        Without gradients its changes are in the weights already. In training they are not, and
-        images encoded without gradients are those of the model without adapter.
-        """
-        if self.encoder_fold is None or not torch.is_grad_enabled():
-            return contextlib.nullcontext()
-        return self.encoder_fold.for_training(gates)
 
     def gates(
         self,
@@ -291,104 +218,10 @@ class Model:
 
     @stage('decode')
     def decode(
-        self,
-        features: Features,
-        pix: torch.Tensor,
-        clicks: Clicks | None = None,
-        previous_logits: torch.Tensor | None = None,
-        *,
-        dense: DensePrompt | None = None,
-        multimask: bool | None = None,
+        self, features: Features, pix: torch.Tensor, prompts: DecoderPrompts = NO_PROMPTS
     ) -> Candidates:
-        """Predict candidate masks; those of absent objects are empty.
-
-        Arguments as in `predict`.
-        """
-        raw = self.predict(
-            features, pix, clicks, previous_logits, dense=dense, multimask=multimask
-        )
-        return self.suppress_absent(raw, raw.object_scores > 0)
-
-    def predict(
-        self,
-        features: Features,
-        pix: torch.Tensor,
-        clicks: Clicks | None = None,
-        previous_logits: torch.Tensor | None = None,
-        *,
-        dense: DensePrompt | None = None,
-        words: torch.Tensor | None = None,
-        multimask: bool | None = None,
-    ) -> Candidates:
-        """Predict candidate masks, also for absent objects, as training needs them.
-
-        Args:
-            features: The encoded image.
-            pix: (B, C, h, w) from `attend`.
-            clicks: Prompts of the B objects, or None while tracking.
-            previous_logits: (B, 1, 4h, 4w) mask prompt or None: the mask that clicks correct, a
-                coarse mask, or that of the previous frame. Clamped as in SAM 2.
-            dense: From `calibrate`.
-            words: (B, P, C) sparse prompts made of expressions.
-            multimask: Three candidates or one; None = three for at most one click, as SAM 2 does.
-        """
-        net = self.net
-        num_clicks = 0 if clicks is None else clicks.labels.shape[1]
-        if multimask is None:
-            low, high = net.multimask_min_pt_num, net.multimask_max_pt_num
-            multimask = net.multimask_output_in_sam and low <= num_clicks <= high
-        if previous_logits is not None:
-            previous_logits = previous_logits.clamp(-_MAX_FEEDBACK_LOGIT, _MAX_FEEDBACK_LOGIT)
-        encoder = net.sam_prompt_encoder
-        points = None if clicks is None else (clicks.coords, clicks.labels)
-        sparse, mask_prompt = encoder(points, None, previous_logits)
-        if clicks is None:  # what SAM 2 makes of a click that is none, and its padding
-            sparse = encoder.not_a_point_embed.weight.expand(len(pix), 2, -1)
-        if words is not None:
-            sparse = torch.cat([sparse, words.to(sparse)], 1)
-        high_res = list(features.high_res)
-        if dense is not None:
-            mask_prompt = mask_prompt + dense.coarse
-            high_res[1] = high_res[1] + dense.fine
-        logits, ious, tokens, scores = net.sam_mask_decoder(
-            image_embeddings=pix,
-            image_pe=self._dense_pos,
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=mask_prompt,
-            multimask_output=multimask,
-            repeat_image=False,
-            high_res_features=high_res,
-        )
-        pointers = net.obj_ptr_proj(tokens).float().expand(-1, ious.shape[1], -1)
-        return Candidates(logits.float(), ious.float(), scores.float()[:, 0], pointers)
-
-    def suppress_absent(self, raw: Candidates, visible: torch.Tensor) -> Candidates:
-        """Replace masks and pointers of absent objects.
-
-        Args:
-            raw: From `predict`.
-            visible: (B,) bool.
-        """
-        logits = torch.where(visible[:, None, None, None], raw.mask_logits, ABSENT_LOGIT)
-        pointers = torch.where(visible[:, None, None], raw.pointers, self.net.no_obj_ptr)
-        return Candidates(logits, raw.ious, raw.object_scores, pointers)
-
-    def from_masks(self, features: Features, masks: torch.Tensor) -> Candidates:
-        """Return given masks as candidates, with object pointers from the decoder.
-
-        Args:
-            features: The encoded image.
-            masks: (B, 1, image_size, image_size) float32, 0 or 1.
-        """
-        size = (self.mask_size, self.mask_size)
-        logits = F.interpolate(masks * 20.0 - 10.0, size, mode='bilinear', antialias=True)
-        pix = features.pix.expand(len(masks), -1, -1, -1)
-        prompt = self.net.mask_downsample(masks)
-        decoded = self.decode(features, pix, None, prompt, multimask=False)
-        present = masks.flatten(1).any(dim=1)
-        pointers = torch.where(present[:, None, None], decoded.pointers, self.net.no_obj_ptr)
-        scores = torch.where(present, 10.0, -10.0)
-        return Candidates(logits, torch.ones_like(scores)[:, None], scores, pointers)
+        """Predict candidate masks; see `MaskDecoder.decode`."""
+        return self.decoder.decode(features, pix, prompts)
 
     @stage('remember')
     def remember(
@@ -441,14 +274,11 @@ class Model:
             features = self.encode(torch.zeros(1, side, side, 3, dtype=torch.uint8))
             masks = torch.zeros(1, 1, side, side, device=self.device)
             masks[..., : side // 2, : side // 2] = 1.0
-            kept = self.from_masks(features, masks)
+            kept = self.decoder.from_masks(features, masks)
             spatial = self.remember(features, kept.mask_logits, kept.object_scores, prompted=True)
             age = torch.zeros(1, 1, dtype=torch.long, device=self.device)
             view = MemoryView(spatial[:, None], age, kept.pointers, age.float(), None)
             self.decode(features, self.attend(features, view)).best()
-
-    def _keep_stages(self, _trunk: object, _inputs: object, stages: list[torch.Tensor]) -> None:
-        self._stages = tuple(stages)
 
     def _memory_position(self) -> torch.Tensor:
         blank = torch.zeros(1, self.memory_dim, self.grid_size, self.grid_size, device=self.device)

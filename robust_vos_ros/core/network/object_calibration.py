@@ -27,8 +27,8 @@ from robust_vos_ros.core.network.object_proxies import (
     make_proxies,
     max_over_group,
 )
+from robust_vos_ros.core.network.tensors import Features
 from robust_vos_ros.core.settings import Settings, setting
-from robust_vos_ros.core.types import Features
 
 NUM_REFERENCES = 2  # the newest prompted and the newest visible frame
 _REGIONS = 2  # object and background

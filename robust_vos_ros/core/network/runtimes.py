@@ -1,7 +1,7 @@
 """Runtimes other than torch: a model whose steps are ONNX graphs where that is faster.
 
 docs/speed.md has the times that decide which steps each runtime gets. What a graph does not fit
-(prompts, adapters, more memory or objects than exported) runs in torch.
+(prompts, adapters of the image encoder, more objects than exported) runs in torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 
-from robust_vos_ros.core.adapters.gates import Gates
 from robust_vos_ros.core.errors import ConfigError, WeightsError
 from robust_vos_ros.core.network.graph_files import (
     file_name,
@@ -23,12 +22,14 @@ from robust_vos_ros.core.network.graph_files import (
     read_manifest,
 )
 from robust_vos_ros.core.network.graphs import REFERENCES, named
+from robust_vos_ros.core.network.mask_decoder import NO_PROMPTS, DecoderPrompts
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.object_calibration import DensePrompt
 from robust_vos_ros.core.network.object_proxies import Proxies
 from robust_vos_ros.core.network.optimize import find_precision
+from robust_vos_ros.core.network.tensors import Candidates, Features
+from robust_vos_ros.core.saving.named_tensors import Tensors
 from robust_vos_ros.core.stages import stage
-from robust_vos_ros.core.types import Candidates, Clicks, Features, MemoryView, Tensors
 
 Runtime = Literal['onnxruntime', 'openvino']
 # The steps that measured faster than in torch (docs/speed.md); the others stay in torch.
@@ -133,7 +134,6 @@ class GraphModel(Model):
         """
         folder = folder or graphs_folder(self.name, self.weights_hash)
         manifest = read_manifest(folder, self)
-        self._entries, self._pointers = manifest.entries, manifest.pointers
         self._buckets = manifest.buckets
         self._graphs: dict[str, Session] = {}
         threads = torch.get_num_threads()
@@ -154,7 +154,7 @@ class GraphModel(Model):
     @stage('encode')
     def encode(self, images: torch.Tensor, gates: torch.Tensor | None = None) -> Features:
         """As `Model.encode`."""
-        fold = self.encoder_fold
+        fold = self.image_encoder.fold
         if fold is not None:
             fold.see(images.to(self.device))
         adapted = fold is not None and fold.is_on  # the graph has the weights without adapter
@@ -167,18 +167,6 @@ class GraphModel(Model):
         )
         embedded = None if self.object_calibration is None else found[3]
         return Features(pix, self._pos, (fine, middle), embedded)
-
-    @stage('attend')
-    def attend(
-        self, features: Features, view: MemoryView | None, gates: Gates | None = None
-    ) -> torch.Tensor:
-        """As `Model.attend`."""
-        if view is None or self.adapter is not None or not self._fits(view):
-            return super().attend(features, view, gates)
-        graph = self._find('attend', len(view.spatial), features)
-        if graph is None:
-            return super().attend(features, view, gates)
-        return graph.run(self._memory_inputs(view), pix=features.pix)[0]
 
     @stage('calibrate')
     def calibrate(
@@ -207,31 +195,24 @@ class GraphModel(Model):
 
     @stage('decode')
     def decode(
-        self,
-        features: Features,
-        pix: torch.Tensor,
-        clicks: Clicks | None = None,
-        previous_logits: torch.Tensor | None = None,
-        *,
-        dense: DensePrompt | None = None,
-        multimask: bool | None = None,
+        self, features: Features, pix: torch.Tensor, prompts: DecoderPrompts = NO_PROMPTS
     ) -> Candidates:
         """As `Model.decode`."""
+        previous, dense = prompts.previous, prompts.dense
         tracked = (
-            clicks is None
-            and multimask is None
-            and (previous_logits is not None) == self.previous_mask
+            prompts.clicks is None
+            and prompts.words is None
+            and prompts.multimask is None
+            and (previous is not None) == self.previous_mask
             and (dense is not None) == (self.object_calibration is not None)
         )
         graph = self._find('decode', len(pix), features) if tracked else None
         if graph is None:
-            return super().decode(
-                features, pix, clicks, previous_logits, dense=dense, multimask=multimask
-            )
+            return super().decode(features, pix, prompts)
         fine, middle = features.high_res
         inputs = {'attended': pix}
-        if previous_logits is not None:
-            inputs['previous'] = previous_logits
+        if previous is not None:
+            inputs['previous'] = previous
         if dense is not None:
             inputs |= {'coarse': dense.coarse, 'dense_fine': dense.fine}
         return Candidates(*graph.run(inputs, fine=fine, middle=middle))
@@ -262,29 +243,6 @@ class GraphModel(Model):
                 return _Padded(session, objects)
         return None
 
-    def _fits(self, view: MemoryView) -> bool:
-        return view.spatial.shape[1] <= self._entries and view.pointers.shape[1] <= self._pointers
-
-    def _memory_inputs(self, view: MemoryView) -> Tensors:
-        """Return the inputs of `attend`, with padding entries that are not valid."""
-        spatial, pointers = view.spatial_age.shape, view.pointers.shape[:2]
-        valid = view.valid or (torch.ones(spatial).bool(), torch.ones(pointers).bool())
-        weights = view.weights or (torch.ones(spatial), torch.ones(pointers))
-        entries = {
-            'spatial': view.spatial,
-            'spatial_age': view.spatial_age,
-            'spatial_valid': valid[0],
-            'spatial_weight': weights[0],
-        }
-        tokens = {
-            'pointers': view.pointers,
-            'pointer_age': view.pointer_age,
-            'pointer_valid': valid[1],
-            'pointer_weight': weights[1],
-        }
-        padded = {name: _pad(x, 1, self._entries) for name, x in entries.items()}
-        return padded | {name: _pad(x, 1, self._pointers) for name, x in tokens.items()}
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Padded:
@@ -296,19 +254,15 @@ class _Padded:
     def run(self, inputs: Tensors, **shared: torch.Tensor) -> list[torch.Tensor]:
         """Run with inputs of each object, and of the image."""
         batch = len(next(iter(inputs.values())))
-        padded = {name: _pad(x, 0, self.objects) for name, x in inputs.items()}
+        padded = {name: _pad(x, self.objects) for name, x in inputs.items()}
         arrays = {name: _to_numpy(x) for name, x in (padded | shared).items()}
         return [torch.from_numpy(x)[:batch] for x in self.session.run(arrays)]
 
 
-def _pad(x: torch.Tensor, axis: int, size: int) -> torch.Tensor:
-    """Append zeros, or False, up to a size."""
-    missing = size - x.shape[axis]
-    if not missing:
-        return x
-    shape = list(x.shape)
-    shape[axis] = missing
-    return torch.cat([x, x.new_zeros(shape)], dim=axis)
+def _pad(x: torch.Tensor, size: int) -> torch.Tensor:
+    """Append rows of zeros, or False, up to a number of rows."""
+    missing = size - len(x)
+    return torch.cat([x, x.new_zeros(missing, *x.shape[1:])]) if missing else x
 
 
 def _to_numpy(x: torch.Tensor) -> np.ndarray:

@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 
 from robust_vos_ros.core.errors import SavedTracksError
+from robust_vos_ros.core.network.tensors import Features
+from robust_vos_ros.core.saving.named_tensors import Tensors, expect
 from robust_vos_ros.core.stages import stage
-from robust_vos_ros.core.types import Features, Tensors, expect
 
 _COLORS = 3
 _SQUARE_IN_DISC = 0.6  # half the side of a square that lies in a disc of radius 1

@@ -10,30 +10,12 @@ import torch
 from robust_vos_ros.core.confidence.evidence import observe
 from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.objects import LiveObject
+from robust_vos_ros.core.prompting.segmentation import Segments
 from robust_vos_ros.core.reid.reidentifier import Reidentifier, Scene
-from robust_vos_ros.core.segmentation import Segments
 from robust_vos_ros.core.tracking_settings import TrackerSettings
-from robust_vos_ros.core.types import TrackResult
 
 # A candidate of whose area this share lies on a visible object is taken to be that object.
 _MAX_SHARED = 0.5
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Reinitialization:
-    """Result of `VideoTracker.reinitialize`.
-
-    Attributes:
-        result: Of the newest frame, with all objects.
-        accepted: Ids of the objects that were re-initialized.
-        rows: Indices of the accepted prompts.
-        rejected: Reason for each rejected candidate, a sentence each.
-    """
-
-    result: TrackResult
-    accepted: tuple[str, ...]
-    rows: tuple[int, ...]
-    rejected: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

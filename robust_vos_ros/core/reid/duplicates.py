@@ -57,7 +57,7 @@ def suppress_duplicates(
     stays = np.ones(len(seen), bool)
     stays[first[lost]] = False
     here = torch.from_numpy(stays).to(model.device)
-    hidden = model.suppress_absent(alive.kept, here)
+    hidden = model.decoder.suppress_absent(alive.kept, here)
     scores = torch.where(here, hidden.object_scores, _HIDDEN_SCORE)
     alive.kept = dataclasses.replace(hidden, object_scores=scores)
     return [

@@ -17,12 +17,12 @@ import torch.nn.functional as F
 
 from robust_vos_ros.core.masks import much_smaller
 from robust_vos_ros.core.objects import LiveObject
-from robust_vos_ros.core.prompts import check_prompt
+from robust_vos_ros.core.prompting.prompts import check_prompt
+from robust_vos_ros.core.prompting.segmentation import Segmenter
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.reid.appearance import AppearanceEmbedder, Gallery, feature_map
 from robust_vos_ros.core.reid.association import associate
 from robust_vos_ros.core.reid.reidentifier import Reidentifier, Scene
-from robust_vos_ros.core.segmentation import Segmenter
 from robust_vos_ros.core.stages import stage
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import UNSEEN_STATES, Prompt

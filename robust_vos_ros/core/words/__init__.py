@@ -4,5 +4,8 @@ text         expressions to embeddings; `transformer` evaluates the text network
 module       `Words`, all that is trained: `adapter`, prompts, judgement
 finding      things in an image that fit an expression
 finder       `WordFinder` and its weights, loaded when first asked
-searching    searches that last, and prompts that are words
+search       `Search` by words, and what it finds
+looking      `Looker`: looks at a frame of a stream for what fits
+searching    `Searches` that last
+tracking     `WordTracking`: what a tracker does by words
 """

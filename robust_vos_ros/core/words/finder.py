@@ -14,8 +14,8 @@ import torch.nn.functional as F
 
 from robust_vos_ros.core.errors import ConfigError, PromptError, WeightsError
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.tensors import Features
 from robust_vos_ros.core.settings import parse_settings
-from robust_vos_ros.core.types import Features
 from robust_vos_ros.core.words.adapter import Glimpse
 from robust_vos_ros.core.words.finding import Match, find
 from robust_vos_ros.core.words.module import Words, WordsSettings
@@ -87,7 +87,7 @@ class WordFinder:
         words, _ = self._load()
         size = (self._model.image_size,) * 2
         mask = F.interpolate(logits[None, None].float(), size, mode='bilinear') > 0
-        followed = self._model.from_masks(features, mask.float()).pointers[:, 0]
+        followed = self._model.decoder.from_masks(features, mask.float()).pointers[:, 0]
         return float(words.memory(followed, match.pointer[None]).float().sigmoid())
 
     def _load(self) -> tuple[Words, FolderEncoder]:

@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 
 from robust_vos_ros.core.masks import mask_iou
+from robust_vos_ros.core.network.mask_decoder import DecoderPrompts
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.prompts import BOX_CORNERS, to_coarse_masks
-from robust_vos_ros.core.types import Candidates, Clicks, Features
+from robust_vos_ros.core.network.tensors import Candidates, Clicks, Features
+from robust_vos_ros.core.prompting.prompts import BOX_CORNERS, to_coarse_masks
 from robust_vos_ros.core.words.adapter import Glimpse, Scene
 from robust_vos_ros.core.words.module import MAX_LOGIT, Conditioned, Texts, Words
 from robust_vos_ros.core.words.text import Expression
@@ -127,13 +128,15 @@ def decode_peaks(
     clicks = Clicks(at[:, None], torch.ones(count, 1, dtype=torch.int32, device=device))
     coarse = to_mask_prompt(said.coarse, model.mask_size)
     drawn = coarse + around(clicks, model.image_size, model.mask_size)
-    conditioned = dataclasses.replace(features, pix=model.condition(features, said.updates))
+    conditioned = model.image_encoder.condition(features, said.updates)
     pix = model.attend(conditioned, None)
     pix, prompts = pix.expand(count, -1, -1, -1), said.prompts.expand(count, -1, -1)
-    by_point = model.predict(features, pix, clicks, drawn, words=prompts, multimask=True)
+    asked = DecoderPrompts(clicks, drawn, words=prompts, multimask=True)
+    by_point = model.decoder.predict(features, pix, asked)
     boxes = around_parts(coarse[0, 0], peaks, model.image_size).to(device)
     drawn = to_coarse_masks(boxes, model.image_size, model.mask_size)
-    by_box = model.predict(features, pix, boxes, drawn, words=prompts, multimask=True)
+    asked = DecoderPrompts(boxes, drawn, words=prompts, multimask=True)
+    by_box = model.decoder.predict(features, pix, asked)
     parts = [
         Candidates(
             one.mask_logits.flatten(0, 1)[:, None],

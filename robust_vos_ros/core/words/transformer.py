@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from robust_vos_ros.core.errors import WeightsError
-from robust_vos_ros.core.types import Tensors, below
+from robust_vos_ros.core.saving.named_tensors import Tensors, below
 
 _PREFIXES = ('roberta.', 'bert.', 'text_model.', '')
 

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import torch
 
+from robust_vos_ros.core.network.tensors import Features
 from robust_vos_ros.core.objects import LiveObject, slots_of
 from robust_vos_ros.core.propagation import Propagator
 from robust_vos_ros.core.reid.appearance import feature_map
-from robust_vos_ros.core.types import Features
 from robust_vos_ros.core.zoom.sources import Picture, PromptedMask, Sources, TrackedMasks
 from robust_vos_ros.core.zoom.window import Window, box_of, move, resize
 
@@ -84,7 +84,7 @@ def _rebuild_prompted(
         sized = cv2.resize(part, side, interpolation=_interpolation(part, model.image_size))
         least = min(0.5, max(float(sized.max()) / 2.0, 1e-3))  # a small mask must not vanish
         masks = torch.from_numpy((sized >= least).astype(np.float32))[None, None]
-        given = model.from_masks(features, masks.to(model.device))
+        given = model.decoder.from_masks(features, masks.to(model.device))
         spatial = model.remember(features, given.mask_logits, given.object_scores, prompted=True)
         memory.write_prompted(slots, index, spatial, given.pointers[:, 0])
         propagator.references.start(slots, model.proxies(features, given.mask_logits))

@@ -13,8 +13,9 @@ import numpy as np
 import pydantic
 import torch
 
+from robust_vos_ros.core.saving.named_tensors import Tensors, expect
 from robust_vos_ros.core.settings import Settings
-from robust_vos_ros.core.types import Frame, Tensors, expect
+from robust_vos_ros.core.types import Frame
 from robust_vos_ros.core.zoom.window import Window
 
 

@@ -16,8 +16,9 @@ import torch
 from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.objects import LiveObject
 from robust_vos_ros.core.propagation import Propagator
-from robust_vos_ros.core.tracking_settings import ZoomSettings
-from robust_vos_ros.core.types import Frame, ObjectFlag, Prompt, Tensors
+from robust_vos_ros.core.saving.named_tensors import Tensors
+from robust_vos_ros.core.tracking_sections import ZoomSettings
+from robust_vos_ros.core.types import Frame, ObjectFlag, Prompt
 from robust_vos_ros.core.zoom.rebuilding import rebuild, sources_reach
 from robust_vos_ros.core.zoom.sources import (
     Picture,

@@ -12,9 +12,11 @@ import torch
 
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.evidence import observe, warn_of_misfit
+from robust_vos_ros.core.network.mask_decoder import DecoderPrompts
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.tensors import Candidates, Features
 from robust_vos_ros.core.objects import ObjectTable
-from robust_vos_ros.core.prompts import (
+from robust_vos_ros.core.prompting.prompts import (
     check_prompt,
     hold_to_prompts,
     to_clicks,
@@ -22,8 +24,8 @@ from robust_vos_ros.core.prompts import (
     to_mask_batch,
 )
 from robust_vos_ros.core.results import make_result
-from robust_vos_ros.core.tracking_settings import GuardSettings
-from robust_vos_ros.core.types import Candidates, Features, Frame, Prompt, TrackResult
+from robust_vos_ros.core.tracking_sections import GuardSettings
+from robust_vos_ros.core.types import Frame, Prompt, TrackResult
 from robust_vos_ros.core.zoom.window import Record, make_record, to_window
 
 
@@ -76,7 +78,7 @@ class Segmenter:
     def encode(self, record: Record) -> Features:
         """Encode a frame; the features of the newest one are cached."""
         if self._features is None or self._features[0] is not record:
-            self.model.open_encoder(self.gates)
+            self.model.image_encoder.open(self.gates)
             self._features = (record, self.model.encode(record.image[None]))
         return self._features[1]
 
@@ -116,7 +118,7 @@ class Segmenter:
     ) -> Candidates:
         size, device = self.model.image_size, self.model.device
         if batch[0].mask is not None:
-            return self.model.from_masks(features, to_mask_batch(batch, size, device))
+            return self.model.decoder.from_masks(features, to_mask_batch(batch, size, device))
         clicks = to_clicks(batch, record.window.size_hw, size, device)
         if context is None:
             context = Context(self.model.attend(features, None), None)
@@ -124,7 +126,7 @@ class Segmenter:
         if self.model.coarse_prompts:
             previous = to_coarse_masks(clicks, size, self.model.mask_size, previous)
         pix = context.pix.expand(len(batch), -1, -1, -1)
-        return self.model.decode(features, pix, clicks, previous).best()
+        return self.model.decode(features, pix, DecoderPrompts(clicks, previous)).best()
 
 
 def _batch_key(prompt: Prompt) -> tuple[bool, bool, int]:

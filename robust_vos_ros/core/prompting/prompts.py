@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from robust_vos_ros.core.errors import PromptError
-from robust_vos_ros.core.types import Clicks, Prompt
+from robust_vos_ros.core.network.tensors import Clicks
+from robust_vos_ros.core.types import Prompt
 
 # Far more than a user clicks; bounds the cost of a request.
 MAX_POINTS = 64
