@@ -138,6 +138,17 @@ def test_launch_files_and_arguments_exist(page):
             assert set(re.findall(r'(\w+):=', line)) <= known['robust_vos.launch.py'], line
 
 
+def names_in(settings, prefix=''):
+    """Return the dotted names of sections and values, also of sections that may be null."""
+    names = set()
+    for name, field in settings.model_fields.items():
+        names.add(prefix + name)
+        for kind in (field.annotation, *getattr(field.annotation, '__args__', ())):
+            if hasattr(kind, 'model_fields'):
+                names |= names_in(kind, f'{prefix}{name}.')
+    return names
+
+
 @each_page(CURRENT)
 def test_parameters_exist(page):
     """`tracking.` may be left out, and those of a training file count as well."""
@@ -146,9 +157,7 @@ def test_parameters_exist(page):
     known = {leaf.name for leaf in leaves(NodeSettings)}
     known |= {name.removeprefix('tracking.') for name in known}
     known |= {name.rpartition('.')[0] for name in known}
-    for name, field in TrainSettings.model_fields.items():
-        for kind in (field.annotation, *getattr(field.annotation, '__args__', ())):
-            known |= {f'{name}.{key}' for key in getattr(kind, 'model_fields', {})}
+    known |= names_in(TrainSettings)
     groups = {name.partition('.')[0] for name in known if '.' in name}
     for span in spans(page):
         name = span.removeprefix('ros2 param set /robust_vos ').split(' ')[0].rstrip(':')
