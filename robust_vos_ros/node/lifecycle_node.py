@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from typing import Any
 
-import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock, ClockType, JumpThreshold
@@ -16,6 +15,7 @@ from rclpy.parameter import Parameter
 from robust_vos_ros.core.adapters.files import load_adapter
 from robust_vos_ros.core.errors import RobustVosError
 from robust_vos_ros.core.network.model_files import find_adapter
+from robust_vos_ros.core.network.optimize import free_cached_memory
 from robust_vos_ros.node import parts
 from robust_vos_ros.node.camera_settings import SWITCH
 from robust_vos_ros.node.diagnostics import Reporter
@@ -70,7 +70,9 @@ class RobustVosNode(LifecycleNode):
         # Not `_services`, which rclpy's Node uses.
         self._our_services = [self._create_services(camera) for camera in cameras]
         self._reporters = {camera: Reporter() for camera in cameras}
-        self._watchdog = Watchdog(self.get_logger(), end_bond=self._end_bond)
+        self._watchdogs = {
+            camera: Watchdog(self.get_logger(), end_bond=self._end_bond) for camera in cameras
+        }
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(
             DIAGNOSTICS_PERIOD_S,
@@ -268,12 +270,12 @@ class RobustVosNode(LifecycleNode):
         msg = DiagnosticArray()
         for number, (camera, reporter) in enumerate(self._reporters.items()):
             settings = self._ros_settings.all.of(camera)
-            lane = None if configured is None else configured.cameras[number].pipeline.lane
-            stuck = self._watchdog.check(lane, settings.watchdog)
+            pipeline = None if configured is None else configured.cameras[number].pipeline
+            finding = self._watchdogs[camera].check(pipeline, settings.watchdog)
             report = Report(
                 f'{name}/{camera}' if camera else name,
                 lifecycle_state=self._lifecycle,
-                problem=self._problem or stuck,
+                problem=self._problem or finding,
                 settings=settings,
                 model=None if configured is None else configured.model,
                 overload=None if configured is None else configured.pipelines.overload,
@@ -288,5 +290,4 @@ class RobustVosNode(LifecycleNode):
 
 def _free_device() -> None:
     gc.collect()  # reference cycles hold device memory
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    free_cached_memory()

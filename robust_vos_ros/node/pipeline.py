@@ -14,6 +14,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from std_msgs.msg import Header
 
 from robust_vos_ros.core.errors import ImageError
+from robust_vos_ros.core.network.optimize import free_cached_memory
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.types import Frame, TrackResult
@@ -222,7 +223,7 @@ class Pipeline:
         """Count and log an unexpected error of a frame."""
         self.statistics.add_error(f'{type(error).__name__}: {error}', failed=1)
         if isinstance(error, torch.OutOfMemoryError):
-            torch.cuda.empty_cache()
+            free_cached_memory()
         self._logger.error(
             f'frame failed, continuing with the next: {type(error).__name__}: {error}',
             throttle_duration_sec=THROTTLE_S,

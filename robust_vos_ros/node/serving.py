@@ -10,6 +10,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from robust_vos_ros.core.network.optimize import free_cached_memory
 from robust_vos_ros.node.error_codes import error_name
 from robust_vos_ros.node.pipeline import THROTTLE_S, Pipeline
 from robust_vos_ros.node.received_images import ReceivedImages
@@ -130,7 +131,7 @@ class Serving:
         if error_name(error) == 'INTERNAL':
             text = f'unexpected {type(error).__name__}: {error}'
             if isinstance(error, torch.OutOfMemoryError):
-                torch.cuda.empty_cache()
+                free_cached_memory()
             statistics.add_error(f'{what}: {text}', requests_failed=1)
             self._node.get_logger().error(f'{what}: {text}', throttle_duration_sec=THROTTLE_S)
         else:

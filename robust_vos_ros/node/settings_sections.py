@@ -114,17 +114,24 @@ class DiagnosticsSettings(Settings):
 
 
 class WatchdogSettings(Settings):
-    """What happens to a frame or request that does not end."""
+    """What happens when a frame or request does not end, or every frame fails."""
 
     after_s: float = setting(
         30.0, 'A frame or request that takes longer is reported as an error on /diagnostics, with '
         'the stacks of all threads in the log; 0 = off.',
         unit='s', dynamic=True, ge=0.0, le=3600.0,
     )  # fmt: skip
+    after_failed_frames: int = setting(
+        30, 'So many frames that fail in succession, with none processed in between, are reported '
+        'as an error on /diagnostics: after some errors a GPU serves its process no more; 0 = '
+        'off.',
+        dynamic=True, ge=0, le=100_000,
+    )  # fmt: skip
     action: Literal['report', 'bond', 'exit'] = setting(
         'report', 'report = only that; bond = also end the bond, so that the lifecycle manager '
         'of nav2 restarts the node (needs bond: true); exit = end the process with code 3, for '
-        'whoever starts it again.',
+        'whoever starts it again, which is the only remedy for a GPU that serves its process no '
+        'more.',
         dynamic=True,
     )  # fmt: skip
 

@@ -56,6 +56,7 @@ class Snapshot:
         since_frame_s: Time since the newest image arrived; None before the first.
         since_error_s: Time since the newest error; None without one.
         error: Text of that error.
+        failed_in_succession: Number of failed frames since the last processed one.
     """
 
     counts: Counts
@@ -64,6 +65,7 @@ class Snapshot:
     since_error_s: float | None
     since_invalid_s: float | None
     error: str
+    failed_in_succession: int = 0
 
 
 class Statistics:
@@ -83,6 +85,7 @@ class Statistics:
         self._error_ns: int | None = None
         self._invalid_ns: int | None = None
         self._error = ''
+        self._failed_in_succession = 0
 
     def add(self, **increments: int) -> None:
         """Increase counters: `add(processed=1)`."""
@@ -91,6 +94,9 @@ class Statistics:
                 name: getattr(self._counts, name) + number for name, number in increments.items()
             }
             self._counts = dataclasses.replace(self._counts, **changed)
+            if 'processed' in increments:
+                self._failed_in_succession = 0
+            self._failed_in_succession += increments.get('failed', 0)
 
     def add_received(self, received_ns: int) -> None:
         """Count an image and its arrival time (time.monotonic_ns())."""
@@ -129,5 +135,11 @@ class Statistics:
             )
             latencies_ms = np.array(self._latencies_ns, np.float64) / 1e6
             return Snapshot(
-                self._counts, latencies_ms, since_frame, since_error, since_invalid, self._error
+                self._counts,
+                latencies_ms,
+                since_frame,
+                since_error,
+                since_invalid,
+                self._error,
+                self._failed_in_succession,
             )

@@ -31,6 +31,16 @@ def hang(*_):
 
 VideoTracker.step = hang
 """
+# A device that fails for good: so does every frame.
+DEAD = """
+import torch
+from robust_vos_ros.core.tracker import VideoTracker
+
+def fail(*_):
+    raise torch.AcceleratorError('CUDA error: an illegal memory access was encountered')
+
+VideoTracker.step = fail
+"""
 
 
 class Program:
@@ -140,6 +150,22 @@ def test_signal_while_the_device_hangs(start, client, helpers):
     assert (code, 'Traceback' in program.text) == (0, False)
     assert 'the worker is busy for more than 1 s' in program.text
     assert seconds < 2.0
+
+
+def test_a_dead_device_ends_the_program_for_its_supervisor(start, client, helpers):
+    program = start({'watchdog.action': 'exit', 'watchdog.after_failed_frames': 3}, before=DEAD)
+    program.wait_for('waiting for images on /image')
+    talker = client(program)
+    publish = talker.talk(Image, '/image')
+    end = time.monotonic() + 60
+    while program.process.poll() is None and time.monotonic() < end:
+        publish(helpers.make_image(1))
+        talker.executor.spin_once(timeout_sec=0.05)
+    assert program.process.wait(1) == 3
+    program._reader.join(10)
+    assert 'frames in succession failed (watchdog.after_failed_frames is 3)' in program.text
+    assert 'CUDA error: an illegal memory access was encountered; action: exit' in program.text
+    assert 'Traceback' not in program.text
 
 
 def test_signal_while_the_model_is_loading(start):

@@ -5,6 +5,7 @@ Results change by rounding at most.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import platform
 from typing import Any
@@ -184,6 +185,13 @@ def keep_freed_memory() -> bool:
         return False
     kept = mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
     return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD) and kept)
+
+
+def free_cached_memory() -> None:
+    """Return what torch keeps of a GPU's memory; a GPU that does not respond is left alone."""
+    if torch.cuda.is_available():
+        with contextlib.suppress(RuntimeError):  # also torch.AcceleratorError
+            torch.cuda.empty_cache()
 
 
 def find_device(name: str) -> torch.device:
