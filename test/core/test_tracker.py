@@ -1,8 +1,6 @@
-import gc
 import itertools
 
 import numpy as np
-import psutil
 import pytest
 import torch
 
@@ -468,21 +466,3 @@ def test_a_full_tracker_holds_64_objects(model, make_scene):
     result = tracker.step(scene.frame(1))
     assert len(result.objects) == 64
     assert len({item.label for item in result.objects}) == 64
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_time(model, make_scene):
-    """Between frame 200 and frame 700 the process stays the same size."""
-    scene = make_scene(2)
-    frames = [scene.frame(index) for index in range(40)]
-    tracker = VideoTracker(model, TrackerSettings(prompt_buffer_s=1.0))
-    tracker.step(frames[0])
-    tracker.add([prompt_mask(scene, disc) for disc in range(2)])
-    process, sizes = psutil.Process(), {}
-    for index in range(1, 701):
-        frame = frames[index % len(frames)]
-        tracker.step(Frame(frame.rgb, index * 33_333_333))
-        if index in (200, 700):
-            gc.collect()
-            sizes[index] = process.memory_info().rss
-    assert sizes[700] - sizes[200] < 4 * 2**20
