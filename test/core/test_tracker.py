@@ -13,7 +13,9 @@ from robust_vos_ros.core.errors import (
     StampTooOldError,
     UnknownIdError,
 )
+from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.prompting.segmentation import segment_once
+from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_sections import ZoomSettings
 from robust_vos_ros.core.tracking_settings import TrackerSettings
@@ -337,6 +339,17 @@ def test_replacing_gives_the_object_a_new_uuid(tracker, scene):
     assert [event.type for event in result.events] == [EventType.REMOVED, EventType.ADDED]
     assert result.objects[0].uuid != before.uuid
     assert len(result.objects) == 1
+
+
+def test_replacing_one_of_several_objects_in_bf16(scene):
+    """The others' masks are composed outside of the context of inference."""
+    bf16 = load_model(ModelSettings(name='nano', device='cpu', precision='bf16'))
+    tracker = started(VideoTracker(bf16, TrackerSettings()), scene, 0, 1)
+    kept, before = tracker.last_result.objects
+    result = tracker.add([prompt_mask(scene, 1)], replace_existing=True)
+    assert [item.uuid == kept.uuid for item in result.objects] == [True, False]
+    assert result.objects[1].uuid != before.uuid
+    assert len(tracker.step(scene.frame(1)).objects) == 2
 
 
 def test_prompts_added_together_give_what_each_gives_alone(model, scene):
