@@ -107,7 +107,7 @@ def plot(samples: list[dict[str, Any]], path: Path) -> None:
         axis.set_ylabel(title)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
-        axis.legend(loc='upper left', ncols=3)
+        axis.legend(loc='best', ncols=3)
     axes[-1].set_xlabel('minutes')
     figure.savefig(path, dpi=110)
 

@@ -33,8 +33,10 @@ _READERS: dict[int, Callable[[ReadDataStream, int], McapRecord]] = {
     Opcode.ATTACHMENT: lambda stream, _: Attachment.read(stream),
     Opcode.METADATA: lambda stream, _: Metadata.read(stream),
 }
-# Errors of parsers and decompressors on damaged bytes.
-_DAMAGE = (struct.error, UnicodeDecodeError, McapError, zstandard.ZstdError, RuntimeError)
+# Errors of parsers and decompressors on damaged bytes; OverflowError is of a length above 2**63.
+_DAMAGE = (
+    struct.error, UnicodeDecodeError, OverflowError, McapError, zstandard.ZstdError, RuntimeError
+)  # fmt: skip
 
 
 def salvage(path: Path) -> Iterator[McapRecord]:
