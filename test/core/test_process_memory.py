@@ -1,6 +1,7 @@
 """The size of the process: it tracks for hours."""
 
 import gc
+import statistics
 
 import psutil
 import pytest
@@ -58,4 +59,5 @@ def test_memory_does_not_grow_with_objects_that_come_and_go(model, make_scene):
             if wanted:
                 tracker.refine(prompts[0])
         sizes.append(rss_mib())
-    assert sizes[-1] - sizes[1] < 4, sizes
+    # A leak grows in every round; the heap is extended now and then, by some megabytes.
+    assert statistics.median(sizes[-3:]) - sizes[1] < 4, sizes
