@@ -1,5 +1,8 @@
 """Exported graphs give the results of torch."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -93,6 +96,28 @@ def test_every_step_of_tracking_gives_the_results_of_torch(
             assert torch.allclose(a.float(), b.float(), rtol=1e-3, atol=1e-3), name
     for a, b in zip(plain, other, strict=True):
         assert np.mean(a.label_mask != b.label_mask) < 1e-3
+
+
+SIGNALLED = """
+import faulthandler, gc, os, signal, sys
+from pathlib import Path
+from robust_vos_ros.core.network.runtimes import _OpenVino
+faulthandler.enable()
+sessions = [_OpenVino(path, 1, 'fp32') for path in sorted(Path(sys.argv[1]).glob('*.onnx'))[:2]]
+while sessions:
+    del sessions[0]
+    gc.collect()
+signal.signal(signal.SIGCHLD, lambda *_: print('handled', flush=True))
+os.kill(os.getpid(), signal.SIGCHLD)
+"""
+
+
+def test_signals_are_handled_after_openvino(folder):
+    """Several of its cores, when released, leave a stack for signals that is no longer there."""
+    pytest.importorskip('openvino')
+    program = [sys.executable, '-c', SIGNALLED, str(folder)]
+    done = subprocess.run(program, check=False, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, 'handled\n'), done.stderr
 
 
 def test_graphs_of_other_weights_are_refused(model, folder, tmp_path):

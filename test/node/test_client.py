@@ -16,8 +16,8 @@ from std_msgs.msg import Header
 from robust_vos_ros.client import ClientError, RefusedError, RobustVos, prompts
 from robust_vos_ros.client.frames import FrameJoiner, explain_missing
 from robust_vos_ros.client.prompts import to_prompt_message
-from robust_vos_ros.core.prompting import prompts as core_prompts
 from robust_vos_ros.core.errors import PromptError
+from robust_vos_ros.core.prompting import prompts as core_prompts
 
 pytestmark = pytest.mark.ros
 

@@ -7,6 +7,7 @@ docs/speed.md has the times that decide which steps each runtime gets. What a gr
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ class _OnnxRuntime:
 
 class _OpenVino:
     def __init__(self, path: Path, num_threads: int, precision: str) -> None:
-        core = _import('openvino').Core()
+        core = _openvino_core()
         compiled = core.compile_model(
             core.read_model(path),
             'CPU',
@@ -78,6 +79,17 @@ class _OpenVino:
     def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         results = self._request.infer(inputs, share_inputs=True)
         return [results[output] for output in self._outputs]
+
+
+@functools.cache
+def _openvino_core() -> Any:
+    """Return the one core of the process, which is never released.
+
+    A core gives the thread that compiles a stack for signal handlers. When several cores are
+    released, this stack is freed while it is still set, and the next signal ends the process
+    (OpenVINO 2026.4.1).
+    """
+    return _import('openvino').Core()
 
 
 _SESSIONS: dict[str, type[_OnnxRuntime | _OpenVino]] = {
