@@ -154,7 +154,8 @@ def _bench_runtimes(settings: ModelSettings, plan: _Plan) -> tuple[Model, list[d
 
 def _print_table(about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     table = Table(title=', '.join(f'{key} {value}' for key, value in about.items()))
-    flat = [{**row, **row.pop('stages_ms', {})} for row in rows]
+    stages = [row.pop('stages_ms', {}) for row in rows]
+    flat = [{**row, **times} for row, times in zip(rows, stages, strict=True)]
     names = dict.fromkeys(name for row in flat for name in row)
     for name in names:
         table.add_column(name, justify='right')
