@@ -57,7 +57,11 @@ class ModelSettings(Settings):
         'auto', 'Arithmetic. auto = bf16 if the hardware has it, else fp32.'
     )
     num_threads: int = setting(
-        0, "Number of CPU threads of torch; 0 = torch's default.", ge=0, le=256
+        0,
+        "Number of CPU threads of torch; 0 = torch's default, in the node one less, as camera and "
+        'DDS need a core as well.',
+        ge=0,
+        le=256,
     )
     runtime: Literal['torch', 'onnxruntime', 'openvino'] = setting(
         'torch',

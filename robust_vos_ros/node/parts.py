@@ -13,6 +13,7 @@ from rclpy.lifecycle import LifecycleNode
 
 from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.network.optimize import spare_threads
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.node import bond
 from robust_vos_ros.node.bridge import load_converter
@@ -145,7 +146,8 @@ def configure(node: LifecycleNode, parameters: NodeParameters, corrupt: Corrupt)
             outputs.append(_create_outputs(node, name, parameters.all.of(name)))
             undo.callback(outputs[-1].release)
         logger.info(f'loading model {settings.model.name}')
-        model = load_model(settings.model)
+        threads = settings.model.num_threads or spare_threads()
+        model = load_model(settings.model.model_copy(update={'num_threads': threads}))
         model.warm_up()
         shared = SharedModel(model, settings.model, logger)
         cameras = [_configure_camera(node, each, shared, parameters, corrupt) for each in outputs]

@@ -10,6 +10,7 @@ from robust_vos_ros.core.network.optimize import (
     find_precision,
     keep_freed_memory,
     optimize,
+    spare_threads,
 )
 from robust_vos_ros.core.stages import measure_stages, stage
 
@@ -75,3 +76,20 @@ def test_a_stage_counts_once_and_only_while_measured():
     before = dict(times_ns)
     outer()
     assert times_ns == before
+
+
+@pytest.mark.parametrize(
+    ('given', 'of_torch', 'used'),
+    [
+        (None, 8, 7),
+        (None, 2, 1),
+        (None, 1, 1),  # there is no core to spare
+        ('4', 4, 4),  # chosen by the user
+    ],
+)
+def test_a_core_is_left_to_camera_and_dds(monkeypatch, given, of_torch, used):
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    if given:
+        monkeypatch.setenv('OMP_NUM_THREADS', given)
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: of_torch)
+    assert spare_threads.__wrapped__() == used

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
+import os
 import platform
 from typing import Any
 
@@ -192,6 +194,16 @@ def free_cached_memory() -> None:
     if torch.cuda.is_available():
         with contextlib.suppress(RuntimeError):  # also torch.AcceleratorError
             torch.cuda.empty_cache()
+
+
+@functools.cache
+def spare_threads() -> int:
+    """Return torch's number of threads less one, at least 1: camera and DDS need a core as well.
+
+    With OMP_NUM_THREADS it is that number. The first call must precede `torch.set_num_threads`.
+    """
+    chosen = 'OMP_NUM_THREADS' in os.environ
+    return torch.get_num_threads() if chosen else max(1, torch.get_num_threads() - 1)
 
 
 def find_device(name: str) -> torch.device:
