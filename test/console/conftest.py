@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import json
 import random
+import socket
 import struct
 import threading
 import time
@@ -29,9 +30,16 @@ PERIOD_S = 0.1
 
 @pytest.fixture(scope='session')
 def domain():
-    """A free ROS domain for all of these tests, which only looks at this machine."""
-    number = find_free_domain(random.Random())
-    with pytest.MonkeyPatch.context() as patch:
+    """A free ROS domain for all of these tests, which only looks at this machine.
+
+    Robots live in it until the process ends, so the lock keeps the tests of the node out of it.
+    """
+    with pytest.MonkeyPatch.context() as patch, socket.socket() as lock:
+        while True:
+            number = find_free_domain(random.Random())
+            with contextlib.suppress(OSError):
+                lock.bind(('127.0.0.1', 24_000 + number))
+                break
         patch.setenv('ROS_DOMAIN_ID', str(number))
         patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
         patch.delenv('ROS_LOCALHOST_ONLY', raising=False)

@@ -25,7 +25,10 @@ def rss_mib():
 
 
 def test_memory_does_not_grow_with_time(model, make_scene):
-    """Between frame 200 and frame 700 the process stays the same size."""
+    """From frame 200 to 450, or from there to 700, the process stays the same size.
+
+    A leak shows in both parts; what else the process of the tests frees or keeps, in one.
+    """
     scene = make_scene(2)
     frames = [scene.frame(index) for index in range(40)]
     tracker = VideoTracker(model, TrackerSettings(prompt_buffer_s=1.0))
@@ -35,9 +38,9 @@ def test_memory_does_not_grow_with_time(model, make_scene):
     for index in range(1, 701):
         frame = frames[index % len(frames)]
         tracker.step(Frame(frame.rgb, index * STEP_NS))
-        if index in (200, 700):
+        if index in (200, 450, 700):
             sizes[index] = rss_mib()
-    assert sizes[700] - sizes[200] < 4
+    assert min(sizes[450] - sizes[200], sizes[700] - sizes[450]) < 2, sizes
 
 
 def test_memory_does_not_grow_with_objects_that_come_and_go(model, make_scene):

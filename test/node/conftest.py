@@ -41,6 +41,8 @@ def reserved_domain():
         domain = 1 + (os.getpid() + offset) % 100
         lock = socket.socket()
         try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.bind(('', 7400 + 250 * domain))  # fails if somebody takes part in it
             lock.bind(('127.0.0.1', 24_000 + domain))
         except OSError:
             lock.close()
