@@ -13,7 +13,7 @@ import torch
 from robust_vos_ros.core.adapters.gates import Gates
 from robust_vos_ros.core.confidence import states
 from robust_vos_ros.core.confidence.evidence import Observation, observe
-from robust_vos_ros.core.memory.bank import MemoryShape, References
+from robust_vos_ros.core.memory.bank import MemoryShape, ReferenceTable
 from robust_vos_ros.core.memory.hypotheses import (
     KeptHypotheses,
     MemoryTree,
@@ -62,7 +62,7 @@ class Propagator:
         self.memory = ObjectMemory(shape, model.device)
         self.tree = MemoryTree(capacity, num_hypotheses)
         self.reidentifier = Reidentifier(model, capacity)
-        self.references = References(
+        self.references = ReferenceTable(
             capacity, model.object_calibration, model.grid_size, model.device
         )
         mask = (model.mask_size, model.mask_size)
@@ -88,7 +88,7 @@ class Propagator:
         slots = slots_of(items)
         self.memory.write_prompted(slots, record.frame_index, spatial, kept.pointers[:, 0])
         self.tree.collapse(slots)
-        self.references.start(slots, self.model.proxies(features, kept.mask_logits))
+        self.references.start(slots, self.model.start_references(features, kept.mask_logits))
         self.logits[torch.from_numpy(slots), 0] = kept.mask_logits[:, 0]
         planes = feature_map(features, record.image)
         embeddings = self.reidentifier.embedder.embed_masks(planes, kept.mask_logits[:, 0])

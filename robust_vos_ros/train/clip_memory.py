@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
 
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.network.object_proxies import Proxies
 from robust_vos_ros.core.network.tensors import Candidates, Features, MemoryView
 
 
@@ -18,28 +18,25 @@ class ClipMemory:
         model: The network.
         features: Of the prompted frame, one row per object.
         kept: The masks in it.
+
+    Attributes:
+        references: Of the prompted frame and of the last frame that shows each object; None for a
+            model without object calibration.
     """
 
     def __init__(self, model: Model, features: Features, kept: Candidates) -> None:
         self._model = model
         self._spatial: list[torch.Tensor] = []  # of each frame, the prompted one first
         self._pointers: list[torch.Tensor] = []
-        self._prompted = model.proxies(features, kept.mask_logits.detach())
-        self._last_seen = self._prompted
+        self.references = model.start_references(features, kept.mask_logits.detach())
         self.remember(features, kept, prompted=True)
-
-    def references(self) -> tuple[Proxies, ...]:
-        """Return the proxies of the prompted frame and of the last frame that shows an object.
-
-        Empty for a model without object calibration.
-        """
-        return tuple(p for p in (self._prompted, self._last_seen) if p is not None)
 
     def see(self, features: Features, kept: Candidates) -> None:
         """Update the last frame that shows each object."""
         newest = self._model.proxies(features, kept.mask_logits.detach())
-        if newest is not None and self._last_seen is not None:
-            self._last_seen = newest.or_else(self._last_seen)
+        if newest is not None and self.references is not None:
+            recent = newest.or_else(self.references.recent)
+            self.references = dataclasses.replace(self.references, recent=recent)
 
     def remember(self, features: Features, kept: Candidates, *, prompted: bool = False) -> None:
         """Add a frame to the memory."""

@@ -60,9 +60,7 @@ class Teacher:
             pix = model.attend(features, memory.view(t, range(1, t)))
             conditioned.append(pix)
             previous = kept.mask_logits if model.previous_mask else None
-            dense = model.calibrate(
-                features, pix, memory.references(), kept.mask_logits, group=clip
-            )
+            dense = model.calibrate(features, pix, memory.references, kept.mask_logits, group=clip)
             prompts = DecoderPrompts(previous=previous, dense=dense)
             kept = model.decode(features, pix, prompts).best()
             memory.see(features, kept)

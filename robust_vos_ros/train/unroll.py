@@ -173,8 +173,9 @@ class Rollout(nn.Module):
             run.stats['teacher'] = run.stats.get('teacher', 0.0) + share
         previous = self._previous(run, t)
         known = run.kept.mask_logits.detach() if previous is None else previous
-        references = run.memory.references()
-        dense = self.model.calibrate(features, pix, references, known, group=run.batch.clip)
+        dense = self.model.calibrate(
+            features, pix, run.memory.references, known, group=run.batch.clip
+        )
         if dense is not None and self.proto_head is not None:
             loss = deep_supervision(self.proto_head(dense.calibrated)[:, 0].float(), truth)
             run.extra.append(settings.calibration_weight * loss)

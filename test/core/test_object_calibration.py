@@ -11,12 +11,14 @@ from robust_vos_ros.core.network.checkpoints import build_network
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.model_files import load_spec
 from robust_vos_ros.core.network.object_calibration import CalibrationSettings, ObjectCalibration
+from robust_vos_ros.core.network.object_classifier import classify, fit_classifier
 from robust_vos_ros.core.network.object_proxies import cluster, make_proxies, max_over_group
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
 from robust_vos_ros.core.types import Prompt
 
 WIDTH, SIDE, HIDDEN = 16, 32, 128
+TRUNK = (32, 96)
 
 
 def calibrated_nano(**parts):
@@ -46,9 +48,10 @@ def nano():
 
 def random_inputs(batch, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    embedded = torch.nn.functional.normalize(
-        torch.randn(batch, WIDTH, SIDE, SIDE, generator=generator), dim=1
+    parts = (
+        torch.randn(batch, width, SIDE, SIDE, generator=generator) for width in (WIDTH, *TRUNK)
     )
+    embedded = torch.cat([torch.nn.functional.normalize(x, dim=1) for x in parts], dim=1)
     pix = torch.randn(batch, HIDDEN, SIDE // 2, SIDE // 2, generator=generator)
     logits = torch.full((batch, 1, 2 * SIDE, 2 * SIDE), -5.0)
     for row in range(batch):
@@ -59,15 +62,15 @@ def random_inputs(batch, seed=0):
 @pytest.fixture
 def part():
     torch.manual_seed(0)
-    made = ObjectCalibration(CalibrationSettings(width=WIDTH), HIDDEN)
+    made = ObjectCalibration(CalibrationSettings(width=WIDTH), HIDDEN, TRUNK)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return made
 
 
 def calibrate(part, embedded, pix, logits, group=None, is_best=None):
-    proxies = part.proxies(embedded, logits)
-    return part(embedded, pix, (proxies, proxies), logits, group=group, is_best=is_best)
+    references = part.start(embedded, logits)
+    return part(embedded, pix, references, logits, group=group, is_best=is_best)
 
 
 def test_clusters_are_means_of_their_points_and_shares_sum_to_one():
@@ -116,7 +119,7 @@ def test_an_object_out_of_view_keeps_its_older_proxies():
 def test_similarity_is_highest_where_the_object_was(part):
     embedded, _, logits = random_inputs(1)
     proxies = part.proxies(embedded, logits)
-    maps = part.similarities(embedded, (proxies, proxies))
+    maps = part.similarities(embedded[:, :WIDTH], (proxies, proxies))
     assert maps.shape == (1, 12, SIDE, SIDE)
     assert 0.0 <= maps.min() <= maps.max() <= 1.0
     inside = torch.nn.functional.interpolate((logits > 0).float(), (SIDE, SIDE))[0, 0] > 0
@@ -159,11 +162,12 @@ def test_only_leading_rows_are_seen_by_others():
         ({'granularities': [1, 16], 'pixel_proxies': False}, 8),
         ({'granularities': [], 'pixel_proxies': False}, 0),  # without proxies
         ({'cascades': 0}, 12),  # without discriminative calibration
+        ({'classifier': False}, 12),
     ],
 )
 def test_gradients_reach_every_parameter_of_every_variant(parts, num_maps):
     torch.manual_seed(0)
-    part = ObjectCalibration(CalibrationSettings(width=WIDTH, **parts), HIDDEN)
+    part = ObjectCalibration(CalibrationSettings(width=WIDTH, **parts), HIDDEN, TRUNK)
     for parameter in part.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     assert part.num_maps == num_maps
@@ -174,6 +178,8 @@ def test_gradients_reach_every_parameter_of_every_variant(parts, num_maps):
         + torch.nn.functional.interpolate(part.embed_coarse(pix), (SIDE, SIDE)),
         dim=1,
     )
+    if part.settings.classifier:
+        embedded = torch.cat([embedded, random_inputs(2)[0][:, WIDTH:]], dim=1)
     dense = calibrate(part, embedded, pix, logits, torch.tensor([0, 0]))
     assert dense.coarse.shape == (2, HIDDEN, SIDE // 2, SIDE // 2)
     assert dense.fine.shape == (2, HIDDEN // 4, SIDE, SIDE)
@@ -183,9 +189,47 @@ def test_gradients_reach_every_parameter_of_every_variant(parts, num_maps):
     assert pix.grad.abs().sum() > 0
 
 
+def test_the_classifier_tells_object_from_background_also_with_few_cells():
+    generator = torch.Generator().manual_seed(0)
+    points = torch.nn.functional.normalize(torch.randn(1, 400, 32, generator=generator), dim=2)
+    kind = torch.nn.functional.normalize(torch.randn(32, generator=generator), dim=0)
+    points[0, :80] += kind  # cells of the first objects
+    shares = torch.zeros(4, 400)
+    shares[0, :40] = 1.0
+    shares[1, 3] = 0.2  # less than half of any cell
+    shares[2] = 1.0  # no background
+    classifier = fit_classifier(points, shares)
+    assert classifier.shape == (4, 33)
+    scores = classify(points.transpose(1, 2), classifier)
+    assert scores[0, 40:80].mean() > 0.6  # alike, though the mask does not cover them
+    assert scores[0, 80:].mean() < 0.2
+    assert scores[1].argmax() == 3
+    assert scores[2].min() > 0.9
+    assert not scores[3].any()  # an object out of view
+
+
+def test_a_classifier_does_not_depend_on_the_other_objects(part):
+    embedded, _, logits = random_inputs(3)
+    together = part.start(embedded, logits).classifier
+    for row in range(3):
+        alone = part.start(embedded[row : row + 1], logits[row : row + 1]).classifier
+        torch.testing.assert_close(alone[0], together[row])
+
+
+def test_the_classifier_stays_that_of_the_prompted_frame(model, make_scene):
+    scene = make_scene(num_discs=1)
+    tracker, _, _ = track(model, scene, [0])
+    table, slots = tracker._tracks.propagator.references, np.array([0])
+    before = table.of(slots)
+    tracker.step(scene.frame(4))
+    after = table.of(slots)
+    assert torch.equal(before.classifier, after.classifier)
+    assert not torch.equal(before.recent.cells, after.recent.cells)
+
+
 def test_an_untrained_calibration_changes_no_mask():
     torch.manual_seed(0)
-    part = ObjectCalibration(CalibrationSettings(width=WIDTH), HIDDEN)
+    part = ObjectCalibration(CalibrationSettings(width=WIDTH), HIDDEN, TRUNK)
     dense = calibrate(part, *random_inputs(2))
     assert not dense.coarse.any()
     assert not dense.fine.any()
@@ -230,7 +274,9 @@ def test_saved_tracks_carry_the_references(nano, make_scene):
     for other in (copy, restored):
         mine = tracker._tracks.propagator.references.of(slots)
         theirs = other._tracks.propagator.references.of(slots)
-        for a, b in zip(mine, theirs, strict=True):
+        assert mine.classifier.any(dim=1).all()
+        assert torch.equal(mine.classifier, theirs.classifier)
+        for a, b in ((mine.prompted, theirs.prompted), (mine.recent, theirs.recent)):
             assert all(
                 torch.equal(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a)
             )

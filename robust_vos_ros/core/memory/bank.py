@@ -1,7 +1,8 @@
 """Preallocated memory tables with one row per object.
 
-`Bank` stores the entries that the network attends to, `References` the proxies that object
-calibration compares with: of the newest prompted frame and of the newest visible one.
+`Bank` stores the entries that the network attends to, `ReferenceTable` what object calibration
+compares with: proxies of the newest prompted frame and of the newest visible one, and a
+classifier.
 
 All hypotheses of an object share its fixed entries: the prompted frames and the anchors. Each has
 a list of recent entries; an entry that several hypotheses list is stored once.
@@ -10,13 +11,14 @@ a list of recent entries; an entry that several hypotheses list is stored once.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.network.object_calibration import NUM_REFERENCES, ObjectCalibration
-from robust_vos_ros.core.network.object_proxies import Proxies
+from robust_vos_ros.core.network.object_proxies import Proxies, References
 from robust_vos_ros.core.saving.named_tensors import Tensors, expect
 
 EMPTY = -1
@@ -226,10 +228,11 @@ def _num_recent_beside(
 
 
 _PROMPTED, _RECENT = range(NUM_REFERENCES)
+_CLASSIFIER = 'classifier'
 
 
-class References:
-    """Reference proxies of each object for object calibration.
+class ReferenceTable:
+    """References of each object for object calibration.
 
     Args:
         capacity: Number of slots.
@@ -244,24 +247,29 @@ class References:
         self._kept: dict[str, torch.Tensor] = {}
         if part is None:
             return
-        blank = part.proxies(
-            torch.zeros(1, part.settings.width, 2 * grid_size, 2 * grid_size, device=device),
+        blank = part.start(
+            torch.zeros(1, part.embedded_dim, 2 * grid_size, 2 * grid_size, device=device),
             torch.full((1, 1, 4 * grid_size, 4 * grid_size), -1.0, device=device),
         )
-        for field in dataclasses.fields(blank):
-            value = getattr(blank, field.name)
+        for field in dataclasses.fields(blank.recent):
+            value = getattr(blank.recent, field.name)
             shape = (capacity, NUM_REFERENCES, *value.shape[1:])
             self._kept[field.name] = torch.zeros(shape, dtype=value.dtype, device=device)
+        self._kept[_CLASSIFIER] = blank.classifier.expand(capacity, -1).clone()
 
-    def start(self, slots: np.ndarray, proxies: Proxies | None) -> None:
-        """Set both references of some objects to a prompted frame.
+    def start(self, slots: np.ndarray, references: References | None) -> None:
+        """Set the references of some objects to a prompted frame.
 
         Args:
             slots: (B,) int64 rows.
-            proxies: Of these objects in the frame; None for a model without object calibration.
+            references: Of these objects; None for a model without object calibration.
         """
-        for index in (_PROMPTED, _RECENT):
-            self._write(torch.from_numpy(slots), index, proxies)
+        if references is None:
+            return
+        at = torch.from_numpy(slots)
+        self._write(at, _PROMPTED, references.prompted)
+        self._write(at, _RECENT, references.recent)
+        self._kept[_CLASSIFIER][at] = references.classifier
 
     def see(self, slots: np.ndarray, proxies: Proxies | None) -> None:
         """Set the newest visible reference of some objects, where their proxies are valid."""
@@ -270,15 +278,16 @@ class References:
         old = self._read(slots, _RECENT)
         self._write(torch.from_numpy(slots), _RECENT, proxies.or_else(old))
 
-    def of(self, slots: np.ndarray) -> tuple[Proxies, ...]:
-        """Return the references of some objects; empty for a model without object calibration."""
+    def of(self, slots: np.ndarray) -> References | None:
+        """Return the references of some objects; None for a model without object calibration."""
         if not self._kept:
-            return ()
-        return self._read(slots, _PROMPTED), self._read(slots, _RECENT)
+            return None
+        prompted, recent = self._read(slots, _PROMPTED), self._read(slots, _RECENT)
+        return References(prompted, recent, self._kept[_CLASSIFIER][slots])
 
     def forget_recent(self, slots: np.ndarray) -> None:
         """Replace the newest visible reference of some objects by the prompted one."""
-        for values in self._kept.values():
+        for values in self._proxies():
             values[slots, _RECENT] = values[slots, _PROMPTED]
 
     def save(self, slot: int) -> Tensors:
@@ -296,9 +305,11 @@ class References:
             mine.copy_(expect(saved, name, mine.dtype, tuple(mine.shape)))
 
     def _read(self, slots: np.ndarray, index: int) -> Proxies:
-        return Proxies(*(values[slots, index] for values in self._kept.values()))
+        return Proxies(*(values[slots, index] for values in self._proxies()))
 
-    def _write(self, slots: torch.Tensor, index: int, proxies: Proxies | None) -> None:
-        if proxies is not None:
-            for name, values in self._kept.items():
-                values[slots, index] = getattr(proxies, name)
+    def _write(self, slots: torch.Tensor, index: int, proxies: Proxies) -> None:
+        for field in dataclasses.fields(proxies):
+            self._kept[field.name][slots, index] = getattr(proxies, field.name)
+
+    def _proxies(self) -> Iterator[torch.Tensor]:
+        return (values for name, values in self._kept.items() if name != _CLASSIFIER)

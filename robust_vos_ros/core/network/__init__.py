@@ -9,6 +9,7 @@ two_way             the transformer of its mask decoder, faster on a CPU
 backbone            `MobileNetTrunk`, an image encoder for a CPU
 object_calibration  `ObjectCalibration`: separates objects from each other
 object_proxies      `Proxies` of objects in reference frames, the layers of the calibration
+object_classifier   a linear classifier of an object's cells
 optimize            device, precision and speed
 graphs              the steps as static graphs
 graph_files         ONNX files of them

@@ -205,5 +205,8 @@ def build_network(spec: ModelSpec, *, target: str = '') -> Any:
         raise ConfigError(f'model {spec.name} cannot be built from {path}: {error}') from error
     net.object_calibration = None
     if spec.object_calibration is not None:
-        net.object_calibration = ObjectCalibration(spec.object_calibration, net.hidden_dim)
+        wide = net.image_encoder.trunk.channel_list  # coarsest first
+        net.object_calibration = ObjectCalibration(
+            spec.object_calibration, net.hidden_dim, (wide[-2], wide[-3])
+        )
     return net

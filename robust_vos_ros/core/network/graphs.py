@@ -22,12 +22,11 @@ from torch import nn
 from robust_vos_ros.core.network.mask_decoder import ABSENT_LOGIT, DecoderPrompts
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.object_calibration import NUM_REFERENCES, DensePrompt
-from robust_vos_ros.core.network.object_proxies import Proxies
+from robust_vos_ros.core.network.object_proxies import Proxies, References
 from robust_vos_ros.core.network.tensors import Features
 from robust_vos_ros.core.saving.named_tensors import Tensors
 
-REFERENCES = ('prompted', 'recent')
-assert len(REFERENCES) == NUM_REFERENCES
+_FIELDS = len(dataclasses.fields(Proxies))
 
 
 class Encode(nn.Module):
@@ -80,11 +79,11 @@ class Calibrate(nn.Module):
             'previous': mask,
             'is_best': torch.ones(batch, dtype=torch.bool),
         }
-        for reference in REFERENCES:
-            proxies = model.proxies(self._features, mask)  # not shared: the tracer merges inputs
-            assert proxies is not None
-            inputs |= named(reference, proxies)
-        return inputs
+        # Not shared: the tracer merges inputs.
+        started, recent = (model.start_references(self._features, mask) for _ in range(2))
+        assert started is not None
+        assert recent is not None
+        return inputs | named(dataclasses.replace(started, recent=recent.recent))
 
     def forward(
         self,
@@ -92,11 +91,14 @@ class Calibrate(nn.Module):
         attended: torch.Tensor,
         previous: torch.Tensor,
         is_best: torch.Tensor,
-        *proxies: torch.Tensor,
+        *given: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         """Return the fields of the dense prompt."""
-        half = len(proxies) // NUM_REFERENCES
-        references = Proxies(*proxies[:half]), Proxies(*proxies[half:])
+        proxies, rest = given[: NUM_REFERENCES * _FIELDS], given[NUM_REFERENCES * _FIELDS :]
+        prompted, recent = Proxies(*proxies[:_FIELDS]), Proxies(*proxies[_FIELDS:])
+        # Without a classifier the model does not read it.
+        classifier = rest[0] if rest else prompted.valid
+        references = References(prompted, recent, classifier)
         features = dataclasses.replace(self._features, embedded=embedded)
         dense = self._model.calibrate(features, attended, references, previous, is_best=is_best)
         assert dense is not None
@@ -184,10 +186,16 @@ def steps(model: Model) -> list[Step]:
     return [Encode(model), *calibrate, Decode(model), Remember(model)]
 
 
-def named(reference: str, proxies: Proxies) -> Tensors:
-    """Return the fields of proxies as inputs of `calibrate`."""
-    fields = (field.name for field in dataclasses.fields(proxies))
-    return {f'{reference}_{name}': getattr(proxies, name) for name in fields}
+def named(references: References) -> Tensors:
+    """Return the fields of references as inputs of `calibrate`, in its order."""
+    found = {
+        f'{name}_{field.name}': getattr(proxies, field.name)
+        for name, proxies in (('prompted', references.prompted), ('recent', references.recent))
+        for field in dataclasses.fields(proxies)
+    }
+    if references.classifier.shape[1] > 1:
+        found['classifier'] = references.classifier
+    return found
 
 
 def _features(model: Model) -> Features:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,7 +32,7 @@ from robust_vos_ros.core.network import memory_attention
 from robust_vos_ros.core.network.image_encoder import ImageEncoder
 from robust_vos_ros.core.network.mask_decoder import NO_PROMPTS, DecoderPrompts, MaskDecoder
 from robust_vos_ros.core.network.object_calibration import DensePrompt, ObjectCalibration
-from robust_vos_ros.core.network.object_proxies import Proxies
+from robust_vos_ros.core.network.object_proxies import Proxies, References
 from robust_vos_ros.core.network.tensors import Candidates, Features, MemoryView
 from robust_vos_ros.core.reid.appearance import Projection
 from robust_vos_ros.core.stages import stage
@@ -174,6 +174,14 @@ class Model:
         return out.transpose(1, 2).unflatten(2, (self.grid_size, self.grid_size))
 
     @stage('calibrate')
+    def start_references(self, features: Features, mask_logits: torch.Tensor) -> References | None:
+        """Compute what prompted objects are compared with; arguments as for `proxies`."""
+        if self.object_calibration is None:
+            return None
+        assert features.embedded is not None, '`encode` made it'
+        return self.object_calibration.start(features.embedded, mask_logits)
+
+    @stage('calibrate')
     def proxies(self, features: Features, mask_logits: torch.Tensor) -> Proxies | None:
         """Compute proxies of objects in a reference frame; None without object calibration.
 
@@ -191,7 +199,7 @@ class Model:
         self,
         features: Features,
         pix: torch.Tensor,
-        references: Sequence[Proxies],
+        references: References | None,
         previous_logits: torch.Tensor,
         *,
         group: torch.Tensor | None = None,
@@ -202,13 +210,12 @@ class Model:
         Args:
             features: The encoded image.
             pix: (B, C, h, w) from `attend`.
-            references: Proxies of the newest prompted and the newest visible frame; empty without
-                object calibration.
+            references: Of the objects; None without object calibration.
             previous_logits: (B, 1, 4h, 4w) mask of the previous frame.
             group: (B,) int64 image of each object; None = one image.
             is_best: (B,) bool, the rows that other objects are compared with; None = all.
         """
-        if self.object_calibration is None:
+        if self.object_calibration is None or references is None:
             return None
         assert features.embedded is not None, '`encode` made it'
         result: DensePrompt = self.object_calibration(

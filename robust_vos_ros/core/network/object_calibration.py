@@ -6,8 +6,12 @@ the others of its image (equations 5 and 8), and the conditional decoder (equati
 Here the result is not a mask: it enters SAM 2's mask decoder as a dense prompt at stride 16 and is
 added to the high-resolution features at stride 8.
 
-Shape legend: B objects, R reference frames, C width, H, W = 2h, 2w cells at stride 8, L = H*W,
-N = h*w cells at stride 16.
+Beside these, a linear classifier (`object_classifier`), which is fitted to the prompted frame,
+gives a map of its own. It works on the outputs of the image trunk, not on what the calibration
+learns.
+
+Shape legend: B objects, R reference frames, C width, D features of the classifier, H, W = 2h, 2w
+cells at stride 8, L = H*W, N = h*w cells at stride 16.
 """
 
 from __future__ import annotations
@@ -20,9 +24,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from robust_vos_ros.core.network.object_classifier import classify, fit_classifier
 from robust_vos_ros.core.network.object_proxies import (
     ConditioningLayer,
     Proxies,
+    References,
     ResidualBlock,
     make_proxies,
     max_over_group,
@@ -43,6 +49,9 @@ class CalibrationSettings(Settings):
         [1, 16], 'Numbers of K-means clusters of object proxies; none = no clusters.'
     )
     pixel_proxies: bool = setting(True, 'Whether every cell of a reference is a proxy as well.')
+    classifier: bool = setting(
+        True, 'Whether a linear classifier is fitted to the object in its prompted frame.'
+    )
     cascades: int = setting(
         2, 'Rounds of discriminative calibration and conditional decoding.', ge=0, le=4
     )
@@ -73,9 +82,15 @@ class ObjectCalibration(nn.Module):
     Args:
         settings: Size and parts.
         hidden_dim: Channels of the image features at stride 16; at stride 8 a quarter.
+        trunk_dims: Channels of the image trunk at strides 8 and 16, for the classifier.
+
+    Attributes:
+        embedded_dim: C + D, channels of what `embed` returns.
     """
 
-    def __init__(self, settings: CalibrationSettings, hidden_dim: int) -> None:
+    def __init__(
+        self, settings: CalibrationSettings, hidden_dim: int, trunk_dims: tuple[int, int]
+    ) -> None:
         super().__init__()
         width, fine_dim = settings.width, hidden_dim // 4
         self.settings = settings
@@ -86,7 +101,9 @@ class ObjectCalibration(nn.Module):
         self.num_maps = NUM_REFERENCES * _REGIONS * num_levels
         # Rate, before softplus, at which similarity falls with distance, per map.
         self.sharpness = nn.Parameter(torch.full((self.num_maps,), 2.0))
-        self.join_maps = nn.Conv2d(self.num_maps + 1, width, 1)  # plus the previous mask
+        self.embedded_dim = width + settings.classifier * sum(trunk_dims)
+        # Similarities, the previous mask, scores of the classifier.
+        self.join_maps = nn.Conv2d(self.num_maps + 1 + settings.classifier, width, 1)
         self.join_features = nn.Conv2d(hidden_dim, width, 1)
         self.ensemble = ResidualBlock(width)
         self.calibrators = nn.ModuleList(
@@ -101,26 +118,48 @@ class ObjectCalibration(nn.Module):
                 nn.init.zeros_(parameter)
 
     def embed(self, features: Features) -> torch.Tensor:
-        """Return (B, C, H, W) float32 features of unit length for similarities."""
+        """Return (B, C + D, H, W) float32 features for similarities and for the classifier.
+
+        The first C channels have unit length, and those of the two stages of the trunk as well.
+        """
         fine, coarse = features.high_res[1], features.pix
         up = _enlarge(self.embed_coarse(coarse))
-        return F.normalize((self.embed_fine(fine) + up).float(), dim=1)
+        parts = [F.normalize((self.embed_fine(fine) + up).float(), dim=1)]
+        if self.settings.classifier:
+            assert features.stages is not None, 'an encoder in torch made the features'
+            middle, deep = features.stages[1:3]
+            with torch.no_grad():
+                parts += [F.normalize(x.float(), dim=1) for x in (middle, _enlarge(deep))]
+        return torch.cat(parts, dim=1)
+
+    def _split(self, embedded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the C and the D channels."""
+        width = self.settings.width
+        return embedded[:, :width], embedded[:, width:]
 
     def proxies(self, embedded: torch.Tensor, logits: torch.Tensor) -> Proxies:
         """Compute proxies of objects in a reference frame.
 
         Args:
-            embedded: (B or 1, C, H, W) from `embed`.
+            embedded: (B or 1, C + D, H, W) from `embed`.
             logits: (B, 1, 4h, 4w) masks, above 0 is object.
         """
         with torch.autocast(embedded.device.type, enabled=False):
-            return make_proxies(embedded, logits.float(), self.granularities)
+            return make_proxies(self._split(embedded)[0], logits.float(), self.granularities)
+
+    def start(self, embedded: torch.Tensor, logits: torch.Tensor) -> References:
+        """Return the references of objects in their prompted frame; arguments as `proxies`."""
+        found = self.proxies(embedded, logits)
+        points = self._split(embedded)[1].flatten(2).transpose(1, 2)
+        shares = F.interpolate((logits > 0).float(), embedded.shape[-2:], mode='area').flatten(1)
+        with torch.autocast(embedded.device.type, enabled=False):
+            return References(found, found, fit_classifier(points, shares))
 
     def forward(
         self,
         embedded: torch.Tensor,
         pix: torch.Tensor,
-        references: Sequence[Proxies],
+        references: References,
         previous: torch.Tensor,
         *,
         group: torch.Tensor | None = None,
@@ -129,18 +168,25 @@ class ObjectCalibration(nn.Module):
         """Calibrate B objects in their images.
 
         Args:
-            embedded: (B or 1, C, H, W) from `embed`.
+            embedded: (B or 1, C + D, H, W) from `embed`.
             pix: (B, hidden, h, w) memory-conditioned features.
-            references: R = `NUM_REFERENCES` of B objects each.
+            references: Of the B objects.
             previous: (B, 1, 4h, 4w) mask logits of the previous frame.
             group: (B,) int64 image of each object; objects of one image are separated. None = one
                 image.
             is_best: (B,) bool, the rows that other objects are compared with, the best hypothesis
                 of each; None = all.
         """
+        embedded, described = self._split(embedded)
+        proxies = references.prompted, references.recent
         size = embedded.shape[-2:]
         shown = F.interpolate(previous.float().sigmoid(), size, mode='area')
-        maps = torch.cat([self.similarities(embedded, references), shown], dim=1)
+        found = [self.similarities(embedded, proxies), shown]
+        if self.settings.classifier:
+            with torch.autocast(described.device.type, enabled=False):
+                scores = classify(described.flatten(2), references.classifier)
+            found.append(scores.unflatten(1, (1, *size)))
+        maps = torch.cat(found, dim=1)
         context = embedded + _enlarge(self.join_features(pix))
         context = context.contiguous(memory_format=torch.channels_last)
         maps = maps.contiguous(memory_format=torch.channels_last)
@@ -148,7 +194,7 @@ class ObjectCalibration(nn.Module):
         for index, (calibrator, decoder) in enumerate(
             zip(self.calibrators, self.decoders, strict=True)
         ):
-            code = calibrator(proto, references, group, is_best)
+            code = calibrator(proto, proxies, group, is_best)
             proto = proto + proto * code[:, :, None, None]
             if index == len(self.decoders) - 1:  # low-level features again
                 assert self.rejoin is not None, 'cascades need it'

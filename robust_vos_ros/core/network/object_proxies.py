@@ -51,6 +51,22 @@ class Proxies:
         )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class References:
+    """What B objects are compared with.
+
+    Attributes:
+        prompted: Proxies of the newest prompted frame.
+        recent: Of the newest frame that shows the object.
+        classifier: (B, D + 1) float32, fitted to the newest prompted frame, see
+            `object_classifier`; zeros where it does not show the object, D = 0 without classifier.
+    """
+
+    prompted: Proxies
+    recent: Proxies
+    classifier: torch.Tensor
+
+
 def make_proxies(
     embedded_BCHW: torch.Tensor, logits_B1hw: torch.Tensor, granularities: tuple[int, ...]
 ) -> Proxies:

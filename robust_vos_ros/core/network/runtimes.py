@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -22,11 +21,11 @@ from robust_vos_ros.core.network.graph_files import (
     graphs_folder,
     read_manifest,
 )
-from robust_vos_ros.core.network.graphs import REFERENCES, named
+from robust_vos_ros.core.network.graphs import named
 from robust_vos_ros.core.network.mask_decoder import NO_PROMPTS, DecoderPrompts
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.object_calibration import DensePrompt
-from robust_vos_ros.core.network.object_proxies import Proxies
+from robust_vos_ros.core.network.object_proxies import References
 from robust_vos_ros.core.network.optimize import find_precision
 from robust_vos_ros.core.network.tensors import Candidates, Features
 from robust_vos_ros.core.saving.named_tensors import Tensors
@@ -185,7 +184,7 @@ class GraphModel(Model):
         self,
         features: Features,
         pix: torch.Tensor,
-        references: Sequence[Proxies],
+        references: References | None,
         previous_logits: torch.Tensor,
         *,
         group: torch.Tensor | None = None,
@@ -193,7 +192,7 @@ class GraphModel(Model):
     ) -> DensePrompt | None:
         """As `Model.calibrate`."""
         graph = None if group is not None else self._find('calibrate', len(pix), features)
-        if graph is None or features.embedded is None:
+        if graph is None or features.embedded is None or references is None:
             return super().calibrate(
                 features, pix, references, previous_logits, group=group, is_best=is_best
             )
@@ -201,8 +200,7 @@ class GraphModel(Model):
         inputs['is_best'] = (
             pix.new_ones(len(pix), dtype=torch.bool) if is_best is None else is_best
         )
-        for name, reference in zip(REFERENCES, references, strict=True):
-            inputs |= named(name, reference)
+        inputs |= named(references)
         return DensePrompt(*graph.run(inputs, embedded=features.embedded))
 
     @stage('decode')

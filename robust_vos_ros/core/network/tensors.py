@@ -15,8 +15,8 @@ class Features:
         pix: (B, C, h, w) features at stride 16; B = 1 for a shared image.
         pos: (1, h*w, C) their position encoding.
         high_res: (B, C/8, 4h, 4w) and (B, C/4, 2h, 2w) features for the mask decoder.
-        embedded: (B, width, 2h, 2w) float32 of unit length, the features that object calibration
-            compares; None for a model without it.
+        embedded: (B, E, 2h, 2w) float32, what object calibration compares and classifies; None
+            for a model without it.
         stages: Outputs of the image trunk, finest first, which words condition; None where the
             image encoder is one piece.
     """

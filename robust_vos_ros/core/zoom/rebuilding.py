@@ -87,7 +87,7 @@ def _rebuild_prompted(
         given = model.decoder.from_masks(features, masks.to(model.device))
         spatial = model.remember(features, given.mask_logits, given.object_scores, prompted=True)
         memory.write_prompted(slots, index, spatial, given.pointers[:, 0])
-        propagator.references.start(slots, model.proxies(features, given.mask_logits))
+        propagator.references.start(slots, model.start_references(features, given.mask_logits))
         planes = feature_map(features, resize(around.cut(shown.picture.rgb), model.image_size))
         reidentifier = propagator.reidentifier
         embedding = reidentifier.embedder.embed_masks(planes, given.mask_logits[:, 0])[0]
