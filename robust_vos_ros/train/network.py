@@ -20,6 +20,7 @@ from robust_vos_ros.core.network.optimize import find_device, keep_freed_memory,
 from robust_vos_ros.train.config import TrainSettings
 
 _BATCH_NORM_EPS = 1e-5
+_JOIN_MAPS = OBJECT_CALIBRATION + 'join_maps.weight'
 
 
 def build_model(settings: TrainSettings) -> Model:
@@ -67,11 +68,16 @@ def build_model(settings: TrainSettings) -> Model:
 def _with_untrained_calibration(
     net: nn.Module, state: dict[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Add the initial object calibration to the weights of a model without one."""
-    if any(name.startswith(OBJECT_CALIBRATION) for name in state):
-        return state
+    """Add to weights what they lack of object calibration, so that the model's outputs stay.
+
+    That is all of it, or the input of its classifier, which came later.
+    """
     own = net.state_dict()
-    return state | {name: own[name] for name in own if name.startswith(OBJECT_CALIBRATION)}
+    if not any(name.startswith(OBJECT_CALIBRATION) for name in state):
+        return state | {name: own[name] for name in own if name.startswith(OBJECT_CALIBRATION)}
+    maps = state[_JOIN_MAPS]
+    missing = own[_JOIN_MAPS].shape[1] - maps.shape[1]
+    return state | {_JOIN_MAPS: F.pad(maps, (0, 0, 0, 0, 0, missing))} if missing == 1 else state
 
 
 def freeze(net: nn.Module, prefixes: list[str]) -> None:

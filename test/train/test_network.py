@@ -1,11 +1,15 @@
 """Where weights start: a classifier's MobileNetV2, a file, nothing."""
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
 from robust_vos_ros.core.errors import ConfigError, WeightsError
 from robust_vos_ros.core.network.backbone import MobileNetTrunk
+from robust_vos_ros.core.network.model_files import find_weights, load_spec
+from robust_vos_ros.core.settings import parse_settings
+from robust_vos_ros.train.config import TrainSettings
 from robust_vos_ros.train.network import build_model, freeze, load_mobilenet
 
 
@@ -113,3 +117,14 @@ def test_random_weights_depend_on_the_seed_alone(tiny_settings):
     )
     assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
     assert not all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_weights_without_the_classifier_of_calibration_get_an_input_that_changes_nothing(tmp_path):
+    name = 'object_calibration.join_maps.weight'
+    shipped = safetensors.torch.load_file(find_weights(load_spec('nano')))
+    older = shipped | {name: shipped[name][:, :-1].contiguous()}
+    safetensors.torch.save_file(older, tmp_path / 'older.safetensors')
+    settings = parse_settings(TrainSettings, {'weights': str(tmp_path / 'older.safetensors')})
+    started = build_model(settings).net.object_calibration.join_maps.weight
+    assert torch.equal(started[:, :-1], older[name].float())
+    assert not started[:, -1].any()

@@ -61,7 +61,7 @@ class Calibrate(nn.Module):
     """`Model.calibrate` for B objects of one image."""
 
     name = 'calibrate'
-    outputs = ('coarse', 'dense_fine', 'calibrated')
+    outputs = ('coarse', 'dense_fine', 'shift', 'calibrated')
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Calibrate(nn.Module):
         features = dataclasses.replace(self._features, embedded=embedded)
         dense = self._model.calibrate(features, attended, references, previous, is_best=is_best)
         assert dense is not None
-        return dense.coarse, dense.fine, dense.calibrated
+        return dense.coarse, dense.fine, dense.shift, dense.calibrated
 
 
 class Decode(nn.Module):
@@ -131,6 +131,7 @@ class Decode(nn.Module):
         if model.object_calibration is not None:
             inputs['coarse'] = torch.zeros(batch, model.hidden_dim, side, side)
             inputs['dense_fine'] = torch.zeros(batch, *middle.shape[1:])
+            inputs['shift'] = torch.zeros(batch, 1, model.mask_size, model.mask_size)
         return inputs
 
     def forward(
@@ -143,7 +144,7 @@ class Decode(nn.Module):
         """Return the fields of the candidates."""
         rest = list(prompts)
         previous = rest.pop(0) if self._model.previous_mask else None
-        dense = DensePrompt(rest[0], rest[1], rest[1]) if rest else None
+        dense = DensePrompt(*rest, rest[1]) if rest else None
         features = Features(attended, self._pos, (fine, middle))
         given = DecoderPrompts(previous=previous, dense=dense)
         found = self._model.decode(features, attended, given)

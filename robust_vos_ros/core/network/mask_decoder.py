@@ -101,8 +101,11 @@ class MaskDecoder:
             repeat_image=False,
             high_res_features=high_res,
         )
+        logits = logits.float()
+        if prompts.dense is not None:
+            logits = logits + prompts.dense.shift
         pointers = net.obj_ptr_proj(tokens).float().expand(-1, ious.shape[1], -1)
-        return Candidates(logits.float(), ious.float(), scores.float()[:, 0], pointers)
+        return Candidates(logits, ious.float(), scores.float()[:, 0], pointers)
 
     def suppress_absent(self, raw: Candidates, visible: torch.Tensor) -> Candidates:
         """Replace masks and pointers of absent objects.

@@ -52,6 +52,13 @@ class CalibrationSettings(Settings):
     classifier: bool = setting(
         True, 'Whether a linear classifier is fitted to the object in its prompted frame.'
     )
+    classifier_weight: float = setting(
+        0.5,
+        'Weight of the score of the classifier, from -1 for background to 1 for the object, in the '
+        'sum with mask logits.',
+        ge=0.0,
+        le=10.0,
+    )
     cascades: int = setting(
         2, 'Rounds of discriminative calibration and conditional decoding.', ge=0, le=4
     )
@@ -67,12 +74,14 @@ class DensePrompt:
     Attributes:
         coarse: (B, hidden, h, w), added to the dense prompt at stride 16.
         fine: (B, hidden/4, H, W), added to the high-resolution features at stride 8.
+        shift: (B, 1, 4h, 4w) float32, added to mask logits: what the classifier says.
         calibrated: (B, C, H, W) calibrated proto-maps; training predicts an auxiliary mask from
             them.
     """
 
     coarse: torch.Tensor
     fine: torch.Tensor
+    shift: torch.Tensor
     calibrated: torch.Tensor
 
 
@@ -182,10 +191,12 @@ class ObjectCalibration(nn.Module):
         size = embedded.shape[-2:]
         shown = F.interpolate(previous.float().sigmoid(), size, mode='area')
         found = [self.similarities(embedded, proxies), shown]
+        shift = torch.zeros_like(previous, dtype=torch.float32)
         if self.settings.classifier:
             with torch.autocast(described.device.type, enabled=False):
                 scores = classify(described.flatten(2), references.classifier)
             found.append(scores.unflatten(1, (1, *size)))
+            shift = self.settings.classifier_weight * (2.0 * _enlarge(found[-1]) - 1.0)
         maps = torch.cat(found, dim=1)
         context = embedded + _enlarge(self.join_features(pix))
         context = context.contiguous(memory_format=torch.channels_last)
@@ -200,7 +211,7 @@ class ObjectCalibration(nn.Module):
                 assert self.rejoin is not None, 'cascades need it'
                 proto = proto + self.rejoin(torch.cat([proto, context], dim=1))
             proto = decoder(proto)
-        return DensePrompt(self.to_coarse(proto), self.to_fine(proto), proto)
+        return DensePrompt(self.to_coarse(proto), self.to_fine(proto), shift, proto)
 
     def similarities(self, embedded: torch.Tensor, references: Sequence[Proxies]) -> torch.Tensor:
         """Return (B, maps, H, W) float32 similarities to the nearest proxy, 0 to 1; equation 7."""

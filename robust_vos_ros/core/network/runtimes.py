@@ -224,7 +224,7 @@ class GraphModel(Model):
         if previous is not None:
             inputs['previous'] = previous
         if dense is not None:
-            inputs |= {'coarse': dense.coarse, 'dense_fine': dense.fine}
+            inputs |= {'coarse': dense.coarse, 'dense_fine': dense.fine, 'shift': dense.shift}
         return Candidates(*graph.run(inputs, fine=fine, middle=middle))
 
     def encode_memory(
