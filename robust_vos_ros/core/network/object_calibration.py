@@ -54,8 +54,8 @@ class CalibrationSettings(Settings):
     )
     classifier_weight: float = setting(
         0.5,
-        'Weight of the score of the classifier, from -1 for background to 1 for the object, in the '
-        'sum with mask logits.',
+        'Weight of the score of the classifier, -1 for background to 1 for the object, in its sum '
+        'with mask logits.',
         ge=0.0,
         le=10.0,
     )
