@@ -227,12 +227,19 @@ def test_the_classifier_stays_that_of_the_prompted_frame(model, make_scene):
     assert not torch.equal(before.recent.cells, after.recent.cells)
 
 
-def test_an_untrained_calibration_changes_no_mask():
+def test_an_untrained_calibration_changes_no_mask_but_by_the_score_of_its_classifier():
     torch.manual_seed(0)
     part = ObjectCalibration(CalibrationSettings(width=WIDTH), HIDDEN, TRUNK)
-    dense = calibrate(part, *random_inputs(2))
+    inputs = random_inputs(2)
+    dense = calibrate(part, *inputs)
     assert not dense.coarse.any()
     assert not dense.fine.any()
+    inside = inputs[2] > 0
+    assert 0 < dense.shift[inside].mean() <= 0.5
+    assert -0.5 <= dense.shift[~inside].mean() < 0
+    without = CalibrationSettings(width=WIDTH, classifier=False)
+    plain = ObjectCalibration(without, HIDDEN, TRUNK)
+    assert not calibrate(plain, inputs[0][:, :WIDTH], *inputs[1:]).shift.any()
 
 
 def track(model, scene, order, frames=4, **settings):

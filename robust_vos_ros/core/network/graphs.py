@@ -144,7 +144,7 @@ class Decode(nn.Module):
         """Return the fields of the candidates."""
         rest = list(prompts)
         previous = rest.pop(0) if self._model.previous_mask else None
-        dense = DensePrompt(*rest, rest[1]) if rest else None
+        dense = DensePrompt(rest[0], rest[1], rest[2], rest[1]) if rest else None
         features = Features(attended, self._pos, (fine, middle))
         given = DecoderPrompts(previous=previous, dense=dense)
         found = self._model.decode(features, attended, given)
