@@ -76,6 +76,10 @@ class ProcessedFrames:
             raise NoFrameError('no frame has been processed yet; send an image first')
         return self._records[-1]
 
+    def before(self, record: Record) -> list[Record]:
+        """Return the processed frames before one of them, the oldest first."""
+        return [one for one in self._records if one.frame_index < record.frame_index]
+
     def locate(self, frame: Frame | None) -> tuple[Record, list[Record]]:
         """Find the position of a past frame in the history.
 

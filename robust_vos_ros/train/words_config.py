@@ -26,12 +26,23 @@ class WordsTrainSettings(Settings):
     teacher_without: list[str] = setting(
         [], 'Further words whose classes of ImageNet are left out, besides those of `unseen`.'
     )
+    start: str = setting(
+        '',
+        'Words to continue from, a file that an earlier training wrote. Motion starts anew if it '
+        'has steps; without steps of the other parts, they and their judgement stay as they are.',
+    )
+    clips: int = setting(
+        1500, 'Clips made of the pictures to train motion on; a sixth as many to judge it.', ge=6
+    )
     meaning_steps: int = setting(900, 'Steps in which cells learn what they mean.', ge=0)
     mask_steps: int = setting(1000, 'Steps in which masks are learned.', ge=0)
+    motion_steps: int = setting(1500, 'Steps in which motion is learned.', ge=0)
     meaning_batch: int = setting(64, 'Pictures per step of the first part.', ge=1)
     mask_batch: int = setting(8, 'Expressions per step of the second part.', ge=1)
+    motion_batch: int = setting(24, 'Clips per step of the third part.', ge=1)
     meaning_rate: float = setting(2e-3, 'Learning rate of the first part.', gt=0.0)
     mask_rate: float = setting(4e-4, 'Learning rate of the second part.', gt=0.0)
+    motion_rate: float = setting(2e-3, 'Learning rate of the third part.', gt=0.0)
     absent: float = setting(
         0.25, 'Share of expressions for which nothing is in view.', ge=0.0, le=1.0
     )
@@ -42,5 +53,10 @@ class WordsTrainSettings(Settings):
 
     @property
     def steps(self) -> int:
-        """Number of steps of both parts."""
-        return self.meaning_steps + self.mask_steps
+        """Number of steps of all parts."""
+        return self.meaning_steps + self.mask_steps + self.motion_steps
+
+    @property
+    def is_motion_alone(self) -> bool:
+        """Whether all but motion stays as it is in `start`."""
+        return bool(self.start) and not self.meaning_steps and not self.mask_steps

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from robust_vos_ros.core.masks import mask_iou
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.words.finding import propose
-from robust_vos_ros.core.words.module import EVIDENCE, Words
+from robust_vos_ros.core.words.module import Judgement, Words
 from robust_vos_ros.core.words.text import TextEncoder
 from robust_vos_ros.train.words_pictures import Picture, share_of, to_features
 
 _ASKED, _ABSENT = 3, 2  # expressions per picture
 _RIDGE = 1e-3
-_GOOD_IOU = 0.5
+GOOD_IOU = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,39 +86,42 @@ def ask(
             expression = encoder.encode(f'the {word}')
             kept, evidence = propose(model, words, features, glimpses, expression)
             iou = overlap(kept.mask_logits[:, 0] > 0, picture, word)
-            asked.append(Asked(picture, word, word in present, evidence, iou))
+            asked.append(Asked(picture, word, word in present, evidence.values, iou))
     return asked
 
 
-def fit_judgement(words: Words, asked: Sequence[Asked], names: torch.Tensor) -> None:
+def fit_judgement(judgement: Judgement, values: torch.Tensor, good: torch.Tensor) -> None:
     """Fit the logistic regression that turns evidence into a confidence.
 
     Args:
-        words: Gets it.
-        asked: Of pictures that were not trained on.
-        names: (W, K) names that compete with an expression; were those used in `ask`.
+        judgement: Gets it.
+        values: (N, size) of candidates in pictures that were not trained on.
+        good: (N,) bool, whether they are what was asked for.
     """
-    words.rivals = torch.nn.Parameter(names, requires_grad=False)
-    values = torch.cat([one.evidence for one in asked])
-    good = (torch.cat([one.iou for one in asked]) > _GOOD_IOU).float()
-    mean, scale = values.mean(dim=0), values.std(dim=0) + 1e-3
-    normal = ((values - mean) / scale).clamp(-5.0, 5.0)
-    weight, bias = torch.zeros(EVIDENCE, requires_grad=True), torch.zeros(1, requires_grad=True)
+    with torch.no_grad():
+        judgement.mean.copy_(values.mean(dim=0))
+        judgement.scale.copy_(values.std(dim=0) + 1e-3)
+    weight, bias = fit_logistic(judgement.normal(values), good)
+    with torch.no_grad():
+        judgement.verdict.weight.copy_(weight[None])
+        judgement.verdict.bias.copy_(bias)
+
+
+def fit_logistic(values: torch.Tensor, good: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return weight (size,) and bias (1,) of a logistic regression of (N, size) and (N,) bool."""
+    weight, bias = torch.zeros(values.shape[1], requires_grad=True), torch.zeros(1)
+    bias.requires_grad_()
     fit = torch.optim.LBFGS([weight, bias], max_iter=100)
 
     def loss() -> torch.Tensor:
         fit.zero_grad()
-        cross = F.binary_cross_entropy_with_logits(normal @ weight + bias, good)
+        cross = F.binary_cross_entropy_with_logits(values @ weight + bias, good.float())
         total: torch.Tensor = cross + _RIDGE * (weight**2).sum()
         total.backward()
         return total
 
     fit.step(loss)  # type: ignore[arg-type]
-    with torch.no_grad():
-        words.evidence_mean.copy_(mean)
-        words.evidence_scale.copy_(scale)
-        words.verdict.weight.copy_(weight[None])
-        words.verdict.bias.copy_(bias)
+    return weight.detach(), bias.detach()
 
 
 @torch.no_grad()
@@ -135,19 +138,19 @@ def score(words: Words, asked: Sequence[Asked], least: float) -> dict[str, dict[
     """
     rows: dict[str, list[dict[str, float]]] = {}
     for one in asked:
-        confidence = words.judge(one.evidence)
+        confidence = words.judgement(one.evidence)
         best = int(confidence.argmax())
         enough = float(confidence[best]) >= least
         if not one.there:
             rows.setdefault('absent', []).append({'nothing': float(not enough)})
             continue
-        right = float(one.iou[best] > _GOOD_IOU)
+        right = float(one.iou[best] > GOOD_IOU)
         found = one.picture.found
         areas = {k: float(share_of(one.picture.labels, (k,), 1)) for k in found}
         row = {
             'right': right,
             'confident': right * enough,
-            'best candidate': float(one.iou.max() > _GOOD_IOU),
+            'best candidate': float(one.iou.max() > GOOD_IOU),
             'random labelled': list(found.values()).count(one.word) / len(found),
             'largest labelled': float(found[max(areas, key=lambda k: areas[k])] == one.word),
         }

@@ -20,7 +20,7 @@ from robust_vos_ros.train.words_config import WordsTrainSettings
 from robust_vos_ros.train.words_teacher import Teacher
 
 LABEL_SIDE = 128
-_COLOUR_SIDE = 64
+COLOUR_SIDE = 64
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def read_picture(still: Still, model: Model, teacher: Teacher | None) -> Picture
         (features.stages[-1][0].half(), features.stages[-2][0].half()),
         (features.high_res[0][0].half(), features.high_res[1][0].half()),
         labels,
-        cv2.resize(rgb, (_COLOUR_SIDE, _COLOUR_SIDE), interpolation=cv2.INTER_AREA),
+        cv2.resize(rgb, (COLOUR_SIDE, COLOUR_SIDE), interpolation=cv2.INTER_AREA),
         things(labels, still.class_names),
         frozenset(canonical(name) for name in still.class_names.values()),
         None if teacher is None else teacher.look(rgb),

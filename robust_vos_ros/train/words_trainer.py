@@ -1,7 +1,8 @@
-"""Training of words for a frozen model: what cells mean, then masks, then the judgement."""
+"""Training of words for a frozen model: what cells mean, masks, motion, then the judgement."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,28 +16,42 @@ from robust_vos_ros.core.network.checkpoints import hash_encoder, read_state_dic
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.model_files import find_weights, load_spec
 from robust_vos_ros.core.network.optimize import device_name
-from robust_vos_ros.core.words.finder import make_words, save_words
+from robust_vos_ros.core.words.finder import load_words, make_words, save_words
 from robust_vos_ros.core.words.text import load_text_encoder
 from robust_vos_ros.files import replace_file
 from robust_vos_ros.train.checkpoint import STATE_FILE
 from robust_vos_ros.train.config import TrainSettings
 from robust_vos_ros.train.network import build_model
 from robust_vos_ros.train.training_log import LOG_FILE, PLOT_FILE, TrainingLog, plot_log
+from robust_vos_ros.train.words_clips import film, watch, words_of_clips
 from robust_vos_ros.train.words_config import WordsTrainSettings
-from robust_vos_ros.train.words_judgement import ask, fit_judgement, score
 from robust_vos_ros.train.words_masks import TRAINED as MASK_PARTS
-from robust_vos_ros.train.words_masks import MaskPart
 from robust_vos_ros.train.words_meaning import TRAINED as MEANING_PARTS
-from robust_vos_ros.train.words_meaning import MeaningPart, rate_at, total_norm_is_finite
-from robust_vos_ros.train.words_memory import fit_memory, make_pairs
-from robust_vos_ros.train.words_pictures import read_pictures
-from robust_vos_ros.train.words_teacher import Teacher
+from robust_vos_ros.train.words_meaning import rate_at, total_norm_is_finite
+from robust_vos_ros.train.words_motion import MotionPart
+from robust_vos_ros.train.words_motion_scores import ask_both, fit_motion, score_clips
+from robust_vos_ros.train.words_naming import Naming
 
 WORDS_FILE = 'words.safetensors'
 _MAX_GRAD_NORM = 1.0
 _WARM_UP = 50
-_PAIRED = 600  # pictures on which the conditional memory is trained
 _LEAST = 0.3  # confidence at which scores are logged
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Part:
+    """One part of a training: its losses, and how they are minimized."""
+
+    losses: nn.Module
+    steps: int
+    batch: int
+    rate: float
+    optimizer: torch.optim.AdamW
+
+    @property
+    def more(self) -> list[nn.Parameter]:
+        """What is trained beside the module."""
+        return self.optimizer.param_groups[1]['params']
 
 
 class WordsTrainer:
@@ -64,26 +79,14 @@ class WordsTrainer:
         self.model = frozen_model(settings)
         self._encoder = load_text_encoder()
         self.words = make_words(self.model, settings.words)
-        teacher = Teacher() if settings.teacher else None
-        self._pictures = read_pictures(settings, self.model, teacher)
-        without = [*settings.unseen, *settings.teacher_without]
-        classes = None if teacher is None else (teacher.names, teacher.usable(without))
-        self._meaning = MeaningPart(
-            self.words, self._encoder, self._pictures.train, classes, settings.seed
+        self._naming = (
+            None
+            if settings.is_motion_alone
+            else Naming(settings, self.model, self.words, self._encoder)
         )
-        self._masks = MaskPart(
-            self.words,
-            self.model,
-            self._encoder,
-            self._pictures.train,
-            names=self._meaning.names,
-            absent=settings.absent,
-            seed=settings.seed,
-        )
-        self._optimizers = (
-            self._optimizer(MEANING_PARTS, [self._meaning.sharpness]),
-            self._optimizer(MASK_PARTS, []),
-        )
+        self._parts = self._make_parts()
+        if settings.start:
+            self._continue(Path(settings.start).expanduser())
         out.mkdir(parents=True, exist_ok=True)
         if resume:
             self._load()
@@ -113,49 +116,58 @@ class WordsTrainer:
     def finish(self) -> dict[str, dict[str, dict[str, float]]]:
         """Fit the judgement, write the weights, and return scores of held-out pictures."""
         self.words.eval()
-        model, words, encoder, names = self.model, self.words, self._encoder, self._meaning.names
-        sentences = torch.stack([encoder.encode(name).sentence for name in names])
-        with torch.no_grad():
-            rivals = words.names(sentences)
-        words.rivals = nn.Parameter(rivals, requires_grad=False)
-        judged = ask(self._pictures.judge, model, words, encoder, absent=names)
-        fit_judgement(words, judged, rivals)
-        seed = self.settings.seed
-        pairs = make_pairs(
-            self._pictures.train[:_PAIRED], model, words, encoder, names=names, seed=seed
-        )
-        fit_memory(words, pairs, seed)
+        model, words, encoder = self.model, self.words, self._encoder
+        scores = {}
+        if self._naming is not None:
+            self._naming.fit()
+        if self.settings.motion_steps:
+            names = words_of_clips(self.settings)
+            asked = ask_both(film(self.settings, model, 'judge'), model, words, encoder, names)
+            fit_motion(words, *asked)
+            asked = ask_both(film(self.settings, model, 'test'), model, words, encoder, names)
+            for name, some in zip(('motion', 'motion of any thing'), asked, strict=True):
+                scores[name] = score_clips(words, some, _LEAST)
         path = self.out / WORDS_FILE
         replace_file(path, lambda temporary: save_words(temporary, words, model))
-        tested = ask(self._pictures.test, model, words, encoder, absent=names, only=names)
-        unseen = [*self._pictures.unseen, *self._pictures.test]
-        new = ask(unseen, model, words, encoder, absent=(), only=self.settings.unseen)
-        return {
-            'known': score(words, tested, _LEAST) if tested else {},
-            'unseen': score(words, new, _LEAST) if new else {},
-        }
+        return scores if self._naming is None else {**self._naming.score(_LEAST), **scores}
 
     def _train_step(self) -> dict[str, float]:
         settings, step = self.settings, self.step
-        first = step < settings.meaning_steps
-        if first:
-            part, optimizer, size = self._meaning, self._optimizers[0], settings.meaning_batch
-            rate = rate_at(step, settings.meaning_steps, settings.meaning_rate, _WARM_UP)
-        else:
-            part, optimizer, size = self._masks, self._optimizers[1], settings.mask_batch
-            later = step - settings.meaning_steps
-            rate = rate_at(later, settings.mask_steps, settings.mask_rate, _WARM_UP)
-        for group in optimizer.param_groups:
-            group['lr'] = rate
-        torch.manual_seed(settings.seed + step)
-        loss, stats = part(size)
-        optimizer.zero_grad(set_to_none=True)
+        for part in self._parts:
+            if step < part.steps:
+                break
+            step -= part.steps
+        for group in part.optimizer.param_groups:
+            group['lr'] = rate_at(step, part.steps, part.rate, _WARM_UP)
+        torch.manual_seed(settings.seed + self.step)
+        loss, stats = part.losses(part.batch)
+        part.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        mine = [p for group in optimizer.param_groups for p in group['params']]
+        mine = [p for group in part.optimizer.param_groups for p in group['params']]
         if total_norm_is_finite(mine, _MAX_GRAD_NORM):
-            optimizer.step()
+            part.optimizer.step()
         self.step += 1
         return {'loss': float(loss.detach()), **stats}
+
+    def _make_parts(self) -> list[_Part]:
+        one, words = self.settings, self.words
+        parts: list[_Part] = []
+        if self._naming is not None:
+            meaning, masks = self._naming.meaning, self._naming.masks
+            optimizer = self._optimizer(MEANING_PARTS, [meaning.sharpness])
+            parts.append(
+                _Part(meaning, one.meaning_steps, one.meaning_batch, one.meaning_rate, optimizer)
+            )
+            optimizer = self._optimizer(MASK_PARTS, [])
+            parts.append(_Part(masks, one.mask_steps, one.mask_batch, one.mask_rate, optimizer))
+        if one.motion_steps:
+            clips = watch(film(one, self.model, 'train'), words.motion)
+            losses = MotionPart(words.motion, self._encoder, clips, one.seed)
+            optimizer = self._optimizer(('motion',), [])
+            parts.append(
+                _Part(losses, one.motion_steps, one.motion_batch, one.motion_rate, optimizer)
+            )
+        return parts
 
     def _optimizer(self, parts: tuple[str, ...], more: list[nn.Parameter]) -> torch.optim.AdamW:
         mine = [
@@ -165,13 +177,25 @@ class WordsTrainer:
         ]
         return torch.optim.AdamW([{'params': mine, 'weight_decay': 0.03}, {'params': more}], 1e-3)
 
+    def _continue(self, path: Path) -> None:
+        """Take over the words of an earlier training, but for motion if that is trained."""
+        state = load_words(path, self.model).state_dict()
+        new = (
+            ('motion.', 'moving_judgement.', 'any_judgement.')
+            if self.settings.motion_steps
+            else ()
+        )
+        self.words.rivals = nn.Parameter(state['rivals'].clone(), requires_grad=False)
+        kept = {name: tensor for name, tensor in state.items() if not name.startswith(new)}
+        self.words.load_state_dict(kept, strict=False)
+
     def _save(self) -> None:
         state = {
             'settings': self.settings.model_dump(mode='json'),
             'step': self.step,
             'words': self.words.state_dict(),
-            'meaning': self._meaning.sharpness.detach(),
-            'optimizers': [optimizer.state_dict() for optimizer in self._optimizers],
+            'more': [p.detach() for part in self._parts for p in part.more],
+            'optimizers': [part.optimizer.state_dict() for part in self._parts],
         }
         replace_file(self.out / STATE_FILE, lambda path: torch.save(state, path))
 
@@ -185,9 +209,11 @@ class WordsTrainer:
             if same:
                 self.step = state['step']
                 self.words.load_state_dict(state['words'])
-                self._meaning.sharpness.data.copy_(state['meaning'])
-                for optimizer, have in zip(self._optimizers, state['optimizers'], strict=True):
-                    optimizer.load_state_dict(have)
+                more = [p for part in self._parts for p in part.more]
+                for mine, have in zip(more, state['more'], strict=True):
+                    mine.data.copy_(have)
+                for part, have in zip(self._parts, state['optimizers'], strict=True):
+                    part.optimizer.load_state_dict(have)
         except Exception as error:  # torch raises anything from EOFError to UnpicklingError here
             raise WeightsError(f'{path} is not a checkpoint of words: {error}') from error
         if not same:

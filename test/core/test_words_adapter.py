@@ -22,7 +22,7 @@ def expression(seed=0, length=5, width=384):
     rng = torch.Generator().manual_seed(seed)
     tokens = torch.randn(length, width, generator=rng)
     sentence = torch.nn.functional.normalize(tokens.mean(0), dim=0)
-    return Expression(f'text {seed}', tokens, sentence, torch.zeros(width))
+    return Expression(f'text {seed}', tokens, sentence, torch.zeros(width), torch.zeros(width))
 
 
 def encode(model, scene, index=0):
@@ -32,7 +32,7 @@ def encode(model, scene, index=0):
 
 
 def glimpse_of(words, features):
-    return words.glimpse((features.stages[-1], features.stages[-2]))
+    return words.glimpse(features.stages[:-4:-1])
 
 
 def test_an_untrained_adapter_changes_no_bit(model, words, scene):

@@ -25,8 +25,8 @@ def words_bench(make_bench, tmp_path_factory):
     model = load_model(ModelSettings(device='cpu', precision='fp32', words='none'))
     torch.manual_seed(2)
     words = make_words(model, WordsSettings())
-    torch.nn.init.zeros_(words.verdict.weight)
-    torch.nn.init.zeros_(words.verdict.bias)
+    torch.nn.init.zeros_(words.judgement.verdict.weight)
+    torch.nn.init.zeros_(words.judgement.verdict.bias)
     save_words(path, words, model)
     return make_bench({'model.words': str(path), 'tracking.word_search.min_confidence': 0.9})
 

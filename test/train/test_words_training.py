@@ -57,6 +57,7 @@ def make_settings(stills, **more):
     values = {
         'words': {}, 'stills': str(stills), 'teacher': False, 'meaning_steps': 20,
         'mask_steps': 2, 'meaning_batch': 6, 'mask_batch': 2, 'for_judging': 0.3,
+        'held_out': 0.3, 'motion_steps': 2, 'motion_batch': 4, 'clips': 18,
         'log_every': 4, 'save_every': 16,
     }  # fmt: skip
     return WordsTrainSettings(**(values | more))
@@ -69,7 +70,7 @@ def test_what_was_trained_is_found(stills, tmp_path):
     losses = [line['thing'] for line in lines if 'thing' in line]
     assert losses[-1] < 0.8 * losses[0]
     assert lines[-1]['words']['known']['present']['number'] > 0
-    assert read_status(tmp_path).step == 22
+    assert read_status(tmp_path).step == 24
     model = load_model(
         ModelSettings(device='cpu', precision='fp32', words=str(tmp_path / WORDS_FILE))
     )
@@ -82,7 +83,7 @@ def test_what_was_trained_is_found(stills, tmp_path):
 
 
 def test_an_interrupted_training_continues(stills, tmp_path):
-    settings = make_settings(stills, meaning_steps=4, mask_steps=2, save_every=3)
+    settings = make_settings(stills, meaning_steps=2, mask_steps=2, save_every=3)
     whole = WordsTrainer(settings, tmp_path / 'whole', resume=False)
     states = []
     for _ in range(settings.steps):

@@ -30,9 +30,12 @@ class Glimpse:
 
     Attributes:
         levels: (B, C, h, w) at strides 32 and 16.
+        keys: (B, N, c) at strides 16 and 8, from `Motion.keys`; empty where no motion is asked
+            for.
     """
 
     levels: tuple[torch.Tensor, ...]
+    keys: tuple[torch.Tensor, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,8 +79,8 @@ class BlockAttention(nn.Module):
             frames: (B, C, h, w) each, the newest first.
         """
         now = frames[0]
-        batch, width, height, across = now.shape
-        blocks = self.norm(torch.stack([self._blocks(one) for one in frames], 1))  # B T G P C
+        stacked = torch.stack([to_blocks(one, self.side) for one in frames], 1)
+        blocks = self.norm(stacked)  # B T G P C
         age = self.age[: len(frames), None, None]
         keys = (blocks + self.place + age).transpose(1, 2).flatten(2, 3)  # B G (T P) C
         values = blocks.transpose(1, 2).flatten(2, 3)
@@ -87,16 +90,7 @@ class BlockAttention(nn.Module):
             self.value(values).flatten(0, 1),
             self.heads,
         )
-        mixed = self.out(mixed).unflatten(0, (batch, -1))
-        grid = mixed.view(
-            batch, height // self.side, across // self.side, self.side, self.side, width
-        )
-        return now + grid.permute(0, 5, 1, 3, 2, 4).reshape(batch, width, height, across)
-
-    def _blocks(self, x: torch.Tensor) -> torch.Tensor:
-        """Cut (B, C, h, w) into (B, blocks, side*side, C)."""
-        x = x.unflatten(3, (-1, self.side)).unflatten(2, (-1, self.side))
-        return x.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(1, 2)
+        return now + to_grid(self.out(mixed).unflatten(0, (len(now), -1)), now.shape[-2:])
 
 
 class CrossModalBlock(nn.Module):
@@ -163,6 +157,19 @@ def attention(
     mask = None if valid is None else valid[:, None, None]
     mixed = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=mask)
     return mixed.transpose(1, 2).flatten(2)
+
+
+def to_blocks(x: torch.Tensor, side: int) -> torch.Tensor:
+    """Cut (B, C, h, w) into (B, blocks, side*side, C)."""
+    x = x.unflatten(3, (-1, side)).unflatten(2, (-1, side))
+    return x.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(1, 2)
+
+
+def to_grid(blocks: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """Put (B, blocks, side*side, C) together to (B, C, h, w)."""
+    side = round(blocks.shape[2] ** 0.5)
+    rows = blocks.unflatten(2, (side, side)).unflatten(1, (-1, size[1] // side))
+    return rows.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
 
 
 def sine_places(side: int, width: int) -> torch.Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,7 @@ from robust_vos_ros.core.words.finding import Match, find
 from robust_vos_ros.core.words.module import Words, WordsSettings
 from robust_vos_ros.core.words.text import FolderEncoder, check_text, load_text_encoder
 
-_FORMAT = 'robust_vos words 1'
-Recent = collections.deque[tuple[int, Glimpse]]
+_FORMAT = 'robust_vos words 2'
 
 
 class WordFinder:
@@ -51,29 +50,43 @@ class WordFinder:
         self._load()[1].encode(text)
         return text
 
-    def find(
-        self, features: Features, text: str, recent: Recent | None = None, frame_index: int = 0
-    ) -> list[Match]:
-        """Return the things in an image that fit an expression, the most probable first.
-
-        Args:
-            features: Of the image.
-            text: The expression.
-            recent: The images of a stream that were looked at, to which this one is added.
-            frame_index: Of the image in that stream.
+    def num_before(self, text: str) -> int:
+        """Return how many frames before the newest one an expression is answered from.
 
         Raises:
             PromptError: As in `check`.
         """
         words, encoder = self._load()
-        expression = encoder.encode(text)
+        moves = words.settings.motion and encoder.encode(text).moves
+        return words.settings.frames - 1 if moves or words.settings.temporal else 0
+
+    def glimpse(self, features: Features) -> Glimpse:
+        """Return what is kept of an image for those after it.
+
+        Raises:
+            PromptError: As in `check`.
+        """
         if features.stages is None:
             raise PromptError(
                 'words need an image encoder whose stages are accessible, got a compiled one; '
                 'use the plain model'
             )
-        kept = Recent() if recent is None else recent
-        glimpses = _remember(words, features, kept, frame_index)
+        return self._load()[0].glimpse(features.stages[:-4:-1])
+
+    def find(self, features: Features, text: str, glimpses: Sequence[Glimpse]) -> list[Match]:
+        """Return the things in an image that fit an expression, the most probable first.
+
+        Args:
+            features: Of the image.
+            text: The expression.
+            glimpses: Of the image, and of those before it in the stream, the newest first; see
+                `num_before`.
+
+        Raises:
+            PromptError: As in `check`.
+        """
+        words, encoder = self._load()
+        expression = encoder.encode(text).to(self._model.device)
         return find(self._model, words, features, glimpses, expression)
 
     def compare(self, features: Features, match: Match, logits: torch.Tensor) -> float:
@@ -112,25 +125,14 @@ class WordFinder:
         return self._loaded
 
 
-def _remember(words: Words, features: Features, recent: Recent, frame_index: int) -> list[Glimpse]:
-    """Add an image to those looked at; returns them, the newest first."""
-    assert features.stages is not None, 'checked before'
-    if not recent or recent[0][0] != frame_index:
-        stages = (features.stages[-1], features.stages[-2])
-        recent.appendleft((frame_index, words.glimpse(stages)))
-    while len(recent) > words.settings.frames:
-        recent.pop()
-    return [glimpse for _, glimpse in recent]
-
-
 def make_words(model: Model, settings: WordsSettings) -> Words:
     """Return an untrained module, with which features do not change.
 
     Raises:
-        ConfigError: The image trunk has no stages at strides 32 and 16.
+        ConfigError: The image trunk has no stages at strides 32, 16 and 8.
     """
-    channels = model.net.image_encoder.neck.backbone_channel_list[:2]
-    return Words(settings, (channels[0], channels[1]), model.hidden_dim).to(model.device)
+    channels = model.net.image_encoder.neck.backbone_channel_list[:3]
+    return Words(settings, tuple(channels), model.hidden_dim).to(model.device)
 
 
 def save_words(path: Path, words: Words, model: Model) -> None:

@@ -24,17 +24,15 @@ from robust_vos_ros.core.network.mask_decoder import DecoderPrompts
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.tensors import Candidates, Clicks, Features
 from robust_vos_ros.core.prompting.prompts import BOX_CORNERS, to_coarse_masks
-from robust_vos_ros.core.words.adapter import Glimpse, Scene
+from robust_vos_ros.core.words.adapter import Glimpse
+from robust_vos_ros.core.words.evidence import LEVEL, Evidence, observe, observe_motion, shares
 from robust_vos_ros.core.words.module import MAX_LOGIT, Conditioned, Texts, Words
 from robust_vos_ros.core.words.text import Expression
 
 _PEAKS = 4  # places per expression
-_LEVEL = 2.5  # logits below its peak that still are of the same thing
-_CELL = 0.3  # share of a cell from which a mask lies on it
 _APART = 2  # cells between two peaks
 _SAME_IOU = 0.6  # two candidates that overlap this much are one
 _MAX_AREA = 0.95  # share of the image; more is no thing
-_KIN = 0.7  # names at least this similar (cosine) do not compete
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,6 +59,8 @@ def find(
 ) -> list[Match]:
     """Return things that fit an expression, the most probable first; at most `_PEAKS`.
 
+    A motion cannot be seen in one image: without those before it, nothing fits.
+
     Args:
         model: The network.
         words: Trained for it.
@@ -68,9 +68,11 @@ def find(
         glimpses: Of the image and of those before it, the newest first.
         expression: What to find.
     """
+    if expression.moves and words.settings.motion and len(glimpses) < 2:
+        return []
     kept, evidence = propose(model, words, features, glimpses, expression)
-    with torch.autocast(evidence.device.type, enabled=False):
-        confidence = words.judge(evidence)
+    with torch.autocast(model.device.type, enabled=False):
+        confidence = evidence.judge(words)
     masks = kept.mask_logits[:, 0] > 0
     area = masks.float().mean(dim=(1, 2)).tolist()
     found: list[int] = []
@@ -90,13 +92,40 @@ def propose(
     features: Features,
     glimpses: Sequence[Glimpse],
     expression: Expression,
-) -> tuple[Candidates, torch.Tensor]:
+) -> tuple[Candidates, Evidence]:
     """Return K candidates for an expression and the evidence of each; arguments as in `find`."""
     scene = words.scene(glimpses)
     said = words.condition(scene, Texts.of([expression]))
-    peaks = find_peaks(said.coarse[0])
-    kept = decode_peaks(model, features, said, peaks)
-    return kept, observe(words, scene, said, expression, kept)
+    if not (expression.moves and words.settings.motion):
+        kept = decode_peaks(model, features, said, find_peaks(said.coarse[0]))
+        return kept, Evidence(observe(words, scene, said, expression, kept), 'thing')
+    with torch.autocast(model.device.type, enabled=False):
+        moving = words.move(glimpses)[0]
+        says = words.motion.said(expression.motion[None])
+        cells = words.motion.compare(moving.permute(1, 2, 0), says)[..., 0]
+    # Cells that move alike show a whole thing, and the decoder needs no words for it.
+    aims = [Conditioned((), said.match, cells[None], None)]
+    if not expression.is_any:
+        aims.append(dataclasses.replace(said, coarse=said.coarse + F.logsigmoid(cells)))
+    kept = join([decode_peaks(model, features, aim, find_peaks(aim.coarse[0])) for aim in aims])
+    with torch.autocast(model.device.type, enabled=False):
+        things = torch.einsum('khw,chw->kc', shares(kept, moving.shape[-1]), moving)
+        motion = words.motion.compare(things, says)[:, 0]
+    values = observe_motion(cells, motion, kept)
+    if expression.is_any:
+        return kept, Evidence(values, 'any')
+    both = torch.cat([observe(words, scene, said, expression, kept), values], 1)
+    return kept, Evidence(both, 'moving')
+
+
+def join(parts: Sequence[Candidates]) -> Candidates:
+    """Return the candidates of several batches as one."""
+    return Candidates(
+        torch.cat([one.mask_logits for one in parts]),
+        torch.cat([one.ious for one in parts]),
+        torch.cat([one.object_scores for one in parts]),
+        torch.cat([one.pointers for one in parts]),
+    )
 
 
 def find_peaks(coarse: torch.Tensor) -> list[tuple[int, int]]:
@@ -130,7 +159,8 @@ def decode_peaks(
     drawn = coarse + around(clicks, model.image_size, model.mask_size)
     conditioned = model.image_encoder.condition(features, said.updates)
     pix = model.attend(conditioned, None)
-    pix, prompts = pix.expand(count, -1, -1, -1), said.prompts.expand(count, -1, -1)
+    pix = pix.expand(count, -1, -1, -1)
+    prompts = None if said.prompts is None else said.prompts.expand(count, -1, -1)
     asked = DecoderPrompts(clicks, drawn, words=prompts, multimask=True)
     by_point = model.decoder.predict(features, pix, asked)
     boxes = around_parts(coarse[0, 0], peaks, model.image_size).to(device)
@@ -146,12 +176,7 @@ def decode_peaks(
         )
         for one in (by_point, by_box)
     ]
-    return Candidates(
-        torch.cat([one.mask_logits for one in parts]),
-        torch.cat([one.ious for one in parts]),
-        torch.cat([one.object_scores for one in parts]),
-        torch.cat([one.pointers for one in parts]),
-    )
+    return join(parts)
 
 
 def around_parts(
@@ -160,7 +185,7 @@ def around_parts(
     """Return a box around the connected part of a coarse mask in which each peak lies.
 
     Args:
-        coarse: (4h, 4w) logits; a part is what lies less than `_LEVEL` below its peak.
+        coarse: (4h, 4w) logits; a part is what lies less than `LEVEL` below its peak.
         peaks: (row, column) at stride 16.
         image_size: Side of the network's input.
     """
@@ -169,7 +194,7 @@ def around_parts(
     boxes = []
     for row, column in peaks:
         y, x = 4 * row + 2, 4 * column + 2
-        above = (values > values[y, x] - _LEVEL).astype(np.uint8)
+        above = (values > values[y, x] - LEVEL).astype(np.uint8)
         _, labels = cv2.connectedComponents(above)
         ys, xs = np.nonzero(labels == labels[y, x])
         boxes.append([[xs.min(), ys.min()], [xs.max() + 1, ys.max() + 1]])
@@ -191,30 +216,3 @@ def around(clicks: Clicks, image_size: int, mask_size: int) -> torch.Tensor:
     distance = (at[None, None] - x) ** 2 + (at[None, :, None] - y) ** 2
     spread = image_size / 12
     return 12.0 * torch.exp(-distance / (2 * spread**2))[:, None]
-
-
-def observe(
-    words: Words, scene: Scene, said: Conditioned, expression: Expression, kept: Candidates
-) -> torch.Tensor:
-    """Return (K, EVIDENCE) float32 that K candidates are judged by.
-
-    Largest and mean logit in the mask; overlap with the coarse mask; logit of the mask's mean
-    meaning; its lead over other names; predicted IoU; object score; logarithm of the area.
-    """
-    side = said.match.shape[-1]
-    masks = (kept.mask_logits[:, 0] > 0).float()
-    share = F.adaptive_avg_pool2d(masks[:, None], side)[:, 0] + 1e-6
-    total = share.sum(dim=(1, 2))
-    coarse = said.coarse[0].float()
-    peak = torch.where(share > _CELL, coarse, coarse.min()).amax(dim=(1, 2))
-    inside = (share * coarse).sum(dim=(1, 2)) / total
-    likely = (coarse - coarse.max() + _LEVEL).sigmoid()
-    overlap = torch.minimum(share, likely).sum((1, 2)) / torch.maximum(share, likely).sum((1, 2))
-    meaning = scene.meaning[0].float()
-    region = F.normalize(torch.einsum('khw,chw->kc', share, meaning), dim=1)
-    name = words.names(expression.sentence[None]).float()
-    alike = words.compare(region, name)[:, 0]
-    others = words.rivals[(words.rivals @ name[0]) < _KIN]
-    lead = alike - words.compare(region, others).logsumexp(dim=1)
-    parts = [peak, inside, overlap, alike, lead, kept.ious[:, 0], kept.object_scores]
-    return torch.stack([*parts, masks.mean(dim=(1, 2)).add(1e-4).log()], 1).float()

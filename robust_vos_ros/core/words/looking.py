@@ -12,11 +12,14 @@ from robust_vos_ros.core.masks import mask_iou
 from robust_vos_ros.core.prompting.prompts import MAX_NAME
 from robust_vos_ros.core.tracks import Tracks
 from robust_vos_ros.core.types import Prompt
-from robust_vos_ros.core.words.finder import Recent, WordFinder
+from robust_vos_ros.core.words.adapter import Glimpse
+from robust_vos_ros.core.words.finder import WordFinder
 from robust_vos_ros.core.words.finding import Match
 from robust_vos_ros.core.words.search import Search, Sighting, new_id
 from robust_vos_ros.core.zoom.window import Record
 
+# Frames that show a motion are this far apart; one that was looked at is rather taken.
+_GAP_NS, _LONGEST_GAP_NS = 200_000_000, 400_000_000
 # A match that overlaps a live object this much is that object.
 _LIVE_IOU = 0.5
 
@@ -32,7 +35,7 @@ class Looker:
 
     def __init__(self, tracks: Tracks) -> None:
         self._tracks = tracks
-        self._recent = Recent()
+        self._seen: dict[int, Glimpse] = {}  # by the index of the frame
 
     @property
     def finder(self) -> WordFinder:
@@ -46,15 +49,41 @@ class Looker:
 
     def forget(self) -> None:
         """Forget the frames looked at."""
-        self._recent.clear()
+        self._seen.clear()
 
     def match(self, text: str, record: Record, least: float) -> list[Match]:
         """Return the matches of an expression of at least a confidence, the best first."""
-        segmenter = self._tracks.segmenter
+        finder, history = self.finder, self._tracks.frames.history
         with self._tracks.model.inference():
-            features = segmenter.encode(record)
-            found = self.finder.find(features, text, self._recent, record.frame_index)
+            features = self._tracks.segmenter.encode(record)
+            glimpse = finder.glimpse(features)
+            before = self._before(record, finder.num_before(text))
+            found = finder.find(features, text, [glimpse, *before])
+            kept = {one.frame_index for one in history.before(record)}
+            self._seen = {k: v for k, v in self._seen.items() if k in kept}
+            self._seen[record.frame_index] = glimpse
         return [match for match in found if match.confidence >= least]
+
+    def _before(self, record: Record, count: int) -> list[Glimpse]:
+        """Return what is kept of up to `count` frames of the history, the newest first."""
+        chosen: list[Record] = []
+        while len(chosen) < count:
+            last = chosen[-1] if chosen else record
+            ages = [
+                (last.stamp_ns - one.stamp_ns, one)
+                for one in self._tracks.frames.history.before(last)
+            ]
+            far = [(age, one) for age, one in ages if age >= _GAP_NS]
+            if not far:
+                break
+            near = [pair for pair in far if pair[0] <= _LONGEST_GAP_NS]
+            looked = [pair for pair in near if pair[1].frame_index in self._seen]
+            chosen.append(min(looked or far, key=lambda pair: pair[0])[1])
+        for one in chosen:
+            if one.frame_index not in self._seen:
+                features = self._tracks.model.encode(one.image[None])
+                self._seen[one.frame_index] = self.finder.glimpse(features)
+        return [self._seen[one.frame_index] for one in chosen]
 
     def look(self, search: Search, record: Record) -> list[Sighting]:
         """Look for what a search wants; the most probable things first."""

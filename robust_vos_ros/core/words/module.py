@@ -22,11 +22,13 @@ from robust_vos_ros.core.words.adapter import (
     Scene,
     sine_places,
 )
+from robust_vos_ros.core.words.motion import Motion
 from robust_vos_ros.core.words.text import Expression
 
 # Largest logit of the coarse mask that an expression gives the decoder, as that of a box.
 MAX_LOGIT = 6.0
-EVIDENCE = 8  # values that a candidate is judged by, see `finding.observe`
+# Values that a candidate is judged by, see `evidence.observe` and `evidence.observe_motion`.
+EVIDENCE, MOTION_EVIDENCE = 8, 7
 
 
 class WordsSettings(Settings):
@@ -39,8 +41,11 @@ class WordsSettings(Settings):
     heads: int = setting(4, 'Heads of attention.', ge=1, le=16)
     frames: int = setting(8, 'Newest frames that a frame attends to.', ge=1, le=32)
     blocks: list[int] = setting([2, 4], 'Cells per side of a block at strides 32 and 16.')
-    temporal: bool = setting(True, 'Whether frames attend to those before them.')
-    motion: bool = setting(True, 'Whether verbs are a prompt of their own.')
+    temporal: bool = setting(
+        False, 'Whether what cells mean also comes from the frames before. It made words worse.'
+    )
+    motion: bool = setting(True, 'Whether what is said of a motion is a prompt of its own.')
+    motion_width: int = setting(64, 'Channels of motion.', ge=8, le=512)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,10 +69,11 @@ class Texts:
         """Pad expressions to one length."""
         longest = max(len(one.tokens) for one in expressions)
         tokens = [F.pad(one.tokens, (0, 0, 0, longest - len(one.tokens))) for one in expressions]
-        lengths = torch.tensor([len(one.tokens) for one in expressions])
+        device = tokens[0].device
+        lengths = torch.tensor([len(one.tokens) for one in expressions], device=device)
         return Texts(
             torch.stack(tokens),
-            torch.arange(longest) < lengths[:, None],
+            torch.arange(longest, device=device) < lengths[:, None],
             torch.stack([one.sentence for one in expressions]),
             torch.stack([one.verbs for one in expressions]),
         )
@@ -78,16 +84,38 @@ class Conditioned:
     """What expressions say about a frame.
 
     Attributes:
-        updates: Added to the trunk's stages, (E, c, h, w) at strides 32 and 16.
+        updates: Added to the trunk's stages, (E, c, h, w) at strides 32 and 16; or none.
         match: (E, h, w) logits at stride 16, above 0 where a cell fits the expression.
         coarse: (E, h, w) logits of the coarse mask that the decoder gets.
-        prompts: (E, 2, hidden) sparse prompts of the decoder.
+        prompts: (E, 2, hidden) sparse prompts of the decoder; None = no prompts of words.
     """
 
-    updates: tuple[torch.Tensor, torch.Tensor]
+    updates: tuple[torch.Tensor, ...]
     match: torch.Tensor
     coarse: torch.Tensor
-    prompts: torch.Tensor
+    prompts: torch.Tensor | None
+
+
+class Judgement(nn.Module):
+    """A logistic regression, which is fitted on pictures that were not trained on.
+
+    Args:
+        size: Number of values that a candidate is judged by.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(size), requires_grad=False)
+        self.scale = nn.Parameter(torch.ones(size), requires_grad=False)
+        self.verdict = nn.Linear(size, 1).requires_grad_(False)
+
+    def forward(self, evidence: torch.Tensor) -> torch.Tensor:
+        """Return (K,) calibrated probabilities for (K, size) of candidates."""
+        return self.verdict(self.normal(evidence))[:, 0].sigmoid()
+
+    def normal(self, evidence: torch.Tensor) -> torch.Tensor:
+        """Return (K, size) of mean 0 and deviation 1, limited."""
+        return ((evidence - self.mean) / self.scale).clamp(-5.0, 5.0)
 
 
 class Words(nn.Module):
@@ -95,15 +123,17 @@ class Words(nn.Module):
 
     Args:
         settings: Sizes.
-        channels: Of the trunk's stages at strides 32 and 16.
-        hidden_dim: Of the mask decoder.
+        channels: Of the trunk's stages at strides 32, 16 and 8.
+        hidden: Channels of the mask decoder.
     """
 
-    def __init__(self, settings: WordsSettings, channels: tuple[int, int], hidden: int) -> None:
+    def __init__(
+        self, settings: WordsSettings, channels: tuple[int, int, int], hidden: int
+    ) -> None:
         super().__init__()
         self.settings = settings
         width = settings.width
-        self.down = nn.ModuleList(nn.Conv2d(wide, width, 1) for wide in channels)
+        self.down = nn.ModuleList(nn.Conv2d(wide, width, 1) for wide in channels[:2])
         self.recent = nn.ModuleList(
             BlockAttention(width, settings.heads, side, settings.frames)
             for side in settings.blocks
@@ -122,7 +152,7 @@ class Words(nn.Module):
         self.read = nn.Linear(settings.text_width, width)
         self.kinds = nn.Parameter(torch.randn(3, width) * 0.02)  # token, sentence, verbs
         self.cross = nn.ModuleList(
-            CrossModalBlock(width, settings.heads, wide) for wide in channels
+            CrossModalBlock(width, settings.heads, wide) for wide in channels[:2]
         )
         self.coarse = nn.Linear(width, 1)
         nn.init.zeros_(self.coarse.weight)
@@ -133,15 +163,23 @@ class Words(nn.Module):
             nn.Linear(width, 2 * hidden),
         )  # fmt: skip
         self.memory = ConditionalMemory(hidden)
+        self.motion = Motion(
+            channels[1:], settings.text_width, width=settings.motion_width, frames=settings.frames
+        )
         # Fitted after training, on pictures that were not trained on.
         self.rivals = nn.Parameter(torch.zeros(0, settings.meaning), requires_grad=False)
-        self.evidence_mean = nn.Parameter(torch.zeros(EVIDENCE), requires_grad=False)
-        self.evidence_scale = nn.Parameter(torch.ones(EVIDENCE), requires_grad=False)
-        self.verdict = nn.Linear(EVIDENCE, 1).requires_grad_(False)
+        self.judgement = Judgement(EVIDENCE)
+        self.moving_judgement = Judgement(EVIDENCE + MOTION_EVIDENCE)
+        self.any_judgement = Judgement(MOTION_EVIDENCE)
 
     def glimpse(self, stages: Sequence[torch.Tensor]) -> Glimpse:
-        """Narrow the trunk's stages at strides 32 and 16 of one or more frames."""
-        return Glimpse(tuple(down(x) for down, x in zip(self.down, stages, strict=True)))
+        """Narrow the trunk's stages of one or more frames.
+
+        Args:
+            stages: At strides 32 and 16, and at 8 if motions will be asked for.
+        """
+        levels = tuple(down(x) for down, x in zip(self.down, stages[:2], strict=True))
+        return Glimpse(levels, self.motion.keys(stages[1:]) if len(stages) > 2 else ())
 
     def scene(self, glimpses: Sequence[Glimpse]) -> Scene:
         """Relate a frame to those before it.
@@ -171,10 +209,9 @@ class Words(nn.Module):
         """Return the logit of each pair of last-but-one dimensions of meanings and names."""
         return self.scale.exp() * (meaning @ names.transpose(-1, -2)) + self.bias
 
-    def judge(self, evidence: torch.Tensor) -> torch.Tensor:
-        """Return (K,) calibrated probabilities for (K, EVIDENCE) of candidates."""
-        normal = (evidence - self.evidence_mean) / self.evidence_scale
-        return self.verdict(normal.clamp(-5.0, 5.0))[:, 0].sigmoid()
+    def move(self, glimpses: Sequence[Glimpse]) -> torch.Tensor:
+        """Return (B, K, h, w) how the cells of a frame at stride 16 move; arguments as `scene`."""
+        return self.motion(self.motion.shifts([one.keys for one in glimpses]))
 
     def condition(self, scene: Scene, texts: Texts) -> Conditioned:
         """Condition a frame on E expressions.

@@ -6,7 +6,6 @@ import collections
 import dataclasses
 import importlib.util
 import json
-import re
 import unicodedata
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 
 from robust_vos_ros.core.errors import ConfigError, PromptError, WeightsError
 from robust_vos_ros.core.words import transformer
+from robust_vos_ros.core.words.verbs import find_verbs, is_any_thing, split_motion
 
 # Longest expression in characters; longer ones say more than a picture can answer.
 MAX_TEXT = 256
@@ -35,15 +35,34 @@ class Expression:
 
     Attributes:
         text: The expression, normalized.
-        tokens: (L, D) float32 embeddings of its tokens.
-        sentence: (D,) float32 of unit length, its embedding as a whole.
-        verbs: (D,) float32, mean of the tokens of its verbs; 0 without verbs.
+        tokens: (L, D) float32 embeddings of the tokens that say what it is.
+        sentence: (D,) float32 of unit length, their embedding as a whole.
+        verbs: (D,) float32, mean of the tokens of verbs among them; 0 without verbs.
+        motion: (D,) float32 of unit length, embedding of what is said of its motion; 0 without.
+        is_any: Whether it names no kind of thing: "the thing moving left".
     """
 
     text: str
     tokens: torch.Tensor
     sentence: torch.Tensor
     verbs: torch.Tensor
+    motion: torch.Tensor
+    is_any: bool = False
+
+    def to(self, device: torch.device) -> Expression:
+        """Return the same expression on a device."""
+        return dataclasses.replace(
+            self,
+            tokens=self.tokens.to(device),
+            sentence=self.sentence.to(device),
+            verbs=self.verbs.to(device),
+            motion=self.motion.to(device),
+        )
+
+    @property
+    def moves(self) -> bool:
+        """Whether something is said of a motion."""
+        return bool(self.motion.any())
 
 
 class TextEncoder(Protocol):
@@ -107,6 +126,20 @@ class FolderEncoder:
         return self._cache[text]
 
     def _encode(self, text: str) -> Expression:
+        thing, motion = split_motion(text)
+        tokens, sentence, chosen = self._embed(thing)
+        nothing = torch.zeros(self.width)
+        return Expression(
+            text,
+            tokens,
+            sentence,
+            chosen.mean(dim=0) if len(chosen) else nothing,
+            self._embed(motion)[1] if motion else nothing,
+            is_any_thing(thing),
+        )
+
+    def _embed(self, text: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the embeddings of all tokens, of the text as a whole, and of its verbs."""
         coded = self._tokenizer.encode(text)
         ids = torch.tensor(coded.ids)
         content = torch.tensor([not special for special in coded.special_tokens_mask])
@@ -121,9 +154,7 @@ class FolderEncoder:
             any(start < span[1] and span[0] < end for span in spans)
             for start, end in coded.offsets
         ]
-        chosen = tokens[torch.tensor(moving) & content]
-        verbs = chosen.mean(dim=0) if len(chosen) else torch.zeros(self.width)
-        return Expression(text, tokens, sentence, verbs)
+        return tokens, sentence, tokens[torch.tensor(moving) & content]
 
 
 def check_text(text: str) -> str:
@@ -187,61 +218,3 @@ def _read_tokenizer(path: Path) -> Any:
         return tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises plain Exception
         raise WeightsError(f'{path} is no tokenizer: {error}') from error
-
-
-# A lexicon of verbs: taggers that install offline are larger than the rest of the words. Regular
-# forms are made from stems, irregular ones are listed.
-_WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
-
-_STEMS = """
-approach arrive balance bark bend bounce brake carry catch change chase clap climb close cook crawl
-cross cut dance dive drag drift drop drum enter escape exit fall flap flip float fold follow glide
-grab hang hide hike hop hug hurdle jog juggle jump kick kiss kneel lean leap lift look march move
-nod open overtake paddle park pass pause pedal pick play point pour pull punch push race raise
-reach retreat return roll rotate row sail scratch shake shrink skate ski slide slow sniff spin
-splash stay step stir stop stroll surf swap swirl tilt toss touch travel trot tumble turn twirl
-twist vanish wade wag wait walk wander wave wobble work yawn zoom
-"""
-_IRREGULAR = """
-ate bit blew came drank driven drove eat eaten eating eats feed fed feeding feeds fell flew flies
-flown fly flying gave give gives giving go goes going gone grew grow growing grown held hid hidden
-hit hits hitting hold holding holds hung kept knelt lay laying leapt leave leaves leaving lie lies
-lying ran ridden ride rides riding rode run running runs sat sit sits sitting sleep sleeping sleeps
-slept slid spun stand standing stands stood swam sweep sweeping swept swim swimming swims swing
-swinging swings swum swung throw throwing thrown throws threw went write writing written drive
-drives driving drink drinking drinks fight fighting bite biting blow blowing
-"""
-# Nouns and adjectives far more often than verbs in "the ... thing".
-_DOUBTFUL = """
-park parks point points play plays row work works drum drums fold look looks race wave waves fly
-flies leaves lies ride swing cook pass change close open slow step steps
-"""
-
-
-def _forms(stem: str) -> set[str]:
-    """Return the regular forms of a verb: -s, -ing, -ed, with e dropped or consonant doubled."""
-    if stem.endswith('e'):
-        return {stem, f'{stem}s', f'{stem[:-1]}ing', f'{stem}d'}
-    plural = f'{stem}es' if stem.endswith(('s', 'sh', 'ch', 'x')) else f'{stem}s'
-    base = stem + stem[-1]
-    return {stem, plural, f'{stem}ing', f'{stem}ed', f'{base}ing', f'{base}ed'}
-
-
-_VERBS = frozenset(_WORD.findall(_IRREGULAR)).union(*map(_forms, _WORD.findall(_STEMS)))
-_NOT_ALONE = frozenset(_WORD.findall(_DOUBTFUL))
-
-
-def find_verbs(text: str) -> list[tuple[int, int]]:
-    """Return the spans (start, end) of verbs in a lower-case expression.
-
-    A word that is as often a noun counts only after "that", "who", "which", "to" or "is".
-    """
-    found = []
-    before = ''
-    for match in _WORD.finditer(text):
-        word = match.group()
-        doubtful = word in _NOT_ALONE and before not in {'that', 'which', 'who', 'to', 'is'}
-        if word in _VERBS and not doubtful:
-            found.append(match.span())
-        before = word
-    return found
