@@ -191,8 +191,10 @@ class Trainer:
         """Update the moving average; its decay is lower in the first steps."""
         keep = min(self.settings.optimizer.ema_decay, self.step / (self.step + 10))
         for name, tensor in self.export.tensors().items():
-            if tensor.is_floating_point():
-                self.average[name].lerp_(tensor, 1.0 - keep)
+            average = self.average[name]
+            # Frozen ones keep their bits, which name the encoder of words: -0.0 would become 0.0.
+            if tensor.is_floating_point() and not torch.equal(average, tensor):
+                average.lerp_(tensor, 1.0 - keep)
 
     def _save(self) -> None:
         """Write checkpoint, averaged weights and plot."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import torch
 
-RIDGE = 0.003  # of the regression; 0.001 to 0.01 are as good
+_RIDGE = 0.003  # of the regression; 0.001 to 0.01 are as good
 # A cell is of the object from this share of the most that it covers of any cell.
 _OWN_SHARE = 0.5
 _EPS = 1e-6
@@ -38,7 +38,7 @@ def fit_classifier(points_BLD: torch.Tensor, shares_BL: torch.Tensor) -> torch.T
     target = (weight * share).sum(dim=1, keepdim=True) / total
     scaled = points_BLD * weight.sqrt()[..., None]
     covariance = scaled.transpose(1, 2) @ scaled - mean[:, :, None] * mean[:, None]
-    ridge = RIDGE * torch.eye(points_BLD.shape[2], device=points_BLD.device)
+    ridge = _RIDGE * torch.eye(points_BLD.shape[2], device=points_BLD.device)
     plane = torch.linalg.solve(covariance + ridge, _sum(weight * (share - target), points_BLD))
     return torch.cat([plane, target - (plane * mean).sum(dim=1, keepdim=True)], dim=1)
 
