@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.network.checkpoints import hash_encoder, load_model
+from robust_vos_ros.core.network.model_files import find_weights, load_spec
 from robust_vos_ros.core.network.optimize import cpu_name, find_precision
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.train import trainer as training
@@ -65,6 +66,17 @@ def test_loss_falls_and_the_weights_load_into_the_engine(tiny_settings, tmp_path
     assert (tmp_path / training.PLOT_FILE).stat().st_size > 10_000
     model = load_model(ModelSettings(checkpoint=str(tmp_path / WEIGHTS_FILE), device='cpu'))
     model.warm_up()
+
+
+@pytest.mark.slow
+def test_a_frozen_encoder_keeps_its_bits(tiny_settings, tmp_path):
+    """Words are trained for an encoder by the hash of its weights, in which -0.0 is not 0.0."""
+    shipped = find_weights(load_spec('nano'))
+    settings = tiny_settings(steps=12, weights=str(shipped), frozen=['image_encoder.'])
+    Trainer(settings, tmp_path, resume=False).run()
+    before, after = (load_file(path) for path in (shipped, tmp_path / WEIGHTS_FILE))
+    assert hash_encoder(after) == hash_encoder(before)
+    assert any(not torch.equal(after[name], before[name]) for name in before)
 
 
 @pytest.mark.slow
