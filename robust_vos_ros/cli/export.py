@@ -25,8 +25,8 @@ def export(
     checkpoint: Checkpoint = '',
 ) -> None:
     """Write the steps of the network as static graphs for 1, 4, 8 and 16 objects."""
-    from robust_vos_ros.core.network import graph_files
     from robust_vos_ros.core.network.checkpoints import load_model
+    from robust_vos_ros.core.network.graphs import files
     from robust_vos_ros.core.settings import ModelSettings, parse_settings
 
     if file_format != 'onnx':
@@ -34,7 +34,7 @@ def export(
     settings = {'name': model, 'checkpoint': checkpoint, 'device': 'cpu', 'precision': 'fp32'}
     parsed = parse_settings(ModelSettings, settings | {'adapter': 'none'})
     network = load_model(parsed, portable=True)
-    folder = out or graph_files.graphs_folder(network.name, network.weights_hash)
-    with progress_bar('files', graph_files.num_files(network)) as advance:
-        graph_files.export(network, folder, on_file=advance)
+    folder = out or files.graphs_folder(network.name, network.weights_hash)
+    with progress_bar('files', files.num_files(network)) as advance:
+        files.export(network, folder, on_file=advance)
     typer.echo(folder)

@@ -182,7 +182,7 @@ class Propagator:
             slots[owners], ranks, record.frame_index, modulation=settings.memory.modulation
         )
         planes = feature_map(features, record.image)
-        gates, candidates = self._predict(items, owners, ranks, features, view)
+        gates, candidates, scores = self._predict(items, owners, ranks, features, view)
         self.last_gates = gates
         unseen = [item.track.state in UNSEEN_STATES for item in items]
         alive = prune(self.tree, slots, owners, candidates, settings.tree, unseen=unseen)
@@ -190,7 +190,7 @@ class Propagator:
         compared = self.reidentifier.compare_embeddings(
             slots[alive.owners], embeddings, alive.kept.mask_logits[:, 0], [*items, *resting]
         )
-        seen = observe_hypotheses(alive, candidates, gates, compared)
+        seen = observe_hypotheses(alive, candidates, gates, compared, scores)
         shown = [item for item in resting if item.track.visible]
         seen = suppress_duplicates(
             self.model, alive, seen, settings.duplicate_iou, items,
@@ -237,7 +237,7 @@ class Propagator:
         ranks: np.ndarray,
         features: Features,
         view: MemoryView | None,
-    ) -> tuple[Gates | None, Candidates]:
+    ) -> tuple[Gates | None, Candidates, torch.Tensor | None]:
         """Predict the masks of B hypotheses of some objects.
 
         Args:
@@ -246,6 +246,9 @@ class Propagator:
             ranks: (B,) rank of each among the hypotheses of its object, 0 = the best.
             features: Of the frame.
             view: Memory of the hypotheses.
+
+        Returns:
+            Gates of the adapter, masks, and (B, 1, h, w) scores of the classifiers, if any.
         """
         device = self.logits.device
         slots = slots_of(items)[owners]
@@ -259,7 +262,11 @@ class Propagator:
         references = self.references.of(slots)
         dense = self.model.calibrate(features, pix, references, previous, is_best=is_best)
         guide = previous if self.model.previous_mask else None
-        return gates, self.model.decode(features, pix, DecoderPrompts(previous=guide, dense=dense))
+        found = self.model.decode(features, pix, DecoderPrompts(previous=guide, dense=dense))
+        own, scores = self.model.object_calibration, None
+        if dense is not None and own is not None and own.settings.classifier:
+            scores = dense.scores
+        return gates, found, scores
 
     def _shares(self, owners: np.ndarray) -> torch.Tensor:
         """Return (B,) 1 / number of hypotheses of the object of each hypothesis."""

@@ -57,6 +57,7 @@ _SIGNS = {
     'shrinkage': _FALLS,
     'extent': _FALLS,
     'misfit': _FALLS,
+    'classifier_fit': _RISES,
 }
 _RATE_HZ = 30.0
 # Without a calibration every mask is shown.

@@ -11,8 +11,8 @@ import numpy as np
 
 from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.checkpoints import load_model
+from robust_vos_ros.core.network.graphs.runtimes import STEPS
 from robust_vos_ros.core.network.model import Model
-from robust_vos_ros.core.network.runtimes import STEPS
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.stages import measure_stages
 from robust_vos_ros.core.tracker import VideoTracker

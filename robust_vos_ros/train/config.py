@@ -125,10 +125,11 @@ class ValidationSettings(Settings):
 class TrainSettings(Settings):
     """One training."""
 
-    stage: Literal['rollout', 'distill'] = setting(
+    stage: Literal['rollout', 'distill', 'refine'] = setting(
         'rollout',
         'rollout = track objects through clips; distill = give the features of clean pictures on '
-        'corrupted ones, for an adapter of the image encoder.',
+        'corrupted ones, for an adapter of the image encoder; refine = refine the masks of '
+        'prompts in single pictures, which trains the prompt refiner alone.',
     )
     model: str = setting('nano', 'Model: a file name in config/models without its ending.')
     trunk_weights: str = setting(

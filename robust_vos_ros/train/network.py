@@ -13,14 +13,14 @@ from robust_vos_ros.core.adapters.files import attach, make_adapter, norm_names
 from robust_vos_ros.core.errors import ConfigError, WeightsError
 from robust_vos_ros.core.network import checkpoints, model_files
 from robust_vos_ros.core.network.backbone import MobileNetTrunk
-from robust_vos_ros.core.network.checkpoints import OBJECT_CALIBRATION, build_network
+from robust_vos_ros.core.network.checkpoints import OWN_PARTS, build_network
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.model_files import load_spec
 from robust_vos_ros.core.network.optimize import find_device, keep_freed_memory, speed_up_norms
 from robust_vos_ros.train.config import TrainSettings
 
 _BATCH_NORM_EPS = 1e-5
-_JOIN_MAPS = OBJECT_CALIBRATION + 'join_maps.weight'
+_JOIN_MAPS = 'object_calibration.join_maps.weight'
 
 
 def build_model(settings: TrainSettings) -> Model:
@@ -38,8 +38,8 @@ def build_model(settings: TrainSettings) -> Model:
     if settings.weights or settings.adapter:
         path = model_files.find_weights(spec, settings.weights)
         state = checkpoints.read_state_dict(path)
-        if net.object_calibration is not None and not settings.adapter:
-            state = _with_untrained_calibration(net, state)
+        if not settings.adapter:
+            state = _with_untrained_parts(net, state)
         checkpoints.check_keys(path, spec.name, state, net.state_dict())
         net.load_state_dict(state)
     freeze(net, [''] if settings.adapter else settings.frozen)
@@ -65,16 +65,20 @@ def build_model(settings: TrainSettings) -> Model:
     return model
 
 
-def _with_untrained_calibration(
+def _with_untrained_parts(
     net: nn.Module, state: dict[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Add to weights what they lack of object calibration, so that the model's outputs stay.
+    """Add to weights what they lack of `OWN_PARTS`, so that the model's outputs stay.
 
-    That is all of it, or the input of its classifier, which came later.
+    The input of the classifier came later than the rest of object calibration.
     """
     own = net.state_dict()
-    if not any(name.startswith(OBJECT_CALIBRATION) for name in state):
-        return state | {name: own[name] for name in own if name.startswith(OBJECT_CALIBRATION)}
+    for part in OWN_PARTS:
+        prefix = part + '.'
+        if not any(name.startswith(prefix) for name in state):
+            state = state | {name: own[name] for name in own if name.startswith(prefix)}
+    if _JOIN_MAPS not in state:
+        return state
     maps = state[_JOIN_MAPS]
     missing = own[_JOIN_MAPS].shape[1] - maps.shape[1]
     return state | {_JOIN_MAPS: F.pad(maps, (0, 0, 0, 0, 0, missing))} if missing == 1 else state

@@ -24,6 +24,7 @@ from robust_vos_ros.train.export import Export
 from robust_vos_ros.train.loader import Batches, ClipSource, load_batches, step_rng
 from robust_vos_ros.train.network import build_model
 from robust_vos_ros.train.processes import Process, own_device
+from robust_vos_ros.train.refine import PromptedPictureSource, Refinement
 from robust_vos_ros.train.training_log import LOG_FILE, PLOT_FILE, TrainingLog, plot_log
 from robust_vos_ros.train.unroll import Batch, Rollout
 from robust_vos_ros.train.validation import Best, Scorer, Validation
@@ -129,9 +130,11 @@ class Trainer:
 
     def batches(self) -> Batches:
         """Return the batches of the steps that are left."""
-        kind = PictureSource if self.settings.stage == 'distill' else ClipSource
+        kinds = {
+            'rollout': ClipSource, 'distill': PictureSource, 'refine': PromptedPictureSource,
+        }  # fmt: skip
         return Batches(
-            kind(self.settings.data, self.task.model.image_size),
+            kinds[self.settings.stage](self.settings.data, self.task.model.image_size),
             seed=self.settings.seed,
             rank=self.process.rank,
             first_step=self.step,
@@ -233,10 +236,12 @@ class Trainer:
             self.validation.best = Best(**best)
 
 
-def make_task(model: Model, settings: TrainSettings) -> Rollout | Distillation:
+def make_task(model: Model, settings: TrainSettings) -> Rollout | Distillation | Refinement:
     """Return the module that computes the loss of the stage that is trained."""
     if settings.stage == 'distill':
         return Distillation(model, settings.distill, settings.gates)
+    if settings.stage == 'refine':
+        return Refinement(model, settings.rollout.correction_share)
     return Rollout(model, settings.rollout, settings.gates)
 
 

@@ -139,7 +139,7 @@ class Rollout(nn.Module):
             if t + 1 < num_frames:
                 run.memory.remember(features, run.kept)
         total = torch.stack([loss.total for loss in run.losses]).mean()
-        total = total + torch.stack(run.extra).sum() / len(run.losses)
+        total = total + sum(run.extra, total.new_zeros(())) / len(run.losses)
         return total, run.stats | _summary(run.losses, batch.truth)
 
     def _attend(

@@ -90,7 +90,7 @@ def test_the_curve_maps_the_logistic_probability():
         (make().model_dump_json().replace('"lead":0.0', '"luck":0.0'), 'expected weights of one'),
         ('{"model": "nano"}', 'weights_sha256'),
         (make().model_dump_json().replace('-1.0', 'NaN'), 'is not a calibration'),
-        (make().model_dump_json().replace('calibration 3', 'calibration 9'), 'calibration 3'),
+        (make().model_dump_json().replace('calibration 4', 'calibration 9'), 'calibration 4'),
         (
             make().model_dump_json().replace('"curve":[]', '"curve":[[0.2,0.9],[0.4,0.1]]'),
             'must rise',
@@ -112,9 +112,15 @@ def test_a_file_for_something_else_is_refused(tmp_path, text, says):
         read(path)
 
 
-def test_in_a_file_of_before_there_was_some_evidence_it_weighs_nothing(tmp_path):
-    content = json.loads(make().model_dump_json()) | {'format': 'robust_vos calibration 2'}
-    since = {'verified', 'growth', 'shrinkage', 'extent', 'misfit'}
+@pytest.mark.parametrize(
+    ('older', 'since'),
+    [
+        (2, {'verified', 'growth', 'shrinkage', 'extent', 'misfit', 'classifier_fit'}),
+        (3, {'classifier_fit'}),
+    ],
+)
+def test_in_a_file_of_before_there_was_some_evidence_it_weighs_nothing(tmp_path, older, since):
+    content = json.loads(make().model_dump_json()) | {'format': f'robust_vos calibration {older}'}
     for group in ('following', 'searching'):
         for what in ('right', 'there'):
             for name in since:
@@ -122,9 +128,10 @@ def test_in_a_file_of_before_there_was_some_evidence_it_weighs_nothing(tmp_path)
     path = tmp_path / 'c.json'
     path.write_text(json.dumps(content))
     old = read(path)
-    assert old.file.format == 'robust_vos calibration 3'
+    assert old.file.format == 'robust_vos calibration 4'
     plain = Evidence(0.7, 3.0)
-    changed = Evidence(0.7, 3.0, verified=0.1, growth=2.0, extent=1.0, misfit=0.9)
+    values = {'verified': 0.1, 'growth': 2.0, 'extent': 1.0, 'misfit': 0.9, 'classifier_fit': 0.1}
+    changed = Evidence(0.7, 3.0, **{name: x for name, x in values.items() if name in since})
     assert old.estimate(changed) == old.estimate(plain) == Calibration(make()).estimate(plain)
     del content['following']['right']['weights']['lead']  # that one is not new
     path.write_text(json.dumps(content))
@@ -141,6 +148,7 @@ def test_in_a_file_of_before_there_was_some_evidence_it_weighs_nothing(tmp_path)
         ('extent', {'extent': -1.0}),
         ('extent', {'extent': 1.0}),
         ('misfit', {'misfit': 0.5}),
+        ('classifier_fit', {'classifier_fit': 0.1}),
     ],
 )
 def test_what_differs_from_the_prompt_is_evidence(name, evidence):

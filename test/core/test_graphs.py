@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.network import checkpoints, graph_files, runtimes
+from robust_vos_ros.core.network import checkpoints
+from robust_vos_ros.core.network.graphs import files, runtimes
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
@@ -24,7 +25,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('graphs')
     settings = ModelSettings(device='cpu', precision='fp32', adapter='none')
     model = checkpoints.load_model(settings, portable=True)
-    graph_files.export(model, folder, buckets=[BUCKET])
+    files.export(model, folder, buckets=[BUCKET])
     return folder
 
 
@@ -101,7 +102,7 @@ def test_every_step_of_tracking_gives_the_results_of_torch(
 SIGNALLED = """
 import faulthandler, gc, os, signal, sys
 from pathlib import Path
-from robust_vos_ros.core.network.runtimes import _OpenVino
+from robust_vos_ros.core.network.graphs.runtimes import _OpenVino
 faulthandler.enable()
 sessions = [_OpenVino(path, 1, 'fp32') for path in sorted(Path(sys.argv[1]).glob('*.onnx'))[:2]]
 while sessions:
@@ -121,7 +122,7 @@ def test_signals_are_handled_after_openvino(folder):
 
 
 def test_graphs_of_other_weights_are_refused(model, folder, tmp_path):
-    manifest = graph_files.read_manifest(folder, model)
+    manifest = files.read_manifest(folder, model)
     other = manifest.model_copy(update={'weights_sha256': 'f' * 64})
     (tmp_path / 'manifest.json').write_text(other.model_dump_json())
     with pytest.raises(WeightsError, match='ffffffffffff, expected nano'):

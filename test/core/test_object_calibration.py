@@ -11,7 +11,7 @@ from robust_vos_ros.core.network.checkpoints import build_network
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.model_files import load_spec
 from robust_vos_ros.core.network.object_calibration import CalibrationSettings, ObjectCalibration
-from robust_vos_ros.core.network.object_classifier import classify, fit_classifier
+from robust_vos_ros.core.network.object_classifier import agreement, classify, fit_classifier
 from robust_vos_ros.core.network.object_proxies import cluster, make_proxies, max_over_group
 from robust_vos_ros.core.tracker import VideoTracker
 from robust_vos_ros.core.tracking_settings import TrackerSettings
@@ -235,11 +235,39 @@ def test_an_untrained_calibration_changes_no_mask_but_by_the_score_of_its_classi
     assert not dense.coarse.any()
     assert not dense.fine.any()
     inside = inputs[2] > 0
-    assert 0 < dense.shift[inside].mean() <= 0.5
-    assert -0.5 <= dense.shift[~inside].mean() < 0
+    assert 0.5 < dense.scores[inside].mean() <= 1
+    assert 0 <= dense.scores[~inside].mean() < 0.5
     without = CalibrationSettings(width=WIDTH, classifier=False)
     plain = ObjectCalibration(without, HIDDEN, TRUNK)
-    assert not calibrate(plain, inputs[0][:, :WIDTH], *inputs[1:]).shift.any()
+    assert not calibrate(plain, inputs[0][:, :WIDTH], *inputs[1:]).scores.sub(0.5).any()
+
+
+@pytest.mark.parametrize(
+    ('rows', 'scores_outside', 'expected'),
+    [
+        (slice(8, 16), 0.0, 1.0),  # what the scores say
+        (slice(8, 12), 0.0, 0.5),  # half of it
+        (slice(20, 28), 0.0, 0.0),  # elsewhere
+        (slice(8, 16), 0.25, None),  # something looks a little like the object
+    ],
+)
+def test_a_mask_agrees_with_the_scores_near_it(rows, scores_outside, expected):
+    scores = torch.full((1, 64, 64), scores_outside)
+    scores[:, 8:16, 10:50] = 1.0
+    mask = torch.zeros(1, 64, 64, dtype=torch.bool)
+    mask[:, rows, 10:50] = True
+    found = float(agreement(scores, mask))
+    if expected is not None:
+        assert found == pytest.approx(expected, abs=1e-6)
+        return
+    near = 16 * 48 - 8 * 40  # cells within 4 of the mask
+    assert found == pytest.approx(320 / (320 + 0.25 * near))
+    scores[:, 40:] = 1.0  # another thing that looks the same, far away
+    assert float(agreement(scores, mask)) == pytest.approx(found)
+
+
+def test_an_empty_mask_agrees_with_nothing():
+    assert float(agreement(torch.ones(1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.bool))) == 0.0
 
 
 def track(model, scene, order, frames=4, **settings):

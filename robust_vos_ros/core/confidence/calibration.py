@@ -29,6 +29,7 @@ _MAX_MARGIN = 3.0
 _MAX_SCORE = 12.0
 _MAX_AGE_S = 10.0  # calibration clips are not longer
 _UNKNOWN = 0.8  # similarity and margin of an object with an empty gallery
+_UNKNOWN_FIT, _LEAST_FIT = 0.4, 0.05  # of the classifier; 0.4 is the median of good masks
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class Evidence:
         growth: Log ratio of the mask's area to the expected area.
         extent: Log ratio of the mask's radius of gyration to the expected one.
         misfit: Misfit of the prompted mask in [0, 1], see `prompts.hold_to_prompts`.
+        classifier_fit: Agreement of the mask with the classifier of the prompt, 0 to 1, see
+            `object_classifier.agreement`; NaN = unknown.
         searching: Whether the object was not visible in the previous frame.
     """
 
@@ -66,6 +69,7 @@ class Evidence:
     growth: float = 0.0
     extent: float = 0.0
     misfit: float = 0.0
+    classifier_fit: float = math.nan
     searching: bool = False
 
 
@@ -87,12 +91,15 @@ class Estimate:
 FEATURES = (
     'one', 'iou_logit', 'object_score', 'margin', 'area_change', 'gate_activity', 'memory_age',
     'similarity', 'lead', 'usual', 'drop', 'verified', 'growth', 'shrinkage', 'extent', 'misfit',
+    'classifier_fit',
 )  # fmt: skip
-_SINCE_FORMAT_3 = ('verified', 'growth', 'shrinkage', 'extent', 'misfit')
+_FORMAT = 'robust_vos calibration'
+# Features that files of earlier formats lack.
+_ADDED = {2: ('verified', 'growth', 'shrinkage', 'extent', 'misfit'), 3: ('classifier_fit',)}
 
 
 def to_features(evidence: Evidence) -> np.ndarray:
-    """Return the (16,) float64 inputs of the logistic model, in the order of `FEATURES`."""
+    """Return the (17,) float64 inputs of the logistic model, in the order of `FEATURES`."""
     iou = min(1.0 - 1e-6, max(1e-6, evidence.iou))
     logit = math.log(iou / (1.0 - iou))
     activity = 0.0 if math.isnan(evidence.gate_activity) else evidence.gate_activity
@@ -105,6 +112,7 @@ def to_features(evidence: Evidence) -> np.ndarray:
             evidence.verified,
         )
     )
+    fit = _UNKNOWN_FIT if math.isnan(evidence.classifier_fit) else evidence.classifier_fit
     similarity_drop = evidence.mean_similarity - evidence.similarity
     return np.array(
         [
@@ -124,6 +132,7 @@ def to_features(evidence: Evidence) -> np.ndarray:
             max(0.0, min(_MAX_MARGIN, -evidence.growth)),
             min(_MAX_MARGIN, abs(evidence.extent)),
             evidence.misfit,
+            math.log(max(_LEAST_FIT, fit)),
         ]
     )
 
@@ -216,7 +225,7 @@ class CalibrationFile(Settings):
 
     model_config = _FILE_CONFIG
 
-    format: Literal['robust_vos calibration 3'] = 'robust_vos calibration 3'
+    format: Literal['robust_vos calibration 4'] = 'robust_vos calibration 4'
     model: str
     weights_sha256: str
     data: str
@@ -228,14 +237,16 @@ class CalibrationFile(Settings):
 
     @pydantic.model_validator(mode='before')
     @classmethod
-    def _read_format_2(cls, values: Any) -> Any:
-        """Upgrade a file of format 2: features that it lacks get weight 0."""
-        if not isinstance(values, dict) or values.get('format') != 'robust_vos calibration 2':
-            return values
-        values = copy.deepcopy(values) | {'format': 'robust_vos calibration 3'}
-        for group, what in itertools.product(('following', 'searching'), ('right', 'there')):
-            with contextlib.suppress(KeyError, TypeError):  # the fields are checked later
-                values[group][what]['weights'].update(dict.fromkeys(_SINCE_FORMAT_3, 0.0))
+    def _read_older(cls, values: Any) -> Any:
+        """Upgrade a file of format 2 or 3: features that it lacks get weight 0."""
+        for older, names in _ADDED.items():
+            if isinstance(values, dict) and values.get('format') == f'{_FORMAT} {older}':
+                values = copy.deepcopy(values) | {'format': f'{_FORMAT} {older + 1}'}
+                for group, what in itertools.product(
+                    ('following', 'searching'), ('right', 'there')
+                ):
+                    with contextlib.suppress(KeyError, TypeError):  # the fields are checked later
+                        values[group][what]['weights'].update(dict.fromkeys(names, 0.0))
         return values
 
 

@@ -33,6 +33,8 @@ class Observation:
         similarity_margin: `similarity` minus that to the most similar other object; NaN likewise.
         verified: Cosine to the nearest verified exemplar; NaN likewise.
         spread: Radius of gyration of the mask in sides of the image.
+        classifier_fit: Agreement of the mask with the classifier of the object's prompt, see
+            `object_classifier.agreement`; NaN = unknown.
     """
 
     object_score: float
@@ -45,6 +47,7 @@ class Observation:
     similarity_margin: float = math.nan
     verified: float = math.nan
     spread: float = 0.0
+    classifier_fit: float = math.nan
 
 
 def observe(
@@ -52,6 +55,7 @@ def observe(
     agreement: torch.Tensor | None = None,
     activity: torch.Tensor | None = None,
     similarities: Similarities | None = None,
+    classifier_fit: torch.Tensor | None = None,
 ) -> list[Observation]:
     """Measure kept masks.
 
@@ -59,6 +63,7 @@ def observe(
         kept: B masks (M = 1).
         agreement: (B,) as in `Observation`; `activity` likewise.
         similarities: Of the masks to their objects.
+        classifier_fit: (B,) as in `Observation`.
     """
     masks = (kept.mask_logits[:, 0] > 0).float()
     coverage = masks.mean(dim=(1, 2))
@@ -75,10 +80,11 @@ def observe(
             else (similarities.similarity, similarities.similarity_margin, similarities.verified)
         ),
         spread(masks),
+        nan if classifier_fit is None else classifier_fit,
     ]
     names = (
         'object_score', 'iou', 'coverage', 'agreement', 'gate_activity', 'similarity',
-        'similarity_margin', 'verified', 'spread',
+        'similarity_margin', 'verified', 'spread', 'classifier_fit',
     )  # fmt: skip
     table = torch.stack(columns, dim=1).tolist()
     return [Observation(**dict(zip(names, row, strict=True))) for row in table]

@@ -153,6 +153,7 @@ def gather(item: LiveObject, seen: Observation, stamp_ns: int) -> Evidence:
         growth=_log_ratio(seen.coverage, item.reference.coverage),
         extent=_log_ratio(seen.spread, item.reference.spread),
         misfit=item.reference.prompt_misfit,
+        classifier_fit=seen.classifier_fit,
         searching=not item.track.visible,
         memory_age_s=max(0.0, (stamp_ns - item.memory.remembered_ns) / 1e9),
     )

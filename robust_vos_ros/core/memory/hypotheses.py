@@ -25,6 +25,7 @@ from robust_vos_ros.core.adapters.gates import Gates
 from robust_vos_ros.core.confidence.evidence import Observation, observe
 from robust_vos_ros.core.errors import SavedTracksError
 from robust_vos_ros.core.masks import box_agreement, mask_iou
+from robust_vos_ros.core.network.object_classifier import agreement
 from robust_vos_ros.core.network.tensors import Candidates
 from robust_vos_ros.core.reid.appearance import Similarities
 from robust_vos_ros.core.saving.named_tensors import Tensors, expect
@@ -270,7 +271,11 @@ def prune(
 
 
 def observe_hypotheses(
-    alive: KeptHypotheses, candidates: Candidates, gates: Gates | None, compared: Similarities
+    alive: KeptHypotheses,
+    candidates: Candidates,
+    gates: Gates | None,
+    compared: Similarities,
+    scores: torch.Tensor | None,
 ) -> list[Observation]:
     """Observe the K surviving hypotheses.
 
@@ -279,6 +284,7 @@ def observe_hypotheses(
         candidates: All B x M masks they were selected from.
         gates: Of the adapter; None without one.
         compared: Similarities of the survivors to their objects.
+        scores: (B, 1, h, w) of the classifiers of the objects, 0 to 1; None without.
     """
     rows = torch.from_numpy(alive.rows)
     chosen = alive.kept.mask_logits[:, 0] > 0
@@ -290,6 +296,7 @@ def observe_hypotheses(
         box_agreement(chosen, alternative),
         None if gates is None else gates.activity[rows],
         compared,
+        None if scores is None else agreement(scores[rows, 0], chosen),
     )
     for owner, hypotheses in enumerate(alive.per_object):
         for row, hypothesis in zip(np.flatnonzero(alive.owners == owner), hypotheses, strict=True):

@@ -10,10 +10,9 @@ backbone            `MobileNetTrunk`, an image encoder for a CPU
 object_calibration  `ObjectCalibration`: separates objects from each other
 object_proxies      `Proxies` of objects in reference frames, the layers of the calibration
 object_classifier   a linear classifier of an object's cells
+prompt_refiner      `PromptRefiner`: corrects the masks of prompted frames
 optimize            device, precision and speed
-graphs              the steps as static graphs
-graph_files         ONNX files of them
-runtimes            `GraphModel`: a model that runs them in onnxruntime or openvino
+graphs              the steps as static graphs for onnxruntime and openvino
 model_files         `ModelSpec`; which files a model consists of
 checkpoints         `load_model`: networks from model files and weights
 """

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from robust_vos_ros.core.adapters import files as adapters
 from robust_vos_ros.core.confidence.calibration import read_calibration
 from robust_vos_ros.core.errors import ConfigError, WeightsError
+from robust_vos_ros.core.network.graphs.runtimes import GraphModel, check_runtime
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.model_files import (
     ModelSpec,
@@ -33,14 +34,15 @@ from robust_vos_ros.core.network.optimize import (
     keep_freed_memory,
     optimize,
 )
-from robust_vos_ros.core.network.runtimes import GraphModel, check_runtime
+from robust_vos_ros.core.network.prompt_refiner import PromptRefiner
 from robust_vos_ros.core.settings import (
     ModelSettings,
 )
 from robust_vos_ros.core.words.finder import WordFinder
 
-# Prefix of its parameter names.
-OBJECT_CALIBRATION = 'object_calibration.'
+# Parts that a network has beside those of sam2, by the names of their sections in a model file;
+# their parameters are named likewise.
+OWN_PARTS = ('object_calibration', 'prompt_refiner')
 
 # Settings that `build_sam2_video_predictor` of sam2 adds to the packaged configurations.
 _POSTPROCESSING = {
@@ -171,10 +173,9 @@ def hash_encoder(state: dict[str, torch.Tensor]) -> str:
 
 
 def without_untrained(spec: ModelSpec, state: dict[str, torch.Tensor]) -> ModelSpec:
-    """Return the model file, without object calibration if the weights do not contain it."""
-    if any(name.startswith(OBJECT_CALIBRATION) for name in state):
-        return spec
-    return spec.model_copy(update={'object_calibration': None})
+    """Return the model file, without those of `OWN_PARTS` that the weights do not contain."""
+    trained = {name.split('.')[0] for name in state}
+    return spec.model_copy(update={part: None for part in OWN_PARTS if part not in trained})
 
 
 def build_network(spec: ModelSpec, *, target: str = '') -> Any:
@@ -203,10 +204,12 @@ def build_network(spec: ModelSpec, *, target: str = '') -> Any:
         net: Any = instantiate(config, _recursive_=True)
     except Exception as error:  # omegaconf and hydra raise many types here
         raise ConfigError(f'model {spec.name} cannot be built from {path}: {error}') from error
-    net.object_calibration = None
+    net.object_calibration = net.prompt_refiner = None
     if spec.object_calibration is not None:
         wide = net.image_encoder.trunk.channel_list  # coarsest first
         net.object_calibration = ObjectCalibration(
             spec.object_calibration, net.hidden_dim, (wide[-2], wide[-3])
         )
+    if spec.prompt_refiner is not None:
+        net.prompt_refiner = PromptRefiner(spec.prompt_refiner, net.hidden_dim)
     return net

@@ -103,7 +103,8 @@ class MaskDecoder:
         )
         logits = logits.float()
         if prompts.dense is not None:
-            logits = logits + prompts.dense.shift
+            weight = net.object_calibration.settings.classifier_weight
+            logits = logits + weight * (2.0 * prompts.dense.scores - 1.0)
         pointers = net.obj_ptr_proj(tokens).float().expand(-1, ious.shape[1], -1)
         return Candidates(logits, ious.float(), scores.float()[:, 0], pointers)
 

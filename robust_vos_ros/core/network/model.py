@@ -33,6 +33,7 @@ from robust_vos_ros.core.network.image_encoder import ImageEncoder
 from robust_vos_ros.core.network.mask_decoder import NO_PROMPTS, DecoderPrompts, MaskDecoder
 from robust_vos_ros.core.network.object_calibration import DensePrompt, ObjectCalibration
 from robust_vos_ros.core.network.object_proxies import Proxies, References
+from robust_vos_ros.core.network.prompt_refiner import PromptRefiner
 from robust_vos_ros.core.network.tensors import Candidates, Features, MemoryView
 from robust_vos_ros.core.reid.appearance import Projection
 from robust_vos_ros.core.stages import stage
@@ -54,6 +55,7 @@ class Model:
         decoder: Predicts masks.
         object_calibration: Module that separates objects by their proxies; None = not in this
             model.
+        prompt_refiner: Module that refines prompted masks; None likewise.
         adapter: Of memory attention and image encoder; `core/adapters/files.py` attaches it and
             keeps the parameters that it replaces in `adapter_originals`.
         calibration: Maps evidence to probabilities; None = uncalibrated scores.
@@ -82,6 +84,7 @@ class Model:
         self.coarse_prompts = coarse_prompts
         self.previous_mask = previous_mask
         self.object_calibration: ObjectCalibration | None = net.object_calibration
+        self.prompt_refiner: PromptRefiner | None = net.prompt_refiner
         self.adapter: Moga | None = None
         self.calibration: Calibration | None = None
         self.projection: Projection | None = None
@@ -229,6 +232,43 @@ class Model:
     ) -> Candidates:
         """Predict candidate masks; see `MaskDecoder.decode`."""
         return self.decoder.decode(features, pix, prompts)
+
+    @stage('decode')
+    def refine_prompted(
+        self, features: Features, prompt: torch.Tensor | None, candidates: Candidates
+    ) -> Candidates:
+        """Return the best mask of each prompted object, refined if the model has a refiner.
+
+        Arguments as for `refinements`; `prompt` may be None without a refiner.
+        """
+        kept = candidates.best()
+        if self.prompt_refiner is None:
+            return kept
+        assert prompt is not None, 'models with a refiner use coarse prompts'
+        logits = self.refinements(features, prompt, candidates)[-1]
+        present = kept.object_scores[:, None, None, None] > 0
+        logits = torch.where(present, logits, kept.mask_logits)
+        return dataclasses.replace(kept, mask_logits=logits)
+
+    def refinements(
+        self, features: Features, prompt: torch.Tensor, candidates: Candidates
+    ) -> list[torch.Tensor]:
+        """Return the (B, 1, 4h, 4w) float32 mask logits of prompted objects after each round.
+
+        Args:
+            features: The encoded image.
+            prompt: (B, 1, 4h, 4w) coarse masks of the prompts, `prompts.to_coarse_masks`.
+            candidates: The masks of the prompts, all that the decoder gave.
+        """
+        assert self.prompt_refiner is not None, 'callers check it'
+        logits = [candidates.best().mask_logits]
+        for _ in range(self.prompt_refiner.settings.rounds):
+            present = logits[-1].detach()  # no gradient from round to round
+            scores = torch.full_like(present, 0.5)
+            if self.object_calibration is not None and features.embedded is not None:
+                scores = self.object_calibration.separate(features.embedded, present)
+            logits.append(self.prompt_refiner(features, candidates, prompt, present, scores))
+        return logits[1:]
 
     @stage('remember')
     def remember(

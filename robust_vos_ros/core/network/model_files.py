@@ -9,6 +9,7 @@ import pydantic
 
 from robust_vos_ros.core.errors import ConfigError, WeightsError
 from robust_vos_ros.core.network.object_calibration import CalibrationSettings
+from robust_vos_ros.core.network.prompt_refiner import RefinerSettings
 from robust_vos_ros.core.settings import (
     ModelSettings,
     Settings,
@@ -36,6 +37,7 @@ class ModelSpec(Settings):
         coarse_prompts: Whether the decoder gets points and boxes also as a coarse mask.
         previous_mask: Whether the decoder gets the mask of the previous frame.
         object_calibration: Size and parts of the object calibration; None = the network has none.
+        prompt_refiner: Size of the refiner of prompted masks; None likewise.
         license: Terms of the weights, for users.
     """
 
@@ -50,6 +52,7 @@ class ModelSpec(Settings):
     coarse_prompts: bool = False
     previous_mask: bool = False
     object_calibration: CalibrationSettings | None = None
+    prompt_refiner: RefinerSettings | None = None
     size_bytes: int = pydantic.Field(0, ge=0)
     overrides: dict[str, Any] = pydantic.Field(default_factory=dict)
     replace: list[str] = pydantic.Field(default_factory=list)

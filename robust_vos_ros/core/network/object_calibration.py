@@ -74,14 +74,15 @@ class DensePrompt:
     Attributes:
         coarse: (B, hidden, h, w), added to the dense prompt at stride 16.
         fine: (B, hidden/4, H, W), added to the high-resolution features at stride 8.
-        shift: (B, 1, 4h, 4w) float32, added to mask logits: what the classifier says.
+        scores: (B, 1, 4h, 4w) float32 of the classifier, 0 to 1; all 0.5 without one. The decoder
+            adds them to mask logits.
         calibrated: (B, C, H, W) calibrated proto-maps; training predicts an auxiliary mask from
             them.
     """
 
     coarse: torch.Tensor
     fine: torch.Tensor
-    shift: torch.Tensor
+    scores: torch.Tensor
     calibrated: torch.Tensor
 
 
@@ -159,10 +160,31 @@ class ObjectCalibration(nn.Module):
     def start(self, embedded: torch.Tensor, logits: torch.Tensor) -> References:
         """Return the references of objects in their prompted frame; arguments as `proxies`."""
         found = self.proxies(embedded, logits)
+        return References(found, found, self._fit(embedded, logits))
+
+    def separate(self, embedded: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """Return what the classifier of each mask says of the image that it is fitted to.
+
+        Args:
+            embedded: (B or 1, C + D, H, W) from `embed`.
+            logits: (B, 1, 4h, 4w) masks, above 0 is object.
+
+        Returns:
+            (B, 1, 4h, 4w) float32 scores, 0 to 1; all 0.5 without the classifier.
+        """
+        if not self.settings.classifier:
+            return torch.full_like(logits, 0.5)
+        described = self._split(embedded)[1]
+        with torch.autocast(embedded.device.type, enabled=False):
+            scores = classify(described.flatten(2), self._fit(embedded, logits))
+        return _enlarge(scores.unflatten(1, (1, *embedded.shape[-2:])))
+
+    def _fit(self, embedded: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """Return the (B, D + 1) classifiers of masks; arguments as for `separate`."""
         points = self._split(embedded)[1].flatten(2).transpose(1, 2)
         shares = F.interpolate((logits > 0).float(), embedded.shape[-2:], mode='area').flatten(1)
         with torch.autocast(embedded.device.type, enabled=False):
-            return References(found, found, fit_classifier(points, shares))
+            return fit_classifier(points, shares)
 
     def forward(
         self,
@@ -191,12 +213,12 @@ class ObjectCalibration(nn.Module):
         size = embedded.shape[-2:]
         shown = F.interpolate(previous.float().sigmoid(), size, mode='area')
         found = [self.similarities(embedded, proxies), shown]
-        shift = torch.zeros_like(previous, dtype=torch.float32)
+        large = torch.full_like(previous, 0.5, dtype=torch.float32)
         if self.settings.classifier:
             with torch.autocast(described.device.type, enabled=False):
                 scores = classify(described.flatten(2), references.classifier)
             found.append(scores.unflatten(1, (1, *size)))
-            shift = self.settings.classifier_weight * (2.0 * _enlarge(found[-1]) - 1.0)
+            large = _enlarge(found[-1])
         maps = torch.cat(found, dim=1)
         context = embedded + _enlarge(self.join_features(pix))
         context = context.contiguous(memory_format=torch.channels_last)
@@ -211,7 +233,7 @@ class ObjectCalibration(nn.Module):
                 assert self.rejoin is not None, 'cascades need it'
                 proto = proto + self.rejoin(torch.cat([proto, context], dim=1))
             proto = decoder(proto)
-        return DensePrompt(self.to_coarse(proto), self.to_fine(proto), shift, proto)
+        return DensePrompt(self.to_coarse(proto), self.to_fine(proto), large, proto)
 
     def similarities(self, embedded: torch.Tensor, references: Sequence[Proxies]) -> torch.Tensor:
         """Return (B, maps, H, W) float32 similarities to the nearest proxy, 0 to 1; equation 7."""

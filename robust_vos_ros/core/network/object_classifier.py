@@ -12,11 +12,13 @@ Shape legend: B objects, L cells, D features.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
 _RIDGE = 0.003  # of the regression; 0.001 to 0.01 are as good
 # A cell is of the object from this share of the most that it covers of any cell.
 _OWN_SHARE = 0.5
 _EPS = 1e-6
+_NEAR = 4  # cells of a mask's logits
 
 
 @torch.no_grad()
@@ -52,6 +54,24 @@ def classify(points_BDL: torch.Tensor, classifier: torch.Tensor) -> torch.Tensor
     """
     plane, bias = classifier[:, None, :-1], classifier[:, -1:]
     return ((plane @ points_BDL)[:, 0] + bias).clamp(0.0, 1.0)
+
+
+def agreement(scores_BHW: torch.Tensor, masks_BHW: torch.Tensor) -> torch.Tensor:
+    """Return the (B,) agreement of masks with the scores in and near them, 0 to 1.
+
+    That is the sum of the smaller of mask and score over that of the larger (the similarity of
+    Ruzicka), an IoU of a mask with soft scores. Cells far from the mask do not count, because
+    other things may look like the object.
+
+    Args:
+        scores_BHW: From `classify`.
+        masks_BHW: Bool; an empty mask agrees with nothing, 0.
+    """
+    mask = masks_BHW.float()
+    near = F.max_pool2d(mask[:, None], 2 * _NEAR + 1, stride=1, padding=_NEAR)[:, 0]
+    scores = scores_BHW * near
+    smaller = torch.minimum(mask, scores).sum(dim=(1, 2))
+    return smaller / torch.maximum(mask, scores).sum(dim=(1, 2)).clamp(min=_EPS)
 
 
 def _normalize(x_BL: torch.Tensor) -> torch.Tensor:

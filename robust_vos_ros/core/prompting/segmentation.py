@@ -126,7 +126,8 @@ class Segmenter:
         if self.model.coarse_prompts:
             previous = to_coarse_masks(clicks, size, self.model.mask_size, previous)
         pix = context.pix.expand(len(batch), -1, -1, -1)
-        return self.model.decode(features, pix, DecoderPrompts(clicks, previous)).best()
+        candidates = self.model.decode(features, pix, DecoderPrompts(clicks, previous))
+        return self.model.refine_prompted(features, previous, candidates)
 
 
 def _batch_key(prompt: Prompt) -> tuple[bool, bool, int]:

@@ -61,7 +61,7 @@ class Calibrate(nn.Module):
     """`Model.calibrate` for B objects of one image."""
 
     name = 'calibrate'
-    outputs = ('coarse', 'dense_fine', 'shift', 'calibrated')
+    outputs = ('coarse', 'dense_fine', 'scores', 'calibrated')
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Calibrate(nn.Module):
         features = dataclasses.replace(self._features, embedded=embedded)
         dense = self._model.calibrate(features, attended, references, previous, is_best=is_best)
         assert dense is not None
-        return dense.coarse, dense.fine, dense.shift, dense.calibrated
+        return dense.coarse, dense.fine, dense.scores, dense.calibrated
 
 
 class Decode(nn.Module):
@@ -131,7 +131,7 @@ class Decode(nn.Module):
         if model.object_calibration is not None:
             inputs['coarse'] = torch.zeros(batch, model.hidden_dim, side, side)
             inputs['dense_fine'] = torch.zeros(batch, *middle.shape[1:])
-            inputs['shift'] = torch.zeros(batch, 1, model.mask_size, model.mask_size)
+            inputs['scores'] = torch.zeros(batch, 1, model.mask_size, model.mask_size)
         return inputs
 
     def forward(

@@ -13,7 +13,7 @@ import pydantic
 import torch
 
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.network.graphs import Step, steps
+from robust_vos_ros.core.network.graphs.steps import Step, steps
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.settings import cache_dir
 

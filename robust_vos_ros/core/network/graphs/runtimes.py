@@ -16,12 +16,12 @@ import numpy as np
 import torch
 
 from robust_vos_ros.core.errors import ConfigError, WeightsError
-from robust_vos_ros.core.network.graph_files import (
+from robust_vos_ros.core.network.graphs.files import (
     file_name,
     graphs_folder,
     read_manifest,
 )
-from robust_vos_ros.core.network.graphs import named
+from robust_vos_ros.core.network.graphs.steps import named
 from robust_vos_ros.core.network.mask_decoder import NO_PROMPTS, DecoderPrompts
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.object_calibration import DensePrompt
@@ -224,7 +224,7 @@ class GraphModel(Model):
         if previous is not None:
             inputs['previous'] = previous
         if dense is not None:
-            inputs |= {'coarse': dense.coarse, 'dense_fine': dense.fine, 'shift': dense.shift}
+            inputs |= {'coarse': dense.coarse, 'dense_fine': dense.fine, 'scores': dense.scores}
         return Candidates(*graph.run(inputs, fine=fine, middle=middle))
 
     def encode_memory(
