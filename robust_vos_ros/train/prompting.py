@@ -7,11 +7,13 @@ import numpy as np
 import torch
 
 from robust_vos_ros.core.network.tensors import Clicks
+from robust_vos_ros.data.mask_points import three_points
 
 # Forms besides the mask; a step uses masks and one of these.
 CLICK_FORMS = ('box', 'click1', 'clicks3')
 _BOX_JITTER = 0.1  # share of the side, as in SAM 2's training
 _MAX_JITTER_PX = 20.0
+_SPREAD_SHARE = 0.5  # of three clicks that are far from each other, as in the benchmarks
 
 
 def make_clicks(rng: np.random.Generator, truth: np.ndarray, form: str) -> Clicks:
@@ -85,6 +87,8 @@ def _one(rng: np.random.Generator, mask: np.ndarray, form: str) -> tuple[np.ndar
     points = _random_points(rng, _core(region) if rng.random() < 0.5 else region, count)
     if rng.random() < 0.5:
         points[0] = _deepest(region)
+    if count > 1 and rng.random() < _SPREAD_SHARE:
+        points = three_points(region) + 0.5
     labels = np.ones(count, np.int32)
     if count > 1 and rng.random() < 0.25:
         around = cv2.dilate(mask, np.ones((31, 31), np.uint8)) > 0
