@@ -51,6 +51,14 @@ def run(model, batch, settings, seed=0, progress=1.0):
 
 
 @torch.no_grad()
+def test_mask_prompts_without_an_auxiliary_loss_are_a_loss(model, clip):
+    bare = PLAIN.model_copy(update={'calibration_weight': 0.0, 'deep_weight': 0.0})
+    loss, stats = run(model, to_batch(clip), bare)
+    assert float(loss) > 0
+    assert not [name for name in stats if name.startswith('J_')]
+
+
+@torch.no_grad()
 def test_rollout_tracks_as_the_engine_does(model, clip, monkeypatch):
     seen = []
 
