@@ -38,6 +38,13 @@ Processes = Annotated[int, typer.Option(min=1, help='Processes of one thread eac
 Seed = Annotated[
     int, typer.Option(min=0, help='Seed of clips and corruptions; not one of a benchmark.')
 ]
+Start = Annotated[
+    Path | None,
+    typer.Option(
+        help='Calibration file of which all but the confidence is kept; one round. Default: fit '
+        'everything.'
+    ),
+]
 Out = Annotated[Path, typer.Option(help='Calibration file to write; put it beside the weights.')]
 
 
@@ -61,9 +68,11 @@ def calibrate(
     rounds: Rounds = 3,
     processes: Processes = 1,
     seed: Seed = 1000,
+    start: Start = None,
     out: Out = Path('out/calibration.json'),
 ) -> None:
     """Fit the confidence of a model to how often its masks are correct, clean and corrupted."""
+    from robust_vos_ros.core.confidence.calibration import read_file
     from robust_vos_ros.core.settings import ModelSettings, parse_settings
     from robust_vos_ros.eval import calibrating
     from robust_vos_ros.eval.calibration_clips import make_clips, make_rendered
@@ -82,16 +91,26 @@ def calibrate(
         seed=seed,
         num_contact=contact,
     )
-    numbers = range(clips, clips + embedding_clips)
-    more = make_rendered(data, numbers, num_frames=frames, seed=seed)
-    names = sorted({source.kind for source in sources})
-    file = calibrating.calibrate(
-        settings, sources, more,
-        rounds=rounds,
-        data=f'{len(sources)} clips ({", ".join(names)}), {len(more)} for embeddings, seed {seed}',
-        processes=processes,
-        progress=_show,
-    )  # fmt: skip
+    names = ', '.join(sorted({source.kind for source in sources}))
+    told = f'{len(sources)} clips ({names}), seed {seed}'
+    if start is not None:
+        kept = read_file(start)
+        file = calibrating.fit_confidence(
+            settings, kept, sources,
+            data=f'confidence: {told}; all else ({kept.date}): {kept.data}',
+            processes=processes,
+            progress=_show,
+        )  # fmt: skip
+    else:
+        numbers = range(clips, clips + embedding_clips)
+        more = make_rendered(data, numbers, num_frames=frames, seed=seed)
+        file = calibrating.calibrate(
+            settings, sources, more,
+            rounds=rounds,
+            data=f'{told}, {len(more)} for embeddings',
+            processes=processes,
+            progress=_show,
+        )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(file.model_dump_json(indent=1) + '\n', encoding='utf-8')
     typer.echo(f'{out}: fitted to {file.samples} masks')

@@ -25,7 +25,7 @@ from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.eval.calibration_clips import Source
 from robust_vos_ros.eval.embedding_fitting import EmbeddingSamples, fit_projection
-from robust_vos_ros.eval.fitting import Samples, fit
+from robust_vos_ros.eval.fitting import Samples, fit, keep_visibility
 from robust_vos_ros.eval.tasks import load_cached
 
 Mapper = Callable[..., Iterator[Any]]
@@ -80,6 +80,42 @@ def calibrate(
             file = fit(samples, projection, model, data, first=turn == 0)
     assert file is not None, 'there is at least one round'
     return file
+
+
+def fit_confidence(
+    settings: ModelSettings,
+    start: CalibrationFile,
+    sources: Sequence[Source],
+    *,
+    data: str,
+    processes: int,
+    progress: Progress,
+) -> CalibrationFile:
+    """Fit P(IoU > 0.5), the confidence, alone.
+
+    The probability that a mask is on its object, which decides whether it is shown, and the
+    projection of embeddings stay, so that one round is enough: masks and their visibility do not
+    change.
+
+    Args:
+        settings: The model, without a calibration.
+        start: The calibration whose other parts are kept.
+        sources: Clips that are tracked with it.
+        data: Description of the clips, for the file.
+        processes: As for `calibrate`; `progress` too.
+
+    Raises:
+        DatasetError: The clips are too few or too easy, or cannot be used.
+        WeightsError, ConfigError: The model cannot be loaded.
+    """
+    samples = Samples()
+    with _mapper(processes) as mapped:
+        given = ((settings, clip, start.projection, start) for clip in sources)
+        for part in progress('masks', len(sources), mapped(_collect, given)):
+            samples.evidence += part.evidence
+            samples.iou += part.iou
+    found = fit(samples, start.projection, load_cached(settings), data)
+    return keep_visibility(found, start)
 
 
 def _collect_embeddings(settings: ModelSettings, clip: Source, seed: int) -> EmbeddingSamples:

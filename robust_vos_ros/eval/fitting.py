@@ -145,6 +145,23 @@ def fit(
     )
 
 
+def keep_visibility(file: CalibrationFile, start: CalibrationFile) -> CalibrationFile:
+    """Return a calibration with P(IoU > 0.1) of another one, which decides what is shown.
+
+    Args:
+        file: Fitted with the projection of `start`.
+        start: The other one.
+    """
+    kept = {
+        group: Fits(
+            p_correct=getattr(file, group).p_correct,
+            p_on_object=getattr(start, group).p_on_object,
+        )
+        for group in ('following', 'searching')
+    }
+    return file.model_copy(update=kept)
+
+
 def _fit(x: np.ndarray, correct: np.ndarray, what: str) -> Fit:
     share = float(correct.mean()) if len(correct) else 0.0
     if len(correct) < _MIN_SAMPLES or share in {0.0, 1.0}:

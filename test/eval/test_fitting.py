@@ -17,7 +17,7 @@ from robust_vos_ros.core.network.checkpoints import load_model
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.eval.calibration import bin_sums, expected_errors
 from robust_vos_ros.eval.calibration_clips import make_clips
-from robust_vos_ros.eval.fitting import Samples, fit
+from robust_vos_ros.eval.fitting import Samples, fit, keep_visibility
 from robust_vos_ros.eval.labelled import LabelledFrame
 
 LOOKS = SavedProjection(center=[0.0], matrix=[[1.0]])
@@ -59,6 +59,16 @@ def test_a_fitted_confidence_means_what_it_says_on_other_masks():
     assert expected_errors(bin_sums(chance, right)) < 0.04
     assert expected_errors(bin_sums(raw, right)) > 0.1
     assert chance[right].mean() > chance[~right].mean() + 0.2
+
+
+def test_a_fit_of_the_confidence_alone_keeps_what_is_shown():
+    start = fit(draw(0, 1000), LOOKS, MODEL, 'drawn')
+    file = keep_visibility(fit(draw(1, 1000, age_helps=True), LOOKS, MODEL, 'other'), start)
+    assert file.data == 'other'
+    for group in ('following', 'searching'):
+        before, after = getattr(start, group), getattr(file, group)
+        assert after.p_on_object == before.p_on_object
+        assert after.p_correct != before.p_correct
 
 
 def test_features_keep_the_sign_they_can_have():

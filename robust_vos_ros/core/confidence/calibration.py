@@ -293,6 +293,19 @@ class _Curve:
         return chance
 
 
+def read_file(path: Path) -> CalibrationFile:
+    """Read a calibration file made for any weights.
+
+    Raises:
+        WeightsError: It is not such a file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        return parse_settings(CalibrationFile, content)
+    except Exception as error:  # OSError, UnicodeDecodeError, JSONDecodeError, ConfigError, ...
+        raise WeightsError(f'{path} is not a calibration: {error}') from error
+
+
 def read_calibration(
     path: Path, *, model: str, weights_sha256: str, hidden_dim: int
 ) -> Calibration:
@@ -306,11 +319,7 @@ def read_calibration(
         WeightsError: The file cannot be read, or was made for other weights; the message names
             both.
     """
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-        file = parse_settings(CalibrationFile, content)
-    except Exception as error:  # OSError, UnicodeDecodeError, JSONDecodeError, ConfigError, ...
-        raise WeightsError(f'{path} is not a calibration: {error}') from error
+    file = read_file(path)
     if (file.model, file.weights_sha256) != (model, weights_sha256):
         raise WeightsError(
             f'{path} was made for {file.model} with weights {file.weights_sha256[:12]}, not for '
