@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import robust_vos_ros
 from robust_vos_ros.cli import app
 
 runner = CliRunner()
@@ -128,6 +129,17 @@ def test_the_prompt_file_of_the_documentation():
     docs = Path(__file__).parents[1] / 'docs'
     plan = make_plan(load_prompt_file(docs / 'prompts.yaml'), docs, num_frames=150, frame_of={})
     assert sorted(plan) == [0, 40, 80]
+
+
+def test_calibrate_starts_only_from_a_calibration_of_the_model(tmp_path):
+    shipped = Path(robust_vos_ros.__file__).parent / 'weights/nano.calibration.json'
+    other = tmp_path / 'other.json'
+    other.write_text(shipped.read_text().replace('"model": "nano"', '"model": "tiny"'))
+    few = ['--clips', '1', '--frames', '5', '--out', str(tmp_path / 'c.json')]
+    result = runner.invoke(app, ['calibrate', *few, '--start', str(other)])
+    assert result.exit_code == 1
+    assert 'got one of tiny' in ' '.join(result.output.split())
+    assert not (tmp_path / 'c.json').exists()
 
 
 def test_calibrate_says_what_it_needs(tmp_path):

@@ -58,6 +58,20 @@ class DataSettings(Settings):
     augmentation: AugmentationSettings = AugmentationSettings()
 
 
+def open_pictures(settings: DataSettings) -> Sources:
+    """Open data sets of which single pictures are drawn.
+
+    Raises:
+        DatasetError: A data set cannot be used, or there is none.
+    """
+    sources = Sources.open(
+        settings.sources, held_out=settings.held_out, cache_frames=settings.cache_frames
+    )
+    if not len(sources):
+        raise DatasetError('data.sources: expected data sets of pictures, got none')
+    return sources
+
+
 class Mixture:
     """Source of training clips.
 

@@ -21,7 +21,9 @@ from robust_vos_ros.core.confidence.calibration import (
     CalibrationFile,
     SavedProjection,
 )
+from robust_vos_ros.core.errors import WeightsError
 from robust_vos_ros.core.network.model import Model
+from robust_vos_ros.core.reid.appearance import feature_map_width
 from robust_vos_ros.core.settings import ModelSettings
 from robust_vos_ros.eval.calibration_clips import Source
 from robust_vos_ros.eval.embedding_fitting import EmbeddingSamples, fit_projection
@@ -106,15 +108,22 @@ def fit_confidence(
 
     Raises:
         DatasetError: The clips are too few or too easy, or cannot be used.
-        WeightsError, ConfigError: The model cannot be loaded.
+        WeightsError, ConfigError: The model cannot be loaded, or `start` is of another one.
     """
+    model = load_cached(settings)
+    expected, got = feature_map_width(model.hidden_dim), len(start.projection.center)
+    if (start.model, got) != (model.name, expected):
+        raise WeightsError(
+            f'expected a calibration of {model.name} with a projection of {expected} numbers to '
+            f'start from, got one of {start.model} with {got}; choose another --start'
+        )
     samples = Samples()
     with _mapper(processes) as mapped:
         given = ((settings, clip, start.projection, start) for clip in sources)
         for part in progress('masks', len(sources), mapped(_collect, given)):
             samples.evidence += part.evidence
             samples.iou += part.iou
-    found = fit(samples, start.projection, load_cached(settings), data)
+    found = fit(samples, start.projection, model, data)
     return keep_visibility(found, start)
 
 

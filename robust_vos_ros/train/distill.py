@@ -11,12 +11,11 @@ import torch
 from torch import nn
 
 from robust_vos_ros.core.adapters.gates import Gates
-from robust_vos_ros.core.errors import ConfigError, DatasetError
+from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.tensors import Features
-from robust_vos_ros.data.mixture import DataSettings
+from robust_vos_ros.data.mixture import DataSettings, open_pictures
 from robust_vos_ros.data.pictures import draw_pair
-from robust_vos_ros.data.sources import Sources
 from robust_vos_ros.train.config import DistillSettings, GateSettings
 from robust_vos_ros.train.gating import gate_penalty, make_sampling
 from robust_vos_ros.train.teacher import imitation
@@ -38,11 +37,7 @@ class PictureSource:
 
     def __init__(self, settings: DataSettings, size: int) -> None:
         self._settings, self._size = settings, size
-        self._sources = Sources.open(
-            settings.sources, held_out=settings.held_out, cache_frames=settings.cache_frames
-        )
-        if not len(self._sources):
-            raise DatasetError('data.sources: expected data sets of pictures, got none')
+        self._sources = open_pictures(settings)
 
     def draw(self, rng: np.random.Generator, step: int, num_steps: int) -> Batch:
         """Make the batch of a step."""

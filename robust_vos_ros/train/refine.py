@@ -7,15 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from robust_vos_ros.core.errors import ConfigError, DatasetError
+from robust_vos_ros.core.errors import ConfigError
 from robust_vos_ros.core.masks import mask_iou
 from robust_vos_ros.core.network.mask_decoder import DecoderPrompts
 from robust_vos_ros.core.network.model import Model
 from robust_vos_ros.core.network.tensors import Candidates, Clicks, Features
 from robust_vos_ros.core.prompting.prompts import to_coarse_masks
-from robust_vos_ros.data.mixture import DataSettings
+from robust_vos_ros.data.mixture import DataSettings, open_pictures
 from robust_vos_ros.data.prompted_pictures import draw_picture
-from robust_vos_ros.data.sources import Sources
 from robust_vos_ros.train import prompting
 from robust_vos_ros.train.losses import dice_loss, focal_loss, shrink_truth
 from robust_vos_ros.train.unroll import Batch
@@ -37,11 +36,7 @@ class PromptedPictureSource:
 
     def __init__(self, settings: DataSettings, size: int) -> None:
         self._settings, self._size = settings, size
-        self._sources = Sources.open(
-            settings.sources, held_out=settings.held_out, cache_frames=settings.cache_frames
-        )
-        if not len(self._sources):
-            raise DatasetError('data.sources: expected data sets of pictures, got none')
+        self._sources = open_pictures(settings)
 
     def draw(self, rng: np.random.Generator, step: int, num_steps: int) -> Batch:
         """Make the batch of a step."""
